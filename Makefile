@@ -1,0 +1,39 @@
+# Everything here works from a clean clone on a machine with Python 3.11 to 3.13.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo install test lint format clean
+
+# The core alone: no PyTorch.
+$(VENV)/core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --editable .
+	touch $@
+
+# The core, every optional part that needs no GPU, and the tools for development.
+$(VENV)/all: pyproject.toml constraints.txt | $(VENV)/core
+	$(PIP) install --constraint constraints.txt torch==2.13.0
+	$(PIP) install --constraint constraints.txt --editable ".[all]" hypothesis mypy pytest ruff types-pyyaml
+	touch $@
+
+demo: $(VENV)/core
+	$(BIN)/mi2 demo
+
+install: $(VENV)/all
+
+test: $(VENV)/all
+	$(BIN)/pytest
+
+lint: $(VENV)/all
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/all
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,91 @@
+"""Plain mappings (JSON, YAML) to frozen dataclasses, strictly: a missing, unknown or mistyped key is named."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+class MappingError(ValueError):
+    """What is wrong with a mapping; its reader turns it into the error of its own room."""
+
+
+def build(cls: type[T], data: Any, where: str) -> T:
+    """An instance of the dataclass `cls` from a mapping.
+
+    Lists become tuples, nested mappings nested dataclasses; an int is taken where a float is expected, nothing else is
+    converted.
+
+    Args:
+        cls: A dataclass whose field types are scalars, Literals, tuples, dicts, dataclasses, or one of these or None.
+        data: What the JSON or YAML reader gave.
+        where: How to name the mapping in errors, for example ``"manifest"``.
+
+    Raises:
+        MappingError: A key is missing, unknown or of another type.
+    """
+    if not isinstance(data, Mapping):
+        raise MappingError(f"{where}: expected a mapping, got {_name(data)}")
+    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(str(key) for key in data if key not in known)
+    missing = sorted(
+        name
+        for name, field in known.items()
+        if field.default is MISSING and field.default_factory is MISSING and name not in data
+    )
+    if unknown or missing:
+        parts = [f"unknown {', '.join(unknown)}"] * bool(unknown) + [f"missing {', '.join(missing)}"] * bool(missing)
+        raise MappingError(f"{where}: {'; '.join(parts)}")
+    hints = get_type_hints(cls)
+    return cls(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in data.items()})
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = [argument for argument in arguments if argument is not type(None)]
+        return _convert(inner, value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise MappingError(f"{where}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
+        return value
+    if origin is tuple:
+        return _convert_tuple(arguments, value, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise MappingError(f"{where}: expected a mapping, got {_name(value)}")
+        return {
+            _convert(arguments[0], key, where): _convert(arguments[1], item, f"{where}.{key}")
+            for key, item in value.items()
+        }
+    if is_dataclass(kind):
+        return build(kind, value, where)  # type: ignore[arg-type]
+    if kind is Any:
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise MappingError(f"{where}: expected {kind.__name__}, got {_name(value)}")
+    return value
+
+
+def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise MappingError(f"{where}: expected a list, got {_name(value)}")
+    if arguments[-1] is Ellipsis:
+        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if len(value) != len(arguments):
+        raise MappingError(f"{where}: expected {len(arguments)} entries, got {len(value)}")
+    return tuple(
+        _convert(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(arguments, value, strict=True))
+    )
+
+
+def _name(value: Any) -> str:
+    return "nothing" if value is None else type(value).__name__
