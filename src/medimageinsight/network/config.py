@@ -1,0 +1,143 @@
+"""The architecture as data: one config for the released size, the built-in model and test sizes.
+
+Read from the release's ``config.yaml`` or from a bundle's manifest. No PyTorch here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from medimageinsight import strict
+from medimageinsight.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+STAGES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEncoderConfig:
+    """DaViT (arXiv 2204.03645). Every tuple has one entry a stage.
+
+    ``DaViTConfig`` of the released size::
+
+        ImageEncoderConfig(image_size=(480, 480), widths=(256, 512, 1024, 2048), depths=(1, 1, 9, 1),
+                           heads=(8, 16, 32, 64), groups=(8, 16, 32, 64), window=12)
+    """
+
+    image_size: tuple[int, int]  # (height, width), pixels
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    groups: tuple[int, ...]
+    window: int  # side of an attention window, tokens
+    patch_sizes: tuple[int, ...] = (7, 3, 3, 3)
+    patch_strides: tuple[int, ...] = (4, 2, 2, 2)
+    patch_paddings: tuple[int, ...] = (3, 1, 1, 1)
+    patch_prenorm: tuple[bool, ...] = (False, True, True, True)
+    mlp_ratio: int = 4
+    drop_path: float = 0.0  # training only: stochastic depth at the last block, rising linearly from 0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, tuple) and field.name != "image_size" and len(value) != STAGES:
+                raise ConfigError(f"{field.name}: expected {STAGES} entries, one a stage, got {len(value)}")
+        for width, heads, groups in zip(self.widths, self.heads, self.groups, strict=True):
+            if width % heads or width % groups:
+                raise ConfigError(f"widths: {width} is not divisible by its {heads} heads or {groups} channel groups")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoderConfig:
+    """The CLIP-style transformer, not causal. The end-of-text token is the vocabulary's last id."""
+
+    vocab_size: int = 49408
+    context_length: int = 77
+    width: int
+    heads: int
+    layers: int
+    dropout: float = 0.0  # training only
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ConfigError(f"text width {self.width} is not divisible by its {self.heads} heads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Both encoders and the size of the space they share."""
+
+    image: ImageEncoderConfig
+    text: TextEncoderConfig
+    embedding_dim: int
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelConfig:
+        """From the plain form that `to_dict` gives and a manifest keeps.
+
+        Raises:
+            ConfigError: A key is missing, unknown or of a wrong type; the message names it.
+        """
+        try:
+            return strict.build(cls, data, "architecture")
+        except strict.MappingError as error:
+            raise ConfigError(str(error)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, ready for JSON."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @classmethod
+    def from_release(cls, config: Mapping[str, Any]) -> ModelConfig:
+        """From the mapping in the public release's ``config.yaml``.
+
+        Settings of the original's trainer are ignored; what shapes the network must be there.
+
+        Raises:
+            ConfigError: A needed key is missing, or the network described is another one than this.
+        """
+        try:
+            image, text = config["IMAGE_ENCODER"], config["LANG_ENCODER"]
+            spec = image["SPEC"]
+            if text.get("AUTOGRESSIVE", False):
+                raise ConfigError(
+                    "LANG_ENCODER.AUTOGRESSIVE: expected false, got true: a causal text encoder is not supported"
+                )
+            return cls(
+                image=ImageEncoderConfig(
+                    image_size=_pair(image["IMAGE_SIZE"]),
+                    widths=tuple(spec["DIM_EMBED"]),
+                    depths=tuple(spec["DEPTHS"]),
+                    heads=tuple(spec["NUM_HEADS"]),
+                    groups=tuple(spec["NUM_GROUPS"]),
+                    window=int(spec["WINDOW_SIZE"]),
+                    patch_sizes=tuple(spec["PATCH_SIZE"]),
+                    patch_strides=tuple(spec["PATCH_STRIDE"]),
+                    patch_paddings=tuple(spec["PATCH_PADDING"]),
+                    patch_prenorm=tuple(spec["PATCH_PRENORM"]),
+                    drop_path=float(spec.get("DROP_PATH_RATE", 0.0)),
+                ),
+                text=TextEncoderConfig(
+                    context_length=int(text["CONTEXT_LENGTH"]),
+                    width=int(text["WIDTH"]),
+                    heads=int(text["HEADS"]),
+                    layers=int(text["LAYERS"]),
+                ),
+                embedding_dim=int(config["UNICL_MODEL"]["DIM_PROJECTION"]),
+            )
+        except KeyError as error:
+            raise ConfigError(f"config.yaml: expected the key {error.args[0]!r}, it is missing") from None
+        except (TypeError, AttributeError):
+            raise ConfigError(
+                "config.yaml: expected the release's layout (IMAGE_ENCODER, LANG_ENCODER, UNICL_MODEL)"
+            ) from None
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)

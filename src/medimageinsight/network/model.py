@@ -1,0 +1,61 @@
+"""The joint model: two encoders, two projections, one space (UniCL, arXiv 2204.03610)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medimageinsight.network.davit import DaViT, DepthWiseConv
+from medimageinsight.network.text import SelfAttention, TextTransformer
+
+if TYPE_CHECKING:
+    from medimageinsight.network.config import ModelConfig
+
+INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # CLIP, section 2.5
+
+
+class UniCLModel(nn.Module):
+    """MedImageInsight's network.
+
+    A new model is initialised for training from scratch; `load_state_dict` takes the weights of a checkpoint.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image_encoder = DaViT(config.image)
+        self.lang_encoder = TextTransformer(config.text)
+        self.image_projection = nn.Parameter(torch.empty(config.image.widths[-1], config.embedding_dim))
+        self.lang_projection = nn.Parameter(torch.empty(config.text.width, config.embedding_dim))
+        self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
+        self._initialise()
+
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Normalised pixels (B, 3, H, W) to L2-normalised embeddings (B, D)."""
+        return F.normalize(self.image_encoder(pixel_values) @ self.image_projection, dim=-1)
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Token ids and mask (B, L), int64, to L2-normalised embeddings (B, D)."""
+        return F.normalize(self.lang_encoder(input_ids, attention_mask) @ self.lang_projection, dim=-1)
+
+    def forward(self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        return self.encode_image(pixel_values), self.encode_text(input_ids, attention_mask)
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, DepthWiseConv):
+                nn.init.normal_(module.dw.weight, std=0.02)
+                nn.init.zeros_(module.dw.bias)  # type: ignore[arg-type]
+            elif isinstance(module, SelfAttention):
+                nn.init.trunc_normal_(module.in_proj_weight, std=0.02)
+        nn.init.normal_(self.lang_encoder.token_embedding.weight, std=0.02)
+        nn.init.normal_(self.lang_encoder.positional_embedding, std=0.01)
+        nn.init.normal_(self.image_projection, std=self.image_projection.shape[0] ** -0.5)
+        nn.init.normal_(self.lang_projection, std=self.lang_projection.shape[0] ** -0.5)
