@@ -1,0 +1,131 @@
+"""What an evaluation found: numbers with their confidence intervals."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from medimageinsight.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A value and its confidence interval, from ``count`` pictures, captions or sources."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingFigures:
+    """Zero-shot classification of one source's findings.
+
+    Attributes:
+        mean_auc: Mean one-against-rest ROC AUC over the labels in ``label_auc``.
+        label_auc: ROC AUC of each label with a finding against the source's others.
+        left_out: Labels with a finding that no scored picture has, or that all have.
+        accuracy: The label of the highest probability is the picture's.
+    """
+
+    mean_auc: Figure
+    label_auc: Mapping[str, Figure]
+    left_out: tuple[str, ...]
+    accuracy: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFigures:
+    """One source of a table.
+
+    Attributes:
+        images: Pictures scored.
+        labels: Distinct labels among them.
+        findings: None for a source without two labels with a finding.
+        precision_at_k: Image to image, by label; None where no picture has another of its label to find.
+    """
+
+    images: int
+    labels: int
+    findings: FindingFigures | None
+    precision_at_k: Figure | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSettings:
+    """How to evaluate: ``EvaluationSettings(split="val", seed=1)``.
+
+    Attributes:
+        split: The split whose pictures are scored; None for all.
+        finding_sources: The sources averaged into the mean AUC. None: the seven of medmix if the table has all of
+            them, else every source with two or more findings.
+        neighbours: k of image-to-image precision, and of text-to-image precision.
+        recall_at: The ks of cross-modal recall.
+        resamples: Bootstrap resamples.
+        seed: Of the bootstrap.
+        confidence: Of the intervals, between 0 and 1.
+    """
+
+    split: str | None = "test"
+    finding_sources: tuple[str, ...] | None = None
+    neighbours: int = 5
+    recall_at: tuple[int, ...] = (1, 5, 10)
+    resamples: int = 1000
+    seed: int = 0
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not self.recall_at or min(self.neighbours, self.resamples, *self.recall_at) < 1:
+            raise ConfigError("expected neighbours, resamples and every recall_at of 1 or more: raise the one below")
+        if not 0 < self.confidence < 1:
+            raise ConfigError(f"expected a confidence between 0 and 1, got {self.confidence}: 0.95 is usual")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All figures of one model on one split of one table; None where the table does not allow a figure.
+
+    Attributes:
+        model: Name of the model.
+        command: The command that repeats the figures, empty when there is none.
+        settings: How they were made.
+        images: Pictures scored.
+        patients: Distinct patient ids among them; a picture without one counts as one.
+        prompts: Distinct captions of the whole table.
+        modality_accuracy: The modality of the best prompt is the picture's.
+        anatomy_accuracy: The modality and the anatomy of the best prompt are both the picture's.
+        mean_auc: Mean of the sources' mean AUC over ``finding_sources``.
+        finding_sources: The sources that were averaged.
+        sources: Figures by source.
+        precision_at_k: Image to image over all sources, by source and label.
+        image_to_text: Recall at each k: a caption of the picture's label is among the k best.
+        text_to_image: The same for captions; the mean over labels of the mean over a label's captions.
+        text_to_image_precision: Precision at ``settings.neighbours``, averaged in the same way.
+    """
+
+    model: str
+    command: str
+    settings: EvaluationSettings
+    images: int
+    patients: int
+    prompts: int
+    modality_accuracy: Figure | None
+    anatomy_accuracy: Figure | None
+    mean_auc: Figure | None
+    finding_sources: tuple[str, ...]
+    sources: Mapping[str, SourceFigures]
+    precision_at_k: Figure | None
+    image_to_text: Mapping[int, Figure]
+    text_to_image: Mapping[int, Figure]
+    text_to_image_precision: Figure | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON types."""
+        return asdict(self)

@@ -1,0 +1,76 @@
+"""Zero-shot classification with the captions of a table as prompts.
+
+A table's captions are a closed vocabulary: they name the classes, and nothing else of a picture. So the prompts are
+the distinct captions of *all* splits, while only the pictures of one split are scored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from medimageinsight.datasets import Table
+    from medimageinsight.evaluate.metrics import Flags, Floats, Integers
+
+_TINY = 1e-12  # a mean of opposite directions has no length to divide by
+
+
+def caption_prompts(table: Table) -> tuple[str, ...]:
+    """The distinct captions of a table, in the order of first appearance."""
+    return tuple(dict.fromkeys(sample.caption for sample in table))
+
+
+def membership(prompts: Integers, classes: Integers, *, shape: tuple[int, int]) -> Flags:
+    """Which prompts stand for which classes.
+
+    Args:
+        prompts: (N,) int, the prompt of each row of a table.
+        classes: (N,) int, the class of each row, -1 for none.
+        shape: The number of prompts P and of classes L.
+
+    Returns:
+        (P, L + 1) bool. The last column is false, so that a class of -1, taken as an index, has no prompt.
+    """
+    member = np.zeros((shape[0], shape[1] + 1), dtype=bool)
+    member[prompts, classes] = True
+    member[:, -1] = False
+    return member
+
+
+def ensemble(prompt_embeddings: NDArray[np.float32], member: Flags) -> Floats:
+    """One embedding a class: the L2-normalised mean of its prompts (CLIP, arXiv 2103.00020, section 3.1.4).
+
+    Args:
+        prompt_embeddings: (P, D) float, L2-normalised.
+        member: (P, L) bool, at least one prompt to a class.
+
+    Returns:
+        (L, D) float64.
+    """
+    means = (member.T.astype(np.float64) @ prompt_embeddings) / member.sum(axis=0)[:, None]
+    length = np.linalg.norm(means, axis=1, keepdims=True)
+    normalised: Floats = means / np.maximum(length, _TINY)
+    return normalised
+
+
+def zero_shot_probabilities(
+    image_embeddings: NDArray[np.float32], class_embeddings: Floats, logit_scale: float
+) -> Floats:
+    """softmax(exp(logit_scale) * image . class) over the classes.
+
+    Args:
+        image_embeddings: (N, D) float, L2-normalised.
+        class_embeddings: (L, D) float, L2-normalised.
+        logit_scale: A logarithm.
+
+    Returns:
+        (N, L) float64, rows sum to 1. Not float32: sure predictions would round to ties, and AUC sees ties.
+    """
+    logits = np.exp(logit_scale) * (image_embeddings.astype(np.float64) @ class_embeddings.T)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities

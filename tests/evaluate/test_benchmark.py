@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medimageinsight.datasets import Sample, Table, read_table
+from medimageinsight.errors import ConfigError, DatasetError, InputError
+from medimageinsight.evaluate import (
+    MEDMIX_FINDING_SOURCES,
+    EvaluationSettings,
+    caption_prompts,
+    evaluate,
+    score_table,
+)
+
+# Source, label, finding, modality, anatomy, captions.
+CLASSES = (
+    ("chest", "normal", "No Finding", "x-ray", "chest", ("x-ray chest normal",)),
+    ("chest", "edema", "Edema", "x-ray", "chest", ("x-ray chest edema", "x-ray chest severe edema")),
+    ("knee", "normal", "No Finding", "x-ray", "knee", ("x-ray knee normal",)),
+    ("knee", "broken", "Fracture", "x-ray", "knee", ("x-ray knee fracture",)),
+    ("plain", "head", "", "computed tomography", "head", ("computed tomography head",)),
+    ("plain", "hand", "", "x-ray", "hand", ("x-ray hand",)),
+)
+SETTINGS = EvaluationSettings(resamples=100)
+
+
+def build_table(per_class=12, splits=("train", "test")):
+    samples = [
+        Sample(
+            path=Path(f"{source}/{label}/{split}{index}.png"),
+            caption=captions[index % len(captions)],
+            modality=modality,
+            anatomy=anatomy,
+            label=label,
+            finding=finding,
+            source=source,
+            split=split,
+            patient_id=f"{split}{label}{index // 2}" if source == "chest" else "",
+        )
+        for split in splits
+        for source, label, finding, modality, anatomy, captions in CLASSES
+        for index in range(per_class)
+    ]
+    return Table(samples=tuple(samples), root=Path())
+
+
+class Oracle:
+    """Embeds a picture as the vector of its caption, plus noise: right in everything where there is none."""
+
+    logit_scale = 4.5
+
+    def __init__(self, table, noise=0.0):
+        self.vectors = {caption: unit_vector(caption) for caption in caption_prompts(table)}
+        self.captions = {sample.path: sample.caption for sample in table}
+        self.noise = noise
+
+    def embed_texts(self, texts):
+        return np.stack([self.vectors[text] for text in texts])
+
+    def embed_images(self, sources, *, errors="raise", progress=None):
+        generator = np.random.default_rng(len(sources))
+        noise = self.noise * generator.standard_normal((len(sources), 64)) / 8
+        vectors = np.stack([self.vectors[self.captions[source]] for source in sources]) + noise
+        if progress is not None:
+            progress(len(sources))
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def unit_vector(text):
+    vector = np.random.default_rng(list(text.encode())).standard_normal(64)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def test_a_model_that_knows_everything_scores_one():
+    table, seen = build_table(), []
+    report = evaluate(Oracle(table), table, settings=SETTINGS, name="oracle", progress=seen.append)
+    assert seen == [72]
+    assert (report.model, report.images, report.prompts) == ("oracle", 72, 7)
+    assert report.patients == 12 + 4 * 12  # two pictures a patient in "chest", no patient ids elsewhere
+    assert report.finding_sources == ("chest", "knee")
+    figures = [report.modality_accuracy, report.anatomy_accuracy, report.mean_auc, report.image_to_text[1]]
+    figures += [report.text_to_image[1], report.precision_at_k, report.sources["chest"].findings.mean_auc]
+    assert [(figure.value, figure.low, figure.high) for figure in figures] == [pytest.approx((1, 1, 1))] * len(figures)
+    assert report.sources["plain"].findings is None
+    assert report.sources["plain"].labels == 2
+
+
+def test_a_model_that_knows_nothing_scores_chance():
+    table = build_table(per_class=100, splits=("test",))
+    report = evaluate(Oracle(table, noise=1e6), table, settings=SETTINGS)
+    assert report.mean_auc.low < 0.5 < report.mean_auc.high
+    assert report.mean_auc.high - report.mean_auc.low < 0.2
+    assert report.precision_at_k.value == pytest.approx(1 / 6, abs=0.05)
+    assert report.image_to_text[10].value == 1.0  # there are only seven captions
+
+
+def test_labels_of_one_name_in_two_sources_are_two_labels():
+    table = build_table()
+    oracle = Oracle(table)
+    oracle.captions = {
+        path: caption.replace("knee normal", "chest normal") for path, caption in oracle.captions.items()
+    }
+    report = evaluate(oracle, table, settings=SETTINGS)
+    assert report.modality_accuracy.value == 1.0
+    assert report.anatomy_accuracy.value == pytest.approx(60 / 72)
+    assert report.sources["knee"].precision_at_k.value < 1.0
+
+
+def test_a_label_only_seen_in_training_is_a_choice_without_an_auc():
+    table = build_table()
+    kept = tuple(s for s in table if (s.label, s.split) != ("broken", "test"))
+    rare = Sample(
+        path=Path("r.png"), caption="x-ray knee rare", label="rare", finding="Rare", source="knee", split="test"
+    )
+    table = Table(samples=(*kept, rare), root=Path())
+    findings = evaluate(Oracle(table), table, settings=SETTINGS).sources["knee"].findings
+    assert findings.left_out == ("broken",)
+    assert set(findings.label_auc) == {"normal", "rare"}
+    assert (findings.label_auc["normal"].count, findings.label_auc["rare"].count) == (12, 1)
+
+
+def test_a_bare_table_gives_what_it_can():
+    samples = tuple(Sample(path=Path(f"{n}.png"), caption=f"caption {n}") for n in range(4))
+    table = Table(samples=samples, root=Path())
+    report = evaluate(Oracle(table), table, settings=EvaluationSettings(split=None, resamples=10))
+    assert report.modality_accuracy is report.mean_auc is report.precision_at_k is None
+    assert report.image_to_text == report.text_to_image == {}
+    assert report.images == 4
+
+
+def test_captions_count_by_label_however_many_there_are():
+    table = build_table()
+    prompts = caption_prompts(table)
+    oracle = Oracle(table)
+    # The two spellings of edema find nothing of theirs; the five other labels find all.
+    away = {"x-ray chest edema": "x-ray hand", "x-ray chest severe edema": "x-ray hand"}
+    vectors = oracle.embed_texts([away.get(prompt, prompt) for prompt in prompts])
+    images = oracle.embed_images([sample.path for sample in table.of_split("test")])
+    report = score_table(table, images, prompts, vectors, 4.5, settings=SETTINGS)
+    assert report.text_to_image[1].value == pytest.approx(5 / 6)
+    assert report.text_to_image_precision.value == pytest.approx(5 / 6)
+    assert report.text_to_image[1].count == 6
+
+
+def test_the_order_of_the_prompts_does_not_matter_and_figures_repeat():
+    table = build_table()
+    oracle = Oracle(table, noise=4.0)
+    images = oracle.embed_images([sample.path for sample in table.of_split("test")])
+    prompts = caption_prompts(table)
+    reports = [
+        score_table(table, images, order, oracle.embed_texts(order), 4.5, settings=SETTINGS)
+        for order in (prompts, prompts, prompts[::-1])
+    ]
+    assert reports[0] == reports[1]
+    assert reports[0].mean_auc.value == pytest.approx(reports[2].mean_auc.value, abs=1e-9)
+    assert reports[0].image_to_text == reports[2].image_to_text
+
+
+def test_wrong_calls_are_named():
+    table = build_table()
+    oracle = Oracle(table)
+    with pytest.raises(DatasetError, match="'val'"):
+        evaluate(oracle, table, settings=EvaluationSettings(split="val"))
+    with pytest.raises(ConfigError, match="out of chest, knee, got plain"):
+        evaluate(oracle, table, settings=EvaluationSettings(finding_sources=("plain",), resamples=2))
+    with pytest.raises(ConfigError, match="1 or more"):
+        EvaluationSettings(neighbours=0)
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        EvaluationSettings(confidence=95)
+
+    prompts = caption_prompts(table)
+    texts, images = oracle.embed_texts(prompts), np.zeros((72, 64), dtype=np.float32)
+    with pytest.raises(InputError, match=r"shape \(72, dimensions\).*\(144, 64\)"):
+        score_table(table, np.zeros((144, 64)), prompts, texts, 4.5)
+    with pytest.raises(InputError, match="32 and 64"):
+        score_table(table, images[:, :32], prompts, texts, 4.5)
+    with pytest.raises(InputError, match="finite"):
+        score_table(table, images * np.nan, prompts, texts, 4.5)
+    with pytest.raises(InputError, match="caption_prompts"):
+        score_table(table, images, prompts[1:], texts[1:], 4.5)
+
+
+def test_medmix_averages_its_seven_sources_and_chance_is_chance(shared):
+    table = read_table(shared / "data" / "medmix" / "medmix.csv")
+    oracle = Oracle(table)
+    generator = np.random.default_rng(5)
+    images = generator.standard_normal((1661, 64))
+    images = (images / np.linalg.norm(images, axis=1, keepdims=True)).astype(np.float32)
+    prompts = caption_prompts(table)
+    report = score_table(table, images, prompts, oracle.embed_texts(prompts), 4.5, settings=SETTINGS)
+    assert report.finding_sources == MEDMIX_FINDING_SOURCES
+    assert (report.images, report.prompts, report.mean_auc.count) == (1661, 255, 7)
+    assert report.mean_auc.low < 0.5 < report.mean_auc.high
+    assert report.sources["mednist"].findings is None
+    assert report.sources["isic_uda1"].findings.left_out == ("benign",)
+
+
+def test_one_source_mean_auc_is_scikit_learns():
+    sklearn = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn")
+    table = build_table(per_class=60, splits=("test",))
+    oracle = Oracle(table, noise=8.0)
+    prompts = caption_prompts(table)
+    images = oracle.embed_images([sample.path for sample in table])
+    report = score_table(table, images, prompts, oracle.embed_texts(prompts), 4.5, settings=SETTINGS)
+    chest = [index for index, sample in enumerate(table) if sample.source == "chest"]
+    edema = unit_vector("x-ray chest edema") + unit_vector("x-ray chest severe edema")
+    classes = np.stack([unit_vector("x-ray chest normal"), edema / np.linalg.norm(edema)])
+    logits = np.exp(4.5) * images[chest].astype(float) @ classes.T
+    truth = [table.samples[index].label == "edema" for index in chest]
+    expected = sklearn.roc_auc_score(truth, logits[:, 1] - logits[:, 0])
+    assert 0.55 < expected < 0.95
+    assert report.sources["chest"].findings.mean_auc.value == pytest.approx(expected, abs=1e-6)
