@@ -1,0 +1,150 @@
+"""A training run as data, read strictly from YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from medimageinsight import strict
+from medimageinsight.errors import ConfigError, missing_extra
+from medimageinsight.network.config import ModelConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_CONFIG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which pictures and how often each is drawn.
+
+    A source is drawn in proportion to its number of training pictures to the power of `sampling_power`, times its
+    factor in `source_weights`; classes within it likewise with `class_power`. A power of 1 draws every picture
+    alike, 0 every group alike.
+    """
+
+    table: str  # CSV or Parquet, relative to the config file
+    train_split: str = "train"
+    val_split: str = "val"
+    sampling_power: float = 1.0
+    class_power: float = 1.0
+    source_weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """The byte-pair vocabulary made from the captions, their synonyms and further texts."""
+
+    vocab_size: int
+    corpus: str | None = None  # a CSV whose column `text` adds words, relative to the config file
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageAugmentation:
+    """Random changes to a training picture; a symmetric range [-x, x] unless said otherwise."""
+
+    rotation: float = 0.0  # degrees
+    scale: tuple[float, float] = (1.0, 1.0)  # of the side that is seen; below 1 zooms in
+    stretch: float = 0.0  # log of the aspect ratio
+    shift: float = 0.0  # of the side
+    brightness: float = 0.0  # added, of the full range
+    contrast: float = 0.0  # log of the factor
+    gamma: float = 0.0  # log of the exponent
+    noise: float = 0.0  # largest standard deviation, of the full range
+    erase: float = 0.0  # probability of one grey rectangle of 2 to 20 % of the area
+    flips: dict[str, tuple[Literal["horizontal", "vertical", "transpose"], ...]] = field(
+        default_factory=dict
+    )  # by "modality anatomy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionAugmentation:
+    """Random changes to a training caption, so that a prompt worded otherwise still works; probabilities."""
+
+    synonym: float = 0.0  # for each part that has any
+    shuffle: float = 0.0
+    punctuate: float = 0.0
+    sentence: float = 0.0
+    drop_modality: float = 0.0
+    drop_anatomy: float = 0.0
+    drop_view: float = 0.0
+    drop_finding: float = 0.0
+    broaden: float = 0.0  # replace a finding by one that covers it, such as a tumour for a glioma
+    synonyms: dict[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # a part, as captions have it, to others of its meaning
+    broader: dict[str, tuple[str, ...]] = field(default_factory=dict)  # a general finding to the findings it covers
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """A stretch of training at one picture size."""
+
+    steps: int
+    image_size: int  # pixels, both sides
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up, then half a cosine down to `final_learning_rate`."""
+
+    learning_rate: float
+    final_learning_rate: float = 0.0
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    max_logit_scale: float = 100.0  # of the factor, not its logarithm
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything a run depends on besides the pictures."""
+
+    name: str
+    seed: int
+    model: ModelConfig
+    tokenizer: TokenizerConfig
+    data: DataConfig
+    stages: tuple[StageConfig, ...]
+    optimizer: OptimizerConfig
+    images: ImageAugmentation = ImageAugmentation()
+    captions: CaptionAugmentation = CaptionAugmentation()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    evaluate_every: int = 500  # steps
+    checkpoint_every: int = 500  # steps
+
+    @property
+    def steps(self) -> int:
+        """Of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Reads a run's YAML (safe loading: no tags, no code).
+
+    Raises:
+        ConfigError: The file is missing, is not YAML, or has a missing, unknown or mistyped key (the message names it).
+    """
+    try:
+        import yaml
+    except ImportError:
+        raise missing_extra("train", "reading a training config") from None
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError("the config is larger than 1 MiB: expected a short YAML file")
+        data = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the config cannot be read: {error.strerror}", code="config_not_found") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the config is not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        config = strict.build(TrainConfig, data, "config")
+    except strict.MappingError as error:
+        raise ConfigError(str(error)) from None
+    if not config.stages or any(stage.steps < 1 or stage.batch_size < 2 for stage in config.stages):
+        raise ConfigError("config.stages: expected at least one stage, each of 1 step or more and a batch of 2 or more")
+    return config

@@ -1,0 +1,159 @@
+"""Pictures in memory and the batches drawn from them.
+
+A batch is a pure function of the seed and the step: nothing about the sampler needs saving, and a resumed run sees just
+what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from medimageinsight import images
+from medimageinsight.errors import DatasetError, InputError
+from medimageinsight.train.augment import augment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from medimageinsight.datasets.table import Sample
+    from medimageinsight.preprocess import Preprocessing
+    from medimageinsight.tokenizer import Tokenizer
+    from medimageinsight.train.captions import CaptionWriter
+    from medimageinsight.train.config import DataConfig, ImageAugmentation
+
+MARGIN = 1.15  # pictures are kept a little larger than they are shown, for crops without blur
+PROBLEMS_NAMED = 10
+
+
+def load_pixels(samples: Sequence[Sample], side: int) -> npt.NDArray[np.uint8]:
+    """All pictures at one size: (N, side, side, 3) uint8, resized as inference resizes.
+
+    Raises:
+        DatasetError: Pictures are missing or broken; all of them are counted and the first named.
+    """
+    pixels = np.empty((len(samples), side, side, 3), dtype=np.uint8)
+    problems: list[str] = []
+
+    def load(index: int) -> None:
+        try:
+            picture = images.to_rgb(images.open(samples[index].path).upright())
+        except InputError as error:
+            problems.append(f"{samples[index].path.name}: {error.code}")
+        else:
+            pixels[index] = np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC))
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(load, range(len(samples))))
+    if problems:
+        named = "; ".join(sorted(problems)[:PROBLEMS_NAMED])
+        raise DatasetError(
+            f"{len(problems)} pictures cannot be read: {named}: mend or remove them", code="dataset_broken_images"
+        )
+    return pixels
+
+
+def sampling_weights(samples: Sequence[Sample], settings: DataConfig) -> npt.NDArray[np.float64]:
+    """The probability with which each sample is drawn, (N,), sums to 1. See `DataConfig`."""
+    sources = Counter(sample.source for sample in samples)
+    classes = Counter((sample.source, sample.label) for sample in samples)
+    of_class = {key: count**settings.class_power for key, count in classes.items()}
+    of_source: dict[str, float] = defaultdict(float)
+    for (source, _), weight in of_class.items():
+        of_source[source] += weight
+    weights = np.array(
+        [
+            sources[sample.source] ** settings.sampling_power
+            * settings.source_weights.get(sample.source, 1.0)
+            * of_class[sample.source, sample.label]
+            / of_source[sample.source]
+            / classes[sample.source, sample.label]
+            for sample in samples
+        ]
+    )
+    return np.asarray(weights / weights.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step learns from."""
+
+    pixel_values: Tensor  # (B, 3, S, S) float32, normalised, channels last
+    input_ids: Tensor  # (B, L) int64
+    attention_mask: Tensor  # (B, L) int64
+    positives: Tensor  # (B, B) bool, images by texts
+
+
+class BatchMaker:
+    """Draws the batch of a step at one picture size."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        writer: CaptionWriter,
+        tokenizer: Tokenizer,
+        preprocessing: Preprocessing,
+        *,
+        batch_size: int,
+        seed: int,
+        data: DataConfig,
+        augmentation: ImageAugmentation,
+    ) -> None:
+        self.samples = samples
+        self.writer = writer
+        self.tokenizer = tokenizer
+        self.side = preprocessing.image_size[0]
+        self.batch_size = batch_size
+        self.seed = seed
+        self.augmentation = augmentation
+        self.weights = sampling_weights(samples, data)
+        self.pixels = torch.from_numpy(load_pixels(samples, round(self.side * MARGIN))).permute(0, 3, 1, 2)
+        self.kinds = [f"{sample.modality} {sample.anatomy}" for sample in samples]
+        self.mean, self.std = (
+            torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+        )
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step, counted from 0."""
+        rng = np.random.default_rng([self.seed, step])
+        indices = rng.choice(len(self.samples), self.batch_size, p=self.weights)
+        texts = self.writer.write(indices, rng)
+        input_ids, attention_mask = self.tokenizer.pad(self.tokenizer.encode(texts.texts))
+        x = augment(self.pixels[indices], self.side, [self.kinds[i] for i in indices], self.augmentation, rng)
+        return Batch(
+            pixel_values=(x - self.mean) / self.std,
+            input_ids=torch.from_numpy(input_ids),
+            attention_mask=torch.from_numpy(attention_mask),
+            positives=torch.from_numpy(self.writer.positives(indices, texts.stated)),
+        )
+
+
+class Prefetcher:
+    """Makes the next batch on a thread while the network learns from this one."""
+
+    def __init__(self, make: Callable[[int], Batch], start: int, end: int) -> None:
+        self.make, self.start, self.end = make, start, end
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batch")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of the steps from start to end."""
+        coming = self._pool.submit(self.make, self.start)
+        for step in range(self.start, self.end):
+            batch = coming.result()
+            if step + 1 < self.end:
+                coming = self._pool.submit(self.make, step + 1)
+            yield batch
