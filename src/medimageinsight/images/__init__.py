@@ -1,0 +1,16 @@
+"""Any image source to a decoded picture, and from there to 8-bit RGB.
+
+from medimageinsight import images
+
+pixels = images.load("chest.dcm")                 # (H, W, 3) uint8 RGB, upright
+picture = images.open("stack.tif", frame=3)       # the decoded picture in its own Pillow mode
+"""
+
+from __future__ import annotations
+
+from medimageinsight.images.encoded import decode_base64
+from medimageinsight.images.limits import Limits
+from medimageinsight.images.picture import Picture, to_rgb
+from medimageinsight.images.source import Source, load, open  # noqa: A004 - images.open reads well
+
+__all__ = ["Limits", "Picture", "Source", "decode_base64", "load", "open", "to_rgb"]

@@ -1,0 +1,73 @@
+"""Arrays to pictures, and pictures deeper than 8 bits to 8 bits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from medimageinsight.errors import ImageError
+from medimageinsight.images.grey import by_level, stretch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from medimageinsight.images.limits import Limits
+
+_DEEP_MODES = ("I", "F")  # also I;16, I;16B, ...
+
+
+def from_array(array: NDArray[Any], limits: Limits) -> Image.Image:
+    """A picture in mode L, RGB or RGBA.
+
+    Args:
+        array: (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA. uint8 is taken as it is and bool as 0 and 255; other
+            integers and floats are mapped from the array's own minimum..maximum to 0..255, a constant array to 0.
+        limits: What may not be exceeded.
+
+    Raises:
+        ImageError: ``image_bad_shape``, ``image_bad_dtype``, ``image_not_finite``, ``image_too_large``.
+    """
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(
+            f"expected an array of shape (height, width), (height, width, 3) or (height, width, 4), got {array.shape}"
+            f"{_shape_advice(array.shape)}",
+            code="image_bad_shape",
+        )
+    limits.check_size(array.shape[1], array.shape[0])
+    return Image.fromarray(np.ascontiguousarray(_eight_bits(array)))
+
+
+def shallow(image: Image.Image) -> Image.Image:
+    """The decoded image itself if it has 8 bits a channel, else as mode L by its own minimum..maximum."""
+    if image.mode.startswith(_DEEP_MODES):
+        return Image.fromarray(_eight_bits(np.asarray(image)))
+    return image
+
+
+def _eight_bits(array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ImageError(
+            "expected finite pixel values, got NaN or infinity: replace them with numbers first",
+            code="image_not_finite",
+        )
+    if array.dtype.kind not in "iuf":
+        raise ImageError(
+            f"expected an array of integers, floats or booleans, got dtype {array.dtype}", code="image_bad_dtype"
+        )
+    return by_level(array, lambda values: stretch(values, float(array.min()), float(array.max())))
+
+
+def _shape_advice(shape: tuple[int, ...]) -> str:
+    if len(shape) == 3 and shape[0] in (1, 3, 4):
+        return ": move the channels to the last axis"
+    if len(shape) == 4:
+        return ": pass the pictures of a batch one by one, in a list"
+    return ""

@@ -1,0 +1,171 @@
+"""Look-up tables: modality, VOI and palette, plain and segmented."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medimageinsight.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
+
+_CHANNELS = ("Red", "Green", "Blue")
+_MOST_ENTRIES = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lut:
+    """A table of values, applied to integers.
+
+    Args:
+        first: Input that is mapped to the first entry.
+        entries: (n,) uint16.
+        bits: Bits an entry has, as the table's descriptor says.
+    """
+
+    first: int
+    entries: NDArray[np.uint16]
+    bits: int
+
+    def __call__(self, values: NDArray[Any]) -> NDArray[np.uint16]:
+        """Inputs below the first or beyond the last are given its entry (PS3.3 C.11.1.1.1)."""
+        index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1).astype(np.intp)
+        mapped: NDArray[np.uint16] = self.entries[index]
+        return mapped
+
+
+def lut_of(item: Dataset, *, big_endian: bool) -> Lut:
+    """The table of a Modality LUT or VOI LUT sequence's item (PS3.3 C.11.1.1, C.11.2.1.1).
+
+    Raises:
+        ImageError: ``image_bad_header`` for a table that is empty or too short.
+    """
+    count, first, bits = _descriptor(item, "LUTDescriptor")
+    return Lut(first=first, entries=_entries(item.LUTData, count, big_endian=big_endian), bits=bits)
+
+
+def palette_of(dataset: Dataset, *, big_endian: bool) -> tuple[int, NDArray[np.uint8]]:
+    """The palette of a PALETTE COLOR image: the first input mapped, and (n, 3) uint8 RGB.
+
+    PS3.3 C.7.6.3.1.5, C.7.6.3.1.6 and, for segmented palettes, C.7.9.2.
+
+    Raises:
+        ImageError: ``image_bad_header`` for a palette that is missing, short or malformed.
+    """
+    count, first, _ = _descriptor(dataset, "RedPaletteColorLookupTableDescriptor")
+    channels = []
+    for channel in _CHANNELS:
+        if f"{channel}PaletteColorLookupTableData" in dataset:
+            data = dataset[f"{channel}PaletteColorLookupTableData"].value
+            channels.append(_entries(data, count, big_endian=big_endian))
+        elif f"Segmented{channel}PaletteColorLookupTableData" in dataset:
+            # C.7.9.2.1: segmented tables with 8-bit entries are bytes, with 16-bit entries words
+            _, _, bits = _descriptor(dataset, f"{channel}PaletteColorLookupTableDescriptor")
+            data = dataset[f"Segmented{channel}PaletteColorLookupTableData"].value
+            channels.append(expand_segments(_words(data, 1 if bits <= 8 else 2, big_endian=big_endian), count))
+        else:
+            raise _bad_table()
+    entries = np.stack(channels, axis=1)
+    # 16-bit entries use their whole range; entries that fit a byte are one, whatever the descriptor says.
+    return first, (entries >> 8 if entries.max() > 255 else entries).astype(np.uint8)
+
+
+def expand_segments(segments: NDArray[np.uint8] | NDArray[np.uint16], count: int) -> NDArray[np.uint16]:
+    """The entries of a segmented palette: discrete, linear and indirect segments (PS3.3 C.7.9.2.2).
+
+    Args:
+        segments: The encoded table, uint8 or uint16 as its entries are.
+        count: How many entries the descriptor promises.
+
+    Returns:
+        (count,) uint16.
+
+    Raises:
+        ImageError: ``image_bad_header`` for a table that is short or malformed.
+    """
+    code = [int(value) for value in segments]
+    # The offset of an indirect segment has 32 bits, low part first: four 8-bit entries or two of 16 bits.
+    parts, bits = (4, 8) if segments.dtype == np.uint8 else (2, 16)
+    entries: list[int] = []
+    position = 0
+    try:
+        while position + 1 < len(code) and len(entries) < count:
+            if code[position] == 2:  # indirect: run earlier segments again
+                low_first = code[position + 2 : position + 2 + parts]
+                offset = sum(part << bits * place for place, part in enumerate(low_first))
+                _run_segments(code, offset, code[position + 1], entries, count)
+                position += 2 + parts
+            else:
+                position = _run_segment(code, position, entries)
+    except IndexError:
+        raise _bad_table() from None
+    return _exactly(np.array(entries, np.uint16), count)
+
+
+def _run_segments(code: list[int], position: int, length: int, entries: list[int], count: int) -> None:
+    for _ in range(length):
+        if code[position] == 2:  # C.7.9.2.2.3: an indirect segment shall not point to another
+            raise _bad_table()
+        position = _run_segment(code, position, entries)
+        if len(entries) >= count:
+            return
+
+
+def _run_segment(code: list[int], position: int, entries: list[int]) -> int:
+    """Append one discrete or linear segment's entries; gives the position of the next segment."""
+    opcode, length = code[position], code[position + 1]
+    if opcode == 0:  # discrete: the entries themselves
+        entries.extend(code[position + 2 : position + 2 + length])
+        return position + 2 + length
+    if opcode == 1 and entries:  # linear: from the last entry, which stands already, to the given one
+        start, rise = entries[-1], code[position + 2] - entries[-1]
+        entries.extend(start + round(rise * step / length) for step in range(1, length + 1))
+        return position + 3
+    raise _bad_table()
+
+
+def _descriptor(item: Dataset, keyword: str) -> tuple[int, int, int]:
+    """Number of entries, first input mapped, bits of an entry (PS3.3 C.7.6.3.1.5)."""
+    try:
+        count, first, bits = (int(value) for value in item[keyword].value)
+    except Exception:  # missing, or of another multiplicity or type
+        raise _bad_table() from None
+    # The count is unsigned even where the VR is signed, and 0 stands for 65,536.
+    return (count % _MOST_ENTRIES) or _MOST_ENTRIES, first, bits
+
+
+def _entries(data: bytes | Sequence[int] | int, count: int, *, big_endian: bool) -> NDArray[np.uint16]:
+    if isinstance(data, bytes):
+        # C.11.1.1.1, C.7.6.3.1.6: 8-bit entries may be packed two a word; the length tells
+        width = 1 if len(data) < 2 * count else 2
+        return _exactly(_words(data, width, big_endian=big_endian).astype(np.uint16), count)
+    return _exactly(np.atleast_1d(np.asarray(data)).astype(np.uint16), count)
+
+
+def _words(data: bytes, width: int, *, big_endian: bool) -> NDArray[Any]:
+    """Bytes of an OW element as entries of ``width`` bytes; in big endian, the first of two bytes comes second."""
+    words = np.frombuffer(data[: len(data) // 2 * 2], ">u2" if big_endian else "<u2")
+    return words.astype(f"{_NATIVE}u2") if width == 2 else words.astype("<u2").view(np.uint8)
+
+
+_NATIVE = "<" if sys.byteorder == "little" else ">"
+
+
+def _exactly(entries: NDArray[np.uint16], count: int) -> NDArray[np.uint16]:
+    if len(entries) < count:
+        raise _bad_table()
+    return entries[:count]
+
+
+def _bad_table() -> ImageError:
+    return ImageError(
+        "expected a DICOM image whose look-up tables are whole, got a missing, short or malformed one",
+        code="image_bad_header",
+    )

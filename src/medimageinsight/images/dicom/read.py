@@ -1,0 +1,97 @@
+"""Recognising and parsing DICOM files, with and without the standard's preamble."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+from medimageinsight.errors import ImageError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from medimageinsight.images.limits import Limits
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_LONG_LENGTHS = (b"OB", b"OW", b"SQ", b"UN", b"UT")
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether the bytes are a DICOM file, or begin like a dataset that was written without preamble."""
+    return _has_magic(data) or _begins_like_a_dataset(data)
+
+
+def read(data: bytes, limits: Limits) -> Dataset:
+    """Parse a DICOM file, without decoding its pixels.
+
+    Raises:
+        ImageError: ``image_truncated``, ``image_not_an_image``, ``image_too_large`` (a deflated file that inflates
+            beyond ``limits.max_bytes``).
+    """
+    import pydicom
+
+    try:
+        _check_inflated_size(data, limits)
+        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+        empty = len(dataset) == 0  # pydicom gives up on the whole dataset where it meets the end of the file
+        plausible = _has_magic(data) or any(keyword in dataset for keyword in ("SOPClassUID", "Rows", "Modality"))
+    except (ImageError, MemoryError):
+        raise
+    except Exception:  # pydicom raises what its parser stumbles over: zlib.error, struct.error, UnboundLocalError, ...
+        raise _damaged() from None
+    if empty:
+        raise _damaged()
+    if not plausible:
+        raise ImageError("expected a DICOM image, got a file that has none of its elements", code="image_not_an_image")
+    return dataset
+
+
+def _has_magic(data: bytes) -> bool:
+    # PS3.10 7.1: 128 bytes of anything, then the magic.
+    return data[128:132] == b"DICM"
+
+
+def _begins_like_a_dataset(data: bytes) -> bool:
+    """Group 0002 or 0008 first, then an explicit VR or a small implicit length: PS3.5 7.1."""
+    if len(data) < 16:
+        return False
+    for order in "<>":
+        group, element = struct.unpack_from(f"{order}HH", data)
+        if group in (0x0002, 0x0008) and element < 0x0100:
+            explicit = data[4:6].isalpha() and data[4:6].isupper()
+            return explicit or struct.unpack_from(f"{order}I", data, 4)[0] < 1024
+    return False
+
+
+def _check_inflated_size(data: bytes, limits: Limits) -> None:
+    """Refuse a deflated dataset (PS3.5 A.5) that would inflate without bound; pydicom inflates it in one go."""
+    start = _end_of_file_meta(data)
+    if _DEFLATED not in data[:start]:
+        return
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    count, rest = 0, data[start:]
+    while rest and not inflater.eof:
+        chunk = inflater.decompress(rest, 1 << 20)
+        rest = inflater.unconsumed_tail
+        count += len(chunk)
+        limits.check_bytes(count)
+
+
+def _end_of_file_meta(data: bytes) -> int:
+    """Where the dataset begins: after group 0002, which is always explicit little endian (PS3.10 7.1)."""
+    position = 132 if _has_magic(data) else 0
+    while data[position : position + 2] == b"\x02\x00" and position + 12 <= len(data):
+        if data[position + 4 : position + 6] in _LONG_LENGTHS:
+            position += 12 + struct.unpack_from("<I", data, position + 8)[0]
+        else:
+            position += 8 + struct.unpack_from("<H", data, position + 6)[0]
+    return position
+
+
+def _damaged() -> ImageError:
+    return ImageError(
+        "expected a whole DICOM file, got one that is cut off or damaged: copy it again from its source",
+        code="image_truncated",
+    )

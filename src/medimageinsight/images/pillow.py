@@ -1,0 +1,88 @@
+"""Image files through Pillow: an allow-list of formats, checked before it is decoded, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from medimageinsight.errors import ImageError
+from medimageinsight.images.arrays import shallow
+from medimageinsight.images.picture import Picture, exif_orientation
+
+if TYPE_CHECKING:
+    from medimageinsight.images.limits import Limits
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
+_SIGNATURES = (
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"II*\x00",
+    b"MM\x00*",
+    b"II+\x00",
+    b"MM\x00+",
+    b"BM",
+    b"GIF87a",
+    b"GIF89a",
+    b"\xff\x4f\xff\x51",
+    b"\x00\x00\x00\x0cjP  \r\n\x87\n",
+)
+
+
+def decode(data: bytes, *, frame: int, limits: Limits) -> Picture:
+    """Decode one frame of a PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or PNM file.
+
+    Raises:
+        ImageError: ``image_not_an_image``, ``image_truncated``, ``image_too_large``, ``image_frame_out_of_range``,
+            ``image_not_finite``.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception:  # UnidentifiedImageError, and whatever a plug-in raises for half a header
+        raise _unidentified(data) from None
+    return finish(image, frame=frame, limits=limits)
+
+
+def finish(image: Image.Image, *, frame: int, limits: Limits) -> Picture:
+    """Decode the chosen frame of an opened image, within limits; an image already in memory stays as it is."""
+    limits.check_size(*image.size)
+    if frame:
+        _seek(image, frame)
+        limits.check_size(*image.size)  # pages of one TIFF differ in size
+    try:
+        image.load()
+    except (MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception:  # Pillow's codecs raise OSError, SyntaxError, struct.error, ValueError, ... for damaged data
+        raise damaged() from None
+    return Picture(image=shallow(image), orientation=exif_orientation(image))
+
+
+def damaged() -> ImageError:
+    """The error for a file that begins well and cannot be decoded to its end."""
+    return ImageError(
+        "expected a whole image file, got one that is cut off or damaged: copy it again from its source",
+        code="image_truncated",
+    )
+
+
+def _seek(image: Image.Image, frame: int) -> None:
+    try:
+        image.seek(frame)
+    except EOFError:
+        count = getattr(image, "n_frames", 1)
+        raise ImageError(
+            f"expected a frame from 0 to {count - 1}, got {frame}", code="image_frame_out_of_range"
+        ) from None
+
+
+def _unidentified(data: bytes) -> ImageError:
+    if data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+        return damaged()
+    return ImageError(
+        "expected a DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or PNM image, got a file of another kind",
+        code="image_not_an_image",
+    )

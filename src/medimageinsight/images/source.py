@@ -1,0 +1,187 @@
+"""Every kind of source to one decoded picture, and every failure to one kind of error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, Union, cast
+
+import numpy as np
+from PIL import Image
+
+from medimageinsight.errors import ImageError
+from medimageinsight.images import pillow
+from medimageinsight.images.arrays import from_array
+from medimageinsight.images.encoded import decode_base64, is_data_uri
+from medimageinsight.images.limits import Limits
+from medimageinsight.images.picture import Picture, to_rgb
+from medimageinsight.images.quiet import quiet
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
+
+Source: TypeAlias = Union[
+    str,
+    "os.PathLike[str]",
+    bytes,
+    bytearray,
+    memoryview,
+    BinaryIO,
+    Image.Image,
+    "NDArray[Any]",
+    "Dataset",
+]
+"""A path, an image file's bytes, a binary file object, a PIL image, an array (H, W) or (H, W, 3 or 4), a
+``pydicom.Dataset``, or a ``data:`` URI."""
+
+_NO_FRAMES = "expected frame 0 of a source with one frame, got {}"
+
+
+def open(  # noqa: A001 - images.open reads well
+    source: Source,
+    *,
+    frame: int = 0,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Picture:
+    """Decode one frame of a source, in its own Pillow mode; DICOM and deeper pixels come as 8-bit L or RGB.
+
+    What a file is, is told from its content, never from its name. Pixels of more than 8 bits are mapped from the
+    picture's own minimum..maximum to 0..255, a DICOM picture by its own window where it has one. Calls may run in
+    many threads at once.
+
+    Args:
+        source: See `Source`. A file object is read from where it stands and not closed.
+        frame: Which frame of a multi-frame DICOM, TIFF, GIF or WebP, from 0; of a PIL image, 0 is where it stands.
+        limits: What a source may not exceed.
+
+    Raises:
+        ImageError: whatever is wrong, with a code that begins with ``image_``.
+    """
+    if frame < 0:
+        raise ImageError(f"expected a frame from 0 on, got {frame}", code="image_frame_out_of_range")
+    try:
+        with quiet():
+            return _open(source, frame, limits)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError:
+        raise limits.too_many_pixels() from None
+    except MemoryError:
+        raise ImageError(
+            "expected an image that fits in memory, got a larger one: scale it down or cut it into tiles",
+            code="image_too_large",
+        ) from None
+    except Exception as error:
+        # The libraries' own messages quote header values, which may be patient data: only the kind is kept.
+        raise ImageError(
+            f"expected an image that can be decoded, got one that cannot ({type(error).__name__}): "
+            "check that the file is whole and opens in a viewer",
+            code="image_unreadable",
+        ) from None
+
+
+def load(
+    source: Source,
+    *,
+    frame: int = 0,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> NDArray[np.uint8]:
+    """Pixels of one frame, (H, W, 3) uint8 RGB, upright. Arguments and errors are those of `open`."""
+    return np.array(to_rgb(open(source, frame=frame, limits=limits).upright()))
+
+
+def _open(source: Source, frame: int, limits: Limits) -> Picture:
+    if isinstance(source, Image.Image):
+        return pillow.finish(source, frame=frame, limits=limits)
+    if isinstance(source, np.ndarray):
+        if frame:
+            raise ImageError(_NO_FRAMES.format(frame), code="image_frame_out_of_range")
+        return Picture(image=from_array(source, limits))
+    if _is_dataset(source):
+        from medimageinsight.images import dicom
+
+        return Picture(image=dicom.decode(cast("Dataset", source), frame=frame, limits=limits))
+    return _decode(_read(source, limits), frame, limits)
+
+
+def _decode(data: bytes, frame: int, limits: Limits) -> Picture:
+    from medimageinsight.images import dicom
+
+    if not data:
+        raise ImageError("expected an image, got an empty file", code="image_empty")
+    if dicom.is_dicom(data):
+        return Picture(image=dicom.decode(dicom.read(data, limits), frame=frame, limits=limits))
+    return pillow.decode(data, frame=frame, limits=limits)
+
+
+def _read(source: object, limits: Limits) -> bytes:
+    """The encoded file behind a source, at most ``limits.max_bytes`` of it."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        limits.check_bytes(memoryview(source).nbytes)
+        return bytes(source)
+    if isinstance(source, str) and is_data_uri(source):
+        return decode_base64(source, limits=limits)
+    if isinstance(source, str) and source[:8].lower().startswith(("http://", "https://")):
+        raise ImageError(
+            "expected an image or a path, got a URL, and nothing is fetched from a network: download it first",
+            code="image_url_refused",
+        )
+    if isinstance(source, str | os.PathLike):
+        return _read_path(source, limits)
+    if hasattr(source, "read"):
+        return _read_stream(cast("BinaryIO", source), limits)
+    raise ImageError(
+        "expected a path, bytes, a file object, a PIL image, an array, a pydicom Dataset or a data: URI, "
+        f"got {type(source).__name__}",
+        code="image_bad_source",
+    )
+
+
+def _read_path(path: str | os.PathLike[str], limits: Limits) -> bytes:
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115 - only opening is guarded; `with` follows
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise _path_error(path, error) from None
+    with file:
+        limits.check_bytes(os.fstat(file.fileno()).st_size)
+        return _read_stream(file, limits)
+
+
+def _path_error(path: str | os.PathLike[str], error: OSError | ValueError) -> ImageError:
+    if isinstance(error, IsADirectoryError) or (isinstance(error, PermissionError) and Path(path).is_dir()):
+        return ImageError("expected an image file, got a folder: name the files in it", code="image_is_directory")
+    if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
+        return ImageError(
+            "expected the path of an image file, got one where no file is: check the spelling", code="image_not_found"
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return ImageError(
+            "expected the path of an image file, got a longer text: write base64 as data:;base64,...",
+            code="image_not_found",
+        )
+    return ImageError(
+        f"expected a readable file, got a failure to open it ({type(error).__name__}): check its permissions",
+        code="image_unreadable",
+    )
+
+
+def _read_stream(stream: BinaryIO, limits: Limits) -> bytes:
+    data = stream.read(limits.max_bytes + 1)
+    if not isinstance(data, bytes):  # a file object opened as text, or one that has no data yet
+        raise ImageError(
+            f"expected a file object opened in binary mode, got one that reads {type(data).__name__}",
+            code="image_bad_source",
+        )
+    limits.check_bytes(len(data))
+    return data
+
+
+def _is_dataset(source: object) -> bool:
+    """Whether the source is a ``pydicom.Dataset``; none can exist before pydicom is imported."""
+    module = sys.modules.get("pydicom.dataset")
+    return module is not None and isinstance(source, module.Dataset)

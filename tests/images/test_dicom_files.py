@@ -1,0 +1,264 @@
+"""Real DICOM files: those that pydicom carries, hostile ones, and the samples beside the checkout."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.encaps import get_frame
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.uid import UID, JPEG2000Lossless
+
+from images.made_dicom import LEVELS, PACKAGED, code_of, file_of, grey, linear, made
+from medimageinsight import images
+from medimageinsight.errors import ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class TestPackagedFiles:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "MR_small_RLE",
+            "MR_small_bigendian",
+            "MR_small_implicit",
+            "MR_small_expb",
+            "MR_small_jp2klossless",
+            "MR_small_jpeg_ls_lossless",
+            "MR_small_padded",
+        ],
+    )
+    def test_every_lossless_encoding_gives_the_same_picture(self, name: str) -> None:
+        np.testing.assert_array_equal(grey(PACKAGED / f"{name}.dcm"), grey(PACKAGED / "MR_small.dcm"))
+
+    def test_mr_window(self) -> None:
+        dataset = pydicom.dcmread(PACKAGED / "MR_small.dcm")
+        center, width = float(dataset.WindowCenter), float(dataset.WindowWidth)
+        expected = [linear(x, center, width) for x in dataset.pixel_array.ravel().tolist()]
+        np.testing.assert_allclose(grey(dataset).ravel(), expected, atol=0.5)
+
+    def test_ct_without_window_shows_its_range_without_padding(self) -> None:
+        dataset = pydicom.dcmread(PACKAGED / "CT_small.dcm")
+        assert "WindowCenter" not in dataset
+        values = dataset.pixel_array.astype(float)
+        expected = np.rint((values - values.min()) / np.ptp(values) * 255)
+        np.testing.assert_array_equal(grey(PACKAGED / "CT_small.dcm"), expected)
+
+    def test_palette(self) -> None:
+        dataset = pydicom.dcmread(PACKAGED / "examples_palette.dcm")
+        expected = apply_color_lut(dataset.pixel_array, dataset)
+        np.testing.assert_array_equal(images.load(dataset), expected >> 8 if expected.max() > 255 else expected)
+
+    def test_ybr_in_jpeg(self) -> None:
+        dataset = pydicom.dcmread(PACKAGED / "examples_ybr_color.dcm")
+        frame = get_frame(dataset.PixelData, 17, number_of_frames=int(dataset.NumberOfFrames))
+        with Image.open(io.BytesIO(frame)) as reference:
+            expected = np.asarray(reference.convert("RGB")).astype(int)
+        shown = images.load(PACKAGED / "examples_ybr_color.dcm", frame=17)
+        assert np.abs(shown - expected).max() <= 2  # two roundings of the colour transform
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "SC_rgb_rle",
+            "SC_rgb_rle_16bit",
+            "SC_rgb_rle_32bit",
+            "SC_rgb_jpeg_gdcm",
+            "SC_rgb_gdcm_KY",
+            "SC_ybr_full_422_uncompressed",
+            "SC_rgb_dcmtk_+eb+cr",
+            "SC_rgb_dcmtk_+eb+cy+np",
+            "SC_rgb_jpeg_dcmtk",
+        ],
+    )
+    def test_colour_bars(self, name: str) -> None:
+        bars = images.load(PACKAGED / f"{name}.dcm")[5::10, 50].astype(int)
+        red, green, blue, white = bars[0], bars[2], bars[4], bars[9]
+        for bar, expected in ((red, [255, 0, 0]), (green, [0, 255, 0]), (blue, [0, 0, 255]), (white, [255] * 3)):
+            assert np.abs(bar - expected).max() <= 6  # JPEG and halved chroma
+
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            ("reportsi", "Basic Text SR Storage"),
+            ("rtplan", "RT Plan Storage"),
+            ("waveform_ecg", "12-lead ECG Waveform Storage"),
+        ],
+    )
+    def test_an_object_without_pixels_is_named_by_its_kind(self, name: str, kind: str) -> None:
+        with pytest.raises(ImageError, match=kind) as caught:
+            images.open(PACKAGED / f"{name}.dcm")
+        assert caught.value.code == "image_no_pixels"
+
+    @pytest.mark.parametrize(
+        ("name", "code"),
+        [
+            ("MR_truncated", "image_truncated"),
+            ("rtplan_truncated", "image_no_pixels"),
+            ("badVR", "image_bad_header"),
+            ("JPEG-lossy", "image_unsupported"),
+            ("JPEG2000-embedded-sequence-delimiter", "image_inconsistent"),
+        ],
+    )
+    def test_broken_and_undecodable_files(self, name: str, code: str) -> None:
+        assert code_of(PACKAGED / f"{name}.dcm") == code
+
+    @pytest.mark.parametrize("name", ["CT_small", "MR_small_RLE", "examples_jpeg2k", "SC_rgb_jpeg_gdcm", "image_dfl"])
+    def test_a_truncated_file_is_never_half_a_picture(self, name: str) -> None:
+        data = (PACKAGED / f"{name}.dcm").read_bytes()
+        whole = images.load(data)
+        for cut in range(140, len(data), len(data) // 25):
+            try:
+                pixels = images.load(data[:cut])
+            except ImageError as error:
+                assert error.code == "image_truncated"  # noqa: PT017 - the other outcome is right too
+            else:
+                np.testing.assert_array_equal(pixels, whole)  # only what follows the pixels was cut off
+
+    def test_a_file_without_preamble(self) -> None:
+        data = (PACKAGED / "CT_small.dcm").read_bytes()
+        np.testing.assert_array_equal(images.load(data[132:]), images.load(data))
+        for name in ("ExplVR_LitEndNoMeta", "ExplVR_BigEndNoMeta"):
+            assert code_of(PACKAGED / f"{name}.dcm") in ("image_no_pixels", "image_truncated")
+
+    def test_nothing_is_written_into_the_callers_dataset(self) -> None:
+        dataset = pydicom.dcmread(PACKAGED / "MR_small_RLE.dcm")
+        before = dataset.to_json()
+        images.open(dataset)
+        assert dataset.to_json() == before
+
+    def test_neither_warnings_nor_log_nor_error_repeat_what_the_file_says(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        dataset = made(LEVELS, PatientName="Secret^Name")
+        data = file_of(dataset).replace(b"1.2.3\x00", b"Secret")
+        assert grey(data).shape == (20, 20)
+        with pytest.raises(ImageError) as caught:
+            images.open(data[:-100])
+        assert caplog.messages == []
+        assert "Secret" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+class TestHostileFiles:
+    def test_a_large_picture_is_refused_by_its_header(self) -> None:
+        dataset = made(np.zeros((2, 2), np.uint8))
+        dataset.Rows = dataset.Columns = 50_000
+        assert code_of(file_of(dataset)) == "image_too_large"
+
+    def test_a_compressed_frame_larger_than_the_header_is_not_decoded(self) -> None:
+        dataset = pydicom.dcmread(PACKAGED / "examples_jpeg2k.dcm")
+        dataset.Rows = 10
+        with pytest.raises(ImageError, match="640 x 10 as the header says, got 640 x 480") as caught:
+            images.open(dataset)
+        assert caught.value.code == "image_inconsistent"
+
+    def test_a_deflated_file_that_inflates_without_bound(self) -> None:
+        data = (PACKAGED / "image_dfl.dcm").read_bytes()
+        start = data.index(b"1.2.840.10008.1.2.1.99")
+        squeezed = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        # the file meta stays, the dataset becomes 30 MB of zeros in 30 kB
+        meta_length = struct.unpack_from("<I", data, 140)[0]
+        bomb = data[: 144 + meta_length] + squeezed.compress(bytes(30 << 20)) + squeezed.flush()
+        assert start < 144 + meta_length
+        assert code_of(bomb, limits=images.Limits(max_bytes=1 << 20)) == "image_too_large"
+
+    def test_a_transfer_syntax_that_nobody_knows(self) -> None:
+        dataset = made(LEVELS)
+        dataset.file_meta.TransferSyntaxUID = UID("1.2.3.4.5")
+        assert code_of(dataset) == "image_unsupported"
+
+    def test_compressed_pixel_data_without_frames(self) -> None:
+        dataset = made(LEVELS)
+        dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
+        dataset.PixelData = b""
+        assert code_of(dataset) == "image_truncated"
+
+    @pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated"])
+    def test_a_missing_element_is_named(self, keyword: str) -> None:
+        dataset = made(LEVELS)
+        delattr(dataset, keyword)
+        with pytest.raises(ImageError, match=keyword) as caught:
+            images.open(dataset)
+        assert caught.value.code == "image_bad_header"
+
+    @pytest.mark.parametrize(
+        "name", ["MR_small_RLE", "examples_jpeg2k", "examples_palette", "MR_small_jpeg_ls_lossless"]
+    )
+    def test_flipped_bytes_raise_nothing_but_image_errors(self, name: str) -> None:
+        data = (PACKAGED / f"{name}.dcm").read_bytes()
+        rng = np.random.default_rng(7)
+        for _ in range(10):
+            damaged = bytearray(data)
+            for position in rng.integers(0, len(data), 6):
+                damaged[position] = int(rng.integers(256))
+            try:
+                pixels = images.load(bytes(damaged))
+            except ImageError:
+                continue
+            assert pixels.dtype == np.uint8
+
+
+class TestSamples:
+    """Real files from beside the checkout."""
+
+    def test_every_sample_decodes_or_says_precisely_why_not(self, shared: Path) -> None:
+        refused = {}
+        for path in sorted((shared / "data" / "samples" / "dicom").glob("*.dcm")):
+            try:
+                pixels = images.load(path)
+            except ImageError as error:
+                refused[path.stem] = error.code
+            else:
+                assert pixels.ndim == 3
+                assert np.ptp(pixels) > 0 or path.stem == "sm_image_numbers"  # its first tile is background
+        assert refused == {
+            "JPEG-lossy": "image_unsupported",
+            "MR_truncated": "image_truncated",
+            "badVR": "image_bad_header",
+            "liver_deflate": "image_unsupported",
+            "liver_rle": "image_unsupported",
+            "no_meta": "image_not_an_image",
+            "reportsi": "image_no_pixels",
+            "rtplan": "image_no_pixels",
+            "sm_annotations": "image_no_pixels",
+            "sr_document": "image_no_pixels",
+            "waveform_ecg": "image_no_pixels",
+        }
+
+    def test_a_monochrome1_radiograph_has_bright_bones(self, shared: Path) -> None:
+        dataset = pydicom.dcmread(shared / "data" / "samples" / "dicom" / "RG3_J2KR.dcm")
+        center, width = (float(np.atleast_1d(dataset[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
+        rescaled = dataset.pixel_array * float(dataset.get("RescaleSlope", 1)) + float(
+            dataset.get("RescaleIntercept", 0)
+        )
+        expected = [255 - linear(x, center, width) for x in rescaled[::40, ::40].ravel().tolist()]
+        np.testing.assert_allclose(grey(dataset)[::40, ::40].ravel(), expected, atol=0.5)
+
+    def test_segmented_palette(self, shared: Path) -> None:
+        dataset = pydicom.dcmread(shared / "data" / "samples" / "dicom" / "gdcm-US-ALOKA-16.dcm")
+        expected = apply_color_lut(dataset.pixel_array, dataset) >> 8
+        assert np.abs(images.load(dataset).astype(int) - expected).max() <= 1  # pydicom truncates linear segments
+
+    @pytest.mark.parametrize("name", ["RLE", "big_endian", "jpeg_2k_lossless", "jpeg_ls_lossless"])
+    def test_enhanced_mr_in_every_encoding(self, shared: Path, name: str) -> None:
+        folder = shared / "data" / "samples" / "dicom"
+        for frame in (0, 9):
+            np.testing.assert_array_equal(
+                grey(folder / f"emri_small_{name}.dcm", frame=frame), grey(folder / "emri_small.dcm", frame=frame)
+            )
+
+    def test_high_throughput_jpeg_2000(self, shared: Path) -> None:
+        folder = shared / "data" / "samples" / "dicom"
+        lossless = images.load(folder / "HTJ2KLossless_08_RGB.dcm").astype(int)
+        lossy = images.load(folder / "HTJ2K_08_RGB.dcm").astype(int)
+        assert lossless.shape == (480, 640, 3)
+        assert np.abs(lossless - lossy).mean() < 5

@@ -1,0 +1,169 @@
+"""Pixels to tensor, against the plain recipe written out."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from medimageinsight import images
+from medimageinsight.errors import BundleError, InputError
+from medimageinsight.images import Picture
+from medimageinsight.preprocess import Preprocessing, preprocess, standardize
+
+MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"]
+RELEASE = Preprocessing(image_size=(480, 480), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+SMALL = Preprocessing(image_size=(24, 40), mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
+
+
+def picture_of(mode: str, width: int = 90, height: int = 70) -> Image.Image:
+    noise = np.random.default_rng(1).integers(0, 256, (7, 9, 4), dtype=np.uint8)
+    image = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+    return (image.convert("LA") if mode == "PA" else image).convert(mode)
+
+
+def direct(image: Image.Image, like: Preprocessing) -> np.ndarray:
+    """The recipe, step by step, always in three channels."""
+    height, width = like.image_size
+    resized = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    scaled = np.asarray(resized).astype(np.float32) / np.float32(255)
+    return ((scaled - np.array(like.mean, np.float32)) / np.array(like.std, np.float32)).transpose(2, 0, 1)
+
+
+def azure(image: Image.Image, like: Preprocessing, size: int = 512, quality: int = 75) -> np.ndarray:
+    buffer = io.BytesIO()
+    image.resize((size, size)).convert("RGB").save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as decoded:
+        return direct(decoded, like)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("like", [RELEASE, SMALL], ids=["480", "24x40"])
+def test_direct_is_the_recipe_to_the_bit(mode: str, like: Preprocessing) -> None:
+    image = picture_of(mode)
+    tensor = preprocess(Picture(image=image), like)
+    assert tensor.shape == (3, *like.image_size)
+    assert tensor.dtype == np.float32
+    assert tensor.flags.c_contiguous
+    np.testing.assert_array_equal(tensor, direct(image, like))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_azure_is_the_recipe_to_the_bit(mode: str) -> None:
+    image = picture_of(mode)
+    np.testing.assert_array_equal(preprocess(Picture(image=image), SMALL, steps="azure"), azure(image, SMALL))
+
+
+@pytest.mark.parametrize("quality", [1, 30, 75, 95, 100])
+def test_grey_goes_through_jpeg_as_one_channel_with_the_same_bits(quality: int) -> None:
+    grey = Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 64), dtype=np.uint8))
+    options = {"steps": "azure", "standardization_size": 100, "jpeg_quality": quality}
+    np.testing.assert_array_equal(
+        preprocess(Picture(image=grey), SMALL, **options),
+        preprocess(Picture(image=grey.convert("RGB")), SMALL, **options),
+    )
+
+
+def test_direct_is_upright_and_azure_is_not() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    picture_of("RGB").save(buffer, "JPEG", exif=exif.tobytes(), quality=90)
+    picture = images.open(buffer.getvalue())
+    with Image.open(buffer) as stored:
+        np.testing.assert_array_equal(preprocess(picture, SMALL), direct(ImageOps.exif_transpose(stored), SMALL))
+        np.testing.assert_array_equal(preprocess(picture, SMALL, steps="azure"), azure(stored, SMALL))
+
+
+def test_the_default_is_the_settings_own_and_can_be_overruled() -> None:
+    picture = Picture(image=picture_of("RGB"))
+    hosted = dataclasses.replace(SMALL, default="azure", standardization_size=64, jpeg_quality=20)
+    np.testing.assert_array_equal(preprocess(picture, hosted), azure(picture.image, SMALL, 64, 20))
+    np.testing.assert_array_equal(
+        preprocess(picture, hosted, standardization_size=80, jpeg_quality=90), azure(picture.image, SMALL, 80, 90)
+    )
+    np.testing.assert_array_equal(preprocess(picture, hosted, steps="direct"), direct(picture.image, SMALL))
+
+
+@given(
+    mode=st.sampled_from(MODES),
+    width=st.integers(1, 40),
+    height=st.integers(1, 40),
+    steps=st.sampled_from(["direct", "azure"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_size_from_one_pixel_on(mode: str, width: int, height: int, steps: str) -> None:
+    image = picture_of(mode, width, height)
+    tensor = preprocess(Picture(image=image), SMALL, steps=steps, standardization_size=33)
+    expected = direct(image, SMALL) if steps == "direct" else azure(image, SMALL, 33)
+    np.testing.assert_array_equal(tensor, expected)
+
+
+def test_the_picture_is_left_alone() -> None:
+    image = picture_of("RGB")
+    before = image.tobytes()
+    first = preprocess(Picture(image=image), SMALL, steps="azure")
+    np.testing.assert_array_equal(first, preprocess(Picture(image=image), SMALL, steps="azure"))
+    assert image.tobytes() == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": "hosted"},
+        {"steps": "azure", "standardization_size": 0},
+        {"steps": "azure", "standardization_size": 1_000_000},
+        {"steps": "azure", "jpeg_quality": 0},
+        {"steps": "azure", "jpeg_quality": 101},
+        {"steps": "azure", "jpeg_quality": True},
+    ],
+)
+def test_settings_out_of_range_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(InputError) as caught:
+        preprocess(Picture(image=picture_of("L")), SMALL, **options)
+    assert caught.value.code == "preprocessing_invalid"
+
+
+@pytest.mark.parametrize("change", [{"image_size": (0, 4)}, {"std": (1.0, 0.0, 1.0)}, {"default": "other"}])
+def test_impossible_settings_cannot_be_made(change: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        dataclasses.replace(SMALL, **change)
+
+
+def test_standardize_says_what_it_refuses() -> None:
+    with pytest.raises(InputError, match="standardization size from 1 to 4096, got -3"):
+        standardize(picture_of("L"), size=-3, jpeg_quality=75)
+
+
+def test_a_manifest_keeps_the_settings() -> None:
+    assert Preprocessing.from_dict(json.loads(json.dumps(RELEASE.to_dict()))) == RELEASE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mean": None},
+        {"mean": [1, 2]},
+        {"image_size": [0, 4]},
+        {"image_size": "480"},
+        {"default": "other"},
+        {"extra": 1},
+    ],
+)
+def test_a_wrong_manifest_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(BundleError) as caught:
+        Preprocessing.from_dict(RELEASE.to_dict() | change)
+    assert caught.value.code == "manifest_invalid"
+
+
+def test_a_manifest_without_a_key_names_it() -> None:
+    values = RELEASE.to_dict()
+    del values["std"]
+    with pytest.raises(BundleError, match="'std'"):
+        Preprocessing.from_dict(values)
