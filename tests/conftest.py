@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from medimageinsight.bundle import Bundle
+
+# How long an example takes is the machine's business.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,12 +36,28 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The golden network (see golden/model.py) as `convert` makes a bundle of it; copy it to damage it."""
-    pytest.importorskip("torch", reason="converting needs the export extra")
+def golden_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden network's folder in the release's layout (see golden/model.py); not to be changed."""
+    pytest.importorskip("safetensors", reason="a checkpoint needs the export extra")
     from golden.model import write_golden_checkpoint
 
+    return write_golden_checkpoint(tmp_path_factory.mktemp("release") / "2024.09.27")
+
+
+@pytest.fixture(scope="session")
+def conversion(
+    golden_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Bundle, list[tuple[str, float]]]:
+    """The golden network's bundle, and what the conversion told while it ran; it takes half a minute, once."""
+    pytest.importorskip("torch", reason="converting needs the export extra")
     from medimageinsight.export.convert import convert
 
-    folder = tmp_path_factory.mktemp("golden")
-    return convert(write_golden_checkpoint(folder / "checkpoint"), folder / "bundle").folder
+    told: list[tuple[str, float]] = []
+    out = tmp_path_factory.mktemp("models") / "golden"
+    return convert(golden_checkpoint, out, progress=lambda *step: told.append(step)), told
+
+
+@pytest.fixture(scope="session")
+def golden_bundle(conversion: tuple[Bundle, list[tuple[str, float]]]) -> Bundle:
+    """The bundle that `convert` makes of the golden network; not to be changed."""
+    return conversion[0]

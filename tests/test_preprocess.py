@@ -159,11 +159,11 @@ def test_a_manifest_keeps_the_settings() -> None:
 def test_a_wrong_manifest_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(BundleError) as caught:
         Preprocessing.from_dict(RELEASE.to_dict() | change)
-    assert caught.value.code == "manifest_invalid"
+    assert caught.value.code == "bundle_invalid"
 
 
 def test_a_manifest_without_a_key_names_it() -> None:
     values = RELEASE.to_dict()
     del values["std"]
-    with pytest.raises(BundleError, match="'std'"):
+    with pytest.raises(BundleError, match="missing std"):
         Preprocessing.from_dict(values)

@@ -8,12 +8,13 @@ is resized to a square in its own mode, turned to RGB and sent through a JPEG ro
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from PIL import Image
 
+from medimageinsight import strict
 from medimageinsight.errors import BundleError, InputError
 from medimageinsight.images.picture import to_rgb
 from medimageinsight.images.quiet import quiet
@@ -72,29 +73,17 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """The settings from a manifest; every key is required and no other is known.
+        """The settings from a manifest, strictly.
 
         Raises:
-            BundleError: ``manifest_invalid`` for a missing or unknown key, or a value of another type or range.
+            BundleError: ``bundle_invalid`` for a missing or unknown key, or a value of another type or range.
         """
-        known = {field.name for field in fields(cls)}
-        if missing := known - set(values):
-            raise _bad_manifest(f"expected the key '{min(missing)}', got none")
-        if unknown := set(values) - known:
-            raise _bad_manifest(f"expected {len(known)} known keys, got '{min(unknown)}' too")
         try:
-            return cls(
-                image_size=_exactly(2, int, values["image_size"]),
-                mean=_exactly(3, float, values["mean"]),
-                std=_exactly(3, float, values["std"]),
-                default=values["default"],
-                standardization_size=int(values["standardization_size"]),
-                jpeg_quality=int(values["jpeg_quality"]),
-            )
+            return strict.build(cls, values, "preprocessing")
+        except strict.MappingError as error:
+            raise BundleError(f"manifest.json.{error}: make the bundle again") from None
         except InputError as error:
-            raise _bad_manifest(error.message) from None
-        except (TypeError, ValueError):
-            raise _bad_manifest("expected numbers, and lists of numbers, got something else") from None
+            raise BundleError(f"manifest.json.preprocessing: {error.message}") from None
 
 
 def preprocess(
@@ -199,16 +188,5 @@ def _shown(value: object) -> str:
     return str(value) if isinstance(value, int | float) else f"another {type(value).__name__}"
 
 
-def _exactly(count: int, kind: type, values: Any) -> Any:  # noqa: ANN401 - JSON in, a tuple of `kind` out
-    numbers = tuple(kind(value) for value in values)
-    if len(numbers) != count:
-        raise ValueError
-    return numbers
-
-
 def _invalid(message: str) -> InputError:
     return InputError(message, code="preprocessing_invalid")
-
-
-def _bad_manifest(message: str) -> BundleError:
-    return BundleError(f"preprocessing in the bundle's manifest: {message}", code="manifest_invalid")

@@ -36,7 +36,7 @@ class DaViT(nn.Module):
             for stage in range(len(widths))
         )
         # Stochastic depth counts spatial and channel blocks alike.
-        rates = iter(torch.linspace(0, config.drop_path, 2 * sum(config.depths)).tolist())
+        rates = iter(torch.linspace(0, config.drop_path, 2 * sum(config.depths), device="cpu").tolist())
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 *(
@@ -59,7 +59,7 @@ class DaViT(nn.Module):
         x = pixels.permute(0, 2, 3, 1)  # (B, H, W, 3)
         for conv, blocks in zip(self.convs, self.blocks, strict=True):
             x = blocks(conv(x))
-        return self.norms(x.mean(dim=(1, 2)))
+        return self.norms(x.mean(dim=(1, 2), dtype=torch.float32))  # pictures differ in its last bits
 
 
 class ConvEmbed(nn.Module):

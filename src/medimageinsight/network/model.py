@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medimageinsight.network.davit import DaViT, DepthWiseConv
+from medimageinsight.network.davit import DaViT
 from medimageinsight.network.text import SelfAttention, TextTransformer
 
 if TYPE_CHECKING:
@@ -36,25 +36,28 @@ class UniCLModel(nn.Module):
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Normalised pixels (B, 3, H, W) to L2-normalised embeddings (B, D)."""
-        return F.normalize(self.image_encoder(pixel_values) @ self.image_projection, dim=-1)
+        return self.project_image(self.image_encoder(pixel_values))
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Token ids and mask (B, L), int64, to L2-normalised embeddings (B, D)."""
-        return F.normalize(self.lang_encoder(input_ids, attention_mask) @ self.lang_projection, dim=-1)
+        return self.project_text(self.lang_encoder(input_ids, attention_mask))
 
-    def forward(self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        return self.encode_image(pixel_values), self.encode_text(input_ids, attention_mask)
+    def project_image(self, features: Tensor) -> Tensor:
+        """The image encoder's features (B, widths[-1]) to L2-normalised embeddings (B, D)."""
+        return F.normalize(features @ self.image_projection, dim=-1)
+
+    def project_text(self, features: Tensor) -> Tensor:
+        """The text encoder's features (B, width) to L2-normalised embeddings (B, D)."""
+        return F.normalize(features @ self.lang_projection, dim=-1)
 
     def _initialise(self) -> None:
+        """Each layer keeps the scale of what it is given, so that narrow networks learn from the first step on."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
                 nn.init.zeros_(module.bias)
-            elif isinstance(module, DepthWiseConv):
-                nn.init.normal_(module.dw.weight, std=0.02)
-                nn.init.zeros_(module.dw.bias)  # type: ignore[arg-type]
             elif isinstance(module, SelfAttention):
-                nn.init.trunc_normal_(module.in_proj_weight, std=0.02)
+                nn.init.trunc_normal_(module.in_proj_weight, std=module.in_proj_weight.shape[1] ** -0.5)
         nn.init.normal_(self.lang_encoder.token_embedding.weight, std=0.02)
         nn.init.normal_(self.lang_encoder.positional_embedding, std=0.01)
         nn.init.normal_(self.image_projection, std=self.image_projection.shape[0] ** -0.5)

@@ -1,0 +1,94 @@
+"""Where bundles are found: known names, the user's model folder, or any path."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from medimageinsight.bundle.manifest import MANIFEST_NAME, is_safe_name
+from medimageinsight.errors import BundleError
+
+DEFAULT_MODEL = "mini"
+BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
+
+# The names this package knows, and how to get a model that is not there.
+KNOWN_MODELS = {
+    "mini": "it is part of the package: install the package again",
+    "medimageinsight": "convert the public release once with mi2 convert CHECKPOINT --out {folder}",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstalledModel:
+    """A bundle that can be used by its name."""
+
+    name: str
+    folder: Path
+    builtin: bool
+
+
+def home() -> Path:
+    """The folder of models and caches: ``MI2_HOME``, else ``medimageinsight`` in the platform's cache folder."""
+    if chosen := os.environ.get("MI2_HOME"):
+        return Path(chosen).expanduser()
+    return _platform_cache() / "medimageinsight"
+
+
+def find(model: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of a model given by name or by path; with None, of ``MI2_MODEL`` or the built-in model.
+
+    A name means the package's own model or one in ``MI2_HOME/models``; everything else is a path. Write ``./NAME`` for
+    a folder whose name is also a model's.
+
+    Raises:
+        BundleError: No such bundle (``bundle_not_found``).
+    """
+    chosen = model if model is not None else os.environ.get("MI2_MODEL") or DEFAULT_MODEL
+    if isinstance(chosen, str) and is_safe_name(chosen):
+        for folder in (BUILTIN / chosen, home() / "models" / chosen):
+            if _is_bundle(folder):
+                return folder
+        if not _is_bundle(Path(chosen)):
+            raise _not_found(chosen)
+    folder = Path(chosen).expanduser()
+    if not _is_bundle(folder):
+        raise BundleError(
+            f"expected a bundle folder with a {MANIFEST_NAME}, there is none: make one with mi2 convert",
+            code="bundle_not_found",
+        )
+    return folder
+
+
+def installed() -> list[InstalledModel]:
+    """The models that `find` knows by name, sorted; the built-in ones first."""
+    models: dict[str, InstalledModel] = {}
+    for parent in (BUILTIN, home() / "models"):
+        for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
+            if is_safe_name(folder.name) and _is_bundle(folder):
+                models.setdefault(
+                    folder.name, InstalledModel(name=folder.name, folder=folder, builtin=parent == BUILTIN)
+                )
+    return list(models.values())
+
+
+def _is_bundle(folder: Path) -> bool:
+    return (folder / MANIFEST_NAME).is_file()
+
+
+def _not_found(name: str) -> BundleError:
+    known = ", ".join(dict.fromkeys([*KNOWN_MODELS, *(model.name for model in installed())]))
+    advice = KNOWN_MODELS.get(name, f"give one of {known}, or a bundle folder")
+    return BundleError(
+        f"expected a model called {name!r}, there is none: " + advice.format(folder=f"$MI2_HOME/models/{name}"),
+        code="bundle_not_found",
+    )
+
+
+def _platform_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

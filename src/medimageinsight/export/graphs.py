@@ -1,0 +1,145 @@
+"""The two ONNX graphs of a bundle, from the network in PyTorch.
+
+Their faces are fixed, since other programs use them too: ``pixel_values`` float32 (N, 3, H, W) gives
+``image_embeddings`` (N, D); ``input_ids`` and ``attention_mask`` int64 (N, L) give ``text_embeddings`` (N, D). They use
+ONNX's own operators only and run in a plain ONNX Runtime session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from medimageinsight.bundle.bundle import EXTERNAL_DATA_SUFFIX
+from medimageinsight.errors import missing_extra
+from medimageinsight.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from medimageinsight.network.model import UniCLModel
+
+OPSET = 20  # the first with Gelu as one operator
+EXTERNAL_DATA_FROM = 100_000_000  # bytes of weights above which they lie beside the graph, to be memory-mapped
+SMALLEST_EXTERNAL = 1024  # bytes; shapes and other small constants stay in the graph
+
+
+class ImageGraph(nn.Module):
+    """The image side of the model as a module of its own, which is what the exporter takes."""
+
+    def __init__(self, model: UniCLModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Normalised pixels (N, 3, H, W) to embeddings (N, D)."""
+        return self.model.encode_image(pixel_values)
+
+
+class TextGraph(nn.Module):
+    """The text side of the model as a module of its own."""
+
+    def __init__(self, model: UniCLModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Token ids and mask (N, L) to embeddings (N, D)."""
+        return self.model.encode_text(input_ids, attention_mask)
+
+
+def export_image_encoder(model: UniCLModel, path: Path) -> tuple[str, ...]:
+    """Write the image graph, any batch size.
+
+    Args:
+        model: In evaluation mode, float32, on the CPU.
+        path: The graph's file; large weights go into a file beside it.
+
+    Returns:
+        The names of the files written.
+    """
+    batch = torch.export.Dim("batch")
+    pixels = torch.zeros(2, 3, *model.config.image.image_size)
+    return _export(ImageGraph(model), {"pixel_values": pixels}, {"pixel_values": {0: batch}}, "image_embeddings", path)
+
+
+def export_text_encoder(model: UniCLModel, path: Path) -> tuple[str, ...]:
+    """Write the text graph, any batch size and any length up to the context; otherwise as `export_image_encoder`."""
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=model.config.text.context_length)
+    ids = torch.zeros(2, min(8, model.config.text.context_length), dtype=torch.int64)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    return _export(TextGraph(model), inputs, {name: {0: batch, 1: length} for name in inputs}, "text_embeddings", path)
+
+
+def _export(
+    graph: nn.Module, inputs: dict[str, Tensor], axes: dict[str, dict[int, Any]], output: str, path: Path
+) -> tuple[str, ...]:
+    try:
+        import onnx_ir
+        import onnxscript  # noqa: F401 (the exporter needs it and says so less clearly)
+    except ImportError:
+        raise missing_extra("export", "writing ONNX graphs") from None
+    with _quiet():
+        program = torch.onnx.export(
+            graph.eval(),
+            tuple(inputs.values()),
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=axes,
+            input_names=list(inputs),
+            output_names=[output],
+            optimize=True,
+            verbose=False,
+        )
+    if program is None:
+        raise TypeError("torch.onnx.export returned nothing")
+    _anonymise(program.model)
+    weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values() if value.const_value)
+    data = path.name + EXTERNAL_DATA_SUFFIX if weights > EXTERNAL_DATA_FROM else None
+    onnx_ir.save(program.model, path, external_data=data, size_threshold_bytes=SMALLEST_EXTERNAL)
+    return (path.name,) if data is None else (path.name, data)
+
+
+def _anonymise(model: Any) -> None:  # noqa: ANN401
+    """Drop what the exporter notes down about this machine and this run: stack traces, paths, module names.
+
+    What is left depends on the network alone, so the same checkpoint gives the same bytes on every machine.
+    """
+    model.producer_name, model.producer_version = "medimageinsight-onnx", __version__
+    model.doc_string = None
+    model.metadata_props.clear()
+    graph = model.graph
+    graph.doc_string = None
+    graph.metadata_props.clear()
+    graph.name = "medimageinsight"
+    for number, node in enumerate(graph.all_nodes()):
+        node.name = f"{node.op_type}_{number}"
+        node.doc_string = None
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in [*graph.inputs, *graph.initializers.values()]:
+        value.doc_string = None
+        value.metadata_props.clear()
+    for value in list(graph.initializers.values()):
+        value.name = value.name.removeprefix("model.")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter tells its own progress and others' deprecations; nothing of it is for a user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,126 @@
+"""A ``tokenizer.json`` for the ``tokenizers`` library from the release's ``vocab.json`` and ``merges.txt``.
+
+The original also repairs each text with ftfy first, which such a file cannot express; whoever reads the file does that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from medimageinsight.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+# CLIP's simple tokenizer: contractions, runs of letters, single digits, runs of everything else that is not space.
+WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+# Of the release's vocabulary and merges as JSON, and what its own tokenizer gives.
+RELEASE_SHA256 = "966de42a6d70f2402c5d5fa632c20678dd72de2e4745975f107d28a6a296c9bd"
+# fmt: off
+RELEASE_IDS = {
+    "": [],
+    "x-ray chest anteroposterior Cardiomegaly": [343, 268, 3077, 10563, 514, 20727, 22881, 2498, 6211, 3693, 2001, 344],
+    "it's the patient's LEFT lung; they've a 3.5cm mass": [
+        585, 568, 518, 6262, 568, 1823, 16271, 282, 889, 1200, 320, 274, 269, 276, 3741, 4854,
+    ],
+    "T2-weighted FLAIR, TR/TE = 9000/120 ms; 5 mm": [
+        339, 273, 268, 43179, 24938, 267, 6337, 270, 756, 284, 280,
+        271, 271, 271, 270, 272, 273, 271, 988, 282, 276, 2848,
+    ],
+}
+# fmt: on
+
+
+def read_tokenizer(source: Path) -> Tokenizer:
+    """The tokenizer of a checkpoint: a ``tokenizer.json``, or a folder with ``vocab.json`` and ``merges.txt``.
+
+    Raises:
+        CheckpointError: It cannot be read, or does not give the ids it should (``checkpoint_tokenizer``).
+    """
+    from tokenizers import Tokenizer
+
+    if source.is_dir():
+        return tokenizer_from_vocabulary(source)
+    try:
+        tokenizer = Tokenizer.from_file(str(source))
+    except Exception as error:  # the library raises bare Exception
+        raise _unusable("expected a tokenizer.json of the tokenizers library, it cannot be read") from error
+    # How long a text may be is the model's business, and padding the caller's.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def tokenizer_from_vocabulary(folder: Path) -> Tokenizer:
+    """CLIP's byte-pair encoding from the release's two files.
+
+    Raises:
+        CheckpointError: As `read_tokenizer`.
+    """
+    try:
+        vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+        lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
+        pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+        merges = [(left, right) for left, right in pairs]
+        tokenizer = clip_tokenizer(vocabulary, merges)
+    except Exception as error:  # OSError, ValueError, KeyError, and the library's bare Exception
+        raise _unusable("expected CLIP's vocab.json and merges.txt, they cannot be read") from error
+    content = json.dumps([vocabulary, merges], sort_keys=True, separators=(",", ":"))
+    if hashlib.sha256(content.encode()).hexdigest() == RELEASE_SHA256:
+        _check_release_ids(tokenizer, vocabulary)
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """That a tokenizer's ids fit a network with `vocab_size` embeddings, whose last one is the end-of-text token.
+
+    Raises:
+        CheckpointError: They do not (``checkpoint_tokenizer``).
+    """
+    if tokenizer.get_vocab_size() != vocab_size:
+        raise _unusable(f"expected {vocab_size:,} tokens, as the network has, got {tokenizer.get_vocab_size():,}")
+    if tokenizer.token_to_id(START) is None or tokenizer.token_to_id(END) != vocab_size - 1:
+        raise _unusable(f"expected the token {START} and {END} as the last one, got another order")
+
+
+def clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
+    """CLIP's tokenizer with a vocabulary and merges of its form, which hold the start and the end token."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(
+        models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix="</w>", fuse_unk=False, unk_token=END)
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $0 {END}", special_tokens=[(token, vocabulary[token]) for token in (START, END)]
+    )
+    tokenizer.add_special_tokens([START, END])
+    return tokenizer
+
+
+def _check_release_ids(tokenizer: Tokenizer, vocabulary: dict[str, int]) -> None:
+    for text, ids in RELEASE_IDS.items():
+        if tokenizer.encode(text).ids != [vocabulary[START], *ids, vocabulary[END]]:
+            raise _unusable(
+                "expected the token ids of the release, the installed tokenizers library gives others: upgrade it"
+            )
+
+
+def _unusable(message: str) -> CheckpointError:
+    return CheckpointError(f"tokenizer: {message}", code="checkpoint_tokenizer")

@@ -1,0 +1,88 @@
+"""A bundle opens fast and notices every changed byte, in the file that is about to be used."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER, Bundle, Manifest
+from medimageinsight.bundle.writer import write_manifest
+from medimageinsight.errors import BundleError
+
+
+@pytest.fixture
+def folder(toy_bundle, tmp_path):
+    return shutil.copytree(toy_bundle, tmp_path / "copy")
+
+
+def flip_a_byte(path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_whole_bundle_is_fine(folder):
+    bundle = Bundle.open(folder)
+    bundle.verify()
+    assert bundle.path(IMAGE_ENCODER) == folder / IMAGE_ENCODER
+    assert bundle.manifest.name == "toy"
+
+
+@pytest.mark.parametrize("name", [IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER])
+def test_a_changed_byte_is_noticed_where_the_file_is_used(folder, name):
+    flip_a_byte(folder / name)
+    bundle = Bundle.open(folder)
+    bundle.verify(*{IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER} - {name})
+    with pytest.raises(BundleError, match=name) as caught:
+        bundle.verify(name)
+    assert caught.value.code == "bundle_checksum"
+    assert str(folder) not in caught.value.message
+
+
+def test_external_data_belongs_to_its_graph(folder):
+    data = IMAGE_ENCODER + ".data"
+    (folder / data).write_bytes(b"weights")
+    write_manifest(folder, Manifest.load(folder), (IMAGE_ENCODER, data, TEXT_ENCODER, TOKENIZER))
+    (folder / data).write_bytes(b"weightz")
+    bundle = Bundle.open(folder)
+    bundle.verify(TEXT_ENCODER)
+    with pytest.raises(BundleError, match=data):
+        bundle.verify(IMAGE_ENCODER)
+
+
+def test_another_size_is_noticed_at_once(folder):
+    with (folder / TEXT_ENCODER).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(BundleError, match=TEXT_ENCODER) as caught:
+        Bundle.open(folder)
+    assert caught.value.code == "bundle_checksum"
+
+
+def test_a_missing_file_is_noticed_at_once(folder):
+    (folder / TOKENIZER).unlink()
+    with pytest.raises(BundleError, match=TOKENIZER):
+        Bundle.open(folder)
+
+
+def test_a_link_is_not_followed(folder, tmp_path):
+    (folder / TOKENIZER).rename(tmp_path / "elsewhere")
+    (folder / TOKENIZER).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match="not a plain file"):
+        Bundle.open(folder)
+
+
+def test_a_manifest_without_a_needed_file_is_refused(folder):
+    write_manifest(folder, Manifest.load(folder), (IMAGE_ENCODER, TEXT_ENCODER))
+    with pytest.raises(BundleError, match=TOKENIZER):
+        Bundle.open(folder)
+
+
+def test_documents_may_be_rewritten(folder):
+    (folder / "MODEL_CARD.md").write_text("evaluated again")
+    Bundle.open(folder).verify()
+
+
+def test_a_file_that_is_not_in_the_manifest_has_no_path(folder):
+    with pytest.raises(BundleError, match=r"nothing\.onnx"):
+        Bundle.open(folder).path("nothing.onnx")

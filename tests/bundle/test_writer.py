@@ -1,0 +1,143 @@
+"""A bundle appears whole or not at all, however its making ends."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from medimageinsight.bundle import Bundle
+from medimageinsight.bundle.writer import new_bundle, write_text
+from medimageinsight.errors import BundleError
+
+WAIT_INSIDE = """
+import sys, time
+from medimageinsight.bundle.writer import new_bundle
+with new_bundle(sys.argv[1]) as folder:
+    (folder / "image_encoder.onnx").write_bytes(b"half")
+    print("inside", flush=True)
+    time.sleep(60)
+"""
+
+
+def names(folder) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def fill(folder, toy_bundle) -> None:
+    shutil.copytree(toy_bundle, folder, dirs_exist_ok=True)
+
+
+def killed_inside(target, number) -> int:
+    process = subprocess.Popen([sys.executable, "-c", WAIT_INSIDE, str(target)], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout.readline() == b"inside\n"
+        process.send_signal(number)
+    return process.returncode
+
+
+def test_a_written_bundle_is_in_its_place_alone(tmp_path, toy_bundle):
+    with new_bundle(tmp_path / "models" / "new") as folder:
+        fill(folder, toy_bundle)
+        assert not (tmp_path / "models" / "new").exists()
+    Bundle.open(tmp_path / "models" / "new").verify()
+    assert names(tmp_path / "models") == ["new"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_an_error_leaves_nothing(tmp_path, toy_bundle, error):
+    def interrupted():
+        with new_bundle(tmp_path / "new") as folder:
+            fill(folder, toy_bundle)
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert names(tmp_path) == []
+
+
+def test_an_incomplete_bundle_is_not_put_in_place(tmp_path):
+    with pytest.raises(BundleError), new_bundle(tmp_path / "new") as folder:
+        (folder / "image_encoder.onnx").write_bytes(b"half")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
+def test_sigterm_leaves_nothing(tmp_path):
+    assert killed_inside(tmp_path / "new", signal.SIGTERM) == 128 + signal.SIGTERM
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_what_a_killed_run_leaves_is_no_bundle_and_goes_with_the_next(tmp_path, toy_bundle):
+    killed_inside(tmp_path / "new", signal.SIGKILL)
+    (leftover,) = tmp_path.iterdir()
+    assert leftover.name.startswith(".new.partial-")
+    with pytest.raises(BundleError):
+        Bundle.open(leftover)
+    with new_bundle(tmp_path / "new") as folder:
+        fill(folder, toy_bundle)
+    assert names(tmp_path) == ["new"]
+
+
+def test_a_running_conversion_is_not_cleared_away(tmp_path, toy_bundle):
+    with new_bundle(tmp_path / "new") as first:
+        fill(first, toy_bundle)
+        with new_bundle(tmp_path / "new") as second:
+            fill(second, toy_bundle)
+            assert first.is_dir()
+        shutil.rmtree(tmp_path / "new")
+    assert names(tmp_path) == ["new"]
+
+
+def test_a_bundle_is_replaced_only_when_allowed(tmp_path, toy_bundle):
+    fill(tmp_path / "new", toy_bundle)
+    (tmp_path / "new" / "old.txt").touch()
+    with pytest.raises(BundleError, match="overwritten") as caught, new_bundle(tmp_path / "new"):
+        pass
+    assert caught.value.code == "bundle_exists"
+    with new_bundle(tmp_path / "new", overwrite=True) as folder:
+        fill(folder, toy_bundle)
+    assert not (tmp_path / "new" / "old.txt").exists()
+    assert names(tmp_path) == ["new"]
+
+
+def test_a_failed_replacement_keeps_the_old_bundle(tmp_path, toy_bundle):
+    fill(tmp_path / "new", toy_bundle)
+    with pytest.raises(BundleError), new_bundle(tmp_path / "new", overwrite=True):
+        pass
+    Bundle.open(tmp_path / "new").verify()
+    assert names(tmp_path) == ["new"]
+
+
+def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    with pytest.raises(BundleError, match="not a bundle"), new_bundle(tmp_path / "photos", overwrite=True):
+        pass
+    assert names(tmp_path / "photos") == ["cat.jpg"]
+
+
+def test_an_empty_folder_is_used(tmp_path, toy_bundle):
+    (tmp_path / "new").mkdir()
+    with new_bundle(tmp_path / "new") as folder:
+        fill(folder, toy_bundle)
+    Bundle.open(tmp_path / "new")
+
+
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BundleError) as caught, new_bundle(tmp_path / "file" / "new"):
+        pass
+    assert caught.value.code == "bundle_not_writable"
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_a_document_is_replaced_in_one_step(tmp_path):
+    write_text(tmp_path / "MODEL_CARD.md", "one")
+    write_text(tmp_path / "MODEL_CARD.md", "two")
+    assert (tmp_path / "MODEL_CARD.md").read_text() == "two"
+    assert names(tmp_path) == ["MODEL_CARD.md"]
