@@ -1,0 +1,265 @@
+"""Sources in, vectors out: images are decoded and resized in threads while the network works on those before them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast, get_args, overload
+
+import numpy as np
+
+from medimageinsight import images
+from medimageinsight.bundle import TOKENIZER
+from medimageinsight.engine import available_cpus
+from medimageinsight.errors import InputError, TextError
+from medimageinsight.preprocess import Preprocessing, preprocess
+from medimageinsight.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from medimageinsight.bundle import Bundle
+    from medimageinsight.engine import Engine
+
+BATCH_SIZE = 8
+
+OnError: TypeAlias = Literal["raise", "skip", "return"]
+Progress: TypeAlias = Callable[[int], None]
+"""Called with the number of images that are done."""
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embedded:
+    """What became of one source: its embedding or its error, the other is None.
+
+    Args:
+        index: The source's place among the sources, from 0.
+        embedding: (D,) float32, L2-normalised.
+        error: Why there is none.
+    """
+
+    index: int
+    embedding: NDArray[np.float32] | None = None
+    error: InputError | None = None
+
+
+class Embedder:
+    """Embeds sources of any kind with one bundle.
+
+    Args:
+        bundle: The opened bundle; its tokenizer is read when a text is first embedded.
+        engine: The bundle's engine.
+        preprocessing: How pixels become the network's input; the bundle's own way when not given.
+        limits: What an image may not exceed.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        *,
+        preprocessing: Preprocessing | None = None,
+        limits: images.Limits = images.Limits(),  # noqa: B008 - frozen
+    ) -> None:
+        self._bundle = bundle
+        self._engine = engine
+        self.preprocessing = preprocessing or Preprocessing.from_dict(bundle.manifest.preprocessing)
+        self._limits = limits
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The bundle's tokenizer, its checksum verified."""
+        self._bundle.verify(TOKENIZER)
+        return Tokenizer.from_file(self._bundle.path(TOKENIZER), self._bundle.manifest.context_length)
+
+    def stream_images(
+        self,
+        sources: Iterable[images.Source],
+        *,
+        batch_size: int = BATCH_SIZE,
+        frame: int = 0,
+        preprocessing: Preprocessing | None = None,
+    ) -> Generator[Embedded]:
+        """One `Embedded` for each source, in order, as batches are done; memory does not grow with their number.
+
+        Bad images are reported in their place. At most three batches of sources, and one for each core, are drawn
+        ahead of what was yielded. An iterator that is not read to its end should be closed, as generators are.
+
+        Args:
+            sources: Any iterable; a generator is drawn from only as fast as the network follows.
+            batch_size: How many images go through the network together.
+            frame: Which frame of a multi-frame source.
+            preprocessing: Instead of the embedder's own, for this call.
+
+        Raises:
+            InputError: ``batch_size`` is below 1.
+            ModelError: The encoder cannot be loaded or run.
+        """
+        if batch_size < 1:
+            raise InputError(f"expected a batch size of at least 1, got {batch_size}", code="batch_size_invalid")
+        prepare = partial(self._prepare, frame=frame, preprocessing=preprocessing or self.preprocessing)
+        ahead = 2 * batch_size + available_cpus()
+        return self._stream(map_ahead(prepare, sources, ahead=ahead), batch_size)
+
+    @overload
+    def embed_images(
+        self,
+        sources: images.Source | Iterable[images.Source],
+        *,
+        errors: Literal["raise", "skip"] = ...,
+        batch_size: int = ...,
+        frame: int = ...,
+        preprocessing: Preprocessing | None = ...,
+        progress: Progress | None = ...,
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def embed_images(
+        self,
+        sources: images.Source | Iterable[images.Source],
+        *,
+        errors: Literal["return"],
+        batch_size: int = ...,
+        frame: int = ...,
+        preprocessing: Preprocessing | None = ...,
+        progress: Progress | None = ...,
+    ) -> list[NDArray[np.float32] | InputError]: ...
+
+    def embed_images(
+        self,
+        sources: images.Source | Iterable[images.Source],
+        *,
+        errors: OnError = "raise",
+        batch_size: int = BATCH_SIZE,
+        frame: int = 0,
+        preprocessing: Preprocessing | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
+        """Embeddings of images, (N, D) float32, L2-normalised; a single source gives (D,).
+
+        Args:
+            sources: One source, or any iterable of them.
+            errors: What to do with a bad image: ``raise`` its error, which ends the call; ``skip`` it, so that there
+                are fewer rows; ``return`` a list with either an embedding (D,) or the error for each source. A single
+                source has nothing to skip to: its error is raised.
+            batch_size: How many images go through the network together.
+            frame: Which frame of a multi-frame source.
+            preprocessing: Instead of the embedder's own, for this call.
+            progress: Called with the number of images that are done.
+
+        Raises:
+            InputError: An image cannot be used (an `ImageError`; a note says which), or an argument cannot.
+            ModelError: The encoder cannot be loaded or run.
+        """
+        if errors not in get_args(OnError):
+            raise InputError(f"expected errors to be raise, skip or return, got {errors!r}", code="errors_invalid")
+        single = is_single(sources)
+        many = cast("Iterable[images.Source]", [sources] if single else sources)
+        results: list[NDArray[np.float32] | InputError] = []
+        with closing(
+            self.stream_images(many, batch_size=batch_size, frame=frame, preprocessing=preprocessing)
+        ) as stream:
+            for one in stream:
+                if one.embedding is not None:
+                    results.append(one.embedding)
+                elif one.error is not None and errors == "return":
+                    results.append(one.error)
+                elif one.error is not None and (errors == "raise" or single):
+                    one.error.add_note(f"source {one.index}, counted from 0")
+                    raise one.error
+                if progress is not None:
+                    progress(one.index + 1)
+        if errors == "return":
+            return results
+        rows = cast("list[NDArray[np.float32]]", results)
+        return rows[0] if single else self._stack(rows)
+
+    def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
+        """Embeddings of texts, (N, D) float32, L2-normalised; a single text gives (D,). Equal texts cost once.
+
+        Raises:
+            TextError: A text is not a string or cannot be used.
+            ModelError: The encoder cannot be loaded or run.
+        """
+        if not isinstance(texts, Iterable):
+            raise TextError(
+                f"expected a text (str) or an iterable of them, got {type(texts).__name__}", code="text_not_a_string"
+            )
+        many = [texts] if isinstance(texts, str) else list(texts)
+        rows = [tuple(row) for row in self.tokenizer.encode(many)]
+        if not rows:
+            return self._stack([])
+        place = {row: index for index, row in enumerate(dict.fromkeys(rows))}
+        distinct = self._engine.embed_tokens(list(place))
+        embeddings: NDArray[np.float32] = distinct[0 if isinstance(texts, str) else [place[row] for row in rows]]
+        return embeddings
+
+    def _prepare(
+        self, source: images.Source, *, frame: int, preprocessing: Preprocessing
+    ) -> NDArray[np.float32] | InputError:
+        """(3, H, W) float32 of one source, or why there is none; runs in a worker thread."""
+        try:
+            return preprocess(images.open(source, frame=frame, limits=self._limits), preprocessing)
+        except InputError as error:
+            return error
+
+    def _stream(self, prepared: Generator[NDArray[np.float32] | InputError], batch_size: int) -> Generator[Embedded]:
+        index = 0
+        with closing(prepared):
+            while batch := list(islice(prepared, batch_size)):
+                pixels = [one for one in batch if not isinstance(one, InputError)]
+                embeddings = iter(self._engine.embed_pixels(np.stack(pixels)) if pixels else ())
+                for one in batch:
+                    if isinstance(one, InputError):
+                        yield Embedded(index=index, error=one)
+                    else:
+                        yield Embedded(index=index, embedding=next(embeddings))
+                    index += 1
+
+    def _stack(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.stack(rows) if rows else np.empty((0, self._engine.embedding_dim), dtype=np.float32)
+
+
+def is_single(source: object) -> bool:
+    """Whether this is one image rather than several.
+
+    One: a string, a path, bytes, a file object, a PIL image, an array (H, W) or (H, W, C), a ``pydicom.Dataset``.
+    Several: any other iterable, an array (N, H, W, C) too.
+    """
+    if isinstance(source, np.ndarray):
+        return source.ndim not in (1, 4)
+    if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(source, "read"):
+        return True
+    dataset = sys.modules.get("pydicom.dataset")  # a Dataset is iterable, and none can exist before this import
+    if dataset is not None and isinstance(source, dataset.Dataset):
+        return True
+    return not isinstance(source, Iterable)
+
+
+def map_ahead(function: Callable[[_T], _R], items: Iterable[_T], *, ahead: int) -> Generator[_R]:
+    """``map(function, items)`` in order, in one thread a core, at most ``ahead`` items before the one being yielded.
+
+    Closing the iterator drops what was not begun and waits for what was.
+    """
+    waiting: deque[Future[_R]] = deque()
+    with ThreadPoolExecutor(available_cpus(), thread_name_prefix="mi2-decode") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

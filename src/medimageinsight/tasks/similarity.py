@@ -1,0 +1,53 @@
+"""How alike two embeddings are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medimageinsight.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+def cosine_similarity(a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
+    """Cosine of every pair, (N, M) float32 in -1..1, of embeddings (N, D) and (M, D).
+
+    A single embedding (D,) on either side drops that axis.
+
+    Raises:
+        InputError: Not embeddings, or of different lengths (``embeddings_bad_shape``).
+    """
+    left, right = normalize(a), normalize(b)
+    if left.shape[-1] != right.shape[-1]:
+        raise InputError(
+            f"expected embeddings of one length, got {left.shape[-1]} and {right.shape[-1]}: "
+            "compare embeddings of the same model",
+            code="embeddings_bad_shape",
+        )
+    cosine: NDArray[np.float32] = np.clip(left @ right.T, -1.0, 1.0).astype(np.float32)
+    return cosine
+
+
+def normalize(embeddings: ArrayLike) -> NDArray[np.float64]:
+    """Embeddings (D,) or (N, D) divided by their L2 norm, in float64; a zero vector stays zero.
+
+    Raises:
+        InputError: Not an array of numbers with one or two axes (``embeddings_bad_shape``).
+    """
+    try:
+        array = np.asarray(embeddings, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"expected embeddings, an array (D,) or (N, D), got {type(embeddings).__name__}: "
+            "embed images and texts first",
+            code="embeddings_bad_shape",
+        ) from None
+    if array.ndim not in (1, 2):
+        raise InputError(
+            f"expected embeddings, an array (D,) or (N, D), got shape {array.shape}", code="embeddings_bad_shape"
+        )
+    norm = np.linalg.norm(array, axis=-1, keepdims=True)
+    return array / np.where(norm > 0, norm, 1.0)

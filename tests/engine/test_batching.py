@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medimageinsight.engine.batching import MIN_FILL, batches_by_length
+
+
+def test_equal_lengths_go_together() -> None:
+    assert list(batches_by_length([9, 3, 9, 3], 2)) == [[1, 3], [0, 2]]
+
+
+def test_nothing() -> None:
+    assert list(batches_by_length([], 4)) == []
+
+
+@given(st.lists(st.integers(1, 77)), st.integers(1, 9))
+def test_every_row_once_in_batches_of_similar_length(lengths: list[int], batch_size: int) -> None:
+    batches = list(batches_by_length(lengths, batch_size))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert 1 <= len(batch) <= batch_size
+        sizes = [lengths[index] for index in batch]
+        assert min(sizes) >= MIN_FILL * max(sizes)

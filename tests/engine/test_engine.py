@@ -1,0 +1,176 @@
+"""The engine on the toy bundle: same bits, any batch, and errors that say what to do."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+
+from medimageinsight.bundle import Bundle
+from medimageinsight.bundle.bundle import IMAGE_ENCODER, TEXT_ENCODER
+from medimageinsight.bundle.manifest import Manifest
+from medimageinsight.bundle.writer import write_manifest
+from medimageinsight.engine import Engine, choose_providers
+from medimageinsight.errors import BundleError, InputError, ModelError
+from toy import CONTEXT, DIM, SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def engine(toy_bundle: Path) -> Iterator[Engine]:
+    with Engine(Bundle.open(toy_bundle), threads=1) as engine:
+        yield engine
+
+
+@pytest.fixture
+def copied(toy_bundle: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(toy_bundle, tmp_path / "copied")
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(3).standard_normal((8, 3, SIZE, SIZE), dtype=np.float32)
+
+
+ROWS = [[1, 9, 513], [1, 513], [1, 9, 8, 7, 6, 5, 513], [1, 9, 513], [1, *[4] * (CONTEXT - 2), 513]]
+
+
+def test_images_are_unit_vectors_and_the_same_bits_twice(engine: Engine, pixels: np.ndarray) -> None:
+    first, second = engine.embed_pixels(pixels), engine.embed_pixels(pixels)
+    assert first.shape == (8, DIM)
+    assert first.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-6)
+    assert first.tobytes() == second.tobytes()
+
+
+def test_an_image_alone_and_in_a_batch(engine: Engine, pixels: np.ndarray) -> None:
+    together = engine.embed_pixels(pixels)
+    for index in range(8):
+        np.testing.assert_allclose(engine.embed_pixels(pixels[index : index + 1])[0], together[index], atol=1e-6)
+
+
+def test_texts_come_back_in_order_whatever_their_length(engine: Engine) -> None:
+    together = engine.embed_tokens(ROWS)
+    assert together.shape == (len(ROWS), DIM)
+    for row, embedding in zip(ROWS, together, strict=True):
+        np.testing.assert_allclose(engine.embed_tokens([row])[0], embedding, atol=1e-6)
+
+
+def test_more_texts_than_a_batch(engine: Engine) -> None:
+    rows = [[1, *range(2, 2 + index % 9), 513] for index in range(150)]
+    embeddings = engine.embed_tokens(rows)
+    np.testing.assert_allclose(embeddings[:9], embeddings[9:18], atol=1e-6)
+
+
+def test_nothing_in_nothing_out(engine: Engine, pixels: np.ndarray) -> None:
+    assert engine.embed_pixels(pixels[:0]).shape == (0, DIM)
+    assert engine.embed_tokens([]).shape == (0, DIM)
+
+
+def test_many_threads_at_once(engine: Engine, pixels: np.ndarray) -> None:
+    expected = engine.embed_pixels(pixels)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: engine.embed_pixels(pixels), range(16)))
+    assert all(np.array_equal(result, expected) for result in results)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, SIZE, SIZE), r"expected shape \(batch, 3, 16, 16\), got \(3, 16, 16\): add a batch axis"),
+        ((1, 3, SIZE, 20), r"got \(1, 3, 16, 20\)"),
+        ((1, SIZE, SIZE, 3), r"got \(1, 16, 16, 3\)"),
+        ((SIZE, SIZE), r"got \(16, 16\)"),
+    ],
+)
+def test_another_shape(engine: Engine, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        engine.embed_pixels(np.zeros(shape, np.float32))
+    assert caught.value.code == "pixels_bad_shape"
+
+
+def test_another_dtype(engine: Engine, pixels: np.ndarray) -> None:
+    with pytest.raises(InputError, match="expected dtype float32, got float64") as caught:
+        engine.embed_pixels(pixels.astype(np.float64))
+    assert caught.value.code == "pixels_bad_dtype"
+
+
+@pytest.mark.parametrize("row", [[], [1] * (CONTEXT + 1)])
+def test_texts_of_impossible_length(engine: Engine, row: list[int]) -> None:
+    with pytest.raises(InputError, match="expected 1 to 12 tokens") as caught:
+        engine.embed_tokens([[1, 513], row])
+    assert caught.value.code == "tokens_bad_length"
+
+
+def test_a_failure_of_the_runtime_is_a_model_error(engine: Engine) -> None:
+    with pytest.raises(ModelError, match="mi2 verify") as caught:
+        engine.embed_tokens([[10**6]])
+    assert caught.value.code == "inference_failed"
+
+
+def test_pixels_that_are_not_numbers(engine: Engine, pixels: np.ndarray) -> None:
+    pixels[2] = np.nan
+    with pytest.raises(ModelError) as caught:
+        engine.embed_pixels(pixels)
+    assert caught.value.code == "inference_not_finite"
+
+
+def test_closed(engine: Engine, pixels: np.ndarray) -> None:
+    engine.embed_pixels(pixels)
+    engine.close()
+    with pytest.raises(ModelError) as caught:
+        engine.embed_pixels(pixels)
+    assert caught.value.code == "model_closed"
+
+
+def test_a_changed_byte_is_found_when_its_graph_is_used(copied: Path, pixels: np.ndarray) -> None:
+    content = bytearray((copied / TEXT_ENCODER).read_bytes())
+    content[-1] ^= 1
+    (copied / TEXT_ENCODER).write_bytes(content)
+    engine = Engine(Bundle.open(copied), threads=1)
+    assert engine.embed_pixels(pixels).shape == (8, DIM)
+    with pytest.raises(BundleError, match=TEXT_ENCODER) as caught:
+        engine.embed_tokens([[1, 513]])
+    assert caught.value.code == "bundle_checksum"
+
+
+def test_a_graph_that_cannot_be_loaded(copied: Path, pixels: np.ndarray) -> None:
+    (copied / IMAGE_ENCODER).write_bytes(b"no graph")
+    write_manifest(copied, Manifest.load(copied), tuple(Manifest.load(copied).files))
+    with pytest.raises(ModelError) as caught:
+        Engine(Bundle.open(copied)).embed_pixels(pixels)
+    assert caught.value.code == "graph_invalid"
+    assert str(copied) not in str(caught.value)
+
+
+def test_large_weights_lie_beside_their_graph(copied: Path, engine: Engine, pixels: np.ndarray) -> None:
+    model = onnx.load(copied / IMAGE_ENCODER)
+    data = IMAGE_ENCODER + ".data"
+    onnx.save(model, copied / IMAGE_ENCODER, save_as_external_data=True, location=data, size_threshold=0)
+    write_manifest(copied, Manifest.load(copied), (*Manifest.load(copied).files, data))
+    np.testing.assert_array_equal(Engine(Bundle.open(copied)).embed_pixels(pixels), engine.embed_pixels(pixels))
+
+
+def test_providers() -> None:
+    assert choose_providers()[-1] == "CPUExecutionProvider"
+    assert choose_providers("cpu") == choose_providers(["CPUExecutionProvider"]) == ["CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize("providers", [["abacus"], [], ["cpu", "abacus"]])
+def test_unknown_providers(toy_bundle: Path, providers: list[str]) -> None:
+    with pytest.raises(InputError, match=r"expected providers among .*cpu") as caught:
+        Engine(Bundle.open(toy_bundle), providers=providers)
+    assert caught.value.code == "provider_unknown"
+
+
+def test_no_threads(toy_bundle: Path, pixels: np.ndarray) -> None:
+    with pytest.raises(InputError) as caught:
+        Engine(Bundle.open(toy_bundle), threads=0)
+    assert caught.value.code == "threads_invalid"
