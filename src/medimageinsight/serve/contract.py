@@ -1,0 +1,226 @@
+"""The scoring request: every body that clients of the hosted endpoint send, to rows of image bytes and texts.
+
+A body is one of ``{"input_data": table}``, ``{"dataframe_split": table}``, ``{"dataframe_records": table}``,
+``{"inputs": table}`` or ``{"instances": table}``, each with ``params`` beside it or not. A table is any of
+
+    {"columns": ["image", "text"], "index": [0], "data": [["<base64>", "x-ray chest"]]}     (rows as lists or objects)
+    [{"image": "<base64>", "text": "x-ray chest"}]                                          (rows alone)
+    {"image": ["<base64>"], "text": ["x-ray chest"]}                                        (columns alone)
+
+A cell is missing where it is null, an empty string or not there. Columns and parameters of other names are ignored, as
+the hosted endpoint does. A body that is not of this form is refused as a whole; a bad row is kept with its error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, NoReturn, TypeGuard
+
+from medimageinsight.errors import ImageError, InputError, RequestError, TextError
+from medimageinsight.images import decode_base64
+from medimageinsight.serve.params import Params, parse_params
+
+FORMS = ("input_data", "dataframe_split", "dataframe_records", "inputs", "instances")
+COLUMNS = ("image", "text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestLimits:
+    """What one request may not exceed.
+
+    RequestLimits(max_bytes=20 << 20, max_rows=64)
+    """
+
+    max_bytes: int = 100 << 20  # of the body
+    max_rows: int = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of a request: an encoded image, a text or both; or why it cannot be used."""
+
+    image: bytes | None = None
+    text: str | None = None
+    error: InputError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRequest:
+    """A scoring request.
+
+    Args:
+        rows: In the order of the body.
+        params: What the request asks for beside its rows.
+        is_card_sample: One row with both cells and the parameters exactly ``{"get_scaling_factor": true}``, the sample
+            of the hosted model's card, which shows another answer than all else gets.
+    """
+
+    rows: tuple[Row, ...]
+    params: Params
+    is_card_sample: bool
+
+
+def parse_request(
+    body: bytes | Mapping[str, Any],
+    *,
+    limits: RequestLimits = RequestLimits(),
+) -> ScoreRequest:
+    """Read a scoring request of any form in this module's table.
+
+    Args:
+        body: JSON, or what it was parsed to.
+        limits: ``max_bytes`` holds for bytes only.
+
+    Raises:
+        RequestError: The body is not JSON (``request_not_json``) or not of a known form (``request_invalid``), a
+            parameter has an unknown value (``params_invalid``), the body is too large (``request_too_large``) or has
+            too many rows (``request_too_many_rows``).
+    """
+    content = _parse_json(body, limits.max_bytes) if isinstance(body, bytes) else body
+    if not isinstance(content, Mapping):
+        raise _invalid("a JSON object with the key 'input_data'", _kind(content))
+    given = content.get("params")
+    params = parse_params(given)
+    columns, raw_rows = _table(_only_form(content))
+    if len(raw_rows) > limits.max_rows:
+        raise RequestError(
+            f"expected at most {limits.max_rows:,} rows, got {len(raw_rows):,}: send them in several requests",
+            code="request_too_many_rows",
+        )
+    rows = tuple(_row(raw, columns) for raw in raw_rows)
+    return ScoreRequest(rows=rows, params=params, is_card_sample=_is_card_sample(rows, given))
+
+
+def _parse_json(body: bytes, max_bytes: int) -> object:
+    if len(body) > max_bytes:
+        raise RequestError(
+            f"expected a body of at most {max_bytes:,} bytes, got {len(body):,}: send the rows in several requests",
+            code="request_too_large",
+        )
+    try:
+        return json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):  # the parser's own message quotes nothing but says where, which is no help
+        raise RequestError(
+            "expected JSON in UTF-8, got bytes that cannot be parsed: write the body with a JSON library",
+            code="request_not_json",
+        ) from None
+
+
+def _only_form(content: Mapping[str, Any]) -> object:
+    found = [form for form in FORMS if form in content]
+    if len(found) != 1:
+        raise _invalid(f"exactly one of the keys {', '.join(FORMS)}", f"{len(found)} of them")
+    return content[found[0]]
+
+
+def _table(table: object) -> tuple[Sequence[str], Sequence[object]]:
+    """The columns of rows that are lists, and the rows."""
+    if _is_list(table):
+        return COLUMNS, table
+    if not isinstance(table, Mapping):
+        raise _invalid("a table, as an object with 'columns' and 'data' or as a list of rows", _kind(table))
+    if "data" in table:
+        data = table["data"]
+        if not _is_list(data):
+            raise _invalid("a list of rows as 'data'", _kind(data))
+        return _column_names(table.get("columns")), data
+    if any(column in table for column in COLUMNS):
+        return COLUMNS, list(zip_longest(*(_column(table.get(column)) for column in COLUMNS)))
+    raise _invalid("a table with the key 'data', or with 'image' or 'text'", "one without")
+
+
+def _column_names(columns: object) -> Sequence[str]:
+    if columns is None:
+        return COLUMNS
+    if not _is_list(columns) or not all(isinstance(column, str) for column in columns):
+        raise _invalid("a list of names as 'columns'", "something else")
+    counts = [columns.count(column) for column in COLUMNS]
+    if not any(counts) or max(counts) > 1:
+        raise _invalid("'image', 'text' or both among the columns, once each", f"{counts[0]} and {counts[1]} of them")
+    return columns
+
+
+def _column(cells: object) -> Sequence[object]:
+    """The cells of one column; a single cell may stand without its list."""
+    if _is_list(cells):
+        return cells
+    return [] if cells is None else [cells]
+
+
+def _row(raw: object, columns: Sequence[str]) -> Row:
+    try:
+        cells = _cells(raw, columns)
+        image, text = (None if cells.get(column) == "" else cells.get(column) for column in COLUMNS)
+        if image is None and text is None:
+            raise InputError("expected an image, a text or both in a row, got neither", code="row_empty")
+        return Row(image=_decode_image(image), text=_check_text(text))
+    except InputError as error:
+        return Row(error=error)
+
+
+def _cells(raw: object, columns: Sequence[str]) -> Mapping[str, object]:
+    if isinstance(raw, Mapping):
+        return raw
+    if not _is_list(raw):
+        raise RequestError(f"expected a row as a list or an object, got {_kind(raw)}", code="row_invalid")
+    if len(raw) > len(columns):
+        raise RequestError(
+            f"expected at most {len(columns)} cells in a row, one a column, got {len(raw)}", code="row_invalid"
+        )
+    return dict(zip(columns, raw, strict=False))  # cells may be missing at a row's end
+
+
+def _decode_image(cell: object) -> bytes | None:
+    if cell is None:
+        return None
+    if not isinstance(cell, str):
+        raise ImageError(
+            f"expected an image as a string of base64 or a data: URI, got {_kind(cell)}", code="image_not_a_string"
+        )
+    if cell[:16].lstrip().lower().startswith(("http://", "https://")):
+        raise ImageError(
+            "expected an image as base64 or a data: URI, got a URL, and nothing is fetched from a network: "
+            "download it first",
+            code="image_url_refused",
+        )
+    return decode_base64(cell)
+
+
+def _check_text(cell: object) -> str | None:
+    if cell is None or isinstance(cell, str):
+        return cell
+    raise TextError(f"expected a text as a string, got {_kind(cell)}", code="text_not_a_string")
+
+
+def _is_card_sample(rows: tuple[Row, ...], given: object) -> bool:
+    return (
+        len(rows) == 1
+        and rows[0].image is not None
+        and rows[0].text is not None
+        and isinstance(given, Mapping)
+        and list(given) == ["get_scaling_factor"]
+        and given["get_scaling_factor"] is True
+    )
+
+
+def _is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    return isinstance(value, list | tuple)
+
+
+def _kind(value: object) -> str:
+    """What a JSON value is, in words; never the value."""
+    kinds = ((bool, "a boolean"), (str, "a string"), (int | float, "a number"), (list | tuple, "a list"))
+    if value is None:
+        return "null"
+    return next((name for kind, name in kinds if isinstance(value, kind)), "an object")
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _invalid(expected: str, got: str) -> RequestError:
+    return RequestError(f"expected {expected}, got {got}", code="request_invalid")
