@@ -141,7 +141,8 @@ class Prefetcher:
 
     def __init__(self, make: Callable[[int], Batch], start: int, end: int) -> None:
         self.make, self.start, self.end = make, start, end
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batch")
+        # One core at most: a second team of threads would only get in the way of the network's.
+        self._pool = ThreadPoolExecutor(1, "batch", initializer=torch.set_num_threads, initargs=(1,))
 
     def __enter__(self) -> Self:
         return self

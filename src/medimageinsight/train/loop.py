@@ -136,8 +136,12 @@ class _Run:
             group["lr"] = learning_rate(self.done, config.steps, settings)
         self.model.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.precision == "bf16"):
-            pictures, texts = self.model(batch.pixel_values, batch.input_ids, batch.attention_mask)
-        loss = unicl_loss(pictures.float(), texts.float(), self.model.logit_scale, batch.positives)
+            picture_features = self.model.image_encoder(batch.pixel_values)
+            text_features = self.model.lang_encoder(batch.input_ids, batch.attention_mask)
+        # From here in full precision: embeddings of one modality differ in little.
+        pictures = self.model.project_image(picture_features.float())
+        texts = self.model.project_text(text_features.float())
+        loss = unicl_loss(pictures, texts, self.model.logit_scale, batch.positives)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
