@@ -98,9 +98,10 @@ def save_model(
 
     description = {
         "name": config.name,
+        "description": config.description,
         "architecture": config.model.to_dict(),
         "preprocessing": preprocessing.to_dict(),
-        "provenance": dict(provenance),
+        "provenance": {"licence": config.licence, "seed": config.seed, **provenance},
     }
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

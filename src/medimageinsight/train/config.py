@@ -105,6 +105,8 @@ class TrainConfig:
     """Everything a run depends on besides the pictures."""
 
     name: str
+    description: str = ""  # one line, for the bundle
+    licence: str = ""  # of the weights, for the bundle
     seed: int
     model: ModelConfig
     tokenizer: TokenizerConfig

@@ -172,10 +172,11 @@ class _Run:
         self.losses.clear()
         write_curve(self.folder / "curve.csv", self.rows)
         # A model is chosen among those seen at the size it will be used at.
-        value = values.get("val_mean_auc", values.get("val_modality_accuracy", 0.0))
+        selected_by = "val_mean_auc" if "val_mean_auc" in values else "val_modality_accuracy"
+        value = values.get(selected_by, 0.0)
         if preprocessing.image_size == self.config.model.image.image_size and value > self.best:
             self.best = value
-            provenance = {"step": self.done, "seed": self.config.seed, "selected_by": "val_mean_auc", "value": value}
+            provenance = {"steps": self.done, "selected_by": selected_by, selected_by: round(value, 4)}
             save_model(
                 self.folder / "best",
                 self.config,
