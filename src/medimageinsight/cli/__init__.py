@@ -1,0 +1,1 @@
+"""The command ``mi2``: one file a verb; each parses, calls one public function, and prints."""

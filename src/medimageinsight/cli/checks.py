@@ -1,0 +1,192 @@
+"""The checks of ``mi2 doctor``: each looks at one thing a working installation needs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from medimageinsight.cli.examples import example_path
+from medimageinsight.errors import MedImageInsightError
+from medimageinsight.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GIB = 1 << 30
+SMALL_MEMORY = 4 * GIB  # the released model's weights alone are 2.5 GB
+
+EXTRAS = {
+    "export": ("torch", "safetensors", "yaml", "onnx", "onnxscript"),
+    "train": ("torch", "safetensors", "yaml", "onnx", "onnxscript", "matplotlib", "pandas", "pyarrow", "sklearn"),
+    "evaluate": ("matplotlib", "pyarrow", "sklearn"),
+    "parquet": ("pyarrow",),
+}
+
+# One file of each family of compressed DICOM pixels, out of pydicom's own package.
+CODECS = {
+    "JPEG": "SC_rgb_jpeg_dcmtk.dcm",
+    "JPEG 2000": "examples_jpeg2k.dcm",
+    "JPEG-LS": "MR_small_jpeg_ls_lossless.dcm",
+    "RLE": "MR_small_RLE.dcm",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What was looked at and found; ``off`` is an optional part that is not installed."""
+
+    name: str
+    status: Literal["ok", "warn", "fail", "off"]
+    found: str
+    advice: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return asdict(self)
+
+
+def run_checks(model: str | None) -> Iterator[Check]:
+    """Every check, one after the other; none raises."""
+    yield check_python()
+    yield check_runtime()
+    yield check_cores()
+    yield check_memory()
+    for family, file in CODECS.items():
+        yield check_codec(family, file)
+    yield check_home()
+    yield check_model(model)
+    for extra, modules in EXTRAS.items():
+        yield check_extra(extra, modules)
+
+
+def check_python() -> Check:
+    """The interpreter's version and this package's."""
+    version, tested = platform.python_version(), (3, 11) <= sys.version_info[:2] <= (3, 13)
+    found = f"{version} on {platform.system()} {platform.machine()}, medimageinsight-onnx {__version__}"
+    if tested:
+        return Check(name="Python", status="ok", found=found)
+    return Check(name="Python", status="warn", found=found, advice="use Python 3.11 to 3.13")
+
+
+def check_runtime() -> Check:
+    """ONNX Runtime and its devices."""
+    try:
+        import onnxruntime as ort
+
+        providers = [one.removesuffix("ExecutionProvider") for one in ort.get_available_providers()]
+    except Exception as error:  # a broken wheel raises anything
+        return Check(
+            name="ONNX Runtime", status="fail", found=type(error).__name__, advice="pip install --force onnxruntime"
+        )
+    return Check(name="ONNX Runtime", status="ok", found=f"{ort.__version__}, {', '.join(providers)}")
+
+
+def check_cores() -> Check:
+    """CPU cores, and how many of them this process may use."""
+    from medimageinsight.engine import available_cpus
+
+    there, usable = os.cpu_count() or 1, available_cpus()
+    return Check(name="CPU", status="ok", found=f"{usable} of {there} cores may be used")
+
+
+def check_memory() -> Check:
+    """Main memory, or what the container may have of it."""
+    size = _memory()
+    if size is None:
+        return Check(name="memory", status="ok", found="unknown on this system")
+    found = f"{size / GIB:.1f} GiB"
+    if size < SMALL_MEMORY:
+        return Check(
+            name="memory", status="warn", found=found, advice="enough for mini; the released model needs 4 GiB or more"
+        )
+    return Check(name="memory", status="ok", found=found)
+
+
+def check_codec(family: str, file: str) -> Check:
+    """Decode a real DICOM file of one family of compressions."""
+    from medimageinsight import images
+
+    name = f"DICOM {family}"
+    path = example_path(file)
+    if path is None:
+        return Check(name=name, status="warn", found="pydicom came without its example files", advice="nothing to do")
+    try:
+        height, width, _ = images.load(path).shape
+    except MedImageInsightError as error:
+        return Check(name=name, status="fail", found=error.message, advice="pip install --force medimageinsight-onnx")
+    return Check(name=name, status="ok", found=f"decoded {width} x {height}")
+
+
+def check_home() -> Check:
+    """Whether models can be put where they are looked for."""
+    from medimageinsight.bundle import home
+
+    folder = home()
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return Check(name="MI2_HOME", status="ok", found=str(folder))
+    except OSError as error:
+        return Check(
+            name="MI2_HOME",
+            status="warn",
+            found=f"{folder}: {error.strerror}",
+            advice="set MI2_HOME to a folder you may write",
+        )
+
+
+def check_model(model: str | None) -> Check:
+    """Load the model, checksums first; embed twice and compare the bits."""
+    from medimageinsight import MedImageInsight
+
+    name = "model" if model is None else f"model {Path(model).name}"
+    picture = np.linspace(0, 255, 256 * 256).astype(np.uint8).reshape(256, 256)
+    try:
+        with MedImageInsight.load(model) as loaded:
+            first = loaded.embed_images(picture)
+            start = time.perf_counter()
+            again = loaded.embed_images(picture)
+            took = time.perf_counter() - start
+            text = loaded.embed_texts("x-ray chest")
+    except MedImageInsightError as error:
+        return Check(name=name, status="fail", found=error.message, advice="see mi2 models")
+    found = f"{loaded.name}, {loaded.embedding_dim} numbers, {1000 * took:.0f} ms an image"
+    if not np.array_equal(first, again) or not np.isfinite(text).all():
+        return Check(name=name, status="fail", found=f"{found}, another result each time", advice="mi2 verify")
+    return Check(name=name, status="ok", found=f"{found}, the same bits each time")
+
+
+def check_extra(extra: str, modules: tuple[str, ...]) -> Check:
+    """Whether an optional part is installed; nothing of it is imported."""
+    name = f"extra {extra}"
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if not missing:
+        return Check(name=name, status="ok", found="installed")
+    return Check(
+        name=name,
+        status="off",
+        found=f"without {', '.join(missing)}",
+        advice=f"pip install 'medimageinsight-onnx[{extra}]'",
+    )
+
+
+def _memory() -> int | None:
+    """Bytes this process may have: the machine's, or the container's limit where that is lower."""
+    sizes = []
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            sizes.append(int(Path(limit).read_text()))
+        except (OSError, ValueError):  # not in a container, or "max"
+            continue
+    return min(sizes) if sizes else None

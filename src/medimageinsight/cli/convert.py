@@ -1,0 +1,57 @@
+"""``mi2 convert``: a checkpoint to a bundle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medimageinsight.cli import output
+from medimageinsight.cli.failures import about
+from medimageinsight.cli.options import AsJson
+from medimageinsight.cli.tables import print_parity
+from medimageinsight.errors import BundleError, CheckpointError, ConfigError
+
+
+def convert(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="The release's folder, its weights file, or a trained model.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The bundle's folder, which must be new.")],
+    precision: Annotated[str, typer.Option(help="Of weights and arithmetic.")] = "fp32",
+    config: Annotated[Path | None, typer.Option(help="The config, where it is not beside the weights.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer, where it is not beside the weights.")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name. Default: the checkpoint's own.")] = None,
+    model_card: Annotated[
+        Path | None, typer.Option(metavar="F.md", help="The bundle's model card. Default: a short one is written.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a bundle from a checkpoint, and prove that it gives the same embeddings.
+
+    Put it into MI2_HOME/models/NAME to use it by its name. Needs the extra 'export'.
+    """
+    from medimageinsight.export.convert import convert as convert_checkpoint
+    from medimageinsight.export.parity import read_parity
+
+    with about(model_card):
+        card = None if model_card is None else model_card.read_text("utf-8")
+    with about(checkpoint, (CheckpointError, ConfigError)), about(out, BundleError), output.stages() as progress:
+        bundle = convert_checkpoint(
+            checkpoint,
+            out,
+            name=name,
+            precision=precision,
+            config=config,
+            tokenizer=tokenizer,
+            overwrite=overwrite,
+            model_card=card,
+            progress=progress,
+        )
+    parity, _ = read_parity(bundle.folder, bundle.manifest.embedding_dim)
+    if as_json:
+        output.print_json({"name": bundle.manifest.name, "bundle": str(out), "parity": parity.to_dict()})
+        return
+    print_parity(parity, title=f"{bundle.manifest.name}: ONNX Runtime against PyTorch")
+    size = sum(file.stat().st_size for file in bundle.folder.iterdir())
+    output.note(f"{size / 1e6:,.1f} MB in {out}; use it with --model {out}")

@@ -1,0 +1,34 @@
+"""``mi2 doctor``: whether this installation works, and what to do where it does not."""
+
+import typer
+from rich.text import Text
+
+from medimageinsight.cli import output
+from medimageinsight.cli.failures import FAILED_INPUT
+from medimageinsight.cli.options import AsJson, Model
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "off": "dim"}
+
+
+def doctor(model: Model = None, as_json: AsJson = False) -> None:
+    """Check the installation: libraries, memory, DICOM codecs, the model. Exit code 1: something fails."""
+    from medimageinsight.cli.checks import run_checks
+
+    checks = list(run_checks(model))
+    if as_json:
+        output.print_json({"checks": [check.to_dict() for check in checks]})
+    else:
+        output.print_table(
+            ("", "", "found", "what to do"),
+            [
+                (
+                    Text(check.status, style=_STYLES[check.status]),
+                    check.name,
+                    output.printable(check.found),
+                    check.advice,
+                )
+                for check in checks
+            ],
+        )
+    if any(check.status == "fail" for check in checks):
+        raise typer.Exit(FAILED_INPUT)

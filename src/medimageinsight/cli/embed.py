@@ -1,0 +1,127 @@
+"""``mi2 embed``: images and texts to vectors."""
+
+import json
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medimageinsight.cli import output
+from medimageinsight.cli.failures import FAILED_INPUT, about
+from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
+from medimageinsight.cli.sources import list_sources, open_source
+from medimageinsight.errors import InputError, TextError
+
+if TYPE_CHECKING:
+    from medimageinsight.api import MedImageInsight
+    from medimageinsight.cli.vector_files import Result, Write
+
+NUMBERS_SHOWN = 4
+
+
+def embed(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE...", help="Images; folders are searched; - is standard input.", show_default=False
+        ),
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A text to embed; may come several times.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F.npy|F.jsonl|F.parquet",
+            help="Write the vectors there. In .npy the row of a failed image is NaN, so that rows stay in order.",
+        ),
+    ] = None,
+    frame: Frame = 0,
+    preprocessing: Preprocessing = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn images and texts into vectors, files first."""
+    from medimageinsight.cli.vector_files import check_ending
+
+    texts = text or []
+    sources = list_sources(files or [])
+    if not sources and not texts:
+        raise InputError("expected image files or --text, got neither: name what to embed", code="nothing_to_embed")
+    if out is not None:
+        check_ending(out)
+    loaded = load_model(model, preprocessing)
+    count, failed = len(sources) + len(texts), 0
+    with ExitStack() as stack:
+        stack.enter_context(about(out, OSError))
+        writers = [stack.enter_context(one) for one in _outputs(out, count, loaded.embedding_dim, as_json=as_json)]
+        shown = not (as_json and sys.stdout.isatty())  # two streams on one screen
+        progress = stack.enter_context(output.counting("embedding", count, shown=shown))
+        results = stack.enter_context(closing(_embed(loaded, sources, texts, frame)))
+        for done, result in enumerate(results, start=1):
+            if result.error is not None:
+                failed += 1
+                output.error(result.error.message, source=result.source)
+            for write in writers:
+                write(result)
+            progress(done)
+    if out is not None:
+        output.note(f"{count - failed:,} of {count:,} embedded, {loaded.embedding_dim} numbers each: {out}")
+    if failed:
+        raise typer.Exit(FAILED_INPUT)
+
+
+def _embed(model: "MedImageInsight", sources: Sequence[str], texts: Sequence[str], frame: int) -> "Generator[Result]":
+    from medimageinsight.cli.vector_files import Result
+
+    with closing(model.stream_images(map(open_source, sources), frame=frame)) as stream:
+        for source, one in zip(sources, stream, strict=True):
+            yield Result(source=source, embedding=one.embedding, error=one.error)
+    for text in texts:
+        try:
+            yield Result(source=text, embedding=model.embed_texts(text))
+        except TextError as error:
+            yield Result(source=text, error=error)
+
+
+def _outputs(out: Path | None, count: int, dim: int, *, as_json: bool) -> "Iterator[AbstractContextManager[Write]]":
+    """What the results go to."""
+    from medimageinsight.cli.vector_files import new_vector_file
+
+    if out is not None:
+        yield new_vector_file(out, count=count, dim=dim)
+    if as_json:
+        yield _json_list()
+    elif out is None:
+        yield _table(dim)
+
+
+@contextmanager
+def _json_list() -> "Iterator[Write]":
+    """A JSON list on standard output, item by item: the whole may not fit in memory."""
+    before = "[\n"
+
+    def write(result: "Result") -> None:
+        nonlocal before
+        sys.stdout.write(before + json.dumps(result.to_dict(), allow_nan=False))
+        before = ",\n"
+
+    yield write
+    sys.stdout.write("\n]\n")
+
+
+@contextmanager
+def _table(dim: int) -> "Iterator[Write]":
+    """A table of the first numbers, printed at the end; failed sources were reported already."""
+    rows: list[tuple[str, ...]] = []
+
+    def write(result: "Result") -> None:
+        if result.embedding is not None:
+            first = " ".join(f"{value:+.4f}" for value in result.embedding[:NUMBERS_SHOWN])
+            rows.append((output.printable(result.source), f"{first} …"))
+
+    yield write
+    if rows:
+        output.print_table(("source", f"embedding, {dim} numbers"), rows)
+        output.note("--out F.npy, F.jsonl or F.parquet keeps the vectors, --json prints them")

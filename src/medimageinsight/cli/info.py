@@ -1,0 +1,51 @@
+"""``mi2 info``: what a model says of itself."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from medimageinsight.cli import output
+from medimageinsight.cli.failures import about
+from medimageinsight.cli.options import AsJson, Model
+from medimageinsight.errors import BundleError, InputError
+
+
+def info(
+    name: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A model's name or bundle folder.", show_default=False)
+    ] = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a model's manifest: its network, its files, where it came from."""
+    from medimageinsight.bundle import Bundle, find
+
+    if name is not None and model is not None:
+        raise InputError("expected one model, got two: leave --model out", code="model_twice")
+    chosen = name or model
+    with about(chosen, BundleError):
+        bundle = Bundle.open(find(chosen))
+    manifest = bundle.manifest
+    if as_json:
+        output.print_json({"folder": str(bundle.folder), **asdict(manifest)})
+        return
+    preprocessing = manifest.preprocessing
+    rows = [
+        ("description", manifest.description),
+        ("folder", str(bundle.folder)),
+        ("made", f"{manifest.created} with medimageinsight-onnx {manifest.versions.get('medimageinsight-onnx', '?')}"),
+        ("embedding", f"{manifest.embedding_dim} numbers, {manifest.precision}"),
+        ("logit scale", f"{manifest.logit_scale:.4f} (a logarithm)"),
+        ("image input", "{1} x {0} pixels".format(*preprocessing["image_size"])),
+        ("preprocessing", f"{preprocessing['default']}; for scoring {manifest.scoring_preprocessing}"),
+        ("text input", f"at most {manifest.context_length} tokens"),
+        *((file, f"{entry.bytes / 1e6:,.2f} MB") for file, entry in manifest.files.items()),
+        *((key, _shown(value)) for key, value in manifest.provenance.items()),
+    ]
+    output.print_table((manifest.name, ""), [(key, output.printable(value, limit=None)) for key, value in rows])
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,81 @@
+"""The command ``mi2``: its verbs and how they are called."""
+
+import io
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from medimageinsight.cli import (
+    classify,
+    compare,
+    convert,
+    demo,
+    doctor,
+    embed,
+    evaluate,
+    info,
+    models,
+    score,
+    train,
+    verify,
+)
+from medimageinsight.cli.arguments import spread
+from medimageinsight.cli.failures import reported
+from medimageinsight.cli.output import DISCLAIMER
+from medimageinsight.version import __version__
+
+app = typer.Typer(
+    help=f"Medical images of any kind and medical text as vectors of one space, on your own machine.\n\n{DISCLAIMER}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # failures.py shows them
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+VERBS = (
+    demo.demo,
+    embed.embed,
+    classify.classify,
+    compare.compare,
+    score.score,
+    models.models,
+    info.info,
+    convert.convert,
+    verify.verify,
+    doctor.doctor,
+    train.train,
+    evaluate.evaluate,
+)
+for verb in VERBS:
+    app.command()(reported(verb))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``mi2``; ends with SystemExit.
+
+    Args:
+        arguments: The words after ``mi2``; those of this process when not given.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["classify"]:
+        words = spread(words, "--labels")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a character of a file's name or a label
+    app(args=words, prog_name="mi2")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"mi2 {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options before the verb."""

@@ -1,0 +1,53 @@
+"""``mi2 models``: the models that can be used by name."""
+
+from typing import Any
+
+from medimageinsight.cli import output
+from medimageinsight.cli.options import AsJson
+from medimageinsight.errors import BundleError
+
+
+def models(as_json: AsJson = False) -> None:
+    """List the models that --model knows by name, and how to get those that are not here."""
+    from medimageinsight.bundle.store import KNOWN_MODELS, home, installed
+
+    here = [_describe(model.name, str(model.folder)) for model in installed()]
+    names = {one["name"] for one in here}
+    absent = [
+        {"name": name, "advice": advice.format(folder=home() / "models" / name)}
+        for name, advice in KNOWN_MODELS.items()
+        if name not in names
+    ]
+    if as_json:
+        output.print_json({"models": here, "not_installed": absent})
+        return
+    output.print_table(
+        ("model", "embedding", "input", "what it is"),
+        [
+            *((one["name"], str(one.get("embedding_dim", "")), one.get("input", ""), _about(one)) for one in here),
+            *((one["name"], "", "", f"not here: {one['advice']}") for one in absent),
+        ],
+    )
+
+
+def _describe(name: str, folder: str) -> dict[str, Any]:
+    from medimageinsight.bundle import Bundle
+
+    described: dict[str, Any] = {"name": name, "folder": folder}
+    try:
+        manifest = Bundle.open(folder).manifest
+    except BundleError as error:
+        return described | {"error": error.to_dict()}
+    height, width = manifest.preprocessing["image_size"]
+    return described | {
+        "description": manifest.description,
+        "embedding_dim": manifest.embedding_dim,
+        "precision": manifest.precision,
+        "input": f"{width} x {height}",
+    }
+
+
+def _about(model: dict[str, Any]) -> str:
+    return (
+        f"unusable: {model['error']['message']}" if "error" in model else f"{model['description']}\n{model['folder']}"
+    )

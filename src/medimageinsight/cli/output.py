@@ -1,0 +1,115 @@
+"""What reaches a person or a program: results on standard output, messages and progress on standard error."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import RenderableType
+
+DISCLAIMER = "For research and development, not for diagnosis or treatment."
+BAR_WIDTH = 16  # columns
+_LONGEST_SOURCE = 200  # characters; a data: URI may be megabytes
+
+
+@functools.cache
+def results() -> Console:
+    """Standard output."""
+    return Console(highlight=False, emoji=False, markup=False)
+
+
+@functools.cache
+def messages() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False, emoji=False, markup=False)
+
+
+def note(message: str) -> None:
+    """One line for a person."""
+    messages().print(Text(printable(message)), soft_wrap=True)
+
+
+def error(message: str, *, source: str | None = None) -> None:
+    """``error: SOURCE: message`` as one line for a person."""
+    subject = "" if source is None else f"{printable(source)}: "
+    messages().print(
+        Text.assemble(("error", "bold red"), f": {subject}{printable(message, limit=None)}"), soft_wrap=True
+    )
+
+
+def print_json(document: object) -> None:
+    """One JSON document on standard output, in ASCII, so that any locale can print any file name."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def print_table(
+    columns: tuple[str, ...], rows: Sequence[tuple[RenderableType, ...]], *, title: str | None = None
+) -> None:
+    """A table on standard output."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    results().print(table)
+
+
+def bar(part: float) -> ProgressBar:
+    """A bar for a number from 0 to 1."""
+    return ProgressBar(total=1.0, completed=part, width=BAR_WIDTH, complete_style="cyan", finished_style="cyan")
+
+
+def numbers(embedding: NDArray[np.float32]) -> list[float]:
+    """An embedding for JSON, in the fewest digits that read back as the same float32 values."""
+    return [float(str(value)) for value in embedding]
+
+
+def printable(text: str, *, limit: int | None = _LONGEST_SOURCE) -> str:
+    """Text that cannot command a terminal: no line breaks, control or undecodable characters, and not too long."""
+    shown = text if limit is None or len(text) <= limit else f"{text[: limit - 1]}…"
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode() for one in shown
+    )
+
+
+@contextmanager
+def counting(description: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal; the block tells it how many of `total` are done."""
+    with _progress(MofNCompleteColumn(), shown=shown) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, float], None]]:
+    """A progress bar on a terminal; the block tells it what is being done and which part of the whole is done."""
+    with _progress(TaskProgressColumn()) as progress:
+        task = progress.add_task("starting", total=1.0)
+        yield lambda stage, part: progress.update(task, description=stage, completed=part)
+
+
+def _progress(amount: MofNCompleteColumn | TaskProgressColumn, *, shown: bool = True) -> Progress:
+    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    # Standard output is left alone: rich would send it to the progress bar's own stream.
+    return Progress(
+        *columns,
+        console=messages(),
+        transient=True,
+        redirect_stdout=False,
+        disable=not (shown and messages().is_terminal),
+    )

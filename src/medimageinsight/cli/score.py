@@ -1,0 +1,49 @@
+"""``mi2 score``: the scoring endpoint's contract without a server."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medimageinsight.cli.failures import FAILED_INPUT, about
+from medimageinsight.cli.options import AsJson, Model, load_model
+from medimageinsight.cli.sources import STANDARD_INPUT
+from medimageinsight.errors import InputError
+
+SHAPES = ("auto", "rows", "card")
+
+
+def score(
+    request: Annotated[str, typer.Argument(metavar="REQUEST.json", help="The request; - is standard input.")] = "-",
+    response_shape: Annotated[
+        str, typer.Option(metavar="|".join(SHAPES), help="The answer's form, where the request does not say.")
+    ] = "auto",
+    model: Model = None,
+    as_json: AsJson = False,  # noqa: ARG001 - the answer is JSON in any case
+) -> None:
+    """Answer a scoring request as the endpoint does: JSON in, JSON out.
+
+    Images are prepared as the model's endpoint prepares them, unless the request says otherwise. Exit code 1: the
+    endpoint would have answered with another status than 200.
+    """
+    from medimageinsight.serve import RequestLimits, to_json
+    from medimageinsight.serve import score as answer_request
+
+    if response_shape not in SHAPES:
+        raise InputError(
+            f"expected --response-shape to be {', '.join(SHAPES)}, got {response_shape!r}",
+            code="response_shape_unknown",
+        )
+    limit = RequestLimits().max_bytes + 1  # one more than allowed: too large is the contract's own error
+    with about(request, OSError):
+        body = sys.stdin.buffer.read(limit) if request == STANDARD_INPUT else _read(Path(request), limit)
+    answer = answer_request(body, load_model(model), response_shape=response_shape)  # type: ignore[arg-type]
+    sys.stdout.write(to_json(answer).decode() + "\n")
+    if answer.status != 200:
+        raise typer.Exit(FAILED_INPUT)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(limit)

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from medimageinsight.cli.arguments import spread
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("f --labels A B", "f --labels A --labels B"),
+        ("f --labels A --labels B", "f --labels A --labels B"),
+        ("f --labels A B --json --top 3", "f --labels A --labels B --json --top 3"),
+        ("f --labels A --top 3 --labels B C", "f --labels A --top 3 --labels B --labels C"),
+        ("- --labels A", "- --labels A"),
+        ("--top 3 f g", "--top 3 f g"),
+        ("f --labels", "f --labels"),
+        ("f --labels --json", "f --labels --json"),
+        ("f --labels=A B", "f --labels=A B"),
+        ("--labels A -- f g", "--labels A -- f g"),
+        ("", ""),
+    ],
+)
+def test_every_word_up_to_the_next_option_is_a_value(words: str, expected: str) -> None:
+    assert spread(words.split(), "--labels") == expected.split()

@@ -1,0 +1,130 @@
+"""``convert``, ``verify``, ``info`` and ``models``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def copy(toy_bundle: Path, tmp_path: Path) -> Path:
+    """A bundle that may be damaged."""
+    return Path(shutil.copytree(toy_bundle, tmp_path / "copy"))
+
+
+def test_info_shows_the_manifest(mi2, toy_bundle: Path) -> None:
+    shown = mi2("info")
+    assert shown.code == 0
+    assert "16 x 16 pixels" in shown.out
+    described = mi2("info", toy_bundle, "--json").json
+    assert described["folder"] == str(toy_bundle)
+    assert described == mi2("info", "--model", toy_bundle, "--json").json
+    assert described["embedding_dim"] == 8
+    assert mi2("info", toy_bundle, "--model", toy_bundle).code == 2
+
+
+def test_models_lists_those_of_the_home_and_how_to_get_others(mi2, toy_bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy_bundle, tmp_path / "home" / "models" / "mine")
+    broken = Path(shutil.copytree(toy_bundle, tmp_path / "home" / "models" / "torn"))
+    (broken / "tokenizer.json").unlink()
+    listed = mi2("models", "--json").json
+    models = {one["name"]: one for one in listed["models"]}
+    assert models["mine"]["embedding_dim"] == 8
+    assert models["torn"]["error"]["code"] == "bundle_checksum"
+    assert "mi2 convert" in {one["name"]: one["advice"] for one in listed["not_installed"]}["medimageinsight"]
+    shown = mi2("models")
+    assert shown.code == 0
+    assert "mine" in shown.out
+    assert mi2("embed", "--text", "x", "--model", "mine").code == 0
+
+
+def test_a_changed_byte_is_found_before_the_file_is_used(mi2, copy: Path, pictures: list[Path]) -> None:
+    graph = copy / "image_encoder.onnx"
+    content = bytearray(graph.read_bytes())
+    content[-1] ^= 1
+    graph.write_bytes(content)
+    done = mi2("embed", pictures[0], "--model", copy)
+    assert done.code == 1
+    assert done.err == (
+        "error: image_encoder.onnx is not the file this bundle was made with (its SHA-256 is another): "
+        "copy or make the bundle again\n"
+    )
+    assert mi2("embed", "--text", "x", "--model", copy).code == 0
+    assert mi2("doctor", "--model", copy).code == 1
+
+
+def test_a_newer_manifest_is_refused(mi2, copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    done = mi2("embed", "--text", "x", "--model", copy)
+    assert done.code == 1
+    assert done.err.startswith(f"error: {copy}: manifest.json: expected format 1 or older, got 2: upgrade ")
+
+
+def test_verify_prints_the_figures(mi2, golden_bundle) -> None:
+    done = mi2("verify", golden_bundle.folder, "--json")
+    assert done.code == 0
+    assert done.json["parity"]["image"]["max_abs_diff"] <= 1e-5
+    assert "two calls, the same bits" in mi2("verify", golden_bundle.folder).out
+
+
+def test_verify_finds_a_changed_byte(mi2, golden_bundle, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(golden_bundle.folder, tmp_path / "golden"))
+    (copy / "tokenizer.json").write_bytes((copy / "tokenizer.json").read_bytes() + b" ")
+    done = mi2("verify", copy, "--json")
+    assert done.code == 1
+    assert done.json["error"]["code"] == "bundle_checksum"
+    assert "tokenizer.json" in done.err
+
+
+@pytest.fixture
+def checkpoint(golden_checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(golden_checkpoint, tmp_path / "2024.09.27"))
+
+
+@pytest.mark.parametrize("damage", ["missing", "extra", "misshapen"])
+def test_a_damaged_checkpoint_names_the_tensor_and_leaves_nothing(
+    mi2, checkpoint: Path, tmp_path: Path, damage: str
+) -> None:
+    torch = pytest.importorskip("torch")
+    safetensors = pytest.importorskip("safetensors.torch")
+    (weights,) = checkpoint.glob("vision_model/*.pt")
+    tensors = safetensors.load(weights.read_bytes())
+    name = "extra.weight" if damage == "extra" else "image_projection"
+    if damage == "missing":
+        del tensors[name]
+    else:
+        tensors[name] = torch.zeros(3, 5)
+    safetensors.save_file(tensors, weights)
+    out = tmp_path / "bundle"
+    done = mi2("convert", checkpoint, "--out", out)
+    assert done.code == 1
+    assert done.err.startswith(f"error: {checkpoint}: ")
+    assert name in done.err
+    assert done.err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_convert_refuses_what_it_cannot_do(mi2, golden_checkpoint: Path, toy_bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    missing = mi2("convert", tmp_path / "nosuch", "--out", tmp_path / "bundle")
+    assert missing.code == 1
+    assert "nosuch: expected a checkpoint folder or a weights file" in missing.err
+    assert mi2("convert", golden_checkpoint, "--out", tmp_path / "bundle", "--precision", "fp8").code == 2
+    taken = mi2("convert", golden_checkpoint, "--out", toy_bundle, "--json")
+    assert taken.code == 1
+    assert taken.json["error"]["code"] == "bundle_exists"
+
+
+def test_graphs_instead_of_a_checkpoint_are_described(mi2, toy_bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    folder = tmp_path / "hosted"
+    folder.mkdir()
+    shutil.copy(toy_bundle / "image_encoder.onnx", folder / "model.onnx")
+    done = mi2("convert", folder, "--out", tmp_path / "bundle")
+    assert done.code == 1
+    assert "model.onnx takes pixel_values float" in done.err
+    assert "convert the folder of the PyTorch edition" in done.err

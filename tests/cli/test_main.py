@@ -1,0 +1,103 @@
+"""The whole command: its help, its version, and what it does not import."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medimageinsight import __version__
+
+VERBS = (
+    "classify",
+    "compare",
+    "convert",
+    "demo",
+    "doctor",
+    "embed",
+    "evaluate",
+    "info",
+    "models",
+    "score",
+    "train",
+    "verify",
+)
+SCRIPT = Path(sys.executable).with_name("mi2")
+
+
+def test_help_names_every_verb_and_what_it_is_not_for(mi2) -> None:
+    done = mi2("--help")
+    assert done.code == 0
+    assert all(f" {verb} " in done.out for verb in VERBS)
+    assert "not for diagnosis or treatment" in done.out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_and_json(mi2, verb: str) -> None:
+    done = mi2(verb, "--help")
+    assert done.code == 0
+    assert "--json" in done.out
+
+
+@pytest.mark.parametrize(
+    "words", [["nosuch"], ["embed", "--nosuch"], ["convert"], ["embed", "x.png", "--frame", "one"]]
+)
+def test_a_wrong_call_ends_with_2_and_nothing_on_standard_output(mi2, words: list[str]) -> None:
+    done = mi2(*words)
+    assert done.code == 2
+    assert not done.out
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.skipif(not SCRIPT.exists(), reason="the package's script is not installed beside this Python")
+def test_the_installed_script() -> None:
+    done = subprocess.run([SCRIPT, "--version"], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"mi2 {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "absent"),
+    [
+        (["--help"], {"torch", "numpy", "onnxruntime", "pydicom", "PIL"}),
+        (["demo"], {"torch", "onnx", "safetensors", "pandas", "pyarrow", "matplotlib"}),
+        (["embed", "--text", "x-ray", "--json"], {"torch", "onnx", "pyarrow", "pydicom"}),
+    ],
+    ids=["help", "demo", "embed"],
+)
+def test_what_is_not_imported(toy_bundle: Path, tmp_path: Path, words: list[str], absent: set[str]) -> None:
+    program = (
+        "import sys\nfrom medimageinsight.cli.main import main\n"
+        "try:\n    main()\nfinally:\n    print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | {"MI2_MODEL": str(toy_bundle)},
+    )
+    assert done.stdout
+    assert not absent & set(done.stderr.split())
+
+
+def test_a_reader_that_goes_away_is_no_error(toy_bundle: Path) -> None:
+    program = "from medimageinsight.cli.main import main\nmain()"
+    words = ["embed", "--json", *(word for number in range(4000) for word in ("--text", f"x-ray {number}"))]
+    running = subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"MI2_MODEL": str(toy_bundle)},
+    )
+    assert running.stdout is not None
+    assert running.stderr is not None
+    with running:
+        running.stdout.read(10)
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 1

@@ -1,0 +1,113 @@
+"""From a config to figures: ``train``, then ``evaluate`` with the bundle that it made."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medimageinsight.evaluate.report import CARD_BEGIN, CARD_END
+
+CONFIG = {
+    "name": "speck",
+    "seed": 3,
+    "model": {
+        "embedding_dim": 8,
+        "image": {
+            "image_size": [32, 32],
+            "widths": [8, 8, 8, 8],
+            "depths": [1, 1, 1, 1],
+            "heads": [1, 1, 1, 1],
+            "groups": [1, 1, 1, 1],
+            "window": 4,
+            "drop_path": 0.0,
+        },
+        "text": {"vocab_size": 520, "context_length": 16, "width": 8, "heads": 2, "layers": 1, "dropout": 0.0},
+    },
+    "tokenizer": {"vocab_size": 520},
+    "data": {"table": "table.csv"},
+    "stages": [{"steps": 2, "image_size": 32, "batch_size": 4}],
+    "optimizer": {"learning_rate": 0.001},
+    "evaluate_every": 2,
+    "checkpoint_every": 2,
+}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Pictures of two findings in three splits."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "table.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "caption", "modality", "anatomy", "finding", "label", "source", "split"])
+        for index in range(24):
+            finding = ("Bright Spot", "No Finding")[index % 2]
+            pixels = rng.integers(0, 60, (36, 36, 3), dtype=np.uint8)
+            pixels[10:20, 10:20] += np.uint8(180 * (1 - index % 2))
+            Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+            split = ("train", "val", "test")[index // 8]
+            caption = f"phantom box {finding}"
+            writer.writerow([f"{index}.png", caption, "phantom", "box", finding, finding, "boxes", split])
+    return path
+
+
+def test_a_config_becomes_a_bundle_with_figures(mi2, table: Path, tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("torch")
+    yaml = pytest.importorskip("yaml")
+    (tmp_path / "speck.yaml").write_text(yaml.safe_dump(CONFIG))
+    monkeypatch.chdir(tmp_path)
+    trained = mi2("train", "speck.yaml", "--json")
+    assert trained.code == 0
+    assert trained.json == {"checkpoint": "runs/speck/best", "bundle": "runs/speck/bundle"}
+    assert "2 steps" in trained.err
+    assert mi2("info", "runs/speck/bundle", "--json").json["name"] == "speck"
+    evaluated = mi2("evaluate", table, "--model", "runs/speck/bundle")
+    assert evaluated.code == 0
+    assert "speck on 8 images" in evaluated.out
+    again = mi2("train", "speck.yaml", "--no-bundle")
+    assert again.code == 0
+    assert "going on after step 2" in again.err
+
+
+def test_evaluate_writes_a_report_and_the_card(mi2, table: Path, toy_bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    bundle = Path(shutil.copytree(toy_bundle, tmp_path / "toy"))
+    (bundle / "MODEL_CARD.md").write_text(f"# Toy\n{CARD_BEGIN}\n{CARD_END}\nend\n")
+    done = mi2("evaluate", table, "--model", bundle, "--out", tmp_path / "report", "--update-card", "--json")
+    assert done.code == 0
+    assert done.json == json.loads((tmp_path / "report" / "report.json").read_text())
+    assert done.json["command"] == f"mi2 evaluate {table} --split test --model {bundle}"
+    assert done.json["images"] == 8
+    figure = done.json["modality_accuracy"]
+    assert figure["low"] <= figure["value"] <= figure["high"]
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert card.startswith("# Toy\n")
+    assert card.endswith("end\n")
+    assert "Modality of the best prompt" in card
+
+
+def test_what_evaluate_refuses(mi2, table: Path, tmp_path: Path) -> None:
+    unknown = mi2("evaluate", table, "--split", "dev")
+    assert unknown.code == 2
+    assert "expected one of the table's splits (train, val, test), got 'dev'" in unknown.err
+    assert mi2("evaluate", tmp_path / "no.csv").code == 1
+    (tmp_path / "20.png").unlink()
+    missing = mi2("evaluate", table)
+    assert missing.code == 1
+    assert missing.err.count("\n") == 1
+
+
+def test_a_config_that_is_wrong_is_named(mi2, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("yaml")
+    config = tmp_path / "bad.yaml"
+    config.write_text("name: x\nsed: 1\n")
+    done = mi2("train", config)
+    assert done.code == 1
+    assert done.err.startswith(f"error: {config}: config: unknown sed; missing ")
