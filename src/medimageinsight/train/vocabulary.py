@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
+from collections import Counter, defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ConfigError
@@ -11,7 +12,7 @@ from medimageinsight.export.tokenizer_file import clip_tokenizer
 from medimageinsight.tokenizer import END_TOKEN, START_TOKEN, Tokenizer, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import tokenizers
@@ -61,22 +62,59 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> tokenizers.Tokeniz
         texts: What captions and prompts look like.
         vocab_size: Entries in all, at least the 514 of the bytes and the two ends.
     """
-    from tokenizers import models, pre_tokenizers, trainers
+    from tokenizers import pre_tokenizers
 
+    splitter = clip_tokenizer({START_TOKEN: 0, END_TOKEN: 1}, []).pre_tokenizer
+    words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(clean(text)))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    learner = clip_tokenizer({START_TOKEN: 0, END_TOKEN: 1}, [])
-    learner.model = models.BPE(end_of_word_suffix=WORD_END)
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, initial_alphabet=alphabet, end_of_word_suffix=WORD_END, show_progress=False
-    )
-    learner.train_from_iterator(sorted(clean(text) for text in texts), trainer)
-    merges = _merges(learner)
     units = alphabet + [unit + WORD_END for unit in alphabet]
-    room = vocab_size - len(units) - 2
-    pieces = units + [left + right for left, right in merges[:room]]
-    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys([*pieces, START_TOKEN, END_TOKEN]))}
-    return clip_tokenizer(vocabulary, merges[:room])
+    merges = learn_merges(words, vocab_size - len(units) - 2)
+    pieces = [*units, *(left + right for left, right in merges), START_TOKEN, END_TOKEN]
+    return clip_tokenizer({piece: index for index, piece in enumerate(pieces)}, merges)
 
 
-def _merges(tokenizer: tokenizers.Tokenizer) -> list[tuple[str, str]]:
-    return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
+def learn_merges(words: Mapping[str, int], count: int) -> list[tuple[str, str]]:
+    """Byte-pair encoding (arXiv 1508.07909): again and again, the most frequent pair of neighbours becomes one piece.
+
+    The tokenizers library learns the same, but breaks ties by chance; a run must be repeatable. Here the pair that
+    comes first in the alphabet wins.
+
+    Args:
+        words: How often each word occurs.
+        count: How many merges at most; fewer where no pair is left.
+    """
+    spelled = [([*word[:-1], word[-1] + WORD_END], times) for word, times in sorted(words.items())]
+    pairs: Counter[tuple[str, str]] = Counter()
+    places: defaultdict[tuple[str, str], set[int]] = defaultdict(set)  # of each pair, indices into `spelled`
+    for index, (pieces, times) in enumerate(spelled):
+        for pair in pairwise(pieces):
+            pairs[pair] += times
+            places[pair].add(index)
+    merges: list[tuple[str, str]] = []
+    known: set[str] = set()
+    while len(merges) < count and pairs:
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        if "".join(best) not in known:  # two ways to the same piece: one entry in the vocabulary
+            merges.append(best)
+            known.add("".join(best))
+        for index in sorted(places.pop(best)):
+            pieces, times = spelled[index]
+            for pair in pairwise(pieces):
+                pairs[pair] -= times
+            merged = _merge(pieces, best)
+            spelled[index] = merged, times
+            for pair in pairwise(merged):
+                pairs[pair] += times
+                places[pair].add(index)
+        pairs = +pairs  # without those that are gone
+    return merges
+
+
+def _merge(pieces: list[str], pair: tuple[str, str]) -> list[str]:
+    merged: list[str] = []
+    for piece in pieces:
+        if merged and (merged[-1], piece) == pair:
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
