@@ -75,7 +75,7 @@ def classify(
         output.print_json([_document(source, labels, one) for source, one in results])
     elif len(failures) < len(results):
         output.print_table(
-            ("source", "label", "", "probability"),
+            ("source", "label", "probability", ""),
             [
                 row
                 for source, one in results

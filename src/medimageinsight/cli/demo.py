@@ -53,7 +53,11 @@ def demo(
         output.print_json({"images": images, "contact_sheet": str(out)})
         return
     _print(loaded, examples, ranked)
-    output.results().print(f"Contact sheet: {out}\n{output.DISCLAIMER}")
+    right = sum(prompts[0][0].startswith(example.modality) for example, prompts in zip(examples, ranked, strict=True))
+    output.results().print(
+        f"The best prompt has the right modality for {right} of {len(examples)}.\n"
+        f"Contact sheet: {out}\n{output.DISCLAIMER}"
+    )
 
 
 def _best(probabilities: "NDArray[np.float32]", prompts: tuple[str, ...]) -> list[tuple[str, float]]:
@@ -93,7 +97,7 @@ def _save_sheet(
 
 def _print(model: "MedImageInsight", examples: "list[Example]", ranked: list[list[tuple[str, float]]]) -> None:
     output.print_table(
-        ("image", f"the best {SHOWN} prompts", "", "probability"),
+        ("image", f"the best {SHOWN} prompts", "probability", ""),
         [
             (
                 Text(example.what if place == 0 else "", style="bold"),

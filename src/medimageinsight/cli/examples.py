@@ -7,29 +7,32 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One of pydicom's files and what it shows."""
+    """One of pydicom's files: what it shows, and its modality as prompts have it."""
 
     file: str
     what: str
+    modality: str
 
+
+CT, MR, US = "computed tomography", "magnetic resonance imaging", "ultrasound"
 
 EXAMPLES = (
-    Example(file="J2K_pixelrep_mismatch.dcm", what="CT, head"),
-    Example(file="CT_small.dcm", what="CT, chest"),
-    Example(file="examples_overlay.dcm", what="MR, abdomen"),
-    Example(file="MR_small.dcm", what="MR, 64 x 64 pixels"),
-    Example(file="examples_ybr_color.dcm", what="ultrasound, heart"),
-    Example(file="examples_rgb_color.dcm", what="ultrasound, lymph node"),
+    Example(file="J2K_pixelrep_mismatch.dcm", what="CT, head", modality=CT),
+    Example(file="CT_small.dcm", what="CT, chest", modality=CT),
+    Example(file="examples_overlay.dcm", what="MR, abdomen", modality=MR),
+    Example(file="MR_small.dcm", what="MR, 64 x 64 pixels", modality=MR),
+    Example(file="examples_ybr_color.dcm", what="US, heart", modality=US),
+    Example(file="examples_rgb_color.dcm", what="US, lymph node", modality=US),
 )
 
 PROMPTS = (
-    "computed tomography head axial",
-    "computed tomography chest axial",
-    "computed tomography abdomen axial",
-    "magnetic resonance imaging brain",
-    "magnetic resonance imaging abdomen axial",
-    "ultrasound heart",
-    "ultrasound breast",
+    f"{CT} head axial",
+    f"{CT} chest axial",
+    f"{CT} abdomen",
+    f"{MR} brain",
+    f"{MR} abdomen",
+    f"{US} heart",
+    f"{US} breast",
     "x-ray chest anteroposterior",
     "fundus photography retina",
     "dermoscopy skin",
