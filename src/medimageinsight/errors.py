@@ -15,7 +15,7 @@
 
 Every error carries a stable ``code`` for programs and a message for people that says what was expected, what came
 and what to do. Messages never hold pixels, request texts, file paths or patient data: whoever reports an error knows
-which source it belongs to and names it beside the message.
+which source it belongs to and names it beside the message. (A `DatasetError` may name files of the user's own table.)
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medimageinsight.evaluate.report import CARD_BEGIN, CARD_END
+from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
 
 CONFIG = {
     "name": "speck",
@@ -78,7 +78,7 @@ def test_a_config_becomes_a_bundle_with_figures(mi2, table: Path, tmp_path: Path
 def test_evaluate_writes_a_report_and_the_card(mi2, table: Path, toy_bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     bundle = Path(shutil.copytree(toy_bundle, tmp_path / "toy"))
-    (bundle / "MODEL_CARD.md").write_text(f"# Toy\n{CARD_BEGIN}\n{CARD_END}\nend\n")
+    (bundle / "MODEL_CARD.md").write_text(f"# Toy\n{EVALUATION_BEGIN}\n{EVALUATION_END}\nend\n")
     done = mi2("evaluate", table, "--model", bundle, "--out", tmp_path / "report", "--update-card", "--json")
     assert done.code == 0
     assert done.json == json.loads((tmp_path / "report" / "report.json").read_text())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medimageinsight.datasets import Sample, Table, read_table
-from medimageinsight.errors import ConfigError, DatasetError, InputError
+from medimageinsight.errors import ConfigError, DatasetError, ImageError, InputError
 from medimageinsight.evaluate import (
     MEDMIX_FINDING_SOURCES,
     EvaluationSettings,
@@ -67,6 +67,21 @@ class Oracle:
         if progress is not None:
             progress(len(sources))
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_pictures_that_cannot_be_read_are_all_counted_and_named():
+    table = build_table()
+    oracle = Oracle(table)
+    embed, broken = oracle.embed_images, [sample.path for sample in table.of_split("test")][:2]
+
+    def embed_some(sources, **options):
+        pairs = zip(sources, embed(sources, **options), strict=True)
+        return [ImageError("expected more", code="image_empty") if path in broken else one for path, one in pairs]
+
+    oracle.embed_images = embed_some
+    with pytest.raises(DatasetError, match=f"2 pictures.*{broken[0].name}: image_empty") as caught:
+        evaluate(oracle, table, settings=SETTINGS)
+    assert caught.value.code == "dataset_broken_images"
 
 
 def unit_vector(text):

@@ -33,9 +33,9 @@ CONFIG = {
             "window": 4,
             "drop_path": 0.2,
         },
-        "text": {"vocab_size": 600, "context_length": 16, "width": 8, "heads": 2, "layers": 1, "dropout": 0.1},
+        "text": {"vocab_size": 530, "context_length": 16, "width": 8, "heads": 2, "layers": 1, "dropout": 0.1},
     },
-    "tokenizer": {"vocab_size": 600},
+    "tokenizer": {"vocab_size": 530},
     "data": {"table": "table.csv"},
     "stages": [{"steps": 4, "image_size": 32, "batch_size": 4}, {"steps": 4, "image_size": 32, "batch_size": 6}],
     "optimizer": {"learning_rate": 0.001, "warmup_steps": 2, "weight_decay": 0.1},
@@ -133,6 +133,15 @@ def test_a_config_with_a_tag_is_refused(config: Path) -> None:
     config.write_text("name: !!python/object/apply:os.system ['true']")
     with pytest.raises(ConfigError, match="not valid YAML"):
         read_config(config)
+
+
+def test_a_vocabulary_larger_than_the_captions_give_is_refused_before_the_first_step(
+    config: Path, tmp_path: Path
+) -> None:
+    config.write_text(config.read_text().replace("530", "5000"))
+    with pytest.raises(ConfigError, match=r"expected at most the \d+ tokens") as caught:
+        train(config, tmp_path / "run", log=quiet)
+    assert caught.value.code == "vocabulary_too_large"
 
 
 def test_sampling_powers() -> None:

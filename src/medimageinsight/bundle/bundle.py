@@ -14,6 +14,8 @@ TEXT_ENCODER = "text_encoder.onnx"
 TOKENIZER = "tokenizer.json"
 PARITY = "parity.json"
 MODEL_CARD = "MODEL_CARD.md"
+# Between these lines a model card keeps its evaluation.
+EVALUATION_BEGIN, EVALUATION_END = "<!-- evaluation:begin -->", "<!-- evaluation:end -->"
 EXTERNAL_DATA_SUFFIX = ".data"  # large weights lie beside their graph, to be memory-mapped
 
 REQUIRED_FILES = (IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER)

@@ -14,6 +14,8 @@ from medimageinsight.errors import DatasetError, missing_extra
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from medimageinsight.errors import InputError
+
     Header = Sequence[str]
     # Given the file's header, says which column each field is read from.
     Choice = Callable[[Header], dict[str, str]]
@@ -76,6 +78,7 @@ class Table:
 FIELDS = tuple(field.name for field in fields(Sample))
 CAPTION_PARTS = ("modality", "anatomy", "view", "finding")
 _ROWS_NAMED = 5  # in a message, before "and N more"
+_FILES_NAMED = 10
 
 
 def read_table(
@@ -201,6 +204,16 @@ def _build_samples(cells: dict[str, list[str]], root: Path) -> tuple[Sample, ...
     if problems:
         raise _bad_rows(problems)
     return tuple(samples)
+
+
+def broken_images(problems: Mapping[Path, InputError]) -> DatasetError:
+    """The error for pictures of a table that cannot be read: how many there are, and the first few with their codes."""
+    first = sorted((path.name, error.code) for path, error in problems.items())[:_FILES_NAMED]
+    named = "; ".join(f"{name}: {code}" for name, code in first)
+    return DatasetError(
+        f"{len(problems)} pictures cannot be read: {named}: mend them or remove them from the table",
+        code="dataset_broken_images",
+    )
 
 
 def _leaves_root(relative: PurePosixPath) -> bool:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from medimageinsight.errors import ConfigError
+from medimageinsight.datasets.table import broken_images
+from medimageinsight.errors import ConfigError, InputError
 from medimageinsight.evaluate.figures import EvaluationSettings, Report, SourceFigures
 from medimageinsight.evaluate.scoring import (
     best_prompt_accuracy,
@@ -45,9 +46,9 @@ class Model(Protocol):
         """Logarithm of the factor on cosine similarities."""
 
     def embed_images(
-        self, sources: Sequence[Path], /, *, errors: Literal["raise"], progress: Callable[[int], None] | None
-    ) -> NDArray[np.float32]:
-        """(N, D) float32, L2-normalised."""
+        self, sources: Sequence[Path], /, *, errors: Literal["return"], progress: Callable[[int], None] | None
+    ) -> list[NDArray[np.float32] | InputError]:
+        """For each source (D,) float32, L2-normalised, or its error."""
 
     def embed_texts(self, texts: Sequence[str], /) -> NDArray[np.float32]:
         """(N, D) float32, L2-normalised."""
@@ -73,18 +74,20 @@ def evaluate(
         progress: Called with the number of pictures embedded so far.
 
     Raises:
-        DatasetError: The table has no such split.
-        ImageError: A picture cannot be read.
+        DatasetError: The table has no such split, or pictures cannot be read (``dataset_broken_images``).
         ConfigError: A finding source that the table does not have, or that has no AUC.
     """
     settings = settings or EvaluationSettings()
     paths = [sample.path for sample in scored_samples(table, settings)]
     prompts = caption_prompts(table)
     prompt_embeddings = model.embed_texts(prompts)
-    image_embeddings = model.embed_images(paths, errors="raise", progress=progress)
+    embedded = model.embed_images(paths, errors="return", progress=progress)
+    problems = {path: one for path, one in zip(paths, embedded, strict=True) if isinstance(one, InputError)}
+    if problems:
+        raise broken_images(problems)
     return score_table(
         table,
-        image_embeddings,
+        np.stack([one for one in embedded if not isinstance(one, InputError)]),
         prompts,
         prompt_embeddings,
         model.logit_scale,

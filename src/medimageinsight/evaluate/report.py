@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
 from medimageinsight.errors import InputError
 from medimageinsight.evaluate.plots import MEAN_AUC_NAME, PRECISION_NAME, draw_plots
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from medimageinsight.evaluate.figures import Report, SourceFigures
 
-CARD_BEGIN = "<!-- evaluation:begin -->"
-CARD_END = "<!-- evaluation:end -->"
 REPORT_NAME = "report.json"
 PLOTS = {MEAN_AUC_NAME: "Mean AUC by source", PRECISION_NAME: "Precision by source"}
 
@@ -71,14 +70,15 @@ def update_model_card(card: str | Path, report: Report) -> None:
     if not card.is_file():
         raise InputError("expected a model card, found no such file: check the path", code="model_card_not_found")
     text = card.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(CARD_BEGIN)
-    _, end, after = rest.partition(CARD_END)
-    if not (begin and end) or text.count(CARD_BEGIN) != 1 or text.count(CARD_END) != 1:
+    before, begin, rest = text.partition(EVALUATION_BEGIN)
+    _, end, after = rest.partition(EVALUATION_END)
+    if not (begin and end) or text.count(EVALUATION_BEGIN) != 1 or text.count(EVALUATION_END) != 1:
         raise InputError(
-            f"expected one line {CARD_BEGIN} and below it one line {CARD_END}, got another number: add them",
+            f"expected one line {EVALUATION_BEGIN} and below it one line {EVALUATION_END}, "
+            "got another number: add them",
             code="model_card_unmarked",
         )
-    section = f"{before}{CARD_BEGIN}\n{_tables(report)}\n{CARD_END}{after}"
+    section = f"{before}{EVALUATION_BEGIN}\n{_tables(report)}\n{EVALUATION_END}{after}"
     with tempfile.TemporaryDirectory(prefix=".card-", dir=card.parent) as scratch:
         fresh = Path(scratch) / card.name
         fresh.write_text(section, encoding="utf-8")

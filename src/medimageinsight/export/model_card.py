@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
+
 if TYPE_CHECKING:
     from medimageinsight.bundle.manifest import Manifest
     from medimageinsight.export.parity import Parity
@@ -30,6 +32,13 @@ For research and development, not for diagnosis or treatment.
 {rows}
 
 `mi2 verify` repeats the comparison on any machine.
+
+## Evaluation
+
+`mi2 evaluate TABLE --update-card` writes its figures here.
+
+{begin}
+{end}
 """
 
 
@@ -52,4 +61,6 @@ def generate_model_card(manifest: Manifest, parity: Parity) -> str:
         sha256=manifest.provenance["checkpoint"]["sha256"],
         licence=manifest.provenance.get("licence", "that of the checkpoint"),
         rows="\n".join(rows),
+        begin=EVALUATION_BEGIN,
+        end=EVALUATION_END,
     )

@@ -18,11 +18,13 @@ from PIL import Image
 from torch import Tensor
 
 from medimageinsight import images
-from medimageinsight.errors import DatasetError, InputError
+from medimageinsight.datasets.table import broken_images
+from medimageinsight.errors import InputError
 from medimageinsight.train.augment import augment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from medimageinsight.datasets.table import Sample
     from medimageinsight.preprocess import Preprocessing
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from medimageinsight.train.config import DataConfig, ImageAugmentation
 
 MARGIN = 1.15  # pictures are kept a little larger than they are shown, for crops without blur
-PROBLEMS_NAMED = 10
 
 
 def load_pixels(samples: Sequence[Sample], side: int) -> npt.NDArray[np.uint8]:
@@ -41,23 +42,20 @@ def load_pixels(samples: Sequence[Sample], side: int) -> npt.NDArray[np.uint8]:
         DatasetError: Pictures are missing or broken; all of them are counted and the first named.
     """
     pixels = np.empty((len(samples), side, side, 3), dtype=np.uint8)
-    problems: list[str] = []
+    problems: dict[Path, InputError] = {}
 
     def load(index: int) -> None:
         try:
             picture = images.to_rgb(images.open(samples[index].path).upright())
         except InputError as error:
-            problems.append(f"{samples[index].path.name}: {error.code}")
+            problems[samples[index].path] = error
         else:
             pixels[index] = np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC))
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(load, range(len(samples))))
     if problems:
-        named = "; ".join(sorted(problems)[:PROBLEMS_NAMED])
-        raise DatasetError(
-            f"{len(problems)} pictures cannot be read: {named}: mend or remove them", code="dataset_broken_images"
-        )
+        raise broken_images(problems)
     return pixels
 
 

@@ -39,7 +39,14 @@ def make_tokenizer(
         texts = list(wordings)
         if settings.corpus is not None:
             texts += _read_corpus(base / settings.corpus)
-        train_tokenizer(texts, settings.vocab_size).save(str(path))
+        tokenizer = train_tokenizer(texts, settings.vocab_size)
+        if tokenizer.get_vocab_size() < settings.vocab_size:
+            raise ConfigError(
+                f"config.tokenizer.vocab_size: expected at most the {tokenizer.get_vocab_size()} tokens that the "
+                f"captions and the corpus give, got {settings.vocab_size}: lower it here and in config.model.text",
+                code="vocabulary_too_large",
+            )
+        tokenizer.save(str(path))
     return Tokenizer.from_file(path, text.context_length)
 
 
