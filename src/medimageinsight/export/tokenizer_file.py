@@ -10,13 +10,14 @@ import json
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import CheckpointError
+from medimageinsight.tokenizer import END_TOKEN, START_TOKEN
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tokenizers import Tokenizer
 
-START, END = "<|startoftext|>", "<|endoftext|>"
+WORD_END = "</w>"  # marks a piece that ends its word
 
 # CLIP's simple tokenizer: contractions, runs of letters, single digits, runs of everything else that is not space.
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -86,8 +87,8 @@ def check_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> None:
     """
     if tokenizer.get_vocab_size() != vocab_size:
         raise _unusable(f"expected {vocab_size:,} tokens, as the network has, got {tokenizer.get_vocab_size():,}")
-    if tokenizer.token_to_id(START) is None or tokenizer.token_to_id(END) != vocab_size - 1:
-        raise _unusable(f"expected the token {START} and {END} as the last one, got another order")
+    if tokenizer.token_to_id(START_TOKEN) is None or tokenizer.token_to_id(END_TOKEN) != vocab_size - 1:
+        raise _unusable(f"expected the token {START_TOKEN} and {END_TOKEN} as the last one, got another order")
 
 
 def clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
@@ -95,7 +96,7 @@ def clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) ->
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     tokenizer = Tokenizer(
-        models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix="</w>", fuse_unk=False, unk_token=END)
+        models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix=WORD_END, fuse_unk=False, unk_token=END_TOKEN)
     )
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -108,15 +109,16 @@ def clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) ->
     )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{START} $0 {END}", special_tokens=[(token, vocabulary[token]) for token in (START, END)]
+        single=f"{START_TOKEN} $0 {END_TOKEN}",
+        special_tokens=[(token, vocabulary[token]) for token in (START_TOKEN, END_TOKEN)],
     )
-    tokenizer.add_special_tokens([START, END])
+    tokenizer.add_special_tokens([START_TOKEN, END_TOKEN])
     return tokenizer
 
 
 def _check_release_ids(tokenizer: Tokenizer, vocabulary: dict[str, int]) -> None:
     for text, ids in RELEASE_IDS.items():
-        if tokenizer.encode(text).ids != [vocabulary[START], *ids, vocabulary[END]]:
+        if tokenizer.encode(text).ids != [vocabulary[START_TOKEN], *ids, vocabulary[END_TOKEN]]:
             raise _unusable(
                 "expected the token ids of the release, the installed tokenizers library gives others: upgrade it"
             )

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ConfigError
-from medimageinsight.export.tokenizer_file import clip_tokenizer
+from medimageinsight.export.tokenizer_file import WORD_END, clip_tokenizer
 from medimageinsight.tokenizer import END_TOKEN, START_TOKEN, Tokenizer, clean
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from medimageinsight.network.config import TextEncoderConfig
     from medimageinsight.train.config import TokenizerConfig
-
-WORD_END = "</w>"
 
 
 def make_tokenizer(
