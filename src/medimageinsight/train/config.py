@@ -79,11 +79,16 @@ class CaptionAugmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig:
-    """A stretch of training at one picture size."""
+    """A stretch of training at one picture size.
+
+    With `sources_per_batch` a batch holds pictures of that many sources in equal parts, so that each meets more of its
+    own kind; without it, every picture is drawn from all sources.
+    """
 
     steps: int
     image_size: int  # pixels, both sides
     batch_size: int
+    sources_per_batch: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

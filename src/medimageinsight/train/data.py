@@ -80,6 +80,34 @@ def sampling_weights(samples: Sequence[Sample], settings: DataConfig) -> npt.NDA
     return np.asarray(weights / weights.sum())
 
 
+def draw(
+    weights: npt.NDArray[np.float64],
+    sources: npt.NDArray[np.str_],
+    count: int,
+    sources_per_batch: int | None,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.int64]:
+    """The samples of one batch, (count,) indices.
+
+    Args:
+        weights: (N,), the probability of each sample, sums to 1.
+        sources: (N,), the source of each sample.
+        count: How many to draw.
+        sources_per_batch: Of how many sources, in equal parts; None draws each sample from all of them.
+        rng: The only source of chance.
+    """
+    names, of_source = np.unique(sources, return_inverse=True)
+    if sources_per_batch is None or sources_per_batch >= len(names):
+        return rng.choice(len(weights), count, p=weights)
+    shares = np.bincount(of_source, weights)
+    chosen = rng.choice(len(names), sources_per_batch, replace=False, p=shares)
+    parts = []
+    for source, part in zip(chosen, np.array_split(np.arange(count), sources_per_batch), strict=True):
+        within = np.where(of_source == source, weights, 0)
+        parts.append(rng.choice(len(weights), len(part), p=within / within.sum()))
+    return np.concatenate(parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one step learns from."""
@@ -101,6 +129,7 @@ class BatchMaker:
         preprocessing: Preprocessing,
         *,
         batch_size: int,
+        sources_per_batch: int | None = None,
         seed: int,
         data: DataConfig,
         augmentation: ImageAugmentation,
@@ -113,6 +142,8 @@ class BatchMaker:
         self.seed = seed
         self.augmentation = augmentation
         self.weights = sampling_weights(samples, data)
+        self.sources = np.array([sample.source for sample in samples])
+        self.sources_per_batch = sources_per_batch
         self.pixels = torch.from_numpy(load_pixels(samples, round(self.side * MARGIN))).permute(0, 3, 1, 2)
         self.kinds = [f"{sample.modality} {sample.anatomy}" for sample in samples]
         self.mean, self.std = (
@@ -122,7 +153,7 @@ class BatchMaker:
     def __call__(self, step: int) -> Batch:
         """The batch of a step, counted from 0."""
         rng = np.random.default_rng([self.seed, step])
-        indices = rng.choice(len(self.samples), self.batch_size, p=self.weights)
+        indices = draw(self.weights, self.sources, self.batch_size, self.sources_per_batch, rng)
         texts = self.writer.write(indices, rng)
         input_ids, attention_mask = self.tokenizer.pad(self.tokenizer.encode(texts.texts))
         x = augment(self.pixels[indices], self.side, [self.kinds[i] for i in indices], self.augmentation, rng)

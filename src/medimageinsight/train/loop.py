@@ -108,6 +108,7 @@ class _Run:
             self.tokenizer,
             preprocessing,
             batch_size=stage.batch_size,
+            sources_per_batch=stage.sources_per_batch,
             seed=config.seed,
             data=config.data,
             augmentation=config.images,
