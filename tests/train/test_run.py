@@ -37,7 +37,10 @@ CONFIG = {
     },
     "tokenizer": {"vocab_size": 530},
     "data": {"table": "table.csv"},
-    "stages": [{"steps": 4, "image_size": 32, "batch_size": 4}, {"steps": 4, "image_size": 32, "batch_size": 6}],
+    "stages": [
+        {"steps": 4, "image_size": 32, "batch_size": 4, "freeze": ["^lang_encoder"]},
+        {"steps": 4, "image_size": 32, "batch_size": 6, "logit_scale": 30.0, "freeze": ["convs.[01]"]},
+    ],
     "optimizer": {"learning_rate": 0.001, "warmup_steps": 2, "weight_decay": 0.1},
     "images": {"rotation": 10, "scale": [0.8, 1.0], "noise": 0.02, "erase": 0.5},
     "captions": {"drop_finding": 0.3, "shuffle": 0.5},
@@ -77,6 +80,29 @@ def test_a_run_leaves_its_config_curve_and_best_model(config: Path, tmp_path: Pa
     with Image.open(tmp_path / "run" / "curve.png") as curve:
         assert curve.width > 500
     assert (tmp_path / "run" / "config.yaml").read_text() == config.read_text()
+
+
+def test_what_a_stage_freezes_stays_as_it_is_and_its_scale_is_where_it_begins(config: Path, tmp_path: Path) -> None:
+    states = []
+
+    def keep(line: str) -> None:
+        if line.startswith(("step 3 ", "step 4 ", "step 6 ")):  # validations; the state is the last one saved
+            file = tmp_path / "run" / "state.safetensors"
+            states.append(safetensors_torch.load_file(file) if file.exists() else {})
+
+    train(config, tmp_path / "run", log=keep)
+    after_2, _, after_4 = states
+    end = safetensors_torch.load_file(tmp_path / "run" / "state.safetensors")
+
+    def changed(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> set[str]:
+        return {key for key in one if key.startswith("model.") and not torch.equal(one[key], other[key])}
+
+    first, second = changed(after_2, after_4), changed(after_4, end)
+    assert not any("lang_encoder" in key for key in first)
+    assert any("convs.0" in key for key in first)
+    assert not any("convs.0" in key or "convs.1" in key for key in second)
+    assert any("lang_encoder" in key for key in second)
+    assert end["model.logit_scale"].exp().item() == pytest.approx(30, rel=0.05)
 
 
 def test_a_run_cut_off_at_any_moment_goes_on_to_the_same_bits(config: Path, tmp_path: Path) -> None:

@@ -39,8 +39,9 @@ def save_state(
 
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.items()}
-    for name, state in zip(_names(model, optimizer), optimizer.state_dict()["state"].values(), strict=True):
-        tensors |= {f"optimizer.{name}.{key}": value for key, value in state.items()}
+    names = _names(model, optimizer)
+    for index, state in optimizer.state_dict()["state"].items():  # none for what was frozen from the start
+        tensors |= {f"optimizer.{names[index]}.{key}": value for key, value in state.items()}
     partial = folder / f"{STATE}.partial"
     try:
         save_file(
@@ -75,6 +76,7 @@ def load_state(
         state["state"] = {
             index: {key: tensors[f"optimizer.{name}.{key}"] for key in keys}
             for index, name in enumerate(_names(model, optimizer))
+            if f"optimizer.{name}.step" in tensors
         }
         optimizer.load_state_dict(state)
     except (SafetensorError, KeyError, RuntimeError, TypeError) as error:

@@ -83,12 +83,20 @@ class StageConfig:
 
     With `sources_per_batch` a batch holds pictures of that many sources in equal parts, so that each meets more of its
     own kind; without it, every picture is drawn from all sources.
+
+    With `logit_scale` the factor before the softmax begins the stage at that value and is learned on from there: soft
+    targets keep it low, and a sharper one tells findings of one kind apart.
+
+    Parameters whose name a pattern of `freeze` finds stay as they are: the first layers of a network settle long before
+    its last ones, and cost most.
     """
 
     steps: int
     image_size: int  # pixels, both sides
     batch_size: int
     sources_per_batch: int | None = None
+    logit_scale: float | None = None  # the factor, not its logarithm
+    freeze: tuple[str, ...] = ()  # regular expressions
 
 
 @dataclass(frozen=True, kw_only=True)

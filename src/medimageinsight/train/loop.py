@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,6 +114,11 @@ class _Run:
             data=config.data,
             augmentation=config.images,
         )
+        if stage.logit_scale is not None and self.done == end - stage.steps:
+            with torch.no_grad():
+                self.model.logit_scale.fill_(math.log(stage.logit_scale))
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(not any(re.search(pattern, name) for pattern in stage.freeze))
         clock = time.perf_counter()
         with Prefetcher(maker, self.done, end) as batches:
             for batch in batches:
