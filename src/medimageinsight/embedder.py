@@ -73,14 +73,30 @@ class Embedder:
     ) -> None:
         self._bundle = bundle
         self._engine = engine
-        self.preprocessing = preprocessing or Preprocessing.from_dict(bundle.manifest.preprocessing)
         self._limits = limits
+        self.preprocessing = preprocessing or Preprocessing.from_dict(bundle.manifest.preprocessing)
+
+    @property
+    def engine(self) -> Engine:
+        """The two encoders, for arrays and token ids that are ready."""
+        return self._engine
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The bundle's tokenizer, its checksum verified."""
         self._bundle.verify(TOKENIZER)
         return Tokenizer.from_file(self._bundle.path(TOKENIZER), self._bundle.manifest.context_length)
+
+    def prepare_image(
+        self, source: images.Source, *, frame: int = 0, preprocessing: Preprocessing | None = None
+    ) -> NDArray[np.float32]:
+        """The encoder's input for one image, (3, H, W) float32. Arguments are those of `embed_images`.
+
+        Raises:
+            ImageError: The image cannot be used.
+        """
+        picture = images.open(source, frame=frame, limits=self._limits)
+        return preprocess(picture, preprocessing or self.preprocessing)
 
     def stream_images(
         self,
@@ -107,7 +123,7 @@ class Embedder:
         """
         if batch_size < 1:
             raise InputError(f"expected a batch size of at least 1, got {batch_size}", code="batch_size_invalid")
-        prepare = partial(self._prepare, frame=frame, preprocessing=preprocessing or self.preprocessing)
+        prepare = partial(self._prepare, frame=frame, preprocessing=preprocessing)
         ahead = 2 * batch_size + available_cpus()
         return self._stream(map_ahead(prepare, sources, ahead=ahead), batch_size)
 
@@ -161,24 +177,10 @@ class Embedder:
             InputError: An image cannot be used (an `ImageError`; a note says which), or an argument cannot.
             ModelError: The encoder cannot be loaded or run.
         """
-        if errors not in get_args(OnError):
-            raise InputError(f"expected errors to be raise, skip or return, got {errors!r}", code="errors_invalid")
         single = is_single(sources)
         many = cast("Iterable[images.Source]", [sources] if single else sources)
-        results: list[NDArray[np.float32] | InputError] = []
-        with closing(
-            self.stream_images(many, batch_size=batch_size, frame=frame, preprocessing=preprocessing)
-        ) as stream:
-            for one in stream:
-                if one.embedding is not None:
-                    results.append(one.embedding)
-                elif one.error is not None and errors == "return":
-                    results.append(one.error)
-                elif one.error is not None and (errors == "raise" or single):
-                    one.error.add_note(f"source {one.index}, counted from 0")
-                    raise one.error
-                if progress is not None:
-                    progress(one.index + 1)
+        stream = self.stream_images(many, batch_size=batch_size, frame=frame, preprocessing=preprocessing)
+        results = collect(stream, errors=errors, single=single, progress=progress)
         if errors == "return":
             return results
         rows = cast("list[NDArray[np.float32]]", results)
@@ -205,11 +207,11 @@ class Embedder:
         return embeddings
 
     def _prepare(
-        self, source: images.Source, *, frame: int, preprocessing: Preprocessing
+        self, source: images.Source, *, frame: int, preprocessing: Preprocessing | None
     ) -> NDArray[np.float32] | InputError:
-        """(3, H, W) float32 of one source, or why there is none; runs in a worker thread."""
+        """What `prepare_image` gives or raises; runs in a worker thread."""
         try:
-            return preprocess(images.open(source, frame=frame, limits=self._limits), preprocessing)
+            return self.prepare_image(source, frame=frame, preprocessing=preprocessing)
         except InputError as error:
             return error
 
@@ -228,6 +230,37 @@ class Embedder:
 
     def _stack(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.stack(rows) if rows else np.empty((0, self._engine.embedding_dim), dtype=np.float32)
+
+
+def collect(
+    stream: Generator[Embedded], *, errors: OnError, single: bool, progress: Progress | None
+) -> list[NDArray[np.float32] | InputError]:
+    """The embeddings (D,) of a stream, and with ``return`` the errors in their places; the stream is closed.
+
+    Args:
+        stream: As `Embedder.stream_images` gives.
+        errors: What to do with an error: ``raise``, ``skip`` or ``return`` it.
+        single: There is one source alone, whose error has nothing to be skipped to and is raised.
+        progress: Called with the number of sources that are done.
+
+    Raises:
+        InputError: ``errors`` is none of the three (``errors_invalid``), or that of a source, with a note of its place.
+    """
+    if errors not in get_args(OnError):
+        raise InputError(f"expected errors to be raise, skip or return, got {errors!r}", code="errors_invalid")
+    results: list[NDArray[np.float32] | InputError] = []
+    with closing(stream):
+        for one in stream:
+            if one.embedding is not None:
+                results.append(one.embedding)
+            elif one.error is not None and errors == "return":
+                results.append(one.error)
+            elif one.error is not None and (errors == "raise" or single):
+                one.error.add_note(f"source {one.index}, counted from 0")
+                raise one.error
+            if progress is not None:
+                progress(one.index + 1)
+    return results
 
 
 def is_single(source: object) -> bool:

@@ -9,6 +9,7 @@
     │   ├── BundleError         a bundle folder
     │   ├── CheckpointError     a checkpoint or its config
     │   └── ParityError         a converted model that does not agree with its original
+    ├── EndpointError           a scoring server cannot be reached or does not answer as it should
     ├── ConfigError             a training or evaluation config (also a ValueError)
     ├── DatasetError            a table or folder of labelled images
     └── MissingExtraError       an optional dependency is not installed (also an ImportError)
@@ -76,6 +77,25 @@ class CheckpointError(ModelError):
 
 class ParityError(ModelError):
     default_code = "parity_failed"
+
+
+class EndpointError(MedImageInsightError):
+    """A call to a scoring server that failed as a whole.
+
+    Args:
+        message: As in `MedImageInsightError`.
+        code: As in `MedImageInsightError`.
+        status: The HTTP status of the server's answer; None where there was no answer.
+    """
+
+    default_code = "endpoint_failed"
+
+    def __init__(self, message: str, *, code: str | None = None, status: int | None = None) -> None:
+        super().__init__(message, code=code)
+        self.status = status
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (*super().__reduce__(), {"status": self.status})
 
 
 class ConfigError(MedImageInsightError, ValueError):

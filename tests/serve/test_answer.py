@@ -35,7 +35,7 @@ def answer(
 def rows(results: list[Features | InputError], **params: Any) -> Any:
     found = answer(results, params)
     assert found.status == 200
-    return found.body
+    return json.loads(to_json(found))
 
 
 def test_one_object_a_row_with_the_keys_it_asked_for() -> None:

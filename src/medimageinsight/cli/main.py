@@ -18,6 +18,7 @@ from medimageinsight.cli import (
     info,
     models,
     score,
+    serve,
     train,
     verify,
 )
@@ -50,6 +51,10 @@ VERBS = (
 )
 for verb in VERBS:
     app.command()(reported(verb))
+# The server reads its flags itself, beside its environment variables and its config file.
+app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    reported(serve.serve)
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

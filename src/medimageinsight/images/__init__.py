@@ -8,9 +8,9 @@ picture = images.open("stack.tif", frame=3)       # the decoded picture in its o
 
 from __future__ import annotations
 
-from medimageinsight.images.encoded import decode_base64
+from medimageinsight.images.encoded import decode_base64, is_data_uri
 from medimageinsight.images.limits import Limits
 from medimageinsight.images.picture import Picture, to_rgb
 from medimageinsight.images.source import Source, load, open  # noqa: A004 - images.open reads well
 
-__all__ = ["Limits", "Picture", "Source", "decode_base64", "load", "open", "to_rgb"]
+__all__ = ["Limits", "Picture", "Source", "decode_base64", "is_data_uri", "load", "open", "to_rgb"]

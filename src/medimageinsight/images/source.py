@@ -102,11 +102,11 @@ def _open(source: Source, frame: int, limits: Limits) -> Picture:
         if frame:
             raise ImageError(_NO_FRAMES.format(frame), code="image_frame_out_of_range")
         return Picture(image=from_array(source, limits))
-    if _is_dataset(source):
+    if is_dataset(source):
         from medimageinsight.images import dicom
 
         return Picture(image=dicom.decode(cast("Dataset", source), frame=frame, limits=limits))
-    return _decode(_read(source, limits), frame, limits)
+    return _decode(read_source(source, limits), frame, limits)
 
 
 def _decode(data: bytes, frame: int, limits: Limits) -> Picture:
@@ -119,8 +119,12 @@ def _decode(data: bytes, frame: int, limits: Limits) -> Picture:
     return pillow.decode(data, frame=frame, limits=limits)
 
 
-def _read(source: object, limits: Limits) -> bytes:
-    """The encoded file behind a source, at most ``limits.max_bytes`` of it."""
+def read_source(source: object, limits: Limits) -> bytes:
+    """The encoded file behind a path, bytes, a file object or a ``data:`` URI.
+
+    Raises:
+        ImageError: It cannot be read, or has more than ``limits.max_bytes`` bytes.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         limits.check_bytes(memoryview(source).nbytes)
         return bytes(source)
@@ -181,7 +185,7 @@ def _read_stream(stream: BinaryIO, limits: Limits) -> bytes:
     return data
 
 
-def _is_dataset(source: object) -> bool:
+def is_dataset(source: object) -> bool:
     """Whether the source is a ``pydicom.Dataset``; none can exist before pydicom is imported."""
     module = sys.modules.get("pydicom.dataset")
     return module is not None and isinstance(source, module.Dataset)

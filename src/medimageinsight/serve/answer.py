@@ -33,7 +33,10 @@ class Features:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An HTTP status and the JSON value of its body: a list, or an object ``{"error": ...}``."""
+    """An HTTP status and the JSON value of its body: a list, or an object ``{"error": ...}``.
+
+    Vectors in it are arrays (D,) float32.
+    """
 
     status: int
     body: list[Json] | Json
@@ -73,13 +76,19 @@ def answer_request(
 
 def refuse(error: InputError) -> Answer:
     """The answer of a request that failed as a whole: 400 for its form, 413 for its size, 422 for a bad cell."""
-    status = _STATUS.get(error.code, 400 if isinstance(error, RequestError) else 422)
-    return Answer(status=status, body=_error(error))
+    return Answer(status=status_of(error), body=_error(error))
+
+
+def status_of(error: InputError) -> int:
+    """The status of an error that is the whole answer."""
+    return _STATUS.get(error.code, 400 if isinstance(error, RequestError) else 422)
 
 
 def to_json(answer: Answer) -> bytes:
     """The body as UTF-8 JSON. Reading its vectors back as float32 gives the same bits."""
-    return json.dumps(answer.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return json.dumps(
+        answer.body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_numbers
+    ).encode()
 
 
 def _row(result: Features | InputError, scaling_factor: Json) -> Json:
@@ -87,9 +96,9 @@ def _row(result: Features | InputError, scaling_factor: Json) -> Json:
         return _error(result)
     row: Json = {}
     if result.image is not None:
-        row["image_features"] = [_numbers(result.image)]  # nested, unlike a text's: the hosted endpoint's way
+        row["image_features"] = [result.image]  # nested, unlike a text's: the hosted endpoint's way
     if result.text is not None:
-        row["text_features"] = _numbers(result.text)
+        row["text_features"] = result.text
     return row | scaling_factor
 
 
@@ -105,10 +114,8 @@ def _card(results: Sequence[Features | InputError], scaling_factor: Json) -> lis
     return [*body, scaling_factor] if scaling_factor else body
 
 
-def _card_cell(cell: NDArray[np.float32] | InputError | None) -> list[float] | Json | None:
-    if isinstance(cell, InputError):
-        return _error(cell)
-    return None if cell is None else _numbers(cell)
+def _card_cell(cell: NDArray[np.float32] | InputError | None) -> NDArray[np.float32] | Json | None:
+    return _error(cell) if isinstance(cell, InputError) else cell
 
 
 def _numbers(vector: NDArray[np.float32]) -> list[float]:

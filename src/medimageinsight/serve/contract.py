@@ -40,9 +40,10 @@ class RequestLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row of a request: an encoded image, a text or both; or why it cannot be used."""
+    """One row of a request: an encoded image or where to fetch it, a text or both; or why it cannot be used."""
 
     image: bytes | None = None
+    image_url: str | None = None
     text: str | None = None
     error: InputError | None = None
 
@@ -67,12 +68,14 @@ def parse_request(
     body: bytes | Mapping[str, Any],
     *,
     limits: RequestLimits = RequestLimits(),
+    allow_urls: bool = False,
 ) -> ScoreRequest:
     """Read a scoring request of any form in this module's table.
 
     Args:
         body: JSON, or what it was parsed to.
         limits: ``max_bytes`` holds for bytes only.
+        allow_urls: Whether an image cell may be an http(s) URL; nothing is fetched here.
 
     Raises:
         RequestError: The body is not JSON (``request_not_json``) or not of a known form (``request_invalid``), a
@@ -90,7 +93,7 @@ def parse_request(
             f"expected at most {limits.max_rows:,} rows, got {len(raw_rows):,}: send them in several requests",
             code="request_too_many_rows",
         )
-    rows = tuple(_row(raw, columns) for raw in raw_rows)
+    rows = tuple(_row(raw, columns, allow_urls=allow_urls) for raw in raw_rows)
     return ScoreRequest(rows=rows, params=params, is_card_sample=_is_card_sample(rows, given))
 
 
@@ -150,15 +153,26 @@ def _column(cells: object) -> Sequence[object]:
     return [] if cells is None else [cells]
 
 
-def _row(raw: object, columns: Sequence[str]) -> Row:
+def _row(raw: object, columns: Sequence[str], *, allow_urls: bool) -> Row:
     try:
         cells = _cells(raw, columns)
         image, text = (None if cells.get(column) == "" else cells.get(column) for column in COLUMNS)
         if image is None and text is None:
             raise InputError("expected an image, a text or both in a row, got neither", code="row_empty")
-        return Row(image=_decode_image(image), text=_check_text(text))
+        return make_row(image, text, allow_urls=allow_urls)
     except InputError as error:
         return Row(error=error)
+
+
+def make_row(image: object, text: object, *, allow_urls: bool = False) -> Row:
+    """A row of an image cell and a text cell, each None where it is missing.
+
+    Raises:
+        InputError: A cell is of another type, the image is not base64, or is a URL where none is allowed.
+    """
+    if allow_urls and isinstance(image, str) and _is_url(image):
+        return Row(image_url=image.strip(), text=_check_text(text))
+    return Row(image=_decode_image(image), text=_check_text(text))
 
 
 def _cells(raw: object, columns: Sequence[str]) -> Mapping[str, object]:
@@ -180,13 +194,17 @@ def _decode_image(cell: object) -> bytes | None:
         raise ImageError(
             f"expected an image as a string of base64 or a data: URI, got {_kind(cell)}", code="image_not_a_string"
         )
-    if cell[:16].lstrip().lower().startswith(("http://", "https://")):
+    if _is_url(cell):
         raise ImageError(
             "expected an image as base64 or a data: URI, got a URL, and nothing is fetched from a network: "
             "download it first",
             code="image_url_refused",
         )
     return decode_base64(cell)
+
+
+def _is_url(cell: str) -> bool:
+    return cell[:16].lstrip().lower().startswith(("http://", "https://"))
 
 
 def _check_text(cell: object) -> str | None:
@@ -198,7 +216,7 @@ def _check_text(cell: object) -> str | None:
 def _is_card_sample(rows: tuple[Row, ...], given: object) -> bool:
     return (
         len(rows) == 1
-        and rows[0].image is not None
+        and (rows[0].image is not None or rows[0].image_url is not None)
         and rows[0].text is not None
         and isinstance(given, Mapping)
         and list(given) == ["get_scaling_factor"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.api import MedImageInsight
-    from medimageinsight.preprocess import Preprocessing
+    from medimageinsight.preprocess import Preprocessing, Steps
     from medimageinsight.serve.contract import Row, ScoreRequest
     from medimageinsight.serve.params import Params, ResponseShape
 
@@ -73,24 +73,36 @@ def embed_request(request: ScoreRequest, model: MedImageInsight) -> list[Feature
     rows = _usable(request, request.rows, lambda row: row.error)
     texts = _embed_texts(dict.fromkeys(row.text for row in rows if row.text is not None), model)
     rows = _usable(request, rows, lambda row: texts.get(row.text))
-    settings = _preprocessing(request.params, model)
+    settings = scoring_preprocessing(request.params, model)
     images = _embed_images(dict.fromkeys(row.image for row in rows if row.image is not None), model, settings)
-    return [_result(row, texts.get(row.text), images.get(row.image)) for row in request.rows]
+    return [row_result(row, texts.get(row.text), images.get(row.image)) for row in request.rows]
+
+
+def scoring_preprocessing(params: Params, model: MedImageInsight, default: Steps | None = None) -> Preprocessing:
+    """How a request's images are prepared: as it says, else as the server does, else as the model's manifest does."""
+    settings = model.preprocessing
+    return dataclasses.replace(
+        settings,
+        default=params.preprocessing or default or model.manifest.scoring_preprocessing,
+        standardization_size=params.standardization_size or settings.standardization_size,
+        jpeg_quality=params.jpeg_quality or settings.jpeg_quality,
+    )
+
+
+def row_result(row: Row, text: Vector | InputError | None, image: Vector | InputError | None) -> Features | InputError:
+    """What a row is answered, of what became of its cells: its error first, then its image's, then its text's."""
+    if row.error is not None:
+        return row.error
+    if isinstance(image, InputError):
+        return image
+    if isinstance(text, InputError):
+        return text
+    return Features(image=image, text=text)
 
 
 def _usable(request: ScoreRequest, rows: Sequence[Row], outcome: Callable[[Row], object]) -> Sequence[Row]:
     good = [row for row in rows if not isinstance(outcome(row), InputError)]
     return [] if request.params.on_error == "fail" and len(good) < len(rows) else good
-
-
-def _preprocessing(params: Params, model: MedImageInsight) -> Preprocessing:
-    settings = model.preprocessing
-    return dataclasses.replace(
-        settings,
-        default=params.preprocessing or model.manifest.scoring_preprocessing,
-        standardization_size=params.standardization_size or settings.standardization_size,
-        jpeg_quality=params.jpeg_quality or settings.jpeg_quality,
-    )
 
 
 def _embed_texts(texts: Iterable[str], model: MedImageInsight) -> dict[str | None, Vector | InputError]:
@@ -118,13 +130,3 @@ def _embed_images(
     distinct = list(images)
     found = model.embed_images(distinct, errors="return", preprocessing=settings)
     return dict(zip(distinct, found, strict=True))
-
-
-def _result(row: Row, text: Vector | InputError | None, image: Vector | InputError | None) -> Features | InputError:
-    if row.error is not None:
-        return row.error
-    if isinstance(image, InputError):
-        return image
-    if isinstance(text, InputError):
-        return text
-    return Features(image=image, text=text)

@@ -1,0 +1,19 @@
+"""``mi2 serve``: the HTTP server."""
+
+import typer
+
+from medimageinsight.errors import missing_extra
+
+
+def serve(context: typer.Context) -> None:
+    """Serve the scoring endpoint over HTTP, for this machine alone unless told otherwise; `--help` lists its options.
+
+    Every option is a flag, an environment variable (`MI2_PORT`) and a key of the file that `--config` names. Needs the
+    extra 'serve'.
+    """
+    try:
+        from medimageinsight.serve.run import serve as run
+        from medimageinsight.serve.settings import load_settings
+    except ImportError:
+        raise missing_extra("serve", "the server") from None
+    run(load_settings(context.args))

@@ -1,0 +1,155 @@
+"""The API keys of a server: one a line in a file, read again when the file changes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from medimageinsight.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LEAST_LENGTH = 16  # characters; shorter keys can be guessed
+
+# A header carries these as they are; the rest differs from client to client, and a space is most often a mistake.
+_KEY = re.compile(rf"[!-~]{{{LEAST_LENGTH},}}")
+_READABLE_BY_OTHERS = 0o044  # the group's and everyone's bit
+
+_Signature: TypeAlias = tuple[int, int, int]  # of a version of the file: mtime in ns, size in bytes, inode
+
+logger = logging.getLogger("medimageinsight.serve")
+
+
+class KeyRing:
+    """The keys that a server takes. Any thread may ask.
+
+        keys = KeyRing.from_file("/etc/mi2/keys")
+        keys.accepts("Bearer 5f0c...")
+
+    Blank lines of the file and lines that begin with # are no keys. A new version of it is noticed within
+    ``interval``; where it cannot be used, the last good keys stay in force and one warning is logged.
+    """
+
+    def __init__(self, path: Path, *, interval: float, clock: Callable[[], float]) -> None:
+        self._path = path
+        self._interval = interval
+        self._clock = clock
+        self._next_check = clock() + interval
+        self._warned = False
+        self._signature, self._digests = _load(path)
+
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str], *, interval: float = 1.0, clock: Callable[[], float] = time.monotonic
+    ) -> Self:
+        """The keys in a file.
+
+        Args:
+            path: The file, in UTF-8.
+            interval: Least time from one look at the file to the next, in seconds.
+            clock: Seconds that never go back.
+
+        Raises:
+            ConfigError: The file cannot be read, has no key, or a key is too short or cannot stand in a header
+                (``api_keys_unusable``).
+        """
+        return cls(Path(path), interval=interval, clock=clock)
+
+    def accepts(self, authorization: str | None) -> bool:
+        """Whether a request's Authorization header holds one of the keys.
+
+        Args:
+            authorization: The raw value, ``Bearer KEY``, or ``Basic`` with the key as the password of any user: so a
+                browser asks its user for it. None where the header is missing; anything may be in it.
+        """
+        self._reload_if_changed()
+        key = _presented_key(authorization or "")
+        if key is None:
+            return False
+        presented = hashlib.sha256(key).digest()
+        # All are compared, each in constant time: how long it takes says nothing about a key, nor about which it was.
+        return sum(hmac.compare_digest(digest, presented) for digest in self._digests) > 0
+
+    def _reload_if_changed(self) -> None:
+        now = self._clock()
+        if now < self._next_check:
+            return
+        self._next_check = now + self._interval
+        try:
+            if _signature(_status(self._path)) != self._signature:
+                self._signature, self._digests = _load(self._path)
+            self._warned = False
+        except ConfigError as error:
+            if not self._warned:
+                logger.warning("%s: the last good keys stay in force", error.message)
+            self._warned = True
+
+
+def _load(path: Path) -> tuple[_Signature, tuple[bytes, ...]]:
+    """The file's version and the SHA-256 digests of its keys."""
+    status = _status(path)  # before the keys: a change between the two is then noticed at the next look
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise _unreadable(error) from None
+    except UnicodeDecodeError:
+        raise _unusable("text in UTF-8, got something else") from None
+    digests = _digests(text)
+    if os.name == "posix" and status.st_mode & _READABLE_BY_OTHERS:
+        logger.warning("other users of this machine can read the API key file: take that right from them (chmod 600)")
+    return _signature(status), digests
+
+
+def _digests(text: str) -> tuple[bytes, ...]:
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+    keys = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    if not keys:
+        raise _unusable("one key a line, got none")
+    for number, key in keys:
+        if not _KEY.fullmatch(key):
+            raise _unusable(
+                f"keys of {LEAST_LENGTH} or more ASCII characters without spaces, got something else in line {number}"
+            )
+    return tuple(hashlib.sha256(key.encode()).digest() for _, key in keys)
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
+def _signature(status: os.stat_result) -> _Signature:
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _presented_key(authorization: str) -> bytes | None:
+    """The key in a header's value, as it was sent; None where the value is of no known form."""
+    scheme, _, credentials = authorization.strip().partition(" ")
+    try:
+        encoded = credentials.strip().encode("ascii")
+        if scheme.lower() == "bearer":
+            return encoded
+        if scheme.lower() == "basic":
+            return base64.b64decode(encoded, validate=True).partition(b":")[2]
+    except (UnicodeEncodeError, binascii.Error):
+        pass
+    return None
+
+
+def _unreadable(error: OSError) -> ConfigError:
+    return _unusable(f"one that can be read, got: {error.strerror}")
+
+
+def _unusable(expected: str) -> ConfigError:
+    return ConfigError(f"API key file: expected {expected}", code="api_keys_unusable")

@@ -1,0 +1,41 @@
+"""The server's log: one JSON object a line on standard error, made of this package's own words and numbers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """A record's message and extra fields. Of an exception, its kind alone: its text may quote a request."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, without line breaks."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, Any] = {
+            "time": f"{stamp}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{key: value for key, value in vars(record).items() if key not in _STANDARD},
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            line["error"] = record.exc_info[0].__name__
+        return json.dumps(line, default=str)
+
+
+def configure_logging(level: str) -> None:
+    """Send this package's and uvicorn's records to standard error; all others only from warnings on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for name in ("medimageinsight", "uvicorn"):
+        logging.getLogger(name).setLevel(level.upper())
+    # Each request has a line of this package's own, without the path and the address that uvicorn's has.
+    access = logging.getLogger("uvicorn.access")
+    access.handlers, access.propagate = [], False

@@ -1,0 +1,93 @@
+"""What the server counts, for Prometheus: numbers alone, with labels from fixed lists."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where the client library collects the numbers of several processes
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """The numbers of one server."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self._requests = Counter("mi2_requests", "Requests answered.", ["route", "status"], registry=registry)
+        self._request_seconds = Histogram(
+            "mi2_request_seconds", "From the head of a request to its answer.", ["route"], buckets=_SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self._rows = Counter("mi2_rows", "Rows answered.", ["outcome"], registry=registry)
+        self._errors = Counter("mi2_errors", "Errors of requests and rows.", ["code"], registry=registry)
+        self._queue_rows = Gauge(
+            "mi2_queue_rows", "Rows in work.", ["model"], registry=registry, multiprocess_mode="livesum"
+        )
+        self._batch_size = Histogram(
+            "mi2_batch_size", "Rows that went through the network together.", ["model", "kind"], buckets=_SIZES,
+            registry=registry,
+        )  # fmt: skip
+        self._stage_seconds = Histogram(
+            "mi2_stage_seconds",
+            "Time in one stage: receive, parse, decode, wait (from arrival to the network), network, answer.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._cache_hits = Counter("mi2_text_cache_hits", "Texts that needed no network.", registry=registry)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """One request was answered."""
+        self._requests.labels(route, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def row(self, code: str | None) -> None:
+        """One row was answered, with an error of that code or well."""
+        self._rows.labels("ok" if code is None else "error").inc()
+        if code is not None:
+            self.error(code)
+
+    def error(self, code: str) -> None:
+        """An error was answered."""
+        self._errors.labels(code).inc()
+
+    def queue_rows(self, model: str, rows: int) -> None:
+        """So many rows are in work."""
+        self._queue_rows.labels(model).set(rows)
+
+    def batch(self, model: str, kind: str, size: int) -> None:
+        """A batch goes through the network."""
+        self._batch_size.labels(model, kind).observe(size)
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """A stage was passed."""
+        self._stage_seconds.labels(stage).observe(seconds)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """The block is one stage."""
+        started = time.monotonic()
+        yield
+        self.stage(stage, time.monotonic() - started)
+
+    def cache_hit(self) -> None:
+        """A text was answered from the cache."""
+        self._cache_hits.inc()
+
+    def exposition(self) -> bytes:
+        """All numbers in Prometheus's text format, of all worker processes where there are several."""
+        if not os.environ.get(MULTIPROCESS_FOLDER):
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

@@ -1,0 +1,147 @@
+"""Every option of the server, once: a flag, an environment variable and a key of the config file each."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from medimageinsight.errors import ConfigError, InputError
+from medimageinsight.images import Limits
+from medimageinsight.preprocess import Steps  # noqa: TC001
+from medimageinsight.serve.contract import RequestLimits
+from medimageinsight.serve.params import ResponseShape  # noqa: TC001
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Words = Annotated[tuple[str, ...], NoDecode]
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class ServerSettings(BaseSettings):
+    """Options of ``mi2 serve``: ``--max-rows 64``, ``MI2_MAX_ROWS=64``, or ``max_rows = 64`` in the config file.
+
+    A flag outranks the environment, the environment the file. A list is repeated, or its words are joined by commas.
+    """
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix="MI2_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        cli_kebab_case=True,
+        cli_prog_name="mi2 serve",
+        cli_hide_none_type=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+    )
+
+    config: Path | None = Field(None, description="A TOML file with these options.")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; this machine alone unless told otherwise.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    root_path: str = Field("", description="Path under which a proxy offers the server.")
+    workers: int = Field(1, ge=1, le=64, description="Processes, each with its own model.")
+
+    model: Words = Field((), description="Names or bundle folders; the first is the default model.")
+    threads: int | None = Field(None, ge=1, description="CPU threads of one call of the network.")
+    providers: Words = Field((), description="Execution providers, such as cuda.")
+    preprocessing: Steps | None = Field(None, description="For scoring, where a request does not say.")
+    response_shape: ResponseShape = Field("auto", description="For scoring, where a request does not say.")
+
+    api_key_file: Path | None = Field(None, description="File with one key a line; read again when it changes.")
+    tls_cert: Path | None = Field(None, description="Certificate chain, PEM.")
+    tls_key: Path | None = Field(None, description="Private key of the certificate, PEM.")
+    cors_origins: Words = Field((), description="Origins whose pages may call the server, such as https://a.example.")
+    url_hosts: Words = Field((), description="Hosts from which image cells may be fetched; none by default.")
+
+    max_body_bytes: int = Field(100 << 20, ge=1, description="Of one request.")
+    max_rows: int = Field(1024, ge=1, description="Of one request.")
+    max_pixels: int = Field(Limits().max_pixels, ge=1, description="Of one image, width times height.")
+    header_timeout_s: float = Field(10.0, gt=0, description="For the head of a request to arrive, in seconds.")
+    body_timeout_s: float = Field(30.0, gt=0, description="Longest silence while a body arrives, in seconds.")
+
+    queue_rows: int = Field(2048, ge=1, description="Rows waiting, beyond which requests are answered 429.")
+    queue_bytes: int = Field(1 << 30, ge=1, description="Bytes of bodies held, beyond which requests get 429.")
+    queue_deadline_s: float = Field(60.0, gt=0, description="A request not begun by then is answered 429.")
+    batch_images: int = Field(8, ge=1, le=1024, description="Images that go through the network together.")
+    text_cache: int = Field(10_000, ge=0, description="Embeddings of recent texts that are kept.")
+
+    drain_delay_s: float = Field(0.0, ge=0, description="From SIGTERM to the end of listening, in seconds.")
+    drain_timeout_s: float = Field(60.0, gt=0, description="For requests to be answered after that, in seconds.")
+    access_log: bool = Field(True, description="One line a request.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("model", "providers", "cors_origins", "url_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        words = [value] if isinstance(value, str) else value
+        if not isinstance(words, list | tuple):
+            return value
+        return tuple(part.strip() for word in words for part in str(word).split(",") if part.strip())
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before what is given by keyword; flags, where there are any, come before both."""
+        return env_settings, init_settings
+
+    @property
+    def request_limits(self) -> RequestLimits:
+        """What one scoring request may not exceed."""
+        return RequestLimits(max_bytes=self.max_body_bytes, max_rows=self.max_rows)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return self.host in LOOPBACK
+
+
+def load_settings(arguments: Sequence[str] = ()) -> ServerSettings:
+    """The server's options from flags, environment and config file.
+
+    Args:
+        arguments: The words after ``mi2 serve``.
+
+    Raises:
+        InputError: An option is unknown or has a value that it cannot have (``option_invalid``).
+        ConfigError: The config file cannot be read.
+        SystemExit: ``--help``, or words that are no options.
+    """
+    words = list(arguments)
+    try:
+        first = ServerSettings(_cli_parse_args=words)  # type: ignore[call-arg]
+        if first.config is None:
+            return first
+        return ServerSettings(_cli_parse_args=words, **_read_config(first.config))  # type: ignore[call-arg]
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in problem["loc"]) or "the options"
+        raise InputError(f"{name}: {problem['msg']}", code="option_invalid") from None
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the config file cannot be read: {error.strerror}", code="config_not_found") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise ConfigError("expected a config file in TOML, it cannot be parsed: write key = value lines") from None
+    values.pop("config", None)
+    return values

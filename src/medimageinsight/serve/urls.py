@@ -1,0 +1,282 @@
+"""Images that a request names by URL: fetched from the hosts that the operator allows, and from nowhere else.
+
+A server that fetches what strangers name can be made to ask its own network for them. So a host must be allowed by
+name, all its addresses must be public, the connection goes to an address that was checked and not to what the name
+means a moment later, and no redirect or proxy leads elsewhere. One deadline holds for all of it, from the name's
+resolution to the last byte.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import ipaddress
+import re
+import socket
+import ssl
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+from medimageinsight.errors import ImageError
+from medimageinsight.images import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+LONGEST_URL = 8192  # characters; hosts take no longer ones either
+
+_PORTS = {"http": 80, "https": 443}
+_URL = re.compile(rf"[!-~]{{1,{LONGEST_URL}}}")  # urlsplit drops other characters without a word
+_PIECE = 1 << 16  # bytes read at a time
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+_PROTOCOL_ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890; is_global before Python 3.13
+
+_Address: TypeAlias = tuple[socket.AddressFamily, Any]  # the family, and what connect() takes in it
+
+
+@dataclass(frozen=True, kw_only=True)
+class UrlPolicy:
+    """From where images may be fetched, and how much of what.
+
+        UrlPolicy(hosts=frozenset({"images.example", "pacs.example:8443"}), timeout_s=5)
+
+    Args:
+        hosts: Whole names, each for its scheme's default port; another port is allowed as ``name:port``.
+        timeout_s: For one whole fetch, in seconds.
+        max_bytes: Of one image.
+    """
+
+    hosts: frozenset[str]
+    timeout_s: float = 10
+    max_bytes: int = 100 << 20
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hosts", frozenset(host.lower() for host in self.hosts))  # as urlsplit gives them
+
+
+def fetch(url: str, policy: UrlPolicy) -> bytes:
+    """The bytes at an http(s) URL. Blocks, at most for the policy's ``timeout_s``.
+
+    Raises:
+        ImageError: The policy does not allow the URL (``image_url_refused``), it could not be had
+            (``image_url_failed``), or there are too many bytes (``image_too_large``).
+    """
+    deadline = _Deadline(policy.timeout_s)
+    target = _check_url(url, policy.hosts)
+    try:
+        addresses = _resolve(target, deadline)
+        with closing(_Connection(target, addresses, deadline)) as connection:
+            connection.request("GET", target.path, headers={"Accept-Encoding": "identity", "Connection": "close"})
+            with connection.getresponse() as response:
+                _check_head(response)
+                return _read_body(response, Limits(max_bytes=policy.max_bytes))
+    except TimeoutError:
+        raise _failed(f"the whole image within {policy.timeout_s:g} s", "a part or nothing") from None
+    except ssl.SSLCertVerificationError:
+        raise _failed("a certificate that is valid for the host", "another") from None
+    except (OSError, UnicodeError, http.client.HTTPException):
+        raise _failed("an answer over HTTP", "none that can be used") from None
+
+
+class _Deadline:
+    """The end of one fetch."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds left, more than 0; ``TimeoutError`` where none are."""
+        seconds = self._end - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError
+        return seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """What an allowed URL asks for; ``path`` has the query too."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+def _check_url(url: str, hosts: frozenset[str]) -> _Target:
+    """What the URL asks for, if that is allowed."""
+    if not _URL.fullmatch(url):
+        raise _refused(f"at most {LONGEST_URL:,} characters, ASCII without spaces", "more or others")
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
+    except ValueError:  # brackets that do not match, or no such port
+        raise _refused("scheme, host and path", "something else") from None
+    if scheme not in _PORTS or not host:
+        raise _refused("http or https and a host", "something else")
+    if "@" in parts.netloc:
+        raise _refused("a host alone", "a user before it")
+    port = _PORTS[scheme] if port is None else port
+    if f"{host}:{port}" not in hosts and (host not in hosts or port != _PORTS[scheme]):
+        raise _refused("a host and port that the server's operator allows", "another")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return _Target(scheme=scheme, host=host, port=port, path=path)
+
+
+def _resolve(target: _Target, deadline: _Deadline) -> list[_Address]:
+    """The host's addresses, all of them public."""
+    resolved: Future[list[tuple[Any, ...]]] = Future()
+
+    def resolve() -> None:
+        try:
+            resolved.set_result(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            resolved.set_exception(error)
+
+    # In a thread of its own, since getaddrinfo takes no timeout; it ends by the system's.
+    threading.Thread(target=resolve, name="mi2-resolve", daemon=True).start()
+    addresses = [(info[0], info[4]) for info in resolved.result(timeout=deadline.remaining())]
+    if not all(_is_public(address[0]) for _, address in addresses):
+        raise _refused("a host with public addresses only", "one with another")
+    return addresses
+
+
+def _is_public(address: str) -> bool:
+    """Whether an IP address is one of the internet's, seen through the IPv6 forms that stand for an IPv4 address."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = _embedded_ipv4(ip) or ip
+    return ip.is_global and not (
+        ip.is_multicast
+        or ip.is_reserved
+        or ip in _PROTOCOL_ASSIGNMENTS
+        or (isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local)
+    )
+
+
+def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+    return ip.ipv4_mapped or ip.sixtofour
+
+
+class _Connection(http.client.HTTPConnection):
+    """To addresses that are already known, under the host's name, within a deadline."""
+
+    def __init__(self, target: _Target, addresses: Sequence[_Address], deadline: _Deadline) -> None:
+        super().__init__(target.host, target.port)
+        self.default_port = _PORTS[target.scheme]  # left out of the Host header
+        self._target = target
+        self._addresses = addresses
+        self._deadline = deadline
+
+    def connect(self) -> None:
+        """Connect to the first of the addresses that answers, and greet by the host's name over TLS."""
+        sock = _connect(self._addresses, self._deadline)
+        if self._target.scheme == "https":
+            sock.settimeout(self._deadline.remaining())  # holds for the handshake as a whole
+            sock = _tls_context().wrap_socket(sock, server_hostname=self._target.host)
+        self.sock = _DeadlineSocket(sock, self._deadline)
+
+
+def _connect(addresses: Sequence[_Address], deadline: _Deadline) -> socket.socket:
+    failure = OSError("no address")
+    for tried, (family, address) in enumerate(addresses):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(deadline.remaining() / (len(addresses) - tried))  # a silent one leaves time for the next
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    raise failure
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    """Verifies against the system's certificates; kept, for they take milliseconds to read."""
+    return ssl.create_default_context()
+
+
+class _DeadlineSocket:
+    """The part of a socket that http.client uses. Each operation has the time that all together have left."""
+
+    def __init__(self, sock: socket.socket, deadline: _Deadline) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def sendall(self, data: ReadableBuffer) -> None:
+        """As of a socket."""
+        self._sock.settimeout(self._deadline.remaining())
+        self._sock.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002 - http.client reads bytes only
+        """A reader that holds the connection open by itself, as of a socket."""
+        return io.BufferedReader(_DeadlineReader(self._sock, self._deadline))
+
+    def close(self) -> None:
+        """As of a socket."""
+        self._sock.close()
+
+
+class _DeadlineReader(io.RawIOBase):
+    def __init__(self, sock: socket.socket, deadline: _Deadline) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        self._sock.settimeout(self._deadline.remaining())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _check_head(response: http.client.HTTPResponse) -> None:
+    """Only the image itself will do, as it is."""
+    if 300 <= response.status < 400:
+        raise _failed("the image itself", "a redirect, which is not followed")
+    if response.status != http.client.OK:
+        raise _failed("status 200", f"{response.status}")
+    coding = response.getheader("Content-Encoding", "identity"), response.getheader("Transfer-Encoding", "chunked")
+    if tuple(name.strip().lower() for name in coding) != ("identity", "chunked"):
+        raise _failed("the image's own bytes", "a compressed answer")
+
+
+def _read_body(response: http.client.HTTPResponse, limits: Limits) -> bytes:
+    announced = response.length
+    limits.check_bytes(announced or 0)
+    body = bytearray()
+    while piece := response.read(_PIECE):
+        body += piece
+        limits.check_bytes(len(body))
+    if announced is not None and len(body) < announced:
+        raise _failed("the whole image", "an answer that ended before")
+    return bytes(body)
+
+
+def _refused(expected: str, got: str) -> ImageError:
+    return ImageError(
+        f"expected a URL with {expected}, got {got}: send the image itself as base64", code="image_url_refused"
+    )
+
+
+def _failed(expected: str, got: str) -> ImageError:
+    return ImageError(
+        f"expected {expected} from the image's URL, got {got}: correct the URL, or send the image itself as base64",
+        code="image_url_failed",
+    )

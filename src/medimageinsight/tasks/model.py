@@ -1,0 +1,171 @@
+"""What whatever embeds images and texts can do with them, be it a local model or a server's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Literal, Self, overload
+
+from medimageinsight.embedder import BATCH_SIZE
+from medimageinsight.errors import InputError
+from medimageinsight.tasks.similarity import cosine_similarity
+from medimageinsight.tasks.zero_shot import label_prompts, mean_by_label, probabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from medimageinsight.embedder import OnError, Progress
+    from medimageinsight.images import Source
+    from medimageinsight.tasks.zero_shot import Labels
+
+
+class EmbeddingModel(ABC):
+    """The tasks on top of two encoders and a scale, which a subclass has.
+
+    Args:
+        batch_size: How many images go together where a call does not say.
+    """
+
+    batch_size: int = BATCH_SIZE
+
+    @property
+    @abstractmethod
+    def logit_scale(self) -> float:
+        """The logarithm of the scale of cosines before a softmax, as the scoring endpoint's ``scaling_factor``."""
+
+    @abstractmethod
+    def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
+        """Embeddings of texts, (N, D) float32, L2-normalised; a single text gives (D,)."""
+
+    @overload
+    @abstractmethod
+    def embed_images(
+        self,
+        sources: Source | Iterable[Source],
+        *,
+        errors: Literal["raise", "skip"] = ...,
+        batch_size: int = ...,
+        frame: int = ...,
+        progress: Progress | None = ...,
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    @abstractmethod
+    def embed_images(
+        self,
+        sources: Source | Iterable[Source],
+        *,
+        errors: Literal["return"],
+        batch_size: int = ...,
+        frame: int = ...,
+        progress: Progress | None = ...,
+    ) -> list[NDArray[np.float32] | InputError]: ...
+
+    @abstractmethod
+    def embed_images(
+        self,
+        sources: Source | Iterable[Source],
+        *,
+        errors: OnError = "raise",
+        batch_size: int = BATCH_SIZE,
+        frame: int = 0,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
+        """Embeddings of images, (N, D) float32, L2-normalised; a single source gives (D,)."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what the model holds; calls after this are refused."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @overload
+    def classify(
+        self,
+        sources: Source | Iterable[Source],
+        labels: Labels,
+        *,
+        template: str | Sequence[str] | None = ...,
+        fields: Mapping[str, str] | None = ...,
+        errors: Literal["raise", "skip"] = ...,
+        batch_size: int | None = ...,
+        frame: int = ...,
+        progress: Progress | None = ...,
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def classify(
+        self,
+        sources: Source | Iterable[Source],
+        labels: Labels,
+        *,
+        template: str | Sequence[str] | None = ...,
+        fields: Mapping[str, str] | None = ...,
+        errors: Literal["return"],
+        batch_size: int | None = ...,
+        frame: int = ...,
+        progress: Progress | None = ...,
+    ) -> list[NDArray[np.float32] | InputError]: ...
+
+    def classify(
+        self,
+        sources: Source | Iterable[Source],
+        labels: Labels,
+        *,
+        template: str | Sequence[str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        errors: OnError = "raise",
+        batch_size: int | None = None,
+        frame: int = 0,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
+        """Probabilities of labels that the model was never trained on, (N, L) float32, rows sum to 1.
+
+        A single source gives (L,). The labels exclude each other: a picture that fits none still gets a sum of 1.
+
+            model.classify("chest.dcm", ["normal", "pneumonia"], template="x-ray chest {}")
+            model.classify("chest.dcm", {"normal": ["x-ray chest normal", "x-ray chest no finding"],
+                                         "pneumonia": "x-ray chest pneumonia"})
+
+        Args:
+            sources: As in `embed_images`.
+            labels: Names, or a mapping of each name to its prompt or prompts, whose embeddings are averaged.
+            template: One or several with ``{}`` in the label's place, averaged too; other names come from ``fields``.
+            fields: Values for the template's other names, such as ``{"modality": "x-ray"}``.
+            errors: As in `embed_images`.
+            batch_size: As in `embed_images`; the model's own when not given.
+            frame: As in `embed_images`.
+            progress: As in `embed_images`.
+
+        Raises:
+            InputError: An image, a label or an argument cannot be used.
+            ModelError: An encoder cannot be loaded or run.
+            EndpointError: The model is a server's, and it cannot be had.
+        """
+        texts = self._embed_labels(label_prompts(labels, template=template, fields=fields))
+        size = self.batch_size if batch_size is None else batch_size
+        found = self.embed_images(sources, errors=errors, batch_size=size, frame=frame, progress=progress)
+        if isinstance(found, list):
+            return [
+                one if isinstance(one, InputError) else probabilities(one, texts, self.logit_scale) for one in found
+            ]
+        return probabilities(found, texts, self.logit_scale)
+
+    def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
+        """Cosine of every pair, (N, M) float32, of embeddings (N, D) and (M, D); one of (D,) drops its axis.
+
+        Raises:
+            InputError: Not embeddings, or of different lengths.
+        """
+        return cosine_similarity(a, b)
+
+    def _embed_labels(self, prompts: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
+        """(L, D), one embedding a label."""
+        embeddings = self.embed_texts([text for texts in prompts.values() for text in texts])
+        return mean_by_label(embeddings, [len(texts) for texts in prompts.values()])

@@ -1,0 +1,188 @@
+"""Batching across requests, on a real model whose engine is made to wait or to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("prometheus_client", reason="the server needs the serve extra")
+
+from medimageinsight.errors import ImageError, InputError, ModelError
+from medimageinsight.serve.batcher import Batcher
+from medimageinsight.serve.metrics import Metrics
+from medimageinsight.serve.refused import Refused
+from serve.running import picture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from medimageinsight import MedImageInsight
+
+PATIENCE_S = 60
+
+
+class Engine:
+    """The model's own engine, whose gate can be shut and whose rows can be poisoned; notes the size of each batch."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+        self.sizes: list[int] = []
+        self.poison: float | None = None  # a first pixel that makes a batch fail
+
+    def embed_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        self.entered.release()
+        assert self.gate.wait(PATIENCE_S)
+        self.sizes.append(len(pixels))
+        if self.poison is not None and (pixels[:, 0, 0, 0] == self.poison).any():
+            raise ModelError("expected the network to run, it failed", code="inference_failed")
+        return self.engine.embed_pixels(pixels)
+
+    def embed_tokens(self, rows: Any) -> np.ndarray:
+        return self.engine.embed_tokens(rows)
+
+
+class Model:
+    def __init__(self, model: MedImageInsight) -> None:
+        self.engine = Engine(model.engine)
+        self.name, self.tokenizer, self.prepare_image = model.name, model.tokenizer, model.prepare_image
+        self.preprocessing = model.preprocessing
+
+
+@contextmanager
+def batching(model: MedImageInsight, **options: Any) -> Iterator[tuple[Batcher, Engine]]:
+    held = Model(model)
+    settings = {"batch_images": 4, "queue_rows": 100, "queue_deadline_s": float(PATIENCE_S), **options}
+    batcher = Batcher(held, metrics=Metrics(), **settings)  # type: ignore[arg-type]
+    try:
+        yield batcher, held.engine
+    finally:
+        held.engine.gate.set()
+        batcher.close()
+
+
+def entered(engine: Engine) -> Any:
+    """Until the network has begun with a batch."""
+    return asyncio.to_thread(engine.entered.acquire, timeout=PATIENCE_S)
+
+
+def test_what_waits_goes_through_the_network_together(toy: MedImageInsight) -> None:
+    pictures = [picture(seed) for seed in range(9)]
+
+    async def main() -> tuple[list[np.ndarray], list[int]]:
+        with batching(toy) as (batcher, engine), batcher.admit(9) as ticket:
+            engine.gate.clear()
+            first = batcher.submit_image(ticket, pictures[0], toy.preprocessing)
+            await entered(engine)  # an idle network does not wait for more
+            others = [batcher.submit_image(ticket, one, toy.preprocessing) for one in pictures[1:]]
+            while len(batcher._ready["image"]) < 8:
+                await asyncio.sleep(0.001)
+            engine.gate.set()
+            return await asyncio.gather(first, *others), engine.sizes
+
+    found, sizes = asyncio.run(main())
+    assert sizes == [1, 4, 4]
+    np.testing.assert_allclose(found, toy.embed_images(pictures), atol=1e-6)
+
+
+def test_only_the_row_that_makes_the_network_fail_fails(toy: MedImageInsight) -> None:
+    pictures = [picture(seed) for seed in range(4)]
+
+    async def main() -> list[Any]:
+        with batching(toy) as (batcher, engine), batcher.admit(5) as ticket:
+            engine.poison = float(toy.prepare_image(pictures[2])[0, 0, 0])
+            engine.gate.clear()
+            blocker = batcher.submit_image(ticket, picture(9), toy.preprocessing)
+            await entered(engine)
+            rows = [batcher.submit_image(ticket, one, toy.preprocessing) for one in pictures]
+            while len(batcher._ready["image"]) < 4:
+                await asyncio.sleep(0.001)
+            engine.gate.set()
+            await blocker
+            found = await asyncio.gather(*rows, return_exceptions=True)
+            assert engine.sizes[1] == 4, "the poisoned row was in a batch with others"
+            # and the thread lives on
+            found.append(await batcher.submit_image(ticket, pictures[0], toy.preprocessing))
+            return found
+
+    found = asyncio.run(main())
+    assert isinstance(found[2], InputError)
+    assert found[2].code == "inference_failed"
+    for index in (0, 1, 3):
+        np.testing.assert_allclose(found[index], toy.embed_images(pictures[index]), atol=1e-6)
+    np.testing.assert_array_equal(found[4], toy.embed_images(pictures[0]))
+
+
+def test_an_image_that_cannot_be_decoded_is_its_own_error(toy: MedImageInsight) -> None:
+    async def main() -> list[Any]:
+        with batching(toy) as (batcher, _), batcher.admit(2) as ticket:
+            rows = [batcher.submit_image(ticket, data, toy.preprocessing) for data in (b"no image", picture())]
+            return await asyncio.gather(*rows, return_exceptions=True)
+
+    bad, good = asyncio.run(main())
+    assert isinstance(bad, ImageError)
+    np.testing.assert_array_equal(good, toy.embed_images(picture()))
+
+
+def test_a_full_queue_refuses_what_comes_next_and_recovers(toy: MedImageInsight) -> None:
+    async def main() -> None:
+        with batching(toy, queue_rows=3) as (batcher, _):
+            with batcher.admit(10):  # an idle server takes a request of any size, or that one would never be taken
+                with pytest.raises(Refused) as caught, batcher.admit(1):
+                    pass
+                assert (caught.value.status, caught.value.code) == (429, "queue_full")
+                assert caught.value.retry_after_s
+            with batcher.admit(2), batcher.admit(1):
+                pass
+
+    asyncio.run(main())
+
+
+def test_a_request_not_begun_by_the_deadline_is_refused(toy: MedImageInsight) -> None:
+    async def main() -> None:
+        with batching(toy, queue_deadline_s=-1.0) as (batcher, engine), batcher.admit(1) as ticket:
+            with pytest.raises(Refused) as caught:
+                await batcher.submit_image(ticket, picture(), toy.preprocessing)
+            assert (caught.value.status, caught.value.code) == (429, "queue_deadline")
+            assert engine.sizes == []
+
+    asyncio.run(main())
+
+
+def test_what_nobody_waits_for_is_not_embedded(toy: MedImageInsight) -> None:
+    async def main() -> list[int]:
+        with batching(toy, batch_images=2) as (batcher, engine):
+            engine.gate.clear()
+            with batcher.admit(1) as ticket:
+                blocker = batcher.submit_image(ticket, picture(), toy.preprocessing)
+                await entered(engine)
+                with batcher.admit(20) as gone:
+                    dropped = [batcher.submit_image(gone, picture(seed), toy.preprocessing) for seed in range(20)]
+                    while len(batcher._ready["image"]) < 6:  # decoded ahead, and no further
+                        await asyncio.sleep(0.001)
+                    for one in dropped:
+                        one.cancel()
+                    await asyncio.sleep(0)
+                engine.gate.set()
+                await blocker
+                await batcher.submit_image(ticket, picture(5), toy.preprocessing)
+            return engine.sizes
+
+    assert asyncio.run(main()) == [1, 1]
+
+
+def test_texts_of_any_length_get_their_own_embedding(toy: MedImageInsight) -> None:
+    texts = ["x-ray", "a much longer text about a chest", "mri", "x"]
+
+    async def main() -> Any:
+        with batching(toy) as (batcher, _), batcher.admit(4) as ticket:
+            return await asyncio.gather(*(batcher.submit_text(ticket, text) for text in texts))
+
+    np.testing.assert_allclose(asyncio.run(main()), toy.embed_texts(texts), atol=1e-6)

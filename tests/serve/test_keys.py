@@ -1,0 +1,210 @@
+"""Who holds a key of the file gets in, in either form; a broken file lets nobody else in and locks nobody out."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medimageinsight.errors import ConfigError
+from medimageinsight.serve.keys import KeyRing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIRST = "first-key-0123456789"
+SECOND = "second:key-0123456789"
+THIRD = "third-key-0123456789"
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    return write(tmp_path / "keys", f"# the clinic\n{FIRST}\n\n  # research\n  {SECOND}\r\n")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ring(key_file: Path, clock: Clock) -> KeyRing:
+    return KeyRing.from_file(key_file, interval=1.0, clock=clock)
+
+
+def write(path: Path, text: str) -> Path:
+    """A new version of the file, private to its owner; replaced as a whole, so that it is another inode."""
+    partial = path.with_suffix(".new")
+    partial.write_bytes(text.encode())
+    partial.chmod(0o600)
+    return partial.replace(path)
+
+
+def basic(credentials: str) -> str:
+    return "Basic " + base64.b64encode(credentials.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        f"Bearer {FIRST}",
+        f"Bearer {SECOND}",
+        f"bearer {FIRST}",
+        f"BEARER   {FIRST} ",
+        basic(f"anyone:{FIRST}"),
+        basic(f":{SECOND}"),
+        basic(f"Zoë:{FIRST}").replace("Basic", "basic"),
+    ],
+)
+def test_a_key_of_the_file_is_accepted(ring: KeyRing, authorization: str) -> None:
+    assert ring.accepts(authorization)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Bearer {THIRD}",
+        f"Bearer {FIRST[:-1]}",
+        f"Bearer {FIRST}x",
+        f"Bearer {FIRST.upper()}",
+        f"Bearer {FIRST} {FIRST}",
+        "Bearer # the clinic",
+        FIRST,
+        f"Digest {FIRST}",
+        f"Basic {FIRST}",
+        "Basic ????",
+        "Basic YQ",
+        basic(FIRST),
+        basic(f"{FIRST}:"),
+        basic(f"{FIRST}:{THIRD}"),
+        "Bearer \xff\x00\xa0",
+        "\udcff €",
+    ],
+)
+def test_all_else_is_not(ring: KeyRing, authorization: str | None) -> None:
+    assert not ring.accepts(authorization)
+
+
+@given(value=st.text() | st.builds("{} {}".format, st.sampled_from(["Bearer", "Basic"]), st.text()))
+def test_no_header_raises(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
+    path = write(tmp_path_factory.getbasetemp() / "keys", FIRST)
+    assert not KeyRing.from_file(path).accepts(value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path: Path) -> None:
+    assert KeyRing.from_file(write(tmp_path / "keys", f"\ufeff{FIRST}")).accepts(f"Bearer {FIRST}")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "one key a line, got none"),
+        (b"# nothing yet\n\n", "one key a line, got none"),
+        (b"fifteen-letters\n", "16 or more"),
+        (f"{FIRST}\nshort".encode(), "line 2"),
+        (f"{FIRST} # mine".encode(), "without spaces"),
+        ("schlüssel-0123456789".encode(), "ASCII"),
+        (FIRST.encode("utf-16"), "UTF-8"),
+    ],
+)
+def test_a_file_without_good_keys_is_refused_at_start(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said) as refused:
+        KeyRing.from_file(path)
+    assert refused.value.code == "api_keys_unusable"
+    for secret in (str(tmp_path), FIRST, "fifteen", "short", "schl"):
+        assert secret not in refused.value.message
+
+
+def test_a_missing_file_and_a_folder_are_refused_at_start(tmp_path: Path) -> None:
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(ConfigError) as refused:
+            KeyRing.from_file(path)
+        assert refused.value.code == "api_keys_unusable"
+        assert str(tmp_path) not in refused.value.message
+
+
+def test_a_new_version_holds_after_the_interval(ring: KeyRing, key_file: Path, clock: Clock) -> None:
+    write(key_file, THIRD)
+    clock.now = 0.9
+    assert ring.accepts(f"Bearer {FIRST}")
+    assert not ring.accepts(f"Bearer {THIRD}")
+    clock.now = 1.0
+    assert ring.accepts(f"Bearer {THIRD}")
+    assert not ring.accepts(f"Bearer {FIRST}")
+
+
+def test_a_change_in_place_is_seen(ring: KeyRing, key_file: Path, clock: Clock) -> None:
+    with key_file.open("a") as file:
+        file.write(THIRD)
+    clock.now = 1.0
+    assert ring.accepts(f"Bearer {THIRD}")
+    assert ring.accepts(f"Bearer {FIRST}")
+
+
+@pytest.mark.parametrize("content", [None, "", "short"], ids=["gone", "empty", "a short key"])
+def test_a_broken_version_leaves_the_last_good_keys_and_warns_once(
+    ring: KeyRing, key_file: Path, clock: Clock, caplog: pytest.LogCaptureFixture, content: str | None
+) -> None:
+    if content is None:
+        key_file.unlink()
+    else:
+        write(key_file, content)
+    for second in range(1, 5):
+        clock.now = second
+        assert ring.accepts(f"Bearer {FIRST}")
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert caplog.records[0].name == "medimageinsight.serve"
+    assert "last good keys" in caplog.text
+    for secret in (str(key_file), FIRST, "short"):
+        assert secret not in caplog.records[0].getMessage()
+
+    write(key_file, THIRD)
+    clock.now = 5
+    assert ring.accepts(f"Bearer {THIRD}")
+    assert not ring.accepts(f"Bearer {FIRST}")
+
+
+def test_a_second_breakage_is_told_again(
+    ring: KeyRing, key_file: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = key_file.with_suffix(".kept")
+    for second in (1, 3):
+        key_file.rename(kept)
+        clock.now = second
+        assert ring.accepts(f"Bearer {FIRST}")
+        kept.rename(key_file)
+        clock.now = second + 1
+        assert ring.accepts(f"Bearer {FIRST}")
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of group and others are POSIX's")
+@pytest.mark.parametrize(("mode", "warns"), [(0o600, False), (0o640, True), (0o604, True), (0o611, False)])
+def test_a_file_that_others_can_read_is_told(
+    key_file: Path, caplog: pytest.LogCaptureFixture, mode: int, warns: bool
+) -> None:
+    key_file.chmod(mode)
+    assert KeyRing.from_file(key_file).accepts(f"Bearer {FIRST}")
+    assert ("other users" in caplog.text) == warns
+    assert str(key_file) not in caplog.text

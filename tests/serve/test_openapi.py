@@ -1,0 +1,290 @@
+"""The description agrees with the server: its routes, what its parsers take, what it answers; its pages stand alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from medimageinsight import images
+from medimageinsight.errors import InputError
+from medimageinsight.serve import RequestLimits, score, to_json
+from medimageinsight.serve.contract import parse_request
+from medimageinsight.serve.openapi import PNG, PNG_URI, describe
+from toy import DIM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from medimageinsight import MedImageInsight
+    from serve.running import Running
+
+MAX_ROWS = 3
+OPEN_PATHS = {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ping", "/version"}
+TEXT = "x-ray chest"
+
+
+def described(*, keyed: bool = False, models: dict[str, int] | None = None) -> dict[str, Any]:
+    dims = {"toy": DIM} if models is None else models
+    return describe(
+        version="1.2.3",
+        model_names=list(dims),
+        embedding_dims=dims,
+        max_rows=MAX_ROWS,
+        max_body_bytes=1 << 20,
+        keyed=keyed,
+    )
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "$ref" in node:
+            yield node["$ref"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for one in node:
+            yield from references(one)
+
+
+def examples() -> list[Any]:
+    return [
+        pytest.param(path, example["value"], id=f"{path} {title}")
+        for method, path, operation in operations(described())
+        if method == "post"
+        for title, example in operation["requestBody"]["content"]["application/json"]["examples"].items()
+    ]
+
+
+def satisfies(schema: dict[str, Any], value: object) -> bool:
+    validators = pytest.importorskip("jsonschema_rs", reason="comes with schemathesis")
+    whole = {"components": described()["components"], **schema}
+    return bool(validators.Draft202012Validator(whole).is_valid(value))
+
+
+def request_schema(path: str) -> dict[str, Any]:
+    schema: dict[str, Any] = described()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return schema
+
+
+def answer_schema(status: int) -> dict[str, Any]:
+    document = described()
+    response = document["paths"]["/score"]["post"]["responses"][str(status)]
+    if "$ref" in response:
+        response = document["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
+    schema: dict[str, Any] = response["content"]["application/json"]["schema"]
+    return schema
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("models", [{}, {"toy": DIM}, {"toy": DIM, "other": 2 * DIM}])
+def test_every_reference_leads_somewhere(keyed: bool, models: dict[str, int]) -> None:
+    document = described(keyed=keyed, models=models)
+    for reference in references(document):
+        node: Any = document
+        for key in reference.removeprefix("#/").split("/"):
+            node = node[key]
+        assert node
+    json.dumps(document)
+
+
+def test_every_operation_has_a_name_a_good_answer_and_an_example_where_it_takes_a_body() -> None:
+    all_operations = list(operations(described()))
+    for method, _, operation in all_operations:
+        assert operation["summary"]
+        assert operation["responses"]["200"]["content"]
+        assert method == "get" or operation["requestBody"]["content"]["application/json"]["examples"]
+    names = [operation["operationId"] for _, _, operation in all_operations]
+    assert len(set(names)) == len(names)
+
+
+def test_exactly_the_routes_of_the_server_are_described() -> None:
+    pytest.importorskip("fastapi", reason="the server needs the serve extra")
+    from medimageinsight.serve.routes import inference, openai, service
+    from medimageinsight.serve.routes import score as score_routes
+
+    routers = (score_routes.router, openai.router, inference.router, service.router)
+    served = {(method.lower(), route.path) for router in routers for route in router.routes for method in route.methods}
+    assert {(method, path) for method, path, _ in operations(described())} == served
+
+
+def test_a_server_with_keys_asks_for_them_but_where_health_is_asked_for() -> None:
+    document = described(keyed=True)
+    without_401 = {path for _, path, operation in operations(document) if "401" not in operation["responses"]}
+    assert without_401 == OPEN_PATHS
+    assert document["security"] == [{"bearer": []}]
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    assert "security" not in described()
+    assert not any("401" in operation["responses"] for _, _, operation in operations(described()))
+
+
+def test_what_heals_says_when_to_try_again() -> None:
+    responses = described()["components"]["responses"]
+    retried = {name[-3:] for name, response in responses.items() if "Retry-After" in response.get("headers", ())}
+    assert retried == {"429", "503"}
+
+
+def test_the_limits_are_said_to_people_and_to_programs() -> None:
+    document = described()
+    too_large = document["components"]["responses"]["Error413"]["description"]
+    assert "1,048,576 bytes" in too_large
+    assert "3 rows" in too_large
+    assert document["components"]["schemas"]["EmbeddingsRequest"]["properties"]["input"]["anyOf"][1]["maxItems"] == 3
+    assert document["components"]["schemas"]["Vector"] == {
+        "type": "array",
+        "items": {"type": "number"},
+        "minItems": DIM,
+        "maxItems": DIM,
+    }
+
+
+def test_the_image_of_the_examples_is_a_picture() -> None:
+    assert images.load(PNG_URI).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(("path", "example"), examples())
+def test_examples_satisfy_their_schema(path: str, example: dict[str, Any]) -> None:
+    assert satisfies(request_schema(path), example)
+
+
+@pytest.mark.parametrize(
+    ("path", "example"), [one for one in examples() if one.values[0] in ("/score", "/invocations")]
+)
+def test_scoring_examples_have_no_bad_row(path: str, example: dict[str, Any]) -> None:
+    rows = parse_request(example).rows
+    assert rows
+    assert not any(row.error for row in rows)
+
+
+@pytest.mark.parametrize(("path", "example"), examples())
+def test_examples_are_answered_as_described(server: Running, path: str, example: dict[str, Any]) -> None:
+    reply = server.post(path.replace("{model}", "toy"), example)
+    content = described()["paths"][path]["post"]["responses"]["200"]["content"]
+    assert reply.status == 200
+    assert satisfies(content["application/json"]["schema"], reply.json)
+
+
+@pytest.mark.parametrize("path", [path for method, path, _ in operations(described()) if method == "get"])
+def test_what_can_be_read_is_as_described(server: Running, path: str) -> None:
+    reply = server.get(path.replace("{model}", "toy"))
+    content = described()["paths"][path]["get"]["responses"]["200"]["content"]
+    media_type = reply.headers["content-type"].partition(";")[0]
+    assert reply.status == 200
+    assert media_type in content
+    assert media_type != "application/json" or satisfies(content[media_type]["schema"], reply.json)
+
+
+TAKEN: dict[str, dict[str, Any]] = {
+    "rows as lists": {"input_data": {"columns": ["image", "text"], "index": [0], "data": [[PNG, TEXT]]}},
+    "rows as objects": {"input_data": {"data": [{"image": PNG, "text": TEXT, "id": 7}]}},
+    "one column": {"input_data": {"columns": ["text"], "data": [[TEXT]]}},
+    "another column": {"input_data": {"columns": ["id", "text"], "data": [["7", TEXT]]}},
+    "missing cells": {"input_data": {"columns": ["image", "text"], "data": [["", TEXT], [PNG, None]]}},
+    "rows alone": {"dataframe_records": [{"image": PNG}, [None, TEXT]]},
+    "columns alone": {"inputs": {"image": PNG, "text": [TEXT, TEXT]}},
+    "no rows": {"instances": []},
+    "null params": {"instances": [{"text": TEXT}], "params": None},
+    "words for flags": {"instances": [{"text": TEXT}], "params": {"get_scaling_factor": "true", "another": 1}},
+    "all params": {
+        "instances": [{"image": PNG}],
+        "params": {
+            "get_scaling_factor": False,
+            "image_standardization_image_size": 0,
+            "image_standardization_jpeg_compression_ratio": 90,
+            "preprocessing": "azure",
+            "response_shape": "card",
+            "on_error": "fail",
+        },
+    },
+    "another key": {"instances": [{"text": TEXT}], "trace": 1},
+    "a bad row among good ones": {"instances": [{"text": TEXT}, {"image": "%"}, {}]},
+    "a bad row in a card": {"instances": [{"text": TEXT}, {"image": "%"}], "params": {"response_shape": "card"}},
+}
+
+
+@pytest.mark.parametrize("body", TAKEN.values(), ids=TAKEN)
+def test_what_the_server_takes_is_described_and_so_is_its_answer(body: dict[str, Any], toy: MedImageInsight) -> None:
+    assert satisfies(request_schema("/score"), body)
+    answer = score(body, toy)
+    assert answer.status == 200
+    assert satisfies(answer_schema(200), json.loads(to_json(answer)))
+
+
+REFUSED: dict[str, Any] = {
+    "a list": [{"text": TEXT}],
+    "no form": {"params": {}},
+    "two forms": {"inputs": [{"text": TEXT}], "instances": [{"text": TEXT}]},
+    "a string for a table": {"input_data": TEXT},
+    "a table without rows": {"input_data": {"columns": ["text"]}},
+    "data that is no list": {"input_data": {"data": TEXT, "text": [TEXT]}},
+    "no known column": {"input_data": {"columns": ["id"], "data": [["7"]]}},
+    "a column twice": {"input_data": {"columns": ["text", "text"], "data": [[TEXT, TEXT]]}},
+    "too many rows": {"instances": [{"text": TEXT}] * (MAX_ROWS + 1)},
+    "too many cells": {"inputs": {"text": [TEXT] * (MAX_ROWS + 1)}},
+    "params that are a list": {"instances": [], "params": []},
+    "a flag that is a number": {"instances": [], "params": {"get_scaling_factor": 1}},
+    "a quality over 100": {"instances": [], "params": {"image_standardization_jpeg_compression_ratio": 101}},
+    "an unknown preprocessing": {"instances": [], "params": {"preprocessing": "other"}},
+}
+
+
+@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED)
+def test_what_the_server_refuses_is_not_described(body: Any, toy: MedImageInsight) -> None:
+    assert not satisfies(request_schema("/score"), body)
+    limits = RequestLimits(max_rows=MAX_ROWS)
+    with pytest.raises(InputError):
+        parse_request(body, limits=limits)
+    answer = score(body, toy, limits=limits)
+    assert satisfies(answer_schema(answer.status), json.loads(to_json(answer)))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": []}),
+        ("/v1/embeddings", {"input": ""}),
+        ("/v1/embeddings", {"input": [1, 2, 3]}),
+        ("/v1/embeddings", {"input": [{"image": PNG, "text": TEXT}]}),
+        ("/v1/embeddings", {"input": TEXT, "dimensions": 256}),
+        ("/v1/embeddings", {"input": TEXT, "encoding_format": "int8"}),
+        ("/v1/embeddings", {"input": TEXT, "model": "unknown"}),
+        ("/v2/models/{model}/infer", {"inputs": []}),
+        (
+            "/v2/models/{model}/infer",
+            {"inputs": [{"name": "text", "datatype": "FP32", "shape": [1], "data": [TEXT]}]},
+        ),
+        (
+            "/v2/models/{model}/infer",
+            {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1, 2], "data": [TEXT, TEXT]}]},
+        ),
+        (
+            "/v2/models/{model}/infer",
+            {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [TEXT]}] * 2},
+        ),
+        (
+            "/v2/models/{model}/infer",
+            {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [""]}]},
+        ),
+    ],
+)
+def test_what_the_other_protocols_refuse_is_not_described(path: str, body: dict[str, Any]) -> None:
+    assert not satisfies(request_schema(path), body)
+
+
+@pytest.mark.parametrize("page", ["docs.html", "page.html"])
+def test_a_page_needs_nothing_but_its_server_and_trusts_nothing_it_is_sent(page: str) -> None:
+    content = files("medimageinsight.serve").joinpath(page).read_text("utf-8")
+    assert not re.search(r"https?://|@import|<link(?! rel=\"icon\" href=\"data:,\")|<script .|\burl\(", content)
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|localStorage", content)
+    assert not re.search(r"(?:href|src)=\"/|fetch\([\"'`]/", content), "an address that breaks under a root path"
+    assert not re.search(r" on[a-z]+=| style=", content), "an attribute that a content security policy forbids"
+    assert content.count("<script>") == content.count("<style>") == 1
+    assert content.count("For research and development, not for diagnosis or treatment.") == 1
