@@ -15,7 +15,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY LICENSE README.md pyproject.toml ./
 COPY src src
 RUN pip wheel --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
-# Without pip: the environment is whole when it leaves this stage. Constraints pin and install nothing: PyTorch stays away.
+# Without pip, which nobody needs later. Constraints pin and install nothing: PyTorch stays away.
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/mi2 \
     && pip --disable-pip-version-check --python /opt/mi2/bin/python install --only-binary :all: \
@@ -51,7 +51,7 @@ VOLUME /models
 EXPOSE 8000
 USER 10001:10001
 
-# Without a proxy, whatever http_proxy says. The server itself gives up after 60 s: then it is not ready. Where it has TLS,
+# Without a proxy, whatever http_proxy says. After 60 s the server itself says that it is not ready. Where it has TLS,
 # this needs another command.
 HEALTHCHECK --interval=30s --timeout=65s --start-period=300s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; \

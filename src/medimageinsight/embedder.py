@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -121,8 +120,7 @@ class Embedder:
             InputError: ``batch_size`` is below 1.
             ModelError: The encoder cannot be loaded or run.
         """
-        if batch_size < 1:
-            raise InputError(f"expected a batch size of at least 1, got {batch_size}", code="batch_size_invalid")
+        check_batch_size(batch_size)
         prepare = partial(self._prepare, frame=frame, preprocessing=preprocessing)
         ahead = 2 * batch_size + available_cpus()
         return self._stream(map_ahead(prepare, sources, ahead=ahead), batch_size)
@@ -177,14 +175,8 @@ class Embedder:
             InputError: An image cannot be used (an `ImageError`; a note says which), or an argument cannot.
             ModelError: The encoder cannot be loaded or run.
         """
-        single = is_single(sources)
-        many = cast("Iterable[images.Source]", [sources] if single else sources)
-        stream = self.stream_images(many, batch_size=batch_size, frame=frame, preprocessing=preprocessing)
-        results = collect(stream, errors=errors, single=single, progress=progress)
-        if errors == "return":
-            return results
-        rows = cast("list[NDArray[np.float32]]", results)
-        return rows[0] if single else self._stack(rows)
+        stream = partial(self.stream_images, batch_size=batch_size, frame=frame, preprocessing=preprocessing)
+        return collect(stream, sources, errors=errors, progress=progress, stack=self._stack)
 
     def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
         """Embeddings of texts, (N, D) float32, L2-normalised; a single text gives (D,). Equal texts cost once.
@@ -233,34 +225,55 @@ class Embedder:
 
 
 def collect(
-    stream: Generator[Embedded], *, errors: OnError, single: bool, progress: Progress | None
-) -> list[NDArray[np.float32] | InputError]:
-    """The embeddings (D,) of a stream, and with ``return`` the errors in their places; the stream is closed.
+    stream: Callable[[Iterable[images.Source]], Generator[Embedded]],
+    sources: images.Source | Iterable[images.Source],
+    *,
+    errors: OnError,
+    progress: Progress | None,
+    stack: Callable[[Sequence[NDArray[np.float32]]], NDArray[np.float32]],
+) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
+    """What `Embedder.embed_images` says of its arguments, its result and its errors, on top of any such stream.
 
     Args:
-        stream: As `Embedder.stream_images` gives.
-        errors: What to do with an error: ``raise``, ``skip`` or ``return`` it.
-        single: There is one source alone, whose error has nothing to be skipped to and is raised.
-        progress: Called with the number of sources that are done.
+        stream: As `Embedder.stream_images`; what it gives is closed at the end.
+        sources: One source, or any iterable of them.
+        errors: What to do with a bad image: ``raise``, ``skip`` or ``return``.
+        progress: Called with the number of images that are done.
+        stack: Makes (N, D) of N embeddings (D,), of none too.
 
     Raises:
         InputError: ``errors`` is none of the three (``errors_invalid``), or that of a source, with a note of its place.
     """
     if errors not in get_args(OnError):
         raise InputError(f"expected errors to be raise, skip or return, got {errors!r}", code="errors_invalid")
+    single = is_single(sources)
+    raises = errors == "raise" or (errors == "skip" and single)
     results: list[NDArray[np.float32] | InputError] = []
-    with closing(stream):
-        for one in stream:
+    with closing(stream(cast("Iterable[images.Source]", [sources] if single else sources))) as embedded:
+        for one in embedded:
             if one.embedding is not None:
                 results.append(one.embedding)
-            elif one.error is not None and errors == "return":
+            elif one.error is not None:
+                if raises:
+                    one.error.add_note(f"source {one.index}, counted from 0")
+                    raise one.error
                 results.append(one.error)
-            elif one.error is not None and (errors == "raise" or single):
-                one.error.add_note(f"source {one.index}, counted from 0")
-                raise one.error
             if progress is not None:
                 progress(one.index + 1)
-    return results
+    if errors == "return":
+        return results
+    embeddings = [one for one in results if not isinstance(one, InputError)]
+    return embeddings[0] if single else stack(embeddings)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse less than one image at a time.
+
+    Raises:
+        InputError: It is below 1.
+    """
+    if batch_size < 1:
+        raise InputError(f"expected a batch size of at least 1, got {batch_size}", code="batch_size_invalid")
 
 
 def is_single(source: object) -> bool:
@@ -273,10 +286,7 @@ def is_single(source: object) -> bool:
         return source.ndim not in (1, 4)
     if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(source, "read"):
         return True
-    dataset = sys.modules.get("pydicom.dataset")  # a Dataset is iterable, and none can exist before this import
-    if dataset is not None and isinstance(source, dataset.Dataset):
-        return True
-    return not isinstance(source, Iterable)
+    return images.is_dataset(source) or not isinstance(source, Iterable)  # a Dataset is iterable
 
 
 def map_ahead(function: Callable[[_T], _R], items: Iterable[_T], *, ahead: int) -> Generator[_R]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,6 @@ from PIL import Image
 from medimageinsight import images
 from medimageinsight.errors import ImageError
 from medimageinsight.images.quiet import quiet
-from medimageinsight.images.source import is_dataset, read_source
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -42,9 +41,9 @@ def _encoded(source: images.Source, frame: int) -> bytes:
     """The file that is sent for a source."""
     if frame or isinstance(source, Image.Image | np.ndarray):
         return _png(images.open(source, frame=frame))
-    if is_dataset(source):
-        return _dicom_file(cast("Dataset", source))
-    data = read_source(source, images.Limits())
+    if images.is_dataset(source):
+        return _dicom_file(source)
+    data = images.read_source(source, images.Limits())
     if not data:
         raise ImageError("expected an image, got an empty file", code="image_empty")
     return data

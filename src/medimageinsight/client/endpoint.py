@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import ssl
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 
 from medimageinsight.client.cells import image_cell
+from medimageinsight.client.request import batches, request_body
+from medimageinsight.client.retry import post
 from medimageinsight.client.rows import bad_answer, failed, raised, read_row, read_rows, read_scale, stated_error
-from medimageinsight.client.wire import Reply, Server
-from medimageinsight.embedder import BATCH_SIZE, Embedded, OnError, Progress, collect, is_single, map_ahead
-from medimageinsight.errors import EndpointError, InputError, TextError
+from medimageinsight.client.wire import Server
+from medimageinsight.embedder import BATCH_SIZE, Embedded, OnError, Progress, check_batch_size, collect, map_ahead
+from medimageinsight.errors import InputError, TextError
 from medimageinsight.preprocess import Steps
 from medimageinsight.tasks.model import EmbeddingModel
 
 if TYPE_CHECKING:
+    import ssl
+
     from numpy.typing import NDArray
 
     from medimageinsight import images
@@ -30,15 +31,8 @@ if TYPE_CHECKING:
 
     Vectors: TypeAlias = NDArray[np.float32]  # (N, D)
 
-_T = TypeVar("_T")
-
 _TEXTS_TOGETHER = 64
-_LARGEST_BODY = 50 << 20  # characters of a request's cells, half of what a server of this project takes by default
 _PROBE = "x-ray chest"  # any text will do: its answer has the scaling factor and the length of an embedding
-
-_TRY_AGAIN = (429, 503)
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
-_LONGEST_RETRY_AFTER_S = 300.0  # a server that asks for more is not waited for any longer than this
 
 # Statuses that are about a row: one that cannot be used, and the hosted platform's word for a model that failed on it.
 _UNUSABLE_ROW = (422, 424)
@@ -86,7 +80,8 @@ class Endpoint(EmbeddingModel):
             raise InputError(
                 "expected the preprocessing 'direct' or 'azure', got another one", code="preprocessing_invalid"
             )
-        self.batch_size = _checked_batch_size(batch_size)
+        check_batch_size(batch_size)
+        self.batch_size = batch_size
         self._server = Server(url, key, timeout_s=timeout_s, verify=verify)
         self._retries = retries
         self._params = {"response_shape": "rows"} | ({"preprocessing": preprocessing} if preprocessing else {})
@@ -121,7 +116,8 @@ class Endpoint(EmbeddingModel):
             InputError: ``batch_size`` is below 1.
             EndpointError: The server cannot be reached, or failed.
         """
-        size = self.batch_size if batch_size is None else _checked_batch_size(batch_size)
+        size = self.batch_size if batch_size is None else batch_size
+        check_batch_size(size)
         return self._stream(map_ahead(partial(image_cell, frame=frame), sources, ahead=size), size)
 
     @overload
@@ -170,14 +166,8 @@ class Endpoint(EmbeddingModel):
             InputError: An image cannot be used (an `ImageError`; a note says which), or an argument cannot.
             EndpointError: The server cannot be reached, or failed; whatever ``errors`` says.
         """
-        single = is_single(sources)
-        many = cast("Iterable[images.Source]", [sources] if single else sources)
-        stream = self.stream_images(many, batch_size=batch_size, frame=frame)
-        results = collect(stream, errors=errors, single=single, progress=progress)
-        if errors == "return":
-            return results
-        vectors = cast("list[Vector]", results)
-        return vectors[0] if single else self._stack(vectors)
+        stream = partial(self.stream_images, batch_size=batch_size, frame=frame)
+        return collect(stream, sources, errors=errors, progress=progress, stack=self._stack)
 
     def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
         """Embeddings of texts, (N, D) float32, L2-normalised; a single text gives (D,). Equal texts are sent once.
@@ -195,7 +185,7 @@ class Endpoint(EmbeddingModel):
         place = {text: index for index, text in enumerate(dict.fromkeys(many))}
         # White space is folded before a text is read, and an empty cell would be a missing one.
         cells = (text or " " for text in place)
-        distinct = self._stack([one for batch in _batches(cells, _TEXTS_TOGETHER) for one in self._embed_text(batch)])
+        distinct = self._stack([one for batch in batches(cells, _TEXTS_TOGETHER) for one in self._embed_text(batch)])
         embeddings: Vectors = distinct[0 if isinstance(texts, str) else [place[text] for text in many]]
         return embeddings
 
@@ -209,7 +199,7 @@ class Endpoint(EmbeddingModel):
     def _stream(self, cells: Generator[str | InputError], batch_size: int) -> Generator[Embedded]:
         index = 0
         with closing(cells):
-            for batch in _batches(cells, batch_size):
+            for batch in batches(cells, batch_size):
                 sent = [cell for cell in batch if isinstance(cell, str)]
                 answers = iter(self._score("image", sent) if sent else ())
                 for cell in batch:
@@ -243,7 +233,8 @@ class Endpoint(EmbeddingModel):
 
         A server that answers a whole request for the sake of one row is asked again row by row.
         """
-        reply = self._post(_request(column, cells, self._params | {"get_scaling_factor": get_scaling_factor}))
+        body = request_body(column, cells, self._params | {"get_scaling_factor": get_scaling_factor})
+        reply = post(self._server, body, retries=self._retries, sleep=self._sleep)
         if reply.status == 200:
             return read_rows(reply.body, len(cells))
         if len(cells) == 1 and reply.status in (*_UNUSABLE_ROW, _TOO_LARGE):
@@ -252,68 +243,6 @@ class Endpoint(EmbeddingModel):
             return [row for cell in cells for row in self._score(column, [cell])]
         raise failed(reply)
 
-    def _post(self, body: bytes) -> Reply:
-        """The server's answer, after as many further attempts as are allowed where it is busy or not to be reached."""
-        for attempt in range(self._retries):
-            reply = self._attempt(body)
-            if isinstance(reply, Reply) and reply.status not in _TRY_AGAIN:
-                return reply
-            self._sleep(_wait_s(reply, attempt))
-        reply = self._attempt(body)
-        if isinstance(reply, EndpointError):
-            raise reply
-        return reply
-
-    def _attempt(self, body: bytes) -> Reply | EndpointError:
-        """The server's answer, or why there is none."""
-        try:
-            return self._server.post(body)
-        except ssl.SSLCertVerificationError:  # no attempt after this one would fare better
-            raise EndpointError(
-                "expected a certificate that this machine trusts, got another: give a context that trusts it as verify",
-                code="endpoint_untrusted",
-            ) from None
-        except (OSError, http.client.HTTPException) as error:
-            return EndpointError(
-                f"expected an answer from the endpoint, got none ({type(error).__name__}): "
-                "check the URL, the network and that the server runs",
-                code="endpoint_unreachable",
-            )
-
-
-def _checked_batch_size(batch_size: int) -> int:
-    if batch_size < 1:
-        raise InputError(f"expected a batch size of at least 1, got {batch_size}", code="batch_size_invalid")
-    return batch_size
-
 
 def _not_a_text(got: object, expected: str) -> TextError:
     return TextError(f"expected {expected}, got {type(got).__name__}", code="text_not_a_string")
-
-
-def _batches(cells: Iterable[_T], most: int) -> Generator[list[_T]]:
-    """At most ``most`` cells together, and no more than fit a body; errors among them weigh nothing."""
-    batch: list[_T] = []
-    size = 0
-    for cell in cells:
-        length = len(cell) if isinstance(cell, str) else 0
-        if batch and (len(batch) == most or size + length > _LARGEST_BODY):
-            yield batch
-            batch, size = [], 0
-        batch.append(cell)
-        size += length
-    if batch:
-        yield batch
-
-
-def _request(column: Column, cells: Sequence[str], params: Mapping[str, object]) -> bytes:
-    data = [[cell, None] if column == "image" else [None, cell] for cell in cells]
-    table = {"columns": ["image", "text"], "index": list(range(len(data))), "data": data}
-    return json.dumps({"input_data": table, "params": params}).encode()
-
-
-def _wait_s(reply: Reply | EndpointError, attempt: int) -> float:
-    """Seconds before the next attempt: the server's word if it gave one, else twice as long each time."""
-    if isinstance(reply, Reply) and reply.retry_after_s is not None:
-        return min(float(reply.retry_after_s), _LONGEST_RETRY_AFTER_S)
-    return min(_FIRST_WAIT_S * 2.0 ** min(attempt, 10), _LONGEST_WAIT_S)

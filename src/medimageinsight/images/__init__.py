@@ -11,6 +11,17 @@ from __future__ import annotations
 from medimageinsight.images.encoded import decode_base64, is_data_uri
 from medimageinsight.images.limits import Limits
 from medimageinsight.images.picture import Picture, to_rgb
-from medimageinsight.images.source import Source, load, open  # noqa: A004 - images.open reads well
+from medimageinsight.images.source import Source, is_dataset, load, open, read_source  # noqa: A004 - images.open reads well
 
-__all__ = ["Limits", "Picture", "Source", "decode_base64", "is_data_uri", "load", "open", "to_rgb"]
+__all__ = [
+    "Limits",
+    "Picture",
+    "Source",
+    "decode_base64",
+    "is_data_uri",
+    "is_dataset",
+    "load",
+    "open",
+    "read_source",
+    "to_rgb",
+]

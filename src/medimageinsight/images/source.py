@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias, Union, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, Union, cast
 
 import numpy as np
 from PIL import Image
@@ -105,7 +105,7 @@ def _open(source: Source, frame: int, limits: Limits) -> Picture:
     if is_dataset(source):
         from medimageinsight.images import dicom
 
-        return Picture(image=dicom.decode(cast("Dataset", source), frame=frame, limits=limits))
+        return Picture(image=dicom.decode(source, frame=frame, limits=limits))
     return _decode(read_source(source, limits), frame, limits)
 
 
@@ -185,7 +185,7 @@ def _read_stream(stream: BinaryIO, limits: Limits) -> bytes:
     return data
 
 
-def is_dataset(source: object) -> bool:
+def is_dataset(source: object) -> TypeGuard[Dataset]:
     """Whether the source is a ``pydicom.Dataset``; none can exist before pydicom is imported."""
     module = sys.modules.get("pydicom.dataset")
     return module is not None and isinstance(source, module.Dataset)
