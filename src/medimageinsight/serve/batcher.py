@@ -99,7 +99,7 @@ class Batcher:
         self._ready: dict[Kind, deque[_Job]] = {"text": deque(), "image": deque()}
         self._decoding = 0
         self._closed = False
-        self.last_success = float("-inf")  # of time.monotonic
+        self.last_success: dict[Kind, float] = dict.fromkeys(("image", "text"), float("-inf"))  # of time.monotonic
         self._threads = [
             threading.Thread(target=self._prepare_forever, name=f"mi2-decode-{index}", daemon=True)
             for index in range(available_cpus())
@@ -223,7 +223,7 @@ class Batcher:
             logger.warning("a row made the network fail", extra={"error": type(error).__name__})
             batch[0].future.set_exception(_as_input_error(error))
             return
-        self.last_success = time.monotonic()
+        self.last_success[batch[0].kind] = time.monotonic()
         for job, embedding in zip(batch, embeddings, strict=True):
             job.future.set_result(embedding)
 

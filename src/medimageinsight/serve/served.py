@@ -96,7 +96,7 @@ class ServedModel:
         Raises:
             Exception: Whatever keeps one from being made.
         """
-        if time.monotonic() - self.batcher.last_success < PROOF_LASTS_S:
+        if time.monotonic() - min(self.batcher.last_success.values()) < PROOF_LASTS_S:
             return
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._prove())
