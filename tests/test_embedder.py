@@ -14,7 +14,7 @@ from PIL import Image
 
 from medimageinsight import images
 from medimageinsight.bundle import Bundle
-from medimageinsight.embedder import Embedder, is_single, map_ahead
+from medimageinsight.embedder import Embedder, map_ahead
 from medimageinsight.engine import Engine, available_cpus
 from medimageinsight.errors import ImageError, InputError, ModelError, TextError
 from medimageinsight.preprocess import Preprocessing, preprocess
@@ -238,14 +238,14 @@ def test_what_is_no_text(embedder: Embedder, texts: object) -> None:
 def test_a_dataset_is_one_source() -> None:
     from pydicom import Dataset
 
-    assert is_single(Dataset())
+    assert images.is_single(Dataset())
 
 
 @pytest.mark.parametrize("source", ["a.png", b"", memoryview(b""), io.BytesIO(), np.zeros((2, 2)), None, 3])
 def test_one_source(source: object) -> None:
-    assert is_single(source)
+    assert images.is_single(source)
 
 
 @pytest.mark.parametrize("sources", [[], (), iter([]), {"a.png"}, np.zeros((1, 2, 2, 3)), np.array(["a.png"])])
 def test_several_sources(sources: object) -> None:
-    assert not is_single(sources)
+    assert not images.is_single(sources)

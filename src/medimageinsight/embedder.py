@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -232,21 +231,18 @@ def collect(
     progress: Progress | None,
     stack: Callable[[Sequence[NDArray[np.float32]]], NDArray[np.float32]],
 ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
-    """What `Embedder.embed_images` says of its arguments, its result and its errors, on top of any such stream.
+    """`Embedder.embed_images` on top of any stream of images; arguments that both have mean the same.
 
     Args:
         stream: As `Embedder.stream_images`; what it gives is closed at the end.
-        sources: One source, or any iterable of them.
-        errors: What to do with a bad image: ``raise``, ``skip`` or ``return``.
-        progress: Called with the number of images that are done.
         stack: Makes (N, D) of N embeddings (D,), of none too.
 
     Raises:
-        InputError: ``errors`` is none of the three (``errors_invalid``), or that of a source, with a note of its place.
+        InputError: An image's own, with a note of its place; or ``errors`` is none of the three.
     """
     if errors not in get_args(OnError):
         raise InputError(f"expected errors to be raise, skip or return, got {errors!r}", code="errors_invalid")
-    single = is_single(sources)
+    single = images.is_single(sources)
     raises = errors == "raise" or (errors == "skip" and single)
     results: list[NDArray[np.float32] | InputError] = []
     with closing(stream(cast("Iterable[images.Source]", [sources] if single else sources))) as embedded:
@@ -267,26 +263,9 @@ def collect(
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Refuse less than one image at a time.
-
-    Raises:
-        InputError: It is below 1.
-    """
+    """Raise an `InputError` for less than one image at a time."""
     if batch_size < 1:
         raise InputError(f"expected a batch size of at least 1, got {batch_size}", code="batch_size_invalid")
-
-
-def is_single(source: object) -> bool:
-    """Whether this is one image rather than several.
-
-    One: a string, a path, bytes, a file object, a PIL image, an array (H, W) or (H, W, C), a ``pydicom.Dataset``.
-    Several: any other iterable, an array (N, H, W, C) too.
-    """
-    if isinstance(source, np.ndarray):
-        return source.ndim not in (1, 4)
-    if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(source, "read"):
-        return True
-    return images.is_dataset(source) or not isinstance(source, Iterable)  # a Dataset is iterable
 
 
 def map_ahead(function: Callable[[_T], _R], items: Iterable[_T], *, ahead: int) -> Generator[_R]:

@@ -11,7 +11,14 @@ from __future__ import annotations
 from medimageinsight.images.encoded import decode_base64, is_data_uri
 from medimageinsight.images.limits import Limits
 from medimageinsight.images.picture import Picture, to_rgb
-from medimageinsight.images.source import Source, is_dataset, load, open, read_source  # noqa: A004 - images.open reads well
+from medimageinsight.images.source import (
+    Source,
+    is_dataset,
+    is_single,
+    load,
+    open,  # noqa: A004 - images.open reads well
+    read_source,
+)
 
 __all__ = [
     "Limits",
@@ -20,6 +27,7 @@ __all__ = [
     "decode_base64",
     "is_data_uri",
     "is_dataset",
+    "is_single",
     "load",
     "open",
     "read_source",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, Union, cast
 
@@ -189,3 +190,16 @@ def is_dataset(source: object) -> TypeGuard[Dataset]:
     """Whether the source is a ``pydicom.Dataset``; none can exist before pydicom is imported."""
     module = sys.modules.get("pydicom.dataset")
     return module is not None and isinstance(source, module.Dataset)
+
+
+def is_single(source: object) -> bool:
+    """Whether this is one image rather than several.
+
+    One: a string, a path, bytes, a file object, a PIL image, an array (H, W) or (H, W, C), a ``pydicom.Dataset``.
+    Several: any other iterable, an array (N, H, W, C) too.
+    """
+    if isinstance(source, np.ndarray):
+        return source.ndim not in (1, 4)
+    if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(source, "read"):
+        return True
+    return is_dataset(source) or not isinstance(source, Iterable)  # a Dataset is iterable
