@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("prometheus_client", reason="the server needs the serve extra")
 
 from medimageinsight.errors import ImageError, InputError, ModelError
-from medimageinsight.serve.batcher import Batcher
+from medimageinsight.serve.batcher import LARGEST_BATCH, Batcher
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.refused import Refused
 from serve.running import picture
@@ -90,6 +90,49 @@ def test_what_waits_goes_through_the_network_together(toy: MedImageInsight) -> N
     found, sizes = asyncio.run(main())
     assert sizes == [1, 4, 4]
     np.testing.assert_allclose(found, toy.embed_images(pictures), atol=1e-6)
+
+
+def test_a_batch_is_bounded_in_pixels(toy: MedImageInsight, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LARGEST_BATCH, "image", 2 * 16 * 16)
+
+    async def main() -> list[int]:
+        with batching(toy) as (batcher, engine), batcher.admit(6) as ticket:
+            engine.gate.clear()
+            first = batcher.submit_image(ticket, picture(), toy.preprocessing)
+            await entered(engine)
+            others = [batcher.submit_image(ticket, picture(seed), toy.preprocessing) for seed in range(5)]
+            while len(batcher._ready["image"]) < 5:
+                await asyncio.sleep(0.001)
+            engine.gate.set()
+            await asyncio.gather(first, *others)
+            return engine.sizes
+
+    assert asyncio.run(main()) == [1, 2, 2, 1]
+
+
+def test_what_is_urgent_goes_before_all_that_waits_and_texts_take_turns_with_images(toy: MedImageInsight) -> None:
+    async def main() -> list[str]:
+        done: list[str] = []
+        with batching(toy, batch_images=1) as (batcher, engine), batcher.admit(9) as ticket:
+            engine.gate.clear()
+            first = batcher.submit_image(ticket, picture(), toy.preprocessing)
+            await entered(engine)
+            waiting = {
+                f"image {seed}": batcher.submit_image(ticket, picture(seed), toy.preprocessing) for seed in range(6)
+            }
+            waiting["urgent"] = batcher.submit_image(ticket, picture(9), toy.preprocessing, urgent=True)
+            waiting["text"] = batcher.submit_text(ticket, "x-ray")
+            while not batcher._ready["text"] or len(batcher._ready["image"]) < 4:  # three ahead, and the urgent one
+                await asyncio.sleep(0.001)
+            for name, future in waiting.items():
+                future.add_done_callback(lambda _, name=name: done.append(name))
+            engine.gate.set()
+            await asyncio.gather(first, *waiting.values())
+            await asyncio.sleep(0)
+        return done
+
+    done = asyncio.run(main())
+    assert set(done[:2]) == {"urgent", "text"}
 
 
 def test_only_the_row_that_makes_the_network_fail_fails(toy: MedImageInsight) -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["image", "text"]
 TEXT_BATCH = 64  # texts that go through the network together; the engine splits them by length
+# What else bounds a batch, so that whoever comes next waits for a moment and not for a queue.
+LARGEST_BATCH = {"image": 1_000_000, "text": 2048}  # pixels; tokens
 BATCHES_AHEAD = 3  # of decoded images, beside the one in the network
 
 logger = logging.getLogger("medimageinsight.serve")
@@ -55,9 +57,15 @@ class _Job:
     kind: Kind
     ticket: Ticket
     prepare: Callable[[], Any]  # decoding or tokenising: gives (3, H, W) float32, or token ids
+    urgent: bool = False  # goes before all others
     future: Future[NDArray[np.float32]] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
     prepared: Any = None
+
+    @property
+    def size(self) -> int:
+        """Pixels, or tokens, of what was prepared."""
+        return self.prepared[0].size if self.kind == "image" else len(self.prepared)
 
     def begin(self) -> bool:
         """Whether the work is still wanted and in time; an expired job is answered here."""
@@ -98,6 +106,7 @@ class Batcher:
         self._raw: dict[Kind, deque[_Job]] = {"text": deque(), "image": deque()}
         self._ready: dict[Kind, deque[_Job]] = {"text": deque(), "image": deque()}
         self._decoding = 0
+        self._last_kind: Kind = "image"
         self._closed = False
         self.last_success: dict[Kind, float] = dict.fromkeys(("image", "text"), float("-inf"))  # of time.monotonic
         self._threads = [
@@ -127,18 +136,24 @@ class Batcher:
             self._rows -= rows
             self._metrics.queue_rows(self.model.name, self._rows)
 
-    def submit_image(self, ticket: Ticket, data: bytes, settings: Preprocessing) -> asyncio.Future[NDArray[np.float32]]:
+    def submit_image(
+        self, ticket: Ticket, data: bytes, settings: Preprocessing, *, urgent: bool = False
+    ) -> asyncio.Future[NDArray[np.float32]]:
         """The embedding of one encoded image, (D,) float32. Cancelling it drops the work where it has not begun.
+
+        What is urgent goes before all that waits.
 
         Raises:
             InputError: The image cannot be used, or made the network fail.
             Refused: 429, the work did not begin in time.
         """
-        return self._submit(_Job("image", ticket, lambda: self.model.prepare_image(data, preprocessing=settings)))
+        return self._submit(
+            _Job("image", ticket, lambda: self.model.prepare_image(data, preprocessing=settings), urgent)
+        )
 
-    def submit_text(self, ticket: Ticket, text: str) -> asyncio.Future[NDArray[np.float32]]:
+    def submit_text(self, ticket: Ticket, text: str, *, urgent: bool = False) -> asyncio.Future[NDArray[np.float32]]:
         """The embedding of one text, (D,) float32; the rest is as with `submit_image`."""
-        return self._submit(_Job("text", ticket, lambda: self.model.tokenizer.encode([text])[0]))
+        return self._submit(_Job("text", ticket, lambda: self.model.tokenizer.encode([text])[0], urgent))
 
     def close(self) -> None:
         """End the threads; what has not begun by then is cancelled."""
@@ -157,7 +172,7 @@ class Batcher:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            self._raw[job.kind].append(job)
+            _enqueue(self._raw[job.kind], job)
             self._work_to_prepare.notify()
         return asyncio.wrap_future(job.future)
 
@@ -169,7 +184,7 @@ class Batcher:
             with self._lock:
                 self._decoding -= job.kind == "image"
                 if ready:
-                    self._ready[job.kind].append(job)
+                    _enqueue(self._ready[job.kind], job)
                     self._work_to_run.notify()
                 self._work_to_prepare.notify()
 
@@ -180,9 +195,10 @@ class Batcher:
                 ahead = self._decoding + len(self._ready["image"])
                 if self._raw["text"]:
                     return self._raw["text"].popleft()
-                if self._raw["image"] and ahead < BATCHES_AHEAD * self._batch_images:
+                images = self._raw["image"]
+                if images and (ahead < BATCHES_AHEAD * self._batch_images or images[0].urgent):
                     self._decoding += 1
-                    return self._raw["image"].popleft()
+                    return images.popleft()
                 self._work_to_prepare.wait()
         return None
 
@@ -196,20 +212,34 @@ class Batcher:
             self._metrics.stage("network", time.monotonic() - started)
 
     def _next_batch(self) -> list[_Job]:
-        """What is ready, of the kind whose first job has waited longest; empty at the end."""
+        """What is ready, images and texts in turn; empty at the end."""
         with self._lock:
             while not self._closed:
-                waiting = [queue for queue in self._ready.values() if queue]
-                if waiting:
-                    queue = min(waiting, key=lambda queue: queue[0].arrived)
-                    most = self._batch_images if queue[0].kind == "image" else TEXT_BATCH
-                    batch = [queue.popleft() for _ in range(min(most, len(queue)))]
+                kind = self._next_kind()
+                if self._ready[kind]:
+                    self._last_kind = kind
+                    batch = self._take_batch(kind)
                     self._work_to_prepare.notify_all()
                     if batch := [job for job in batch if job.kind == "text" or not job.ticket.over]:
                         return batch  # a text may be waited for by several requests, an image by its own alone
                     continue
                 self._work_to_run.wait()
         return []
+
+    def _next_kind(self) -> Kind:
+        """The other kind than the last one where it waits: neither holds up the other for more than a batch."""
+        other: Kind = "text" if self._last_kind == "image" else "image"
+        return other if self._ready[other] else self._last_kind
+
+    def _take_batch(self, kind: Kind) -> list[_Job]:
+        queue = self._ready[kind]
+        batch = [queue.popleft()]
+        size = batch[0].size
+        most = self._batch_images if kind == "image" else TEXT_BATCH
+        while queue and len(batch) < most and size + queue[0].size <= LARGEST_BATCH[kind]:
+            batch.append(queue.popleft())
+            size += batch[-1].size
+        return batch
 
     def _run(self, batch: Sequence[_Job]) -> None:
         """Answers every job of the batch. One that fails in company is tried alone before it is given up."""
@@ -221,6 +251,7 @@ class Batcher:
                     self._run([job])
                 return
             logger.warning("a row made the network fail", extra={"error": type(error).__name__})
+            self.last_success[batch[0].kind] = float("-inf")  # no proof of anything any more
             batch[0].future.set_exception(_as_input_error(error))
             return
         self.last_success[batch[0].kind] = time.monotonic()
@@ -231,6 +262,13 @@ class Batcher:
         if batch[0].kind == "image":
             return self.model.engine.embed_pixels(np.stack([job.prepared for job in batch]))
         return self.model.engine.embed_tokens([job.prepared for job in batch])
+
+
+def _enqueue(queue: deque[_Job], job: _Job) -> None:
+    if job.urgent:
+        queue.appendleft(job)
+    else:
+        queue.append(job)
 
 
 def _prepare(job: _Job) -> bool:

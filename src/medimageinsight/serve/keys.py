@@ -22,7 +22,7 @@ LEAST_LENGTH = 16  # characters; shorter keys can be guessed
 
 # A header carries these as they are; the rest differs from client to client, and a space is most often a mistake.
 _KEY = re.compile(rf"[!-~]{{{LEAST_LENGTH},}}")
-_READABLE_BY_OTHERS = 0o044  # the group's and everyone's bit
+_READABLE_BY_OTHERS = 0o004  # everyone's bit; by a group's, orchestrators hand secrets to a user who is not root
 
 _Signature: TypeAlias = tuple[int, int, int]  # of a version of the file: mtime in ns, size in bytes, inode
 

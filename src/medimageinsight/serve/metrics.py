@@ -39,7 +39,7 @@ class Metrics:
         )  # fmt: skip
         self._stage_seconds = Histogram(
             "mi2_stage_seconds",
-            "Time in one stage: receive, parse, decode, wait (from arrival to the network), network, answer.",
+            "Time in one stage: parse, decode, wait (from arrival to the network), network, answer.",
             ["stage"],
             buckets=_SECONDS,
             registry=registry,

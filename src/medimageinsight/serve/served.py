@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 Vector: TypeAlias = "NDArray[np.float32]"
 
-PROOF_LASTS_S = 5.0  # an embedding made so long ago still proves that another can be made
+PROOF_LASTS_S = 15.0  # an embedding made so long ago still proves that another can be made
 PROBE_TIMEOUT_S = 60.0  # the released size takes seconds an image on a small machine
 _PROBE_TEXT = "x-ray"
 
@@ -105,8 +105,8 @@ class ServedModel:
     async def _prove(self) -> None:
         with self.batcher.admit(0) as ticket:
             ticket.begun = True  # a long queue is no failure
-            image = self.batcher.submit_image(ticket, _probe_image(), self.model.preprocessing)
-            text = self.batcher.submit_text(ticket, _PROBE_TEXT)
+            image = self.batcher.submit_image(ticket, _probe_image(), self.model.preprocessing, urgent=True)
+            text = self.batcher.submit_text(ticket, _PROBE_TEXT, urgent=True)
             await asyncio.wait_for(asyncio.gather(image, text), PROBE_TIMEOUT_S)
 
     async def _each(self, keys: Iterable[_T], start: Callable[[_T], Awaitable[Any]]) -> dict[_T | None, Any]:
