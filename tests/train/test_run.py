@@ -15,9 +15,10 @@ safetensors_torch = pytest.importorskip("safetensors.torch")
 
 from medimageinsight.datasets.table import Sample
 from medimageinsight.errors import ConfigError, DatasetError
-from medimageinsight.train.config import DataConfig, read_config
+from medimageinsight.train.config import DataConfig, OptimizerConfig, read_config
 from medimageinsight.train.data import sampling_weights
 from medimageinsight.train.loop import train
+from medimageinsight.train.optim import Schedule
 
 CONFIG = {
     "name": "speck",
@@ -39,7 +40,8 @@ CONFIG = {
     "data": {"table": "table.csv"},
     "stages": [
         {"steps": 4, "image_size": 32, "batch_size": 4, "freeze": ["^lang_encoder"]},
-        {"steps": 4, "image_size": 32, "batch_size": 6, "logit_scale": 30.0, "freeze": ["convs.[01]"]},
+        {"steps": 2, "image_size": 32, "batch_size": 6, "logit_scale": 30.0, "freeze": ["convs.[01]"]},
+        {"steps": 2, "image_size": 32, "batch_size": 6, "freeze": ["convs.[01]"], "learning_rate": 0.0005},
     ],
     "optimizer": {"learning_rate": 0.001, "warmup_steps": 2, "weight_decay": 0.1},
     "images": {"rotation": 10, "scale": [0.8, 1.0], "noise": 0.02, "erase": 0.5},
@@ -103,6 +105,20 @@ def test_what_a_stage_freezes_stays_as_it_is_and_its_scale_is_where_it_begins(co
     assert not any("convs.0" in key or "convs.1" in key for key in second)
     assert any("lang_encoder" in key for key in second)
     assert end["model.logit_scale"].exp().item() == pytest.approx(30, rel=0.05)
+
+
+def test_a_stage_with_a_rate_of_its_own_has_a_schedule_of_its_own(config: Path, tmp_path: Path) -> None:
+    train(config, tmp_path / "run", log=quiet)
+    with (tmp_path / "run" / "curve.csv").open() as file:
+        rates = {int(row["step"]): float(row["learning_rate"]) for row in csv.DictReader(file)}
+    assert rates[6] == 0, "the run's own schedule ends where the stage begins"
+    own = Schedule(6, 2, OptimizerConfig(learning_rate=0.0005))
+    assert [own.learning_rate(step) for step in (6, 7, 8)] == pytest.approx([0.0005, 0.00025, 0])
+    content = yaml.safe_load(config.read_text())
+    content["stages"].append({"steps": 1, "image_size": 32, "batch_size": 4})
+    config.write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError, match="of their own"):
+        read_config(config)
 
 
 def test_a_run_cut_off_at_any_moment_goes_on_to_the_same_bits(config: Path, tmp_path: Path) -> None:

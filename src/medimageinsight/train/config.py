@@ -89,6 +89,9 @@ class StageConfig:
 
     Parameters whose name a pattern of `freeze` finds stay as they are: the first layers of a network settle long before
     its last ones, and cost most.
+
+    A stage is a stretch of the run's learning-rate schedule. With `learning_rate` it has a schedule and an averaging of
+    weights of its own, from that rate down; such stages come last.
     """
 
     steps: int
@@ -97,6 +100,7 @@ class StageConfig:
     sources_per_batch: int | None = None
     logit_scale: float | None = None  # the factor, not its logarithm
     freeze: tuple[str, ...] = ()  # regular expressions
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,4 +166,7 @@ def read_config(path: Path) -> TrainConfig:
         raise ConfigError(str(error)) from None
     if not config.stages or any(stage.steps < 1 or stage.batch_size < 2 for stage in config.stages):
         raise ConfigError("config.stages: expected at least one stage, each of 1 step or more and a batch of 2 or more")
+    own = [stage.learning_rate is not None for stage in config.stages]
+    if own != sorted(own):
+        raise ConfigError("config.stages: expected stages with a learning_rate of their own after those without")
     return config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import re
 import time
@@ -21,7 +22,7 @@ from medimageinsight.train.config import StageConfig, TrainConfig, read_config
 from medimageinsight.train.curve import draw_curve, read_curve, write_curve
 from medimageinsight.train.data import Batch, BatchMaker, Prefetcher
 from medimageinsight.train.loss import unicl_loss
-from medimageinsight.train.optim import build_optimizer, learning_rate, update_average
+from medimageinsight.train.optim import Schedule, build_optimizer, update_average
 from medimageinsight.train.validate import Validator
 from medimageinsight.train.vocabulary import make_tokenizer
 
@@ -77,6 +78,7 @@ class _Run:
         self.averaged = copy.deepcopy(self.model)
         self.average = self.averaged.state_dict()  # shares its memory
         self.done = 0  # steps
+        self.schedule = Schedule(0, 1, config.optimizer)  # of the stage that runs
         self.best = -1.0  # validation figure of the saved model
         self.losses: list[float] = []  # since the last validation
         self.rows: list[dict[str, str]] = []
@@ -117,6 +119,7 @@ class _Run:
         if stage.logit_scale is not None and self.done == end - stage.steps:
             with torch.no_grad():
                 self.model.logit_scale.fill_(math.log(stage.logit_scale))
+        self.schedule = _schedule(config, stage, end)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(not any(re.search(pattern, name) for pattern in stage.freeze))
         clock = time.perf_counter()
@@ -140,7 +143,7 @@ class _Run:
         # Stochastic depth depends on the step alone, so a resumed run draws the same.
         torch.manual_seed(config.seed * 1_000_003 + self.done)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.done, config.steps, settings)
+            group["lr"] = self.schedule.learning_rate(self.done)
         self.model.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.precision == "bf16"):
             picture_features = self.model.image_encoder(batch.pixel_values)
@@ -155,7 +158,7 @@ class _Run:
         self.optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(max=math.log(settings.max_logit_scale))
-        update_average(self.average, self.model, self.done, settings.ema_decay)
+        update_average(self.average, self.model, self.done - self.schedule.start, settings.ema_decay)
         return loss.item()
 
     def _validate(self, validator: Validator, preprocessing: Preprocessing) -> None:
@@ -171,7 +174,7 @@ class _Run:
             {
                 "step": str(self.done),
                 "image_size": str(preprocessing.image_size[0]),
-                "learning_rate": f"{learning_rate(self.done, self.config.steps, self.config.optimizer):.2e}",
+                "learning_rate": f"{self.schedule.learning_rate(self.done):.2e}",
                 "loss": f"{sum(self.losses) / len(self.losses):.4f}",
                 **{name: f"{value:.4f}" for name, value in values.items()},
             }
@@ -192,6 +195,15 @@ class _Run:
                 self.folder / "tokenizer.json",
                 provenance,
             )
+
+
+def _schedule(config: TrainConfig, stage: StageConfig, end: int) -> Schedule:
+    """The learning rate of a stage that ends at that step."""
+    if stage.learning_rate is None:
+        return Schedule(0, sum(one.steps for one in config.stages if one.learning_rate is None), config.optimizer)
+    warmup = min(config.optimizer.warmup_steps, stage.steps // 5)
+    own = dataclasses.replace(config.optimizer, learning_rate=stage.learning_rate, warmup_steps=warmup)
+    return Schedule(end - stage.steps, stage.steps, own)
 
 
 def _keep_config(config_path: Path, folder: Path) -> None:

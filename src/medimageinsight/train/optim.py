@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,13 +26,22 @@ def build_optimizer(model: nn.Module, settings: OptimizerConfig) -> torch.optim.
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
-def learning_rate(step: int, steps: int, settings: OptimizerConfig) -> float:
-    """Linear warm-up, then half a cosine from the peak to the final rate. Steps count from 0."""
-    if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
-    progress = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
-    low, high = settings.final_learning_rate, settings.learning_rate
-    return low + (high - low) * (1 + math.cos(math.pi * progress)) / 2
+@dataclass(frozen=True)
+class Schedule:
+    """Linear warm-up, then half a cosine from the peak to the final rate."""
+
+    start: int  # the first of its steps, counted from 0
+    steps: int
+    settings: OptimizerConfig
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of a step, counted from the beginning of the run."""
+        done, warmup = step - self.start, self.settings.warmup_steps
+        if done < warmup:
+            return self.settings.learning_rate * (done + 1) / warmup
+        progress = (done - warmup) / max(1, self.steps - warmup)
+        low, high = self.settings.final_learning_rate, self.settings.learning_rate
+        return low + (high - low) * (1 + math.cos(math.pi * progress)) / 2
 
 
 @torch.no_grad()
