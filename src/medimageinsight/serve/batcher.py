@@ -179,7 +179,7 @@ class Batcher:
     def _prepare_forever(self) -> None:
         while (job := self._next_raw()) is not None:
             started = time.monotonic()
-            ready = _guarded(job, lambda job=job: job.begin() and _prepare(job))  # type: ignore[misc]
+            ready = _prepare(job)
             self._metrics.stage("decode", time.monotonic() - started)
             with self._lock:
                 self._decoding -= job.kind == "image"
@@ -272,14 +272,11 @@ def _enqueue(queue: deque[_Job], job: _Job) -> None:
 
 
 def _prepare(job: _Job) -> bool:
-    job.prepared = job.prepare()
-    return True
-
-
-def _guarded(job: _Job, step: Callable[[], bool]) -> bool:
-    """The step's result; what it raises becomes the job's answer."""
+    """Whether the job is ready for the network; what keeps it from that becomes its answer."""
     try:
-        return step()
+        if job.begin():
+            job.prepared = job.prepare()
+            return True
     except InputError as error:
         job.future.set_exception(error)
     except Exception as error:

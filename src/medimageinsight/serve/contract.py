@@ -88,11 +88,7 @@ def parse_request(
     given = content.get("params")
     params = parse_params(given)
     columns, raw_rows = _table(_only_form(content))
-    if len(raw_rows) > limits.max_rows:
-        raise RequestError(
-            f"expected at most {limits.max_rows:,} rows, got {len(raw_rows):,}: send them in several requests",
-            code="request_too_many_rows",
-        )
+    check_rows(len(raw_rows), limits.max_rows)
     rows = tuple(_row(raw, columns, allow_urls=allow_urls) for raw in raw_rows)
     return ScoreRequest(rows=rows, params=params, is_card_sample=_is_card_sample(rows, given))
 
@@ -106,10 +102,24 @@ def _parse_json(body: bytes, max_bytes: int) -> object:
     try:
         return json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):  # the parser's own message quotes nothing but says where, which is no help
+        raise not_json() from None
+
+
+def not_json() -> RequestError:
+    """The error for a body that is not JSON."""
+    return RequestError(
+        "expected JSON in UTF-8, got bytes that cannot be parsed: write the body with a JSON library",
+        code="request_not_json",
+    )
+
+
+def check_rows(count: int, most: int) -> None:
+    """Refuse a request of more rows, in whatever form it has them, with ``request_too_many_rows``."""
+    if count > most:
         raise RequestError(
-            "expected JSON in UTF-8, got bytes that cannot be parsed: write the body with a JSON library",
-            code="request_not_json",
-        ) from None
+            f"expected at most {most:,} rows, got {count:,}: send them in several requests",
+            code="request_too_many_rows",
+        )
 
 
 def _only_form(content: Mapping[str, Any]) -> object:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from starlette.responses import Response
 
-from medimageinsight.errors import RequestError
+from medimageinsight.serve.contract import not_json
 from medimageinsight.serve.refused import Refused, overloaded
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from medimageinsight.serve.settings import ServerSettings
 
 _T = TypeVar("_T")
-NESTING = 200  # levels; no request has more than six
 
 
 class ClientGoneError(Exception):
@@ -37,7 +37,7 @@ class BodyReader:
     @contextmanager
     def room(self) -> Iterator[_Room]:
         """Room for one body, given back when its request is answered."""
-        room = _Room(self)
+        room = _Room()
         try:
             yield room
         finally:
@@ -91,10 +91,9 @@ class BodyReader:
         )
 
 
+@dataclass(eq=False)
 class _Room:
-    def __init__(self, reader: BodyReader) -> None:
-        self.reader = reader
-        self.taken = 0
+    taken: int = 0  # bytes
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
@@ -130,10 +129,7 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise RequestError(
-            "expected JSON in UTF-8, got bytes that cannot be parsed: write the body with a JSON library",
-            code="request_not_json",
-        ) from None
+        raise not_json() from None
 
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from medimageinsight.errors import InputError, RequestError
-from medimageinsight.serve.contract import Row, make_row
+from medimageinsight.serve.contract import Row, check_rows, make_row
 from medimageinsight.serve.http import json_response, unless_gone
 from medimageinsight.serve.params import Params, parse_params
 from medimageinsight.serve.routes.state import ServerState, state_of
@@ -115,11 +115,7 @@ def _read(server: ServerState, content: object) -> InferRequest:
         name, cells = _cells(tensor)
         if name in rows:
             raise _invalid("each input once")
-        if sum(map(len, rows.values())) + len(cells) > server.settings.max_rows:
-            raise RequestError(
-                f"expected at most {server.settings.max_rows:,} elements, got more: send several requests",
-                code="request_too_many_rows",
-            )
+        check_rows(sum(map(len, rows.values())) + len(cells), server.settings.max_rows)
         rows[name] = [_row(name, cell, allow_urls=bool(server.settings.url_hosts)) for cell in cells]
     if not rows:
         raise _invalid("at least one input, 'image' or 'text'")

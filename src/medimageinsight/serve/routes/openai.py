@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from medimageinsight.errors import InputError, RequestError
 from medimageinsight.images import is_data_uri
-from medimageinsight.serve.contract import Row, make_row
+from medimageinsight.serve.contract import Row, check_rows, make_row
 from medimageinsight.serve.http import json_response, unless_gone
 from medimageinsight.serve.params import Params
 from medimageinsight.serve.routes.state import ServerState, state_of
@@ -77,7 +78,8 @@ async def _embed(server: ServerState, body: bytes) -> Response:
         if isinstance(result, InputError):
             raise type(result)(f"input {index}, counted from 0: {result.message}", code=result.code)
         vectors.append(result.image if result.image is not None else result.text)
-    tokens = sum(len(row) for row in served.model.tokenizer.encode([row.text for row in asked.rows if row.text]))
+    texts = [row.text for row in asked.rows if row.text]
+    tokens = sum(map(len, await asyncio.to_thread(served.model.tokenizer.encode, texts)))  # a text's repair takes time
     return json_response(
         {
             "object": "list",
@@ -108,11 +110,7 @@ def _read(server: ServerState, content: object) -> EmbeddingsRequest:
     inputs = given if isinstance(given, list) else [given]
     if not inputs:
         raise _invalid("at least one input")
-    if len(inputs) > server.settings.max_rows:
-        raise RequestError(
-            f"expected at most {server.settings.max_rows:,} inputs, got {len(inputs):,}: send several requests",
-            code="request_too_many_rows",
-        )
+    check_rows(len(inputs), server.settings.max_rows)
     allow_urls = bool(server.settings.url_hosts)
     return EmbeddingsRequest(
         rows=tuple(_row(one, allow_urls=allow_urls) for one in inputs), model=name or None, as_base64=form == "base64"
