@@ -120,9 +120,11 @@ def test_what_is_urgent_goes_before_all_that_waits_and_texts_take_turns_with_ima
             waiting = {
                 f"image {seed}": batcher.submit_image(ticket, picture(seed), toy.preprocessing) for seed in range(6)
             }
+            while len(batcher._ready["image"]) < 3:  # as far ahead as images are decoded
+                await asyncio.sleep(0.001)
             waiting["urgent"] = batcher.submit_image(ticket, picture(9), toy.preprocessing, urgent=True)
             waiting["text"] = batcher.submit_text(ticket, "x-ray")
-            while not batcher._ready["text"] or len(batcher._ready["image"]) < 4:  # three ahead, and the urgent one
+            while not batcher._ready["text"] or len(batcher._ready["image"]) < 4:  # and the urgent one
                 await asyncio.sleep(0.001)
             for name, future in waiting.items():
                 future.add_done_callback(lambda _, name=name: done.append(name))
