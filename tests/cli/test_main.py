@@ -12,6 +12,7 @@ import pytest
 from medimageinsight import __version__
 
 VERBS = (
+    "bench",
     "classify",
     "compare",
     "convert",

@@ -18,6 +18,12 @@ MODEL_CARD = "MODEL_CARD.md"
 EVALUATION_BEGIN, EVALUATION_END = "<!-- evaluation:begin -->", "<!-- evaluation:end -->"
 EXTERNAL_DATA_SUFFIX = ".data"  # large weights lie beside their graph, to be memory-mapped
 
+
+def half_graph(graph: str) -> str:
+    """Name of the graph with float16 arithmetic beside a graph whose weights alone are float16."""
+    return graph.removesuffix(".onnx") + ".half.onnx"
+
+
 REQUIRED_FILES = (IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from medimageinsight.errors import BundleError
 from medimageinsight.strict import MappingError, build
@@ -20,6 +20,9 @@ MAX_MANIFEST_BYTES = 1 << 20  # a real one is about 4 KiB
 # One folder deep, nothing hidden: no name that passes leads out of the bundle on any platform.
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class Manifest:
     format: int
     name: str
     description: str
-    precision: Literal["fp32"]
+    precision: Precision
     architecture: dict[str, Any]  # ModelConfig.to_dict()
     preprocessing: dict[str, Any]  # Preprocessing.to_dict(); its `default` is used where nothing else is asked for
     scoring_preprocessing: Literal["direct", "azure"]  # the default of the scoring routes and `mi2 score`

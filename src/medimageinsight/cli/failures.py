@@ -24,7 +24,13 @@ WRONG_CALL = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 # Errors that the call's own words cause, beside every InputError that is not about an image, a text or a request.
-_WRONG_CALL_CODES = {"bundle_not_found", "precision_unknown", "dataset_split_unknown", "finding_sources_unknown"}
+_WRONG_CALL_CODES = {
+    "bundle_not_found",
+    "precision_unknown",
+    "calibration_missing",
+    "dataset_split_unknown",
+    "finding_sources_unknown",
+}
 
 
 class SourceFailedError(Exception):

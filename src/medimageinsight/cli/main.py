@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medimageinsight.cli import (
+    bench,
     classify,
     compare,
     convert,
@@ -48,6 +49,7 @@ VERBS = (
     doctor.doctor,
     train.train,
     evaluate.evaluate,
+    bench.bench,
 )
 for verb in VERBS:
     app.command()(reported(verb))

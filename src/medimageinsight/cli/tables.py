@@ -7,25 +7,131 @@ from typing import TYPE_CHECKING
 from medimageinsight.cli import output
 
 if TYPE_CHECKING:
+    from medimageinsight.evaluate.figures import Figure
+    from medimageinsight.export.accuracy_figures import Accuracy, SetFigures, SideFigures
     from medimageinsight.export.parity import Parity
 
 
 def print_parity(parity: Parity, *, title: str) -> None:
     """What was compared and how far apart it was, with the bounds."""
-    image, text = parity.image, parity.text
+    image, text, bounds, agreement = parity.image, parity.text, parity.bounds, parity.agreement
     rows = [
         ("inputs", str(image.inputs), str(text.inputs), ""),
-        ("largest difference", f"{image.max_abs_diff:.2e}", f"{text.max_abs_diff:.2e}", f"{parity.bound:.0e}"),
-        ("smallest cosine", f"{image.min_cosine:.9f}", f"{text.min_cosine:.9f}", ""),
+        ("largest difference", f"{image.max_abs_diff:.2e}", f"{text.max_abs_diff:.2e}", _bound(bounds.max_abs_diff)),
+        ("smallest cosine", f"{image.min_cosine:.9f}", f"{text.min_cosine:.9f}", _bound(bounds.min_cosine)),
         (
             "alone against in a batch",
             f"{image.max_batch_diff:.2e}",
             f"{text.max_batch_diff:.2e}",
-            f"{parity.batch_bound:.0e}",
+            _bound(bounds.max_batch_diff),
         ),
         ("two calls, the same bits", _yes(image.repeatable), _yes(text.repeatable), "yes"),
     ]
     output.print_table(("embeddings", "image", "text", "bound"), rows, title=title)
+    output.print_table(
+        (f"{agreement.pictures} {'real' if agreement.real else 'made'} images, {agreement.labels} labels", "", "bound"),
+        [
+            ("smallest cosine", f"{agreement.min_cosine:.6f}", _bound(bounds.min_cosine)),
+            ("the same best label", f"{agreement.top1:.2%}", _bound(bounds.top1)),
+            ("the same nearest ten", f"{agreement.nearest_ten:.2%}", ""),
+        ],
+    )
+    if parity.forced:
+        output.note("forced: a figure is out of its bound, and the bundle was kept all the same")
+
+
+def _bound(bound: float | None) -> str:
+    return "" if bound is None else f"{bound:g}"
+
+
+def print_accuracy(accuracy: Accuracy) -> None:
+    """Times and accuracy by test set, laid out as the ONNX release's evaluation page; and what they depend on."""
+    split = "" if accuracy.split is None else f", the {accuracy.split} split"
+    title = f"{accuracy.model} on labelled images{split}, zero-shot"
+    interval = f"{100 * accuracy.confidence:.0f} % interval"
+    if any(one.pytorch is not None for one in accuracy.sets):
+        rows = [
+            (
+                _set_name(one),
+                *(_milliseconds(side.milliseconds) for side in _sides(one)),
+                " / ".join(_percent(side.mean_auc) for side in _sides(one)),
+            )
+            for one in accuracy.sets
+        ]
+        output.print_table(("test set (images)", "PyTorch", "ONNX Runtime", "mAUC % PyTorch / ONNX"), rows, title=title)
+        _print_agreement(accuracy, interval)
+    else:
+        rows = [
+            (_set_name(one), _milliseconds(side.milliseconds), _percent(side.mean_auc), _interval(side.mean_auc))
+            for one in accuracy.sets
+            for side in (one.onnxruntime,)
+        ]
+        output.print_table(("test set (images)", "ONNX Runtime", "mAUC %", interval), rows, title=title)
+    output.print_table(
+        ("measured with", ""), [(name.replace("_", " "), str(value)) for name, value in accuracy.measured_with.items()]
+    )
+    output.note("times: median of the image encoder for one image a call, decoded and resized before")
+    output.note(
+        "mAUC: mean over a test set's labels of the ROC AUC of each against the others; "
+        "of few images its interval is too narrow"
+    )
+
+
+def _print_agreement(accuracy: Accuracy, interval: str) -> None:
+    """How sure the mean AUC is on both sides, and how near their embeddings are."""
+    compared = [(output.printable(one.name) or "(no name)", one, one.agreement) for one in accuracy.sets]
+    output.print_table(
+        ("test set", "PyTorch", "ONNX Runtime", "difference, points"),
+        [
+            (name, *(_interval(side.mean_auc) for side in _sides(one)), _difference(both.mean_auc_difference))
+            for name, one, both in compared
+            if both is not None
+        ],
+        title=f"mAUC %, {interval}s",
+    )
+    output.print_table(
+        ("test set", "same best label", "largest difference", "smallest cosine"),
+        [
+            (
+                name,
+                "–" if both.same_best_label is None else f"{100 * both.same_best_label:.2f} %",
+                f"{both.max_abs_diff:.2e}",
+                f"{both.min_cosine:.9f}",
+            )
+            for name, _, both in compared
+            if both is not None
+        ],
+        title="embeddings of the images, ONNX Runtime against PyTorch",
+    )
+
+
+def _set_name(one: SetFigures) -> str:
+    scored = "" if one.scored == one.images else f", {one.scored:,} scored"
+    return f"{output.printable(one.name) or '(no name)'} ({one.images:,}{scored})"
+
+
+def _sides(one: SetFigures) -> list[SideFigures]:
+    """In the order of the release's page."""
+    return [side for side in (one.pytorch, one.onnxruntime) if side is not None]
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"
+
+
+def _percent(figure: Figure | None) -> str:
+    return "–" if figure is None else f"{100 * figure.value:.2f}"
+
+
+def _interval(figure: Figure | None) -> str:
+    return "–" if figure is None else f"{100 * figure.low:.2f} to {100 * figure.high:.2f}"
+
+
+def _difference(figure: Figure | None) -> str:
+    """In points of a hundred, with its interval."""
+    if figure is None:
+        return "–"
+    return f"{100 * figure.value:+.2f} ({100 * figure.low:+.2f} to {100 * figure.high:+.2f})"
 
 
 def _yes(value: bool) -> str:

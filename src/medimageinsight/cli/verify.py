@@ -1,14 +1,20 @@
-"""``mi2 verify``: whether a bundle is whole and gives the embeddings of its original."""
+"""``mi2 verify``: whether a bundle is whole, gives its original's embeddings, and is as right on labelled images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.failures import about
 from medimageinsight.cli.options import AsJson
-from medimageinsight.cli.tables import print_parity
+from medimageinsight.cli.tables import print_accuracy, print_parity
+from medimageinsight.errors import BundleError, CheckpointError, ConfigError, DatasetError, InputError, ParityError
+
+if TYPE_CHECKING:
+    from medimageinsight.datasets import Table
+
+DEFAULT_SPLIT = "test"
 
 
 def verify(
@@ -17,23 +23,78 @@ def verify(
         Path | None,
         typer.Option(metavar="CHECKPOINT", help="Compare with this checkpoint in PyTorch and keep the figures."),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER|TABLE",
+            help="Time and score it on these images too: a folder with one folder a label, or a .csv or .parquet file.",
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="With a folder: the prompt of a label, which takes the place of {}."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="With a table: the split to score. Default: test, or all where there is none.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="The checkpoint's config, where it is elsewhere.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="The checkpoint's tokenizer, where it is elsewhere.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a bundle's files and its embeddings on this machine.
+    """Check a bundle's files and its embeddings on this machine, and with --images its accuracy and speed.
 
-    Without --against they are compared with what PyTorch gave when the bundle was made. Exit code 1: it fails.
+    Without --against the embeddings are compared with what PyTorch gave when the bundle was made. Exit code 1: it
+    fails.
     """
     from medimageinsight.bundle import Bundle, find
-    from medimageinsight.errors import BundleError, CheckpointError, ConfigError, ParityError
+    from medimageinsight.export.accuracy import measure_accuracy
     from medimageinsight.export.verify import verify_bundle
 
+    table = _read(images, template, split)
     with about(bundle, (BundleError, ParityError)), about(against, (CheckpointError, ConfigError)):
         opened = Bundle.open(find(bundle))
         parity = verify_bundle(opened, against, config=config, tokenizer=tokenizer)
+    document = {"name": opened.manifest.name, "parity": parity.to_dict()}
+    if not as_json:
+        print_parity(parity, title=f"{opened.manifest.name}: ONNX Runtime against PyTorch")
+        output.note("all files are those the bundle was made with, and its embeddings are right")
+    if table is not None:
+        scored = DEFAULT_SPLIT if split is None and DEFAULT_SPLIT in table.splits else split
+        count = len(table if scored is None else table.of_split(scored))
+        with about(images, DatasetError), output.counting("measuring", count) as progress:
+            accuracy = measure_accuracy(
+                opened,
+                table,
+                against=against,
+                config=config,
+                tokenizer=tokenizer,
+                split=scored,
+                progress=progress,
+            )
+        document["accuracy"] = accuracy.to_dict()
+        if not as_json:
+            print_accuracy(accuracy)
     if as_json:
-        output.print_json({"name": opened.manifest.name, "parity": parity.to_dict()})
-        return
-    print_parity(parity, title=f"{opened.manifest.name}: ONNX Runtime against PyTorch")
-    output.note("all files are those the bundle was made with, and its embeddings are right")
+        output.print_json(document)
+
+
+def _read(images: Path | None, template: str | None, split: str | None) -> "Table | None":
+    """What ``--images`` names. Read before anything is run, so that a wrong call ends at once."""
+    from medimageinsight.datasets import read_folder, read_table
+
+    if images is None:
+        if template is not None or split is not None:
+            raise InputError(
+                "expected --images with --template or --split: name a folder or a table", code="images_missing"
+            )
+        return None
+    if template is not None and not images.is_dir():
+        raise InputError(
+            "expected --template with a folder, got a table, which has captions of its own: leave it out",
+            code="template_unused",
+        )
+    with about(images, DatasetError):
+        table = read_folder(images, template=template or "{}") if images.is_dir() else read_table(images)
+        if split is not None:
+            table.of_split(split)  # the whole table is kept, whose captions are the prompts
+    return table

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,21 +20,24 @@ from medimageinsight.bundle.bundle import (
     Bundle,
     describe_file,
 )
-from medimageinsight.bundle.manifest import FORMAT, Manifest
+from medimageinsight.bundle.manifest import FORMAT, Manifest, Precision
 from medimageinsight.bundle.writer import new_bundle, write_manifest
-from medimageinsight.errors import BundleError, ConfigError, missing_extra
+from medimageinsight.errors import BundleError, ConfigError, ParityError, missing_extra
+from medimageinsight.export.agreement import embed_in_pytorch
+from medimageinsight.export.calibration import Calibration, image_inputs, read_calibration, text_inputs
 from medimageinsight.export.model_card import generate_model_card
-from medimageinsight.export.parity import Parity, Samples, compute_reference, measure, to_json
+from medimageinsight.export.parity import Parity, Reference, Samples, compute_reference, judge, measure, to_json
 from medimageinsight.export.source import CheckpointFiles, ModelDescription, find_checkpoint, read_description
 from medimageinsight.export.tokenizer_file import check_tokenizer, read_tokenizer
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.preprocess import Preprocessing
+from medimageinsight.tokenizer import Tokenizer
 from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
     from medimageinsight.network.model import UniCLModel
 
-PRECISIONS = ("fp32",)
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 Progress = Callable[[str, float], None]
 
@@ -41,7 +47,9 @@ def convert(
     out: str | Path,
     *,
     name: str | None = None,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
+    calibration: str | Path | None = None,
+    force: bool = False,
     config: str | Path | None = None,
     tokenizer: str | Path | None = None,
     overwrite: bool = False,
@@ -54,7 +62,10 @@ def convert(
         checkpoint: A folder or a weights file, as `find_checkpoint` takes it.
         out: The bundle's folder, which must be new, or a bundle that `overwrite` allows to replace.
         name: The model's name; else the checkpoint's own, else the folder's.
-        precision: Of weights and arithmetic: ``fp32``.
+        precision: ``fp32``; ``fp16``, half the disk, float16 arithmetic on a GPU alone; or ``int8`` matrix products.
+        calibration: Labelled pictures, as `read_calibration` takes them: some give int8 its scales, others judge the
+            bundle as it will be used. Needed for int8; the bundle keeps nothing of them but figures.
+        force: Keep a bundle whose figures are out of their bounds; its manifest, card and ``parity.json`` say so.
         config: The config, where it is not beside the weights.
         tokenizer: The tokenizer, where it is not beside the weights.
         overwrite: Replace a bundle that is at `out`.
@@ -66,13 +77,19 @@ def convert(
 
     Raises:
         CheckpointError: The checkpoint cannot be found or loaded.
-        ConfigError: The config or the precision is not supported.
+        ConfigError: The config or the precision is not supported, or int8 without ``calibration``.
+        DatasetError: The calibration pictures cannot be used.
         BundleError: `out` cannot be written.
         ParityError: The graphs do not give PyTorch's embeddings. Nothing is left at `out`.
         MissingExtraError: The extra ``export`` is not installed.
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"precision: expected {' or '.join(PRECISIONS)}, got {precision!r}", code="precision_unknown")
+    if precision == "int8" and calibration is None:
+        raise ConfigError(
+            "precision int8: expected labelled pictures for calibration, got none: scales and bounds need real ones",
+            code="calibration_missing",
+        )
     require_torch()
     report = progress or _say_nothing
     report("finding the checkpoint", 0.0)
@@ -84,14 +101,17 @@ def convert(
         vocabulary = read_tokenizer(files.tokenizer)
         check_tokenizer(vocabulary, architecture.text.vocab_size)
         vocabulary.save(str(folder / TOKENIZER), pretty=False)
+        pictures = None if calibration is None else _read_calibration(calibration, folder, architecture, preprocessing)
         model, provenance = _load(files, description, architecture, report)
-        written = _export(model, folder, report)
-        parity = _verify(model, folder, preprocessing, report)
+        written = _export(model, folder, precision, pictures, report)
+        parity = _verify(model, folder, precision, preprocessing, pictures, report, force=force)
+        if parity.forced:
+            provenance["forced"] = f"kept with --force: its figures are not within the bounds of {precision}"
         manifest = Manifest(
             format=FORMAT,
             name=name or description.name or Path(out).absolute().name,
             description=description.description,
-            precision="fp32",
+            precision=precision,
             architecture=architecture.to_dict(),
             preprocessing=preprocessing.to_dict(),
             scoring_preprocessing=description.scoring_preprocessing,
@@ -153,30 +173,77 @@ def _load(
     return model, provenance
 
 
-def _export(model: UniCLModel, folder: Path, report: Progress) -> tuple[str, ...]:
+def _read_calibration(
+    source: str | Path, folder: Path, architecture: ModelConfig, preprocessing: Preprocessing
+) -> Calibration:
+    tokenizer = Tokenizer.from_file(folder / TOKENIZER, architecture.text.context_length)
+    return read_calibration(source, preprocessing, tokenizer)
+
+
+def _export(
+    model: UniCLModel, folder: Path, precision: Precision, pictures: Calibration | None, report: Progress
+) -> tuple[str, ...]:
+    """Both graphs in their precision; the names of the files written."""
     from medimageinsight.export.graphs import export_image_encoder, export_text_encoder
+    from medimageinsight.export.precision import quantize, store_half
+    from medimageinsight.export.rewriting import rewrite
 
-    report("exporting the image encoder", 0.15)
-    image = export_image_encoder(model, folder / IMAGE_ENCODER)
-    report("exporting the text encoder", 0.4)
-    return image + export_text_encoder(model, folder / TEXT_ENCODER)
+    rewritten = rewrite(model)
+    with contextlib.ExitStack() as stack:
+        wide = folder  # where the float32 graphs go
+        if precision != "fp32":
+            wide = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+        report("exporting the image encoder", 0.15)
+        image = export_image_encoder(rewritten, wide / IMAGE_ENCODER)
+        report("exporting the text encoder", 0.35)
+        text = export_text_encoder(rewritten, wide / TEXT_ENCODER)
+        if precision == "fp16":
+            report("storing float16 weights", 0.45)
+            image, text = (store_half(wide / graph, folder / graph) for graph in (IMAGE_ENCODER, TEXT_ENCODER))
+        if precision == "int8" and pictures is not None:
+            report("quantising", 0.45)
+            image = quantize(wide / IMAGE_ENCODER, folder / IMAGE_ENCODER, image_inputs(pictures))
+            text = quantize(wide / TEXT_ENCODER, folder / TEXT_ENCODER, text_inputs(pictures, model.config.text))
+    return image + text
 
 
-def _verify(model: UniCLModel, folder: Path, preprocessing: Preprocessing, report: Progress) -> Parity:
+def _verify(
+    model: UniCLModel,
+    folder: Path,
+    precision: Precision,
+    preprocessing: Preprocessing,
+    pictures: Calibration | None,
+    report: Progress,
+    *,
+    force: bool,
+) -> Parity:
     """Compare with PyTorch and write the figures down.
 
     Raises:
-        ParityError: They are out of bounds.
+        ParityError: They are out of bounds and not forced.
     """
     text = model.config.text
     samples = Samples.of(preprocessing, vocab_size=text.vocab_size, context_length=text.context_length)
-    report("running PyTorch for comparison", 0.55)
+    report("running PyTorch for comparison", 0.5)
     reference = compute_reference(model, samples)
     report("comparing ONNX Runtime with PyTorch", 0.65)
     parity = measure(
-        folder, samples, reference, lambda part: report("comparing ONNX Runtime with PyTorch", 0.65 + 0.3 * part)
+        folder,
+        samples,
+        reference,
+        precision,
+        lambda part: report("comparing ONNX Runtime with PyTorch", 0.65 + 0.15 * part),
     )
-    parity.check()
+    if pictures is not None:
+        report("comparing on your pictures", 0.8)
+        embeddings = Reference(*embed_in_pytorch(model, pictures.judged.pixels, pictures.judged.tokens))
+        parity = replace(parity, agreement=judge(folder, pictures.judged, embeddings))
+    try:
+        parity.check()
+    except ParityError:
+        if not force:
+            raise
+        parity = replace(parity, forced=True)
     (folder / PARITY).write_text(to_json(parity, reference), encoding="utf-8")
     return parity
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.network.model import UniCLModel
 
-OPSET = 20  # the first with Gelu as one operator
+OPSET = 23  # the first with Attention as one operator (Gelu: 20)
 EXTERNAL_DATA_FROM = 100_000_000  # bytes of weights above which they lie beside the graph, to be memory-mapped
 SMALLEST_EXTERNAL = 1024  # bytes; shapes and other small constants stay in the graph
 
@@ -81,7 +81,6 @@ def _export(
     graph: nn.Module, inputs: dict[str, Tensor], axes: dict[str, dict[int, Any]], output: str, path: Path
 ) -> tuple[str, ...]:
     try:
-        import onnx_ir
         import onnxscript  # noqa: F401 (the exporter needs it and says so less clearly)
     except ImportError:
         raise missing_extra("export", "writing ONNX graphs") from None
@@ -99,10 +98,27 @@ def _export(
         )
     if program is None:
         raise TypeError("torch.onnx.export returned nothing")
-    _anonymise(program.model)
-    weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values() if value.const_value)
-    data = path.name + EXTERNAL_DATA_SUFFIX if weights > EXTERNAL_DATA_FROM else None
-    onnx_ir.save(program.model, path, external_data=data, size_threshold_bytes=SMALLEST_EXTERNAL)
+    return save_graph(program.model, path)
+
+
+def save_graph(model: Any, path: Path, *, data_from: int | None = None) -> tuple[str, ...]:  # noqa: ANN401
+    """Write an `onnx_ir.Model` without a trace of this machine.
+
+    Args:
+        model: What to write; changed.
+        path: The graph's file; large weights go into a file beside it.
+        data_from: Bytes of weights above which they do, `EXTERNAL_DATA_FROM` when not given.
+
+    Returns:
+        The names of the files written.
+    """
+    import onnx_ir
+
+    _anonymise(model)
+    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    large = weights > (EXTERNAL_DATA_FROM if data_from is None else data_from)
+    data = path.name + EXTERNAL_DATA_SUFFIX if large else None
+    onnx_ir.save(model, path, external_data=data, size_threshold_bytes=SMALLEST_EXTERNAL)
     return (path.name,) if data is None else (path.name, data)
 
 

@@ -31,6 +31,9 @@ For research and development, not for diagnosis or treatment.
 |---|---|---|---|---|
 {rows}
 
+On {pictures} {kind} images and {labels} labels: smallest cosine {min_cosine:.6f}, the same best label for {top1:.2%},
+the same nearest ten for {nearest_ten:.2%}.{forced}
+
 `mi2 verify` repeats the comparison on any machine.
 
 ## Evaluation
@@ -61,6 +64,13 @@ def generate_model_card(manifest: Manifest, parity: Parity) -> str:
         sha256=manifest.provenance["checkpoint"]["sha256"],
         licence=manifest.provenance.get("licence", "that of the checkpoint"),
         rows="\n".join(rows),
+        pictures=parity.agreement.pictures,
+        kind="real" if parity.agreement.real else "made",
+        labels=parity.agreement.labels,
+        min_cosine=parity.agreement.min_cosine,
+        top1=parity.agreement.top1,
+        nearest_ten=parity.agreement.nearest_ten,
+        forced=" **Forced: a figure is out of its bound.**" if parity.forced else "",
         begin=EVALUATION_BEGIN,
         end=EVALUATION_END,
     )

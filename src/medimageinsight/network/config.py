@@ -50,6 +50,16 @@ class ImageEncoderConfig:
             if width % heads or width % groups:
                 raise ConfigError(f"widths: {width} is not divisible by its {heads} heads or {groups} channel groups")
 
+    @property
+    def grids(self) -> tuple[tuple[int, int], ...]:
+        """The tokens of each stage, (height, width)."""
+        height, width = self.image_size
+        grids = []
+        for kernel, stride, padding in zip(self.patch_sizes, self.patch_strides, self.patch_paddings, strict=True):
+            height, width = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
+            grids.append((height, width))
+        return tuple(grids)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextEncoderConfig:

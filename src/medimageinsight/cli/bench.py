@@ -1,0 +1,135 @@
+"""``mi2 bench``: how fast a model is here, beside what the machine can do and beside other ways to run it."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medimageinsight.cli import output
+from medimageinsight.cli.failures import about
+from medimageinsight.cli.options import AsJson, Model
+from medimageinsight.cli.sources import list_sources
+from medimageinsight.errors import BundleError, InputError
+
+if TYPE_CHECKING:
+    from medimageinsight.bench import Bench
+
+
+def bench(
+    batch_sizes: Annotated[str, typer.Option(metavar="N,N", help="Images that are embedded together.")] = "1,8",
+    rounds: Annotated[int, typer.Option(help="Times each contestant is measured.")] = 5,
+    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: all cores that may be used.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Execution provider, as cuda. Default: the best there is.")
+    ] = None,
+    baselines: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B", help="Of eager, compile, plain, openvino; or none. Default: all that are possible."
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Measure from these image files to vectors, too.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report and its plot there.")] = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure speed and memory: images, texts, a cold start; beside the machine's own float32 peak and baselines.
+
+    Every contestant has a process of its own, one at a time, in turn. The baselines have the model's architecture and
+    random weights, since speed does not depend on the values. --out needs the extra 'evaluate', PyTorch 'export'.
+    """
+    from medimageinsight.bench import BASELINES, BenchSettings, run, write_report
+    from medimageinsight.bench.report import check_report_folder
+    from medimageinsight.bundle import Bundle, find
+
+    settings = BenchSettings(
+        batch_sizes=_numbers(batch_sizes),
+        rounds=rounds,
+        threads=threads,
+        provider=provider,
+        baselines=BASELINES if baselines is None else _names(baselines),
+    )
+    if out is not None:
+        with about(out):
+            check_report_folder(out)
+    with about(model, BundleError):
+        bundle = Bundle.open(find(model))
+    files = [] if images is None else list_sources([str(images)])
+    with output.stages() as progress:
+        measured = run(
+            bundle,
+            settings,
+            images=files,
+            command=_command(settings.batch_sizes, rounds, threads, provider, baselines, images, model),
+            progress=progress,
+        )
+    if out is not None:
+        with about(out):
+            write_report(measured, out)
+    if as_json:
+        output.print_json(measured.to_dict())
+    else:
+        _print(measured)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"expected batch sizes as 1,8, got {text!r}: give whole numbers with commas between",
+            code="batch_sizes_invalid",
+        ) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(word.strip() for word in text.split(","))
+
+
+def _command(
+    batch_sizes: tuple[int, ...],
+    rounds: int,
+    threads: int | None,
+    provider: str | None,
+    baselines: str | None,
+    images: Path | None,
+    model: str | None,
+) -> str:
+    """What repeats the figures."""
+    given = {
+        "--threads": threads,
+        "--provider": provider,
+        "--baselines": baselines,
+        "--images": images,
+        "--model": model,
+    }
+    words = ["mi2", "bench", "--batch-sizes", ",".join(map(str, batch_sizes)), "--rounds", str(rounds)]
+    for option, value in given.items():
+        words += [] if value is None else [option, str(value)]
+    return shlex.join(words)
+
+
+def _print(measured: "Bench") -> None:
+    from medimageinsight.bench.report import (
+        MEMORY_COLUMNS,
+        memory_rows,
+        other_rows,
+        remarks,
+        side_columns,
+        side_rows,
+    )
+
+    threads, processor = measured.machine["threads"], output.printable(str(measured.machine["processor"]))
+    output.print_table(
+        side_columns("image"),
+        side_rows(measured, "image"),
+        title=f"{measured.model}, {measured.precision}, threads: {threads}, {processor}",
+    )
+    output.print_table(side_columns("text"), side_rows(measured, "text"))
+    output.print_table(MEMORY_COLUMNS, memory_rows(measured))
+    output.print_table(("figure", "value"), other_rows(measured))
+    for line in remarks(measured):
+        output.note(line)

@@ -1,0 +1,109 @@
+"""Window attention on the picture's own tokens: nothing is computed for pad positions, and nothing is padded."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medimageinsight.export.rewriting.attention import Attend, Projections, attend_in_steps
+
+if TYPE_CHECKING:
+    from medimageinsight.network.davit import WindowAttention
+    from medimageinsight.network.model import UniCLModel
+
+
+def skip_window_padding(model: UniCLModel) -> None:
+    """Queries, keys, values and projection for real tokens only; a window's pad positions become one key.
+
+    A pad position has the bias for its key and its value. Without the biases (see `attention`) both are zero, all pad
+    positions of a window are alike, and n of them weigh in softmax as one whose logit is log(n).
+    """
+    stages: Any = model.image_encoder.blocks
+    for (height, width), blocks in zip(model.config.image.grids, stages, strict=True):
+        for block in blocks:
+            attention = block.spatial_block.window_attn
+            attention.fn = RealTokenAttention(attention.fn, height, width)
+
+
+class Region(NamedTuple):
+    """A part of the grid whose windows all have one size: the whole ones, or those cut off at an edge."""
+
+    tokens: int  # of the region
+    window: int  # real tokens of a window
+    pads: int  # positions of a window that lie outside the grid
+
+
+class RealTokenAttention(nn.Module):
+    """`WindowAttention` for one size of grid, without padding.
+
+    Tokens are brought into the order of their windows, region by region, by one gather, and back by another: rows of
+    memory are copied, nothing is transposed.
+    """
+
+    attend: Attend
+
+    def __init__(self, original: WindowAttention, height: int, width: int) -> None:
+        super().__init__()
+        self.heads = original.heads
+        self.projections = Projections(
+            (original.qkv.weight, original.qkv.bias), original.proj, (original.qkv.in_features // self.heads) ** -0.5
+        )
+        order, self.regions = cut_windows(height, width, original.window)
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("inverse", torch.argsort(order), persistent=False)
+        self.attend = attend_in_steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.projections
+        batch, height, width, channels = x.shape
+        x = x.reshape(batch, height * width, channels).index_select(1, self.get_buffer("order"))
+        q, k, v = x @ weights.query + weights.query_bias, x @ weights.key, x @ weights.value  # each (B, tokens, C)
+        x = self._attend_by_region(q, k, v) @ weights.out + weights.out_bias
+        return x.index_select(1, self.get_buffer("inverse")).reshape(batch, height, width, channels)
+
+    def _attend_by_region(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if len(self.regions) == 1:
+            return self._attend(self.regions[0], q, k, v)
+        sizes = [region.tokens for region in self.regions]
+        parts = zip(*(tensor.split(sizes, dim=1) for tensor in (q, k, v)), strict=True)
+        attended = [self._attend(region, *part) for region, part in zip(self.regions, parts, strict=True)]
+        return torch.cat(attended, dim=1)
+
+    def _attend(self, region: Region, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """(B, tokens of the region, C) to the same shape."""
+        batch, tokens, channels = q.shape
+        q, k, v = (tensor.reshape(-1, region.window, channels) for tensor in (q, k, v))  # (B * windows, window, C)
+        mask = None
+        if region.pads:
+            k, v = (F.pad(tensor, (0, 0, 0, 1)) for tensor in (k, v))
+            mask = torch.zeros(region.window, region.window + 1)
+            mask[:, -1] = math.log(region.pads)
+        return self.attend(q, k, v, self.heads, mask).reshape(batch, tokens, channels)
+
+
+def cut_windows(height: int, width: int, side: int) -> tuple[Tensor, tuple[Region, ...]]:
+    """The order in which the tokens of a grid stand window by window, and the regions they form.
+
+    Args:
+        height: Of the grid, tokens.
+        width: Of the grid, tokens.
+        side: Of a window, tokens.
+
+    Returns:
+        Indices into the grid row by row, (height * width,) int64, and one to four regions in their order: whole
+        windows, those cut off on the right, at the bottom, and in the corner.
+    """
+    grid = torch.arange(height * width).view(height, width)
+    order, regions = [], []
+    for band in (grid[: height - height % side], grid[height - height % side :]):
+        for part in (band[:, : width - width % side], band[:, width - width % side :]):
+            if part.numel():
+                tall, wide = min(side, len(part)), min(side, part.shape[1])  # of this region's windows
+                windows = part.unflatten(0, (-1, tall)).unflatten(2, (-1, wide)).transpose(1, 2)
+                order.append(windows.flatten())
+                regions.append(Region(part.numel(), tall * wide, side * side - tall * wide))
+    return torch.cat(order), tuple(regions)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from medimageinsight.bench import BASELINES, BenchSettings
+from medimageinsight.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"rounds": 0}, "rounds_invalid"),
+        ({"batch_sizes": ()}, "batch_sizes_invalid"),
+        ({"batch_sizes": (1, 0)}, "batch_sizes_invalid"),
+        ({"batch_sizes": (2, 2)}, "batch_sizes_invalid"),
+        ({"threads": 0}, "threads_invalid"),
+        ({"baselines": ("eager", "tensorrt")}, "baselines_unknown"),
+        ({"baselines": ("eager", "eager")}, "baselines_unknown"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(given, code):
+    with pytest.raises(InputError, match="expected") as refused:
+        BenchSettings(**given)
+    assert refused.value.code == code
+
+
+def test_all_baselines_unless_told_otherwise():
+    assert BenchSettings().baselines == BASELINES == ("eager", "compile", "plain", "openvino")
+    assert BenchSettings(baselines=()).baselines == ()
+    assert BenchSettings().providers is None
+    assert BenchSettings(provider="cpu").providers == ["cpu"]

@@ -1,0 +1,105 @@
+"""``verify --images``: accuracy and time on labelled pictures, below the proof that the bundle is right."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eight pictures of two labels."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "phantoms"
+    for index in range(8):
+        path = root / ("bright_spot", "no_finding")[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 100 + 100 * (index % 2), (36, 36, 3), dtype=np.uint8)).save(path)
+    return root
+
+
+@pytest.fixture
+def table(folder: Path) -> Path:
+    """The same pictures in two splits."""
+    path = folder / "table.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "caption", "label", "source", "split"])
+        for index in range(8):
+            label = ("bright_spot", "no_finding")[index % 2]
+            writer.writerow([f"{label}/{index}.png", f"phantom {label}", label, "boxes", ("train", "test")[index // 4]])
+    return path
+
+
+def test_a_folder_is_scored_below_the_proof(mi2, folder: Path) -> None:
+    done = mi2("verify", "mini", "--images", folder, "--template", "phantom box {}")
+    assert done.code == 0
+    assert done.out.index("two calls, the same bits") < done.out.index("mini on labelled images, zero-shot")
+    assert "phantoms (8)" in done.out
+    assert "mAUC %" in done.out
+    assert "PyTorch" not in done.out[done.out.index("zero-shot") :]
+    for said in ("processor", "threads", "batch", "provider", "onnxruntime"):
+        assert said in done.out
+
+
+def test_json_has_it_beside_the_parity(mi2, folder: Path) -> None:
+    document = mi2("verify", "mini", "--images", folder, "--json").json
+    assert document.keys() == {"name", "parity", "accuracy"}
+    (one,) = document["accuracy"]["sets"]
+    assert (one["name"], one["images"], one["scored"]) == ("phantoms", 8, 8)
+    assert 0 <= one["onnxruntime"]["mean_auc"]["value"] <= 1
+    assert document["accuracy"]["split"] is None
+    assert mi2("verify", "mini", "--json").json.keys() == {"name", "parity"}
+
+
+def test_of_a_table_the_test_split_is_scored(mi2, table: Path) -> None:
+    assert mi2("verify", "mini", "--images", table, "--json").json["accuracy"]["sets"][0]["images"] == 4
+    accuracy = mi2("verify", "mini", "--images", table, "--split", "train", "--json").json["accuracy"]
+    assert (accuracy["split"], accuracy["sets"][0]["images"]) == ("train", 4)
+    assert "the train split" in mi2("verify", "mini", "--images", table, "--split", "train").out
+
+
+def test_against_the_checkpoint_both_are_shown(mi2, golden_bundle, golden_checkpoint: Path, folder: Path) -> None:
+    done = mi2("verify", golden_bundle.folder, "--against", golden_checkpoint, "--images", folder)
+    assert done.code == 0
+    shown = done.out[done.out.index("zero-shot") :]
+    assert "mAUC % PyTorch / ONNX" in shown
+    assert "same best label" in shown
+    assert "100.00 %" in shown
+    assert "torch device" in shown
+
+
+def test_broken_pictures_are_named_and_end_it(mi2, folder: Path) -> None:
+    (folder / "no_finding" / "notes.txt").write_text("not a picture")
+    done = mi2("verify", "mini", "--images", folder, "--json")
+    assert done.code == 1
+    assert done.json["source"] == str(folder)
+    assert done.json["error"]["code"] == "dataset_broken_images"
+    assert "notes.txt" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--template", "x {}"), 2, "expected --images with --template or --split"),
+        (("--images", "FOLDER", "--template", "x"), 2, "expected {} in the template"),
+        (("--images", "TABLE", "--template", "x {}"), 2, "expected --template with a folder"),
+        (("--images", "TABLE", "--split", "val"), 2, "expected one of the table's splits (train, test), got 'val'"),
+        (("--images", "FOLDER/nothing"), 1, "check the path"),
+        (("--images", "FOLDER/no_finding"), 1, "two or more folders"),
+    ],
+)
+def test_a_wrong_call_ends_before_anything_is_run(
+    mi2, folder: Path, table: Path, words: tuple[str, ...], code: int, said: str
+) -> None:
+    given = [word.replace("FOLDER", str(folder)).replace("TABLE", str(table)) for word in words]
+    done = mi2("verify", "mini", *given)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
