@@ -38,6 +38,7 @@ class MedImageInsight(Embedder, EmbeddingModel):
         preprocessing: Steps | None = None,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
+        cuda_graph: bool = False,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> Self:
         """Open a model. Its encoders are loaded when they are first used.
@@ -45,8 +46,9 @@ class MedImageInsight(Embedder, EmbeddingModel):
         Args:
             model: A known name or a bundle folder; the built-in model when not given (or what ``MI2_MODEL`` says).
             preprocessing: ``direct``, or ``azure`` as the hosted endpoint does it; the bundle's default when not given.
-            providers: Execution providers such as ``["cuda"]``; the best that is there when not given.
+            providers: Execution providers such as ``["cuda"]``; the best that can be started when not given.
             threads: CPU threads of one call; all cores the process may use when not given.
+            cuda_graph: On CUDA, record the kernels of each batch shape once and replay them.
             limits: What an image may not exceed.
 
         Raises:
@@ -57,7 +59,7 @@ class MedImageInsight(Embedder, EmbeddingModel):
         settings = Preprocessing.from_dict(bundle.manifest.preprocessing)
         if preprocessing is not None:
             settings = dataclasses.replace(settings, default=preprocessing)
-        engine = Engine(bundle, providers=providers, threads=threads)
+        engine = Engine(bundle, providers=providers, threads=threads, cuda_graph=cuda_graph)
         return cls(bundle, engine, preprocessing=settings, limits=limits)
 
     @property

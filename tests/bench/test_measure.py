@@ -14,7 +14,7 @@ from medimageinsight.network.config import ModelConfig
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
-EXPECTED = {"bundle", *(("eager", "plain") if HAS_TORCH else ()), *(("openvino",) if HAS_OPENVINO else ())}
+EXPECTED = {"bundle", *(("eager", "tuned", "plain") if HAS_TORCH else ()), *(("openvino",) if HAS_OPENVINO else ())}
 ONE = BenchSettings(batch_sizes=(1,), rounds=1, threads=1, baselines=("eager",))
 
 

@@ -25,7 +25,7 @@ def test_what_cannot_be_measured_is_refused(given, code):
 
 
 def test_all_baselines_unless_told_otherwise():
-    assert BenchSettings().baselines == BASELINES == ("eager", "compile", "plain", "openvino")
+    assert BenchSettings().baselines == BASELINES == ("eager", "tuned", "compile", "plain", "openvino")
     assert BenchSettings(baselines=()).baselines == ()
     assert BenchSettings().providers is None
     assert BenchSettings(provider="cpu").providers == ["cpu"]

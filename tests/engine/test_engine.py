@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from medimageinsight.bundle import Bundle
+from medimageinsight.bundle import Bundle, find
 from medimageinsight.bundle.bundle import IMAGE_ENCODER, TEXT_ENCODER
 from medimageinsight.bundle.manifest import Manifest
 from medimageinsight.bundle.writer import write_manifest
@@ -174,3 +174,38 @@ def test_no_threads(toy_bundle: Path, pixels: np.ndarray) -> None:
     with pytest.raises(InputError) as caught:
         Engine(Bundle.open(toy_bundle), threads=0)
     assert caught.value.code == "threads_invalid"
+
+
+@pytest.fixture(scope="module")
+def mini() -> Bundle:
+    return Bundle.open(find("mini"))
+
+
+def embed_with(mini: Bundle, threads: int) -> tuple[bytes, bytes]:
+    size = tuple(mini.manifest.preprocessing["image_size"])
+    pixels = np.random.default_rng(9).standard_normal((3, 3, *size), dtype=np.float32)
+    rows = [[1, *range(320, 320 + length), 2] for length in (1, 7, 20)]
+    with Engine(mini, providers=["cpu"], threads=threads) as engine:
+        return engine.embed_pixels(pixels).tobytes(), engine.embed_tokens(rows).tobytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_same_bits_in_another_engine(mini: Bundle, threads: int) -> None:
+    assert embed_with(mini, threads) == embed_with(mini, threads)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_another_number_of_threads_moves_the_last_bits_at_most(mini: Bundle, threads: int) -> None:
+    for one, several in zip(embed_with(mini, 1), embed_with(mini, threads), strict=True):
+        np.testing.assert_allclose(
+            np.frombuffer(several, np.float32), np.frombuffer(one, np.float32), rtol=0, atol=1e-6
+        )
+
+
+def test_the_text_encoder_waits_for_a_text(copied: Path, pixels: np.ndarray) -> None:
+    (copied / TEXT_ENCODER).write_bytes(b"no graph")
+    write_manifest(copied, Manifest.load(copied), tuple(Manifest.load(copied).files))
+    with Engine(Bundle.open(copied), threads=1) as engine:
+        assert engine.embed_pixels(pixels).shape == (8, DIM)
+        with pytest.raises(ModelError):
+            engine.embed_tokens([[1, 513]])

@@ -23,7 +23,9 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 # glibc gives large buffers back to the system after each layer, and each page of the next one faults: up to a quarter
 # of eager PyTorch's time. ONNX Runtime has an arena of its own.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
-_NEEDS = {"eager": ("torch",), "compile": ("torch",), "plain": ("torch", "onnxscript"), "openvino": ("openvino",)}
+_KEEPS_MEMORY = frozenset({"tuned", "compile"})
+_PYTORCH = frozenset({"eager", *_KEEPS_MEMORY})
+_NEEDS = {**dict.fromkeys(_PYTORCH, ("torch",)), "plain": ("torch", "onnxscript"), "openvino": ("openvino",)}
 
 
 class Contestant:
@@ -137,12 +139,12 @@ def unavailable(name: str, provider: str) -> str | None:
         return "needs openvino: pip install openvino" if name == "openvino" else "needs the extra 'export'"
     if name == "openvino" and provider != "CPUExecutionProvider":
         return "is measured on the CPU only, the bundle runs on another device"
-    if name in {"eager", "compile"} and provider not in {"CPUExecutionProvider", "CUDAExecutionProvider"}:
+    if name in _PYTORCH and provider not in {"CPUExecutionProvider", "CUDAExecutionProvider"}:
         return "is measured on the CPU and CUDA only, the bundle runs on another device"
     return None
 
 
 def _environment(opening: Opening) -> dict[str, str]:
     threads = dict.fromkeys(_THREAD_VARIABLES, str(opening.threads))
-    keep = _KEEP_MEMORY if opening.contestant in {"eager", "compile"} else {}
+    keep = _KEEP_MEMORY if opening.contestant in _KEEPS_MEMORY else {}
     return {**os.environ, **threads, **keep}

@@ -297,11 +297,12 @@ def _median_ratio(upper: Sequence[float], lower: Sequence[float]) -> float:
 
 
 NOTES = (
-    "eager, compile and plain have the bundle's architecture and random weights: speed does not depend on the values.",
+    "eager, tuned, compile and plain have the bundle's architecture and random weights: speed does not depend on the "
+    "values.",
     "A padded text needs the operations of its real tokens only.",
     "The floor is the time that the operations needed take at the speed of the best float32 matrix product of the same "
     "rounds.",
     "Each contestant runs in a process of its own, one at a time, in turn. A ratio is a contestant's time to the "
     "bundle's within each round, then the median: above 1 the bundle is faster.",
-    "PyTorch is given an allocator that keeps its memory, which is faster than its default.",
+    "eager is PyTorch as it comes; tuned and compile have an allocator that keeps its memory, which is faster.",
 )

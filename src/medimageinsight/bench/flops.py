@@ -21,16 +21,13 @@ TEXT_MLP_RATIO = 4
 def image_flops(config: ModelConfig) -> int:
     """One image through the image encoder and its projection."""
     image = config.image
-    height, width = image.image_size
     macs = 0
     for stage, (inputs, outputs) in enumerate(pairwise((3, *image.widths))):
-        kernel, stride, padding = image.patch_sizes[stage], image.patch_strides[stage], image.patch_paddings[stage]
-        height, width = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
-        macs += kernel**2 * inputs * outputs * height * width
+        height, width = image.grids[stage]
+        macs += image.patch_sizes[stage] ** 2 * inputs * outputs * height * width
         macs += image.depths[stage] * _block_macs(image, stage, height, width)
-    last = image.widths[-1]
-    fc2 = image.mlp_ratio * last**2
-    macs -= (height * width - 1) * fc2  # once an image in place of once a token
+    last, (height, width) = image.widths[-1], image.grids[-1]
+    macs -= (height * width - 1) * image.mlp_ratio * last**2  # fc2: once an image in place of once a token
     return 2 * (macs + last * config.embedding_dim)
 
 

@@ -94,7 +94,7 @@ def open_export(opening: Opening) -> Opened:
 
 
 def open_eager(opening: Opening) -> Opened:
-    """PyTorch as the network is written."""
+    """PyTorch as the network is written; ``tuned`` differs in its process's environment."""
     return _open_torch(opening, compiled=False)
 
 
@@ -160,6 +160,7 @@ OPENERS: dict[str, Callable[[Opening], Opened]] = {
     "bundle": open_bundle,
     "plain": open_plain,
     "eager": open_eager,
+    "tuned": open_eager,
     "compile": open_compile,
     "openvino": open_openvino,
     "matmul": open_matmul,

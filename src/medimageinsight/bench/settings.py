@@ -10,7 +10,7 @@ from medimageinsight.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Baseline = Literal["eager", "compile", "plain", "openvino"]
+Baseline = Literal["eager", "tuned", "compile", "plain", "openvino"]
 BASELINES: tuple[str, ...] = get_args(Baseline)
 
 
@@ -23,7 +23,8 @@ class BenchSettings:
         rounds: Times each contestant is measured, after one round that does not count.
         threads: CPU threads of every contestant; all cores the process may use when None.
         provider: The execution provider of the bundle, such as ``cuda``; the best that is there when None.
-        baselines: What to compare with: ``eager``, ``compile`` (PyTorch), ``plain``, ``openvino``.
+        baselines: What to compare with: PyTorch ``eager``, the same ``tuned`` (with an allocator that keeps memory) and
+            its ``compile``; the ``plain`` export; ``openvino``.
 
     Raises:
         InputError: A value is out of range (``rounds_invalid``, ``batch_sizes_invalid``, ``threads_invalid``) or a

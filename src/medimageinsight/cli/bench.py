@@ -26,7 +26,7 @@ def bench(
     baselines: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B", help="Of eager, compile, plain, openvino; or none. Default: all that are possible."
+            metavar="A,B", help="Of eager, tuned, compile, plain, openvino; or none. Default: all that are possible."
         ),
     ] = None,
     images: Annotated[

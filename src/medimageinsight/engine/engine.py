@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER
+from medimageinsight.bundle.bundle import EXTERNAL_DATA_SUFFIX, half_graph
 from medimageinsight.engine.batching import batches_by_length
-from medimageinsight.engine.session import Session, choose_providers
+from medimageinsight.engine.graph_cache import graph_copy
+from medimageinsight.engine.providers import choose_providers, computes_half
+from medimageinsight.engine.session import Session
 from medimageinsight.errors import InputError, ModelError
 from medimageinsight.tokenizer import pad
 
@@ -26,27 +30,40 @@ TEXT_BATCH = 32
 class Engine:
     """Loads each encoder when it is first used, checksum first; safe to call from many threads.
 
+    A large encoder on the CPU is loaded from this machine's optimised copy (`graph_cache`), made of the checked files.
+
         with Engine(Bundle.open(folder), threads=4) as engine:
             engine.embed_pixels(pixels)                            # (N, 3, H, W) float32 to (N, D) float32
             engine.embed_tokens([[0, 17, 1], [0, 5, 9, 1]])        # to (2, D) float32
 
-    The same input gives the same bits each time.
+    The same batch gives the same bits each time and in each process, with or without the copy. Another number of
+    threads, or other rows in the batch, may change the last bits: an embedding moves by less than 1e-6.
 
     Args:
         bundle: The opened bundle.
-        providers: Execution providers, such as ``["cuda"]``; the best that is there when not given.
+        providers: Execution providers, such as ``["cuda"]``; the best that can be started when not given.
         threads: CPU threads of one call; all cores the process may use when not given.
+        cuda_graph: On CUDA, record the kernels of each batch shape and replay them (see `Session`).
 
     Raises:
         InputError: A provider is unknown, or ``threads`` is below 1.
     """
 
-    def __init__(self, bundle: Bundle, *, providers: Sequence[str] | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+        cuda_graph: bool = False,
+    ) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"expected at least 1 thread, got {threads}", code="threads_invalid")
+        choose_providers(providers)  # a wrong name is the caller's to hear now, not with the first image
         self._bundle = bundle
-        self._providers = choose_providers(providers)
+        self._providers = providers
         self._threads = threads
+        self._cuda_graph = cuda_graph
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -107,11 +124,24 @@ class Engine:
             if self._closed:
                 raise ModelError("expected an open model, this one was closed: load it again", code="model_closed")
             if graph not in self._sessions:
-                self._bundle.verify(graph)
-                self._sessions[graph] = Session(
-                    self._bundle.path(graph), providers=self._providers, threads=self._threads
-                )
+                self._sessions[graph] = self._load(graph)
             return self._sessions[graph]
+
+    def _load(self, graph: str) -> Session:
+        files = self._bundle.manifest.files
+        parts = [graph, *(name for name in (graph + EXTERNAL_DATA_SUFFIX,) if name in files)]
+        if half_graph(graph) in files and computes_half(choose_providers(self._providers)[0]):
+            parts[0] = half_graph(graph)  # on the same weights
+        path = self._bundle.path(parts[0])
+        checksums = [files[name].sha256 for name in parts]
+        return Session(
+            path,
+            providers=self._providers,
+            threads=self._threads,
+            copy=graph_copy(path, checksums),
+            verify=functools.partial(self._bundle.verify, *parts),
+            cuda_graph=self._cuda_graph,
+        )
 
     def _nothing(self) -> NDArray[np.float32]:
         return np.empty((0, self.embedding_dim), dtype=np.float32)

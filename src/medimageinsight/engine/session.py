@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from medimageinsight.engine.cpus import available_cpus
-from medimageinsight.errors import InputError, ModelError
+from medimageinsight.engine.cuda import BoundRuns
+from medimageinsight.engine.graph_cache import DATA, GRAPH, device_cache
+from medimageinsight.engine.providers import (
+    CPU,
+    CUDA,
+    DIRECTML,
+    OPENVINO,
+    choose_providers,
+    keeps_compiled,
+    provider_options,
+)
+from medimageinsight.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import onnxruntime as ort
     from numpy.typing import NDArray
 
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
+    from medimageinsight.engine.graph_cache import GraphCopy
 
-# TF32 keeps 10 of float32's 23 bits; the search for the fastest convolution may choose another one each time.
-_OPTIONS: dict[str, dict[str, str]] = {CUDA: {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}}
+__all__ = ["CPU", "SPIN_US", "Session"]
+
 _FATAL_ONLY = 4  # ONNX Runtime's log level; what it raises is reported, what it logs holds paths
+
+# Microseconds that a thread without work keeps its core in case the next operator comes, which saves the time to wake
+# it. Longer, and a busy machine loses what a quiet one wins: threads spin on the cores that decode the next images.
+SPIN_US = 100
+_SPIN_CAN_BE_BOUND = (1, 27)  # older versions do not know the setting, and ignore it
+
+# These say that the graph is at fault, whichever device it was meant for.
+_BAD_GRAPH = ("NoSuchFile", "NoModel", "InvalidProtobuf", "InvalidGraph")
 
 
 class Session:
@@ -29,8 +50,13 @@ class Session:
 
     Args:
         path: The ``.onnx`` file; data beside it is mapped into memory, not read.
-        providers: As `choose_providers` takes them.
+        providers: As `choose_providers` takes them. A device that was not asked for and cannot be started leaves its
+            place to the CPU; `providers` says so.
         threads: CPU threads of one call; all cores the process may use when not given.
+        copy: This machine's optimised copy of the graph, used and written on the CPU; None to do without.
+        verify: Called before the graph's own files are read, which a copy may make needless.
+        cuda_graph: On CUDA, record the kernels of a shape once and replay them: less time between kernels, for small
+            batches of few different sizes. Runs then wait for each other.
 
     Raises:
         InputError: A provider is unknown.
@@ -38,22 +64,26 @@ class Session:
             (``provider_unavailable``).
     """
 
-    def __init__(self, path: Path, *, providers: Sequence[str] | None = None, threads: int | None = None) -> None:
-        import onnxruntime as ort
-
+    def __init__(
+        self,
+        path: Path,
+        *,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+        copy: GraphCopy | None = None,
+        verify: Callable[[], None] | None = None,
+        cuda_graph: bool = False,
+    ) -> None:
         chosen = choose_providers(providers)
-        options = _session_options(threads)
-        try:
-            self._session = ort.InferenceSession(
-                str(path), options, providers=[(name, _OPTIONS.get(name, {})) for name in chosen]
-            )
-        except Exception as error:  # ONNX Runtime's exceptions have no common base, and their messages hold paths
-            raise ModelError(
-                f"expected a graph that ONNX Runtime {ort.__version__} can load, it refused ({type(error).__name__}): "
-                "make the bundle again, or update onnxruntime",
-                code="graph_invalid",
-            ) from error
-        self._check_provider(chosen[0])
+        self._path = path
+        self._threads = threads
+        self._copy = copy
+        self._verify = verify or (lambda: None)
+        self._cuda_graph = cuda_graph
+        self._session = self._open(chosen, asked=providers is not None or cuda_graph)
+        first = self.providers[0]
+        self._bound = BoundRuns(self._session, record=cuda_graph) if first == CUDA else None
+        self._one_at_a_time = threading.Lock() if first == DIRECTML else None  # its documentation allows no more
         self.inputs: dict[str, list[int | str | None]] = {one.name: one.shape for one in self._session.get_inputs()}
         self.outputs: dict[str, list[int | str | None]] = {one.name: one.shape for one in self._session.get_outputs()}
 
@@ -70,7 +100,7 @@ class Session:
                 (``inference_not_finite``).
         """
         try:
-            result = self._session.run([output], dict(inputs))[0]
+            result = self._run(output, inputs)
         except Exception as error:
             raise ModelError(
                 f"expected the network to run, ONNX Runtime failed ({type(error).__name__}): "
@@ -84,49 +114,92 @@ class Session:
             )
         return np.asarray(result, dtype=np.float32)
 
-    def _check_provider(self, wanted: str) -> None:
-        """ONNX Runtime falls back to the CPU with no more than a log line where a device's libraries are missing."""
-        if wanted not in self.providers:
-            raise ModelError(
-                f"expected to run on {wanted}, it could not be started: check its drivers and libraries, "
-                "or choose the provider cpu",
-                code="provider_unavailable",
-            )
+    def _run(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        if self._bound is not None:
+            return self._bound.run(output, inputs)
+        if self._one_at_a_time is not None:
+            with self._one_at_a_time:
+                return self._run_plainly(output, inputs)
+        return self._run_plainly(output, inputs)
 
+    def _run_plainly(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        result: NDArray[Any] = self._session.run([output], dict(inputs))[0]
+        return result
 
-def choose_providers(requested: Sequence[str] | None = None) -> list[str]:
-    """ONNX Runtime's execution providers in order of preference, the CPU last.
+    def _open(self, chosen: list[str], *, asked: bool) -> ort.InferenceSession:
+        if chosen[0] == CPU:
+            return self._open_on_cpu()
+        self._verify()
+        try:
+            session = self._load(self._path, chosen)
+        except Exception as error:  # ONNX Runtime's exceptions have no common base, and their messages hold paths
+            if type(error).__name__ in _BAD_GRAPH:
+                raise _bad_graph(error) from error
+            if asked:
+                raise _unavailable(chosen[0]) from error
+            return self._open_on_cpu()
+        # Where a device's libraries are missing, ONNX Runtime may go on without it with no more than a log line.
+        if chosen[0] in session.get_providers():
+            return session
+        if asked:
+            raise _unavailable(chosen[0])
+        return self._open_on_cpu()
 
-    Args:
-        requested: Names such as ``cuda`` or ``CUDAExecutionProvider``. When not given: CUDA where this ONNX Runtime has
-            it, else the CPU.
+    def _open_on_cpu(self) -> ort.InferenceSession:
+        if self._copy is not None:
+            if (session := self._map_copy(self._copy)) is not None:
+                return session
+            self._verify()
+            if self._write_copy(self._copy) and (session := self._map_copy(self._copy)) is not None:
+                return session
+        self._verify()
+        try:
+            return self._load(self._path, [CPU])
+        except Exception as error:
+            raise _bad_graph(error) from error
 
-    Raises:
-        InputError: A name is not among those this ONNX Runtime has (``provider_unknown``).
-    """
-    import onnxruntime as ort
+    def _map_copy(self, copy: GraphCopy) -> ort.InferenceSession | None:
+        """A session on the copy, which is removed where ONNX Runtime refuses it; None without one."""
+        if not copy.is_whole():
+            return None
+        try:
+            return self._load(copy.graph, [CPU], optimise=False)
+        except Exception:
+            copy.remove()
+            return None
 
-    available = ort.get_available_providers()
-    if requested is None:
-        return [name for name in (CUDA, CPU) if name in available]
-    names = [requested] if isinstance(requested, str) else requested
-    by_short_name = {_short(name): name for name in available}
-    unknown = [name for name in names if _short(name) not in by_short_name]
-    if unknown or not names:
-        raise InputError(
-            f"expected providers among {', '.join(by_short_name)}, got {', '.join(unknown) or 'none'}: "
-            "another device needs another build of onnxruntime",
-            code="provider_unknown",
+    def _write_copy(self, copy: GraphCopy) -> bool:
+        """Whether the copy could be written. The session that writes it is dropped: its weights are not shared."""
+        try:
+            with copy.writing() as folder:
+                self._load(self._path, [CPU], write_to=folder)
+        except Exception:  # no cache is worth an error: what is wrong with the graph, loading it will say
+            return False
+        finally:
+            _return_freed_memory()
+        return True
+
+    def _load(
+        self, path: Path, providers: list[str], *, optimise: bool = True, write_to: Path | None = None
+    ) -> ort.InferenceSession:
+        import onnxruntime as ort
+
+        options = _session_options(self._threads, providers[0])
+        if not optimise or providers[0] == OPENVINO:  # OpenVINO optimises itself, and better from the graph as it is
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if write_to is not None:
+            _write_optimised(options, write_to)
+        # Its own fallback prints to standard output and uses the CPU, whatever was asked for.
+        return ort.InferenceSession(
+            str(path), options, providers=[(name, self._options(name)) for name in providers], enable_fallback=0
         )
-    return list(dict.fromkeys([*(by_short_name[_short(name)] for name in names), CPU]))
+
+    def _options(self, provider: str) -> dict[str, str]:
+        cache = device_cache(provider, self._copy.key) if self._copy and keeps_compiled(provider) else None
+        return provider_options(provider, cache=cache, cuda_graph=self._cuda_graph)
 
 
-def _short(provider: str) -> str:
-    """``CUDAExecutionProvider`` to ``cuda``."""
-    return provider.lower().removesuffix("executionprovider")
-
-
-def _session_options(threads: int | None) -> ort.SessionOptions:
+def _session_options(threads: int | None, provider: str) -> ort.SessionOptions:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -134,6 +207,46 @@ def _session_options(threads: int | None) -> ort.SessionOptions:
     options.inter_op_num_threads = 1  # both graphs are one chain
     options.use_deterministic_compute = True
     options.log_severity_level = _FATAL_ONLY
-    # Waiting threads would otherwise spin, and take the cores on which the next images are being decoded.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A block laid out in advance for each shape saves no time that could be measured on the CPU and holds the memory of
+    # all activations a second time; DirectML cannot have it.
+    options.enable_mem_pattern = provider not in (CPU, DIRECTML)
+    if tuple(int(part) for part in ort.__version__.split(".")[:2]) >= _SPIN_CAN_BE_BOUND:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
+    else:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+def _write_optimised(options: ort.SessionOptions, folder: Path) -> None:
+    """Let loading write the optimised graph, its larger weights, and these weights packed."""
+    options.optimized_model_filepath = str(folder / GRAPH)
+    for key, value in {
+        "session.optimized_model_external_initializers_file_name": DATA,
+        "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+        "session.save_external_prepacked_constant_initializers": "1",
+    }.items():
+        options.add_session_config_entry(key, value)
+
+
+def _return_freed_memory() -> None:
+    """Of what was freed, glibc keeps pieces below 32 MiB, here a gigabyte of packed weights, unless it is told."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # not Linux, or another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _bad_graph(error: Exception) -> ModelError:
+    import onnxruntime as ort
+
+    return ModelError(
+        f"expected a graph that ONNX Runtime {ort.__version__} can load, it refused ({type(error).__name__}): "
+        "make the bundle again, or update onnxruntime",
+        code="graph_invalid",
+    )
+
+
+def _unavailable(provider: str) -> ModelError:
+    return ModelError(
+        f"expected to run on {provider}, it could not be started: check its drivers and libraries, "
+        "or choose the provider cpu",
+        code="provider_unavailable",
+    )
