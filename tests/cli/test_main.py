@@ -23,6 +23,7 @@ VERBS = (
     "info",
     "models",
     "score",
+    "search",
     "train",
     "verify",
 )

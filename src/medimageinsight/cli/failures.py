@@ -28,6 +28,8 @@ _WRONG_CALL_CODES = {
     "bundle_not_found",
     "precision_unknown",
     "calibration_missing",
+    "store_not_found",
+    "store_exists",
     "dataset_split_unknown",
     "finding_sources_unknown",
 }

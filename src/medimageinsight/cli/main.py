@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medimageinsight.cli import (
+    adapter,
     bench,
     classify,
     compare,
@@ -16,10 +17,14 @@ from medimageinsight.cli import (
     doctor,
     embed,
     evaluate,
+    index,
     info,
     models,
+    outliers,
     score,
+    search,
     serve,
+    tag,
     train,
     verify,
 )
@@ -50,9 +55,12 @@ VERBS = (
     train.train,
     evaluate.evaluate,
     bench.bench,
+    search.search,
 )
 for verb in VERBS:
     app.command()(reported(verb))
+for name, group in (("index", index.app), ("tag", tag.app), ("adapter", adapter.app), ("outliers", outliers.app)):
+    app.add_typer(group, name=name)
 # The server reads its flags itself, beside its environment variables and its config file.
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     reported(serve.serve)

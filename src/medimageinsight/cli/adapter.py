@@ -1,0 +1,213 @@
+"""``mi2 adapter``: a small head for one's own labels, learned in seconds and kept in one file."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from medimageinsight.cli import output
+from medimageinsight.cli.failures import FAILED_INPUT, about, reported
+from medimageinsight.cli.learned import (
+    LabelColumn,
+    Separator,
+    SourceName,
+    cells,
+    check_out,
+    embed,
+    identity,
+    read_samples,
+    report_failures,
+    steps_of,
+)
+from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
+from medimageinsight.cli.sources import list_sources, open_source
+from medimageinsight.errors import DatasetError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import RenderableType
+
+    from medimageinsight.tasks.adapter import Adapter
+    from medimageinsight.tasks.adapter_figures import AdapterFigures
+
+app = typer.Typer(
+    help="Learn a small head for your own labels, and use it.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AdapterFile = Annotated[Path, typer.Argument(metavar="ADAPTER", help="A file of `mi2 adapter train`.")]
+
+
+def train(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet file with one row an image.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The adapter's file.")],
+    label_column: LabelColumn = "label",
+    separator: Separator = None,
+    source: SourceName = None,
+    kind: Annotated[str, typer.Option(metavar="linear|mlp", help="The head.")] = "linear",
+    balanced: Annotated[bool, typer.Option("--balanced", help="Rare labels weigh as much as common ones.")] = False,
+    fraction: Annotated[
+        float, typer.Option(help="Of patients for validation, where the table has no split 'val'.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of that split, and of the mlp's first weights.")] = 0,
+    preprocessing: Preprocessing = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a head on the embeddings of a table's images.
+
+    The splits 'train', 'val' and 'test' are used where the table has them: 'val' stops and calibrates, 'test' scores. A
+    table without splits is split by patient. A linear head needs the extra 'evaluate'.
+    """
+    from medimageinsight.tasks.adapter import train_adapter
+    from medimageinsight.tasks.adapter_file import save_adapter
+    from medimageinsight.tasks.fitting import AdapterSettings
+    from medimageinsight.tasks.tables import split_parts
+
+    settings = AdapterSettings(kind=kind, balanced=balanced, seed=seed)  # type: ignore[arg-type]  # checked there
+    check_out(out)
+    with about(table, DatasetError):
+        samples = read_samples(table, label_column, source, separator)
+    loaded = load_model(model, preprocessing)
+    with about(table, (DatasetError, InputError)):
+        data = embed(loaded, samples, separator)
+        training, validation, test = split_parts(data, samples, fraction=fraction, seed=seed)
+        adapter = train_adapter(training, validation, model=identity(loaded), settings=settings)
+        if test is not None:
+            adapter = adapter.with_figures(adapter.score(test))
+    with about(out):
+        save_adapter(adapter, out)
+    _print_adapter(adapter, as_json=as_json)
+    output.note(f"adapter: {out}")
+
+
+def predict(
+    adapter: AdapterFile,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Images; folders are searched; - is standard input.")
+    ],
+    top: Annotated[int, typer.Option(min=1, help="Labels shown for each image; --json has all of them.")] = 5,
+    frame: Frame = 0,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the labels of images, with calibrated probabilities. Images are prepared as in training."""
+    from medimageinsight.tasks.adapter_file import load_adapter
+
+    sources = list_sources(files)
+    with about(adapter):
+        head = load_adapter(adapter)
+    loaded = load_model(model, steps_of(head.model))
+    with about(adapter):
+        head.model.check(identity(loaded))
+    with output.counting("predicting", len(sources)) as progress:
+        embedded = loaded.embed_images(map(open_source, sources), errors="return", frame=frame, progress=progress)
+    results = [
+        (source, one if isinstance(one, InputError) else head.predict(one))
+        for source, one in zip(sources, embedded, strict=True)
+    ]
+    failed = report_failures(results)
+    if as_json:
+        output.print_json([_document(source, head.labels, one) for source, one in results])
+    elif failed < len(results):
+        output.print_table(
+            ("source", "label", "probability", ""),
+            [
+                row
+                for source, one in results
+                if not isinstance(one, InputError)
+                for row in _rows(source, head.labels, one, top)
+            ],
+        )
+    if failed:
+        raise typer.Exit(FAILED_INPUT)
+
+
+def info(adapter: AdapterFile, as_json: AsJson = False) -> None:
+    """Show an adapter's labels and figures, and the model that it belongs to."""
+    from medimageinsight.tasks.adapter_file import load_adapter
+
+    with about(adapter):
+        head = load_adapter(adapter)
+    _print_adapter(head, as_json=as_json)
+
+
+for verb in (train, predict, info):
+    app.command()(reported(verb))
+
+
+def _document(source: str, labels: Sequence[str], found: "NDArray[np.float32] | InputError") -> dict[str, object]:
+    if isinstance(found, InputError):
+        return {"source": source, "error": found.to_dict()}
+    return {"source": source, "probabilities": dict(zip(labels, output.numbers(found), strict=True))}
+
+
+def _rows(
+    source: str, labels: Sequence[str], probabilities: "NDArray[np.float32]", top: int
+) -> "list[tuple[RenderableType, ...]]":
+    """The best labels of one image; its name stands in the first row only."""
+    best = (-probabilities).argsort(kind="stable")[:top]
+    return [
+        (
+            Text(output.printable(source) if place == 0 else ""),
+            Text(output.printable(labels[index]), style="bold" if place == 0 else ""),
+            output.bar(float(probabilities[index])),
+            f"{probabilities[index]:.1%}",
+        )
+        for place, index in enumerate(best)
+    ]
+
+
+def _print_adapter(adapter: "Adapter", *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(
+            {
+                "kind": adapter.kind,
+                "outputs": adapter.outputs,
+                "labels": list(adapter.labels),
+                "temperature": adapter.temperature,
+                "model": asdict(adapter.model),
+                "training": adapter.training,
+                "figures": [asdict(one) for one in adapter.figures],
+            }
+        )
+        return
+    excluding = "exclude each other" if adapter.outputs == "softmax" else "may come together"
+    output.print_table(
+        ("adapter", ""),
+        [
+            ("head", adapter.kind),
+            ("labels", f"{len(adapter.labels)}, they {excluding}"),
+            ("model", f"{output.printable(adapter.model.name)}, preprocessing {steps_of(adapter.model)}"),
+            *((name.replace("_", " "), output.printable(_short(value))) for name, value in adapter.training.items()),
+        ],
+    )
+    for figures in adapter.figures:
+        _print_figures(figures)
+
+
+def _short(value: object) -> str:
+    return ", ".join(f"{name} {count}" for name, count in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _print_figures(figures: "AdapterFigures") -> None:
+    rows = [
+        ("accuracy", figures.accuracy),
+        ("balanced accuracy", figures.balanced_accuracy),
+        ("mean AUC", figures.mean_auc),
+        ("Brier score, 0 is best", figures.brier),
+        *((f"AUC of {output.printable(name)}", one) for name, one in figures.label_auc.items()),
+    ]
+    output.print_table(
+        ("figure", "value", "95 % interval"),
+        [
+            *((name, *cells(one)) for name, one in rows if one is not None),
+            ("calibration error, 0 is best", f"{figures.calibration_error:.3f}", ""),
+        ],
+        title=f"on {figures.images:,} images ({output.printable(figures.scored_on)})",
+    )

@@ -1,0 +1,110 @@
+"""``mi2 search``: the images of a store that are nearest to an image, a text or one of themselves."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medimageinsight.cli import output
+from medimageinsight.cli.failures import about
+from medimageinsight.cli.options import AsJson, Frame, Model, load_model
+from medimageinsight.cli.sources import open_source
+from medimageinsight.errors import ImageError, InputError, StoreError, TextError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from medimageinsight.search import Hit
+
+StoreName = Annotated[
+    str,
+    typer.Argument(metavar="STORE", help="A folder, or postgresql://USER@HOST/DATABASE#NAME.", show_default=False),
+]
+Where = Annotated[str | None, typer.Option(metavar="EXPR", help="A filter, as \"modality = 'x-ray' and age >= 40\".")]
+
+
+def search(
+    store: StoreName,
+    image: Annotated[str | None, typer.Option(metavar="FILE", help="An image; - is standard input.")] = None,
+    text: Annotated[str | None, typer.Option(help="A text.")] = None,
+    item_id: Annotated[str | None, typer.Option("--id", help="A stored image, which is found too.")] = None,
+    vector: Annotated[Path | None, typer.Option(metavar="F.npy", help="An embedding, of shape (D,) or (1, D).")] = None,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="How many at most.")] = 10,
+    where: Where = None,
+    min_score: Annotated[float | None, typer.Option(help="The smallest cosine similarity, -1 to 1.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector, without the index.")] = False,
+    other_than_same: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="With --id: leave out images with its value there, as PatientID."),
+    ] = None,
+    frame: Frame = 0,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the stored images nearest to an image, a text, one of themselves or a vector.
+
+    The image is prepared as those of the store were. Needs the extra 'search' or 'postgres'.
+    """
+    from medimageinsight.search import open_store, shown_location
+    from medimageinsight.search import search as find
+
+    if sum(one is not None for one in (image, text, item_id, vector)) != 1:
+        raise InputError("expected one of --image, --text, --id and --vector", code="query_invalid")
+    with about(shown_location(store), StoreError):
+        opened = open_store(store)
+    with opened, about(image, ImageError), about(text, TextError):
+        hits = find(
+            load_model(model) if image is not None or text is not None else None,
+            opened,
+            image=None if image is None else open_source(image),
+            text=text,
+            item_id=item_id,
+            vector=None if vector is None else _read_vector(vector),
+            k=k,
+            where=where,
+            min_score=min_score,
+            exact=exact,
+            other_than_same=other_than_same,
+            frame=frame,
+        )
+    if as_json:
+        output.print_json({"hits": [hit.to_dict() for hit in hits]})
+    elif hits:
+        _print(hits)
+    else:
+        output.note("nothing was found")
+
+
+def _read_vector(file: Path) -> "NDArray[np.float64]":
+    """An embedding that `mi2 embed --out` wrote; nothing of the file is executed."""
+    import numpy as np
+
+    with about(file):
+        try:
+            with file.open("rb") as stream:
+                array = np.load(stream, allow_pickle=False)
+        except (ValueError, EOFError):
+            array = None
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+            raise InputError(
+                "expected a .npy file of numbers, got another: write it with mi2 embed --out", code="vector_unreadable"
+            )
+    return np.asarray(array[0] if array.ndim == 2 and len(array) == 1 else array, dtype=np.float64)
+
+
+def _print(hits: "list[Hit]") -> None:
+    columns = list(dict.fromkeys(name for hit in hits for name in hit.metadata))
+    with_path = any(hit.path != hit.id for hit in hits)
+    output.print_table(
+        ("score", "id", *(["path"] if with_path else []), *columns),
+        [
+            (
+                f"{hit.score:.4f}",
+                output.printable(hit.id),
+                *([output.printable(hit.path)] if with_path else []),
+                *(output.printable(str(hit.metadata.get(name, ""))) for name in columns),
+            )
+            for hit in hits
+        ],
+    )

@@ -1,0 +1,285 @@
+"""Metadata of images from a table: a CSV or Parquet file with one row an image, matched by path."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medimageinsight.errors import DatasetError, InputError, missing_extra
+from medimageinsight.search.columns import LARGEST_INTEGER, OWN_COLUMNS, check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from medimageinsight.search.values import ColumnType, Value
+
+PATH_COLUMNS = ("path", "image")
+_ROWS_NAMED = 5
+# An integer as one writes it: a code such as 007 stays a text.
+_INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_BOOLEANS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetadataTable:
+    """What a table says of images.
+
+    Args:
+        columns: The table's metadata columns.
+        rows: Absolute path of an image to its values; columns without a value are left out.
+        ids: Absolute path to what the table's column ``id`` says, where it has one.
+    """
+
+    columns: tuple[str, ...]
+    rows: Mapping[str, Mapping[str, Value]]
+    ids: Mapping[str, str]
+
+    def row(self, path: str | os.PathLike[str]) -> Mapping[str, Value] | None:
+        """The values of an image, None where the table has no row for it."""
+        return self.rows.get(_absolute(path))
+
+    def id(self, path: str | os.PathLike[str]) -> str | None:
+        """The id of an image, None where the table has none."""
+        return self.ids.get(_absolute(path))
+
+
+def read_metadata(
+    path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    columns: Sequence[str] | None = None,
+    types: Mapping[str, ColumnType] | None = None,
+) -> MetadataTable:
+    """Reads a ``.csv`` (UTF-8, comma) or ``.parquet`` file.
+
+    The column ``path`` (or ``image``) is required, and relative to ``root``. Characters other than letters, digits and
+    _ in a column's name become _. A column of a CSV file is boolean (true, false), integer or float where all its cells
+    are, else string; an empty cell has no value. Dates and times become text.
+
+    Args:
+        path: The file.
+        root: The folder that image paths start from; the file's own when not given.
+        columns: The columns to keep; all that are of a type a store can hold when not given.
+        types: What columns have to be: those of the store that the rows go to.
+
+    Raises:
+        DatasetError: The file cannot be read, it has no column ``path``, an image twice, or not the columns asked for.
+        InputError: ``metadata_type_conflict`` where a cell is not of its column's type.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise DatasetError("expected a table file, found none: check the path", code="dataset_not_found")
+    kind = file.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise DatasetError(
+            f"expected a .csv or .parquet table, got {kind or 'a name without ending'}: convert it",
+            code="dataset_format_unknown",
+        )
+    cells = _read_csv(file) if kind == ".csv" else _read_parquet(file, columns)
+    paths = _paths(cells, Path(root) if root is not None else file.parent)
+    ids = cells.pop("id", None)
+    chosen = _choose(cells, columns)
+    if kind == ".csv":
+        typed = {name: _typed(name, cells[name], (types or {}).get(name)) for name in chosen}
+    else:
+        typed = {name: _as_type(name, cells[name], (types or {}).get(name)) for name in chosen}
+    return MetadataTable(
+        columns=tuple(chosen),
+        rows={
+            one: {name: values[place] for name, values in typed.items() if values[place] is not None}
+            for place, one in enumerate(paths)
+        },
+        ids={}
+        if ids is None
+        else {one: str(id_) for one, id_ in zip(paths, ids, strict=True) if id_ not in (None, "")},
+    )
+
+
+def _read_csv(file: Path) -> dict[str, list[Any]]:
+    """Column to cells, as texts."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            header, *rows = [row for row in csv.reader(stream, strict=True) if row] or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable("CSV in UTF-8") from error
+    if ragged := [number for number, row in enumerate(rows, start=1) if len(row) != len(header)]:
+        raise _bad_rows(f"not the header's {len(header)} cells", ragged)
+    names = _names(header)
+    return {name: [row[place].strip() for row in rows] for place, name in enumerate(names)}
+
+
+def _read_parquet(file: Path, wanted: Sequence[str] | None) -> dict[str, list[Any]]:
+    """Column to values. Columns of other types, as whole images, are not read."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise missing_extra("parquet", "reading a Parquet table") from error
+    try:
+        with parquet.ParquetFile(file) as stream:
+            schema = stream.schema_arrow
+            names = _names(schema.names)
+            kept = [
+                (field.name, name)
+                for field, name in zip(schema, names, strict=True)
+                if _is_scalar(field.type) and (wanted is None or name in (*wanted, *PATH_COLUMNS, "id"))
+            ]
+            data = stream.read(columns=[original for original, _ in kept])
+            return {name: [_plain(value) for value in data[original].to_pylist()] for original, name in kept}
+    except (OSError, pyarrow.ArrowException) as error:
+        raise _unreadable("Parquet") from error
+
+
+def _names(header: Iterable[str]) -> list[str]:
+    names = [re.sub(r"\W+", "_", name.strip()).strip("_") for name in header]
+    doubled = [name for name, count in Counter(names).items() if count > 1]
+    if doubled:
+        raise DatasetError(
+            f"the table's columns cannot be used: {', '.join(map(repr, doubled))} comes twice "
+            "(other characters than letters and digits count as _): rename one",
+            code="dataset_columns_invalid",
+        )
+    return names
+
+
+def _paths(cells: dict[str, list[Any]], root: Path) -> list[str]:
+    """Absolute paths of the images, one for each row; their column is taken out of `cells`."""
+    column = next((name for name in PATH_COLUMNS if name in cells), None)
+    if column is None:
+        raise DatasetError(
+            "the table's columns cannot be used: there is no column 'path' or 'image'", code="dataset_columns_invalid"
+        )
+    given = cells.pop(column)
+    if empty := [number for number, one in enumerate(given, start=1) if not one]:
+        raise _bad_rows("no image path", empty)
+    paths = [_absolute(root / str(one)) for one in given]
+    seen: set[str] = set()
+    doubled = []
+    for number, one in enumerate(paths, start=1):
+        if one in seen:
+            doubled.append(number)
+        seen.add(one)
+    if doubled:
+        raise _bad_rows("an image that an earlier row has", doubled)
+    return paths
+
+
+def _choose(cells: Mapping[str, list[Any]], wanted: Sequence[str] | None) -> list[str]:
+    missing = [name for name in wanted or () if name not in cells]
+    if missing:
+        raise DatasetError(
+            f"expected the table to have the columns {', '.join(map(repr, missing))}, it has none of these names with "
+            "text, numbers or booleans: check their spelling",
+            code="dataset_columns_invalid",
+        )
+    chosen = list(cells if wanted is None else dict.fromkeys(wanted))
+    for name in chosen:
+        if name not in OWN_COLUMNS:
+            check_name(name)
+    return [name for name in chosen if name not in OWN_COLUMNS]
+
+
+def _typed(name: str, cells: Sequence[str], wanted: ColumnType | None) -> list[Value]:
+    """Values of a CSV column, of the wanted type or of the narrowest that all cells are of."""
+    filled = [cell for cell in cells if cell]
+    kind = wanted or _narrowest(filled)
+    readers: dict[str, Callable[[str], Value]] = {
+        "string": str,
+        "integer": _integer,
+        "float": _float,
+        "boolean": lambda cell: _BOOLEANS.get(cell.lower()),
+    }
+    values: list[Value] = [readers[kind](cell) if cell else None for cell in cells]
+    wrong = [
+        number for number, (cell, value) in enumerate(zip(cells, values, strict=True), 1) if cell and value is None
+    ]
+    if wrong:
+        raise _conflict(name, kind, wrong)
+    return values
+
+
+def _narrowest(filled: Sequence[str]) -> ColumnType:
+    if filled and all(cell.lower() in _BOOLEANS for cell in filled):
+        return "boolean"
+    if filled and all(_integer(cell) is not None for cell in filled):
+        return "integer"
+    if filled and all(_float(cell) is not None for cell in filled):
+        return "float"
+    return "string"
+
+
+def _integer(cell: str) -> int | None:
+    if not _INTEGER.fullmatch(cell) or len(cell) > 20:
+        return None
+    value = int(cell)
+    return value if abs(value) <= LARGEST_INTEGER else None
+
+
+def _float(cell: str) -> float | None:
+    if not _FLOAT.fullmatch(cell):
+        return None
+    value = float(cell)
+    return value if abs(value) != float("inf") else None
+
+
+def _as_type(name: str, values: list[Value], wanted: ColumnType | None) -> list[Value]:
+    """Values of a Parquet column; an integer fits a column of texts or floats, whose type it takes."""
+    if wanted == "string":
+        wrong = [number for number, value in enumerate(values, 1) if isinstance(value, bool | float)]
+        if wrong:
+            raise _conflict(name, wanted, wrong)
+        return [None if value is None else str(value) for value in values]
+    return values
+
+
+def _is_scalar(kind: Any) -> bool:  # noqa: ANN401 - pyarrow has no types
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    checks = (
+        *(types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_floating),
+        *(types.is_boolean, types.is_date, types.is_timestamp, types.is_null),
+    )
+    return any(check(kind) for check in checks)
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime.date) else value
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - `resolve` would follow links, and two links are two images
+
+
+def _conflict(name: str, kind: ColumnType, numbers: Sequence[int]) -> InputError:
+    return InputError(
+        f"expected the metadata column {name} to be {kind} as in the store, got another value in {_rows(numbers)}: "
+        "convert the values or rename the column",
+        code="metadata_type_conflict",
+    )
+
+
+def _bad_rows(what: str, numbers: Sequence[int]) -> DatasetError:
+    return DatasetError(
+        f"the table's rows cannot be used: {what} in {_rows(numbers)}. "
+        "Correct them (row 1 is the first below the header)",
+        code="dataset_rows_invalid",
+    )
+
+
+def _rows(numbers: Sequence[int]) -> str:
+    named = ", ".join(map(str, numbers[:_ROWS_NAMED]))
+    more = len(numbers) - _ROWS_NAMED
+    return f"row{'s' if len(numbers) > 1 else ''} {named}" + (f" and {more} more" if more > 0 else "")
+
+
+def _unreadable(kind: str) -> DatasetError:
+    return DatasetError(f"expected {kind}, got a file that is not: write it again", code="dataset_unreadable")

@@ -1,0 +1,71 @@
+"""A tagger as one JSON file: tags, prompts, thresholds, what they were worth, and the model they belong to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from medimageinsight.tasks.adapter_file import AdapterDocument, from_document, to_document
+from medimageinsight.tasks.identity import ModelIdentity  # noqa: TC001 - strict.build reads the types of the fields
+from medimageinsight.tasks.json_file import invalid, read_document, write_document
+from medimageinsight.tasks.tagging import Tag, Tagger
+
+if TYPE_CHECKING:
+    import os
+
+KIND = "tagger"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerDocument:
+    """The file's keys beside ``format`` and ``kind``, which is ``tagger``."""
+
+    criterion: str
+    model: ModelIdentity
+    tags: tuple[Tag, ...]
+    adapter: AdapterDocument | None = None
+
+
+def save_tagger(tagger: Tagger, path: str | os.PathLike[str]) -> None:
+    """Write the file; one that is there is replaced when the new one is whole.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    document = {
+        "criterion": tagger.criterion,
+        "model": asdict(tagger.model),
+        "tags": [asdict(tag) for tag in tagger.tags],
+        "adapter": None if tagger.adapter is None else to_document(tagger.adapter),
+    }
+    write_document(path, document, kind=KIND)
+
+
+def load_tagger(path: str | os.PathLike[str], *, model: ModelIdentity | None = None) -> Tagger:
+    """Read the file of `save_tagger`.
+
+    Args:
+        path: The file.
+        model: The model whose vectors it will be given.
+
+    Raises:
+        ModelError: It belongs to another model (``adapter_other_model``), is too large (``tagger_too_large``), of a
+            newer version (``tagger_too_new``), or not of the form (``tagger_invalid``).
+        OSError: It cannot be read.
+    """
+    document = read_document(path, TaggerDocument, kind=KIND)
+    adapter = None if document.adapter is None else from_document(document.adapter)
+    tagger = Tagger(tags=document.tags, model=document.model, criterion=document.criterion, adapter=adapter)
+    names = tagger.names
+    if not names or len(set(names)) != len(names):
+        raise invalid(KIND, "expected tags, and every one once")
+    if not all(math.isfinite(tag.threshold) for tag in tagger.tags):
+        raise invalid(KIND, "expected thresholds that are numbers")
+    if adapter is None and not all(tag.prompts is not None and tag.prompts.positive for tag in tagger.tags):
+        raise invalid(KIND, "expected prompts for every tag, or an adapter")
+    if adapter is not None and (adapter.model != tagger.model or not set(names) <= set(adapter.labels)):
+        raise invalid(KIND, "its adapter is of another model or lacks a tag")
+    if model is not None:
+        tagger.model.check(model, texts=adapter is None)
+    return tagger

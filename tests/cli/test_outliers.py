@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from cli.labelled_pictures import write_picture, write_table
+from medimageinsight import MedImageInsight
+from medimageinsight.tasks.drift import find_drift
+from medimageinsight.tasks.outliers import fit_outliers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def folder(path: Path, kind: str, count: int, seed: int) -> Path:
+    path.mkdir()
+    for index in range(count):
+        write_picture(path / f"{index:02}.png", kind, seed + index)
+    return path
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    return folder(tmp_path / "reference", "left", 30, 0)
+
+
+@pytest.fixture
+def validation(tmp_path: Path) -> Path:
+    return folder(tmp_path / "validation", "left", 30, 100)
+
+
+def test_strange_images_are_found(mi2, reference: Path, validation: Path, tmp_path: Path, toy_bundle: Path) -> None:
+    new = [write_picture(tmp_path / f"{kind}.png", kind, 900) for kind in ("left", "right")]
+    done = mi2("outliers", reference, *new, "--validation", validation, "-k", 5, "--quantile", 0.99, "--json")
+    assert done.code == 0
+    assert [one["source"] for one in done.json] == list(map(str, new))
+    assert [one["outlier"] for one in done.json] == [False, True]
+    with MedImageInsight.load(toy_bundle) as model:
+        sets = [model.embed_images(sorted(one.iterdir())) for one in (reference, validation)]
+        detector = fit_outliers(*sets, k=5, quantile=0.99)
+        distances = detector.distances(model.embed_images(new))
+    np.testing.assert_allclose([one["distance"] for one in done.json], distances, atol=1e-5)
+    np.testing.assert_allclose([one["p_value"] for one in done.json], detector.p_values(distances))
+
+
+def test_with_the_built_in_model(mi2, reference: Path, validation: Path, tmp_path: Path) -> None:
+    new = write_picture(tmp_path / "right.png", "right", 900)
+    done = mi2("outliers", reference, new, "--validation", validation, "--model", "mini")
+    assert done.code == 0
+    assert "outlier" in done.out
+    assert "from 30 validation images" in done.out
+
+
+def test_vectors_of_a_file_do_as_well(mi2, reference: Path, validation: Path, tmp_path: Path) -> None:
+    new = write_picture(tmp_path / "right.png", "right", 900)
+    (validation / "broken.png").write_bytes(b"nothing")
+    files = []
+    for one in (reference, validation):
+        files.append(tmp_path / f"{one.name}.npy")
+        mi2("embed", one, "--out", files[-1])  # the broken picture's row is NaN
+    (validation / "broken.png").unlink()
+    by_file = mi2("outliers", files[0], new, "--validation", files[1], "--json")
+    by_folder = mi2("outliers", reference, new, "--validation", validation, "--json")
+    assert by_file.code == 0
+    assert by_file.json[0]["distance"] == pytest.approx(by_folder.json[0]["distance"], abs=1e-6)
+
+
+def test_a_failed_image_leaves_the_others(
+    mi2, reference: Path, validation: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.png"
+    done = mi2("outliers", reference, pictures[0], missing, pictures[1], "--validation", validation, "--json")
+    assert done.code == 1
+    assert [("error" in one) for one in done.json] == [False, True, False]
+
+
+def test_a_reference_that_cannot_be_read_is_refused(
+    mi2, reference: Path, validation: Path, pictures: list[Path]
+) -> None:
+    broken = reference / "99.png"
+    broken.write_bytes(b"not a picture")
+    done = mi2("outliers", reference, pictures[0], "--validation", validation)
+    assert done.code == 1
+    assert done.err.startswith(f"error: {broken}: ")
+
+
+def test_drift_between_folders(mi2, reference: Path, validation: Path, tmp_path: Path, toy_bundle: Path) -> None:
+    other = folder(tmp_path / "other", "right", 20, 200)
+    differ = mi2("outliers", "drift", reference, other, "--permutations", 99, "--json")
+    assert differ.code == 0
+    assert differ.json["p_value"] == pytest.approx(0.01)
+    assert differ.json["images"] == [30, 20]
+    alike = mi2(
+        "outliers", "drift", reference, validation, "--permutations", 99, "--seed", 5, "--statistic", "mmd", "--json"
+    )
+    assert alike.json["p_value"] > 0.02
+    with MedImageInsight.load(toy_bundle) as model:
+        sets = [model.embed_images(sorted(one.iterdir())) for one in (reference, validation)]
+    expected = find_drift(*sets, statistic="mmd", permutations=99, seed=5)
+    assert alike.json["value"] == pytest.approx(expected.value, abs=1e-6)
+
+
+def test_drift_between_tables_keeps_patients_together(mi2, tmp_path: Path) -> None:
+    tables = [write_table(tmp_path / name, count=24, splits=()) for name in ("first", "second")]
+    done = mi2("outliers", "drift", *tables)
+    assert done.code == 2  # both name the patients p0 to p3 of one source
+    assert "expected no patient in both batches" in done.err
+    tables[1].write_text(tables[1].read_text().replace(",made,", ",elsewhere,"))
+    assert mi2("outliers", "drift", *tables, "--permutations", 50).code == 0
+
+
+def test_a_table_for_a_person(mi2, reference: Path, validation: Path) -> None:
+    done = mi2("outliers", "drift", reference, validation, "--permutations", 50)
+    assert "energy, 30 and 30 images" in done.out
+    assert "p-value" in done.out
+
+
+def test_wrong_calls(mi2, reference: Path, pictures: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "bad.npy").write_bytes(b"\x80\x04K\x01.")
+    np.save(tmp_path / "pickle.npy", np.array([object()]), allow_pickle=True)
+    for words, code, message in (
+        ((reference, pictures[0]), 2, "--validation"),
+        (
+            (reference, pictures[0], "--validation", reference, "-k", 31),
+            2,
+            "expected k from 1 to the number of references",
+        ),
+        (
+            (reference, pictures[0], "--validation", reference, "--quantile", 2),
+            2,
+            "expected a quantile between 0 and 1",
+        ),
+        ((tmp_path / "bad.npy", pictures[0], "--validation", reference), 2, "expected vectors as mi2 embed"),
+        ((tmp_path / "pickle.npy", pictures[0], "--validation", reference), 2, "expected vectors as mi2 embed"),
+        (("drift", reference, reference, "--statistic", "ks"), 2, "expected the statistic energy or mmd"),
+        (("drift", reference, tmp_path / "no.csv"), 1, "expected a table file, found none"),
+    ):
+        done = mi2("outliers", *words)
+        assert message in done.err
+        assert done.code == code

@@ -1,0 +1,209 @@
+"""``mi2 index`` and ``mi2 search`` as a person and a program use them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from images.made_dicom import file_of, made
+from medimageinsight import MedImageInsight
+from search.made_server import running_postgres
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def test_add_then_search(mi2, pictures: list[Path], folder: Path, toy_bundle: Path) -> None:
+    added = mi2("index", "add", folder, *pictures, "--json")
+    assert (added.code, added.err) == (0, "")
+    assert added.json == {"added": 3, "updated": 0, "skipped": 0, "undescribed": 0, "count": 3, "failed": []}
+    with MedImageInsight.load(toy_bundle) as model:
+        embeddings = model.embed_images(pictures)
+    order = [str(pictures[place]) for place in np.argsort(-(embeddings @ embeddings[1]))]
+    found = mi2("search", folder, "--image", pictures[1], "--json")
+    assert (found.code, found.err) == (0, "")
+    assert [hit["id"] for hit in found.json["hits"]] == order
+    first = found.json["hits"][0]
+    assert list(first) == ["id", "path", "score", "metadata"]
+    assert (first["path"], first["metadata"]) == (str(pictures[1]), {})
+    assert first["score"] == pytest.approx(1, abs=1e-6)
+    np.save(folder.with_suffix(".npy"), embeddings[1:2])
+    for words in (("--id", pictures[1]), ("--vector", folder.with_suffix(".npy"))):
+        assert [hit["id"] for hit in mi2("search", folder, *words, "--json").json["hits"]] == order
+    piped = mi2("search", folder, "--image", "-", "--json", stdin=pictures[1].read_bytes())
+    assert [hit["id"] for hit in piped.json["hits"]] == order
+    assert len(mi2("search", folder, "--text", "x-ray", "-k", 2, "--json").json["hits"]) == 2
+
+
+def test_a_person_sees_tables(mi2, pictures: list[Path], folder: Path) -> None:
+    added = mi2("index", "add", folder, pictures[0].parent)
+    assert (added.code, added.out) == (0, "")
+    assert "3 added; the store has 3 images" in added.err
+    found = mi2("search", folder, "--id", pictures[0], "--exact")
+    assert "1.0000" in found.out
+    assert str(pictures[2]) in found.out
+    shown = mi2("index", "info", folder, "--recall")
+    assert "toy fp32, 8 numbers" in shown.out
+    assert "every search is exact" in shown.out
+    assert "recall at 10" in shown.out
+    assert "nothing was found" in mi2("search", folder, "--id", pictures[0], "--min-score", 1.1).err
+
+
+def test_a_bad_file_is_reported_and_the_rest_is_added(mi2, pictures: list[Path], folder: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.png"
+    done = mi2("index", "add", folder, *pictures, missing, "--json")
+    assert done.code == 1
+    assert done.json["added"] == 3
+    assert done.json["failed"][0]["source"] == str(missing)
+    assert done.json["failed"][0]["error"]["code"] == "image_not_found"
+    assert done.err.startswith(f"error: {missing}: expected ")
+
+
+def test_what_is_there_is_refused_skipped_or_updated(mi2, pictures: list[Path], folder: Path) -> None:
+    mi2("index", "add", folder, *pictures[:2])
+    refused = mi2("index", "add", folder, *pictures, "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (2, "ids_duplicate")
+    skipped = mi2("index", "add", folder, *pictures, "--skip-existing", "--json").json
+    assert (skipped["added"], skipped["skipped"], skipped["count"]) == (1, 2, 3)
+    updated = mi2("index", "add", folder, *pictures, "--update", "--json").json
+    assert (updated["added"], updated["updated"], updated["count"]) == (0, 3, 3)
+    assert mi2("index", "add", folder, *pictures, "--update", "--skip-existing").code == 2
+
+
+def test_metadata_from_a_table_files_and_folders(mi2, pictures: list[Path], folder: Path, tmp_path: Path) -> None:
+    sorted_ = tmp_path / "sorted"
+    for number, picture in enumerate(pictures):
+        target = sorted_ / ("no_finding" if number else "edema") / picture.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        picture.rename(target)
+    scan = sorted_ / "edema" / "scan.dcm"
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    scan.write_bytes(file_of(made(pixels, Modality="CT", PatientAge="045Y", PatientID="7")))
+    table = tmp_path / "table.csv"
+    table.write_text("path,age,site,id\nsorted/edema/a.png,40,A,one\nsorted/no_finding/b.png,50,B,two\n")
+    words = ("--metadata", table, "--column", "age", "--labels-from-folders", "--dicom-tags", "--patient-id", "hashed")
+    done = mi2("index", "add", folder, sorted_, *words, "--id-from", "name", "--json")
+    assert done.json["added"] == 4
+    found = mi2("search", folder, "--id", "a.png", "--json").json["hits"]
+    metadata = {hit["id"]: hit["metadata"] for hit in found}
+    hashed = metadata["scan.dcm"].pop("PatientID")
+    assert len(hashed) == 32
+    assert metadata == {
+        "a.png": {"age": 40, "label": "edema"},
+        "b.png": {"age": 50, "label": "no finding"},
+        "c.png": {"label": "no finding"},
+        "scan.dcm": {"label": "edema", "Modality": "CT", "PatientAge": 45.0},
+    }
+    only = mi2("search", folder, "--id", "a.png", "--where", "label = 'edema' and age is null", "--json").json["hits"]
+    assert [hit["id"] for hit in only] == ["scan.dcm"]
+    others = mi2("search", folder, "--id", "a.png", "--other-than-same", "label", "--json").json["hits"]
+    assert {hit["id"] for hit in others} == {"b.png", "c.png"}
+    info = mi2("index", "info", folder, "--json").json
+    assert info["columns"]["PatientAge"] == "float"
+    assert "salt" not in info["identity"]
+    assert "site" not in info["columns"]
+
+
+def test_the_tables_ids(mi2, pictures: list[Path], folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("path,id\na.png,one\nb.png,two\nc.png,\n")
+    words = ("--metadata", table, "--id-from", "table")
+    assert mi2("index", "add", folder, *pictures[:2], *words).code == 0
+    assert mi2("search", folder, "--id", "two", "--json").json["hits"][0]["id"] == "two"
+    missing = mi2("index", "add", folder, pictures[2], *words, "--json")
+    assert (missing.code, missing.json["error"]["code"]) == (2, "ids_missing")
+
+
+def test_a_wrong_call_is_told(mi2, pictures: list[Path], folder: Path) -> None:
+    mi2("index", "add", folder, *pictures)
+    for words, code in [
+        (("--text", "a", "--id", "b"), "query_invalid"),
+        ((), "query_invalid"),
+        (("--id", pictures[0], "--where", "ward = 1"), "filter_invalid"),
+        (("--id", "nobody"), "ids_unknown"),
+        (("--id", pictures[0], "--other-than-same", "ward"), "column_unknown"),
+    ]:
+        done = mi2("search", folder, *words, "--json")
+        assert (done.code, done.json["error"]["code"]) == (2, code)
+    for words, code in [
+        (("--patient-id", "hashed"), "patient_id_alone"),
+        (("--dicom-tags", "--patient-id", "md5"), "patient_id_unknown"),
+        (("--id-from", "luck"), "id_from_unknown"),
+        (("--column", "age"), "metadata_missing"),
+    ]:
+        done = mi2("index", "add", folder, *pictures, *words, "--json")
+        assert (done.code, done.json["error"]["code"]) == (2, code)
+
+
+def test_a_store_that_is_not_there_is_named(mi2, folder: Path) -> None:
+    done = mi2("search", folder, "--text", "a", "--json")
+    assert done.code != 0
+    assert done.json["source"] == str(folder)
+    assert done.json["error"]["code"] == "store_not_found"
+    hidden = mi2("index", "info", "postgresql://me:secret@127.0.0.1:9/images")
+    assert hidden.code != 0
+    assert "secret" not in hidden.err + hidden.out
+    assert not folder.exists()
+
+
+def test_another_model_is_refused(mi2, pictures: list[Path], folder: Path) -> None:
+    mi2("index", "add", folder, pictures[0])
+    for words in (("search", folder, "--text", "a"), ("index", "add", folder, pictures[1])):
+        done = mi2(*words, "--model", "mini", "--json")
+        assert (done.code, done.json["error"]["code"]) == (2, "store_other_model")
+
+
+def test_the_stores_preprocessing_is_taken(mi2, pictures: list[Path], folder: Path) -> None:
+    mi2("index", "add", folder, pictures[0], "--preprocessing", "azure")
+    assert mi2("index", "add", folder, pictures[1]).code == 0
+    other = mi2("index", "add", folder, pictures[2], "--preprocessing", "direct", "--json")
+    assert (other.code, other.json["error"]["code"]) == (2, "store_other_preprocessing")
+    assert mi2("search", folder, "--image", pictures[1], "--json").json["hits"][0]["score"] == pytest.approx(
+        1, abs=1e-6
+    )
+
+
+def test_a_store_is_looked_after(mi2, pictures: list[Path], folder: Path) -> None:
+    mi2("index", "add", folder, *pictures)
+    built = mi2("index", "build", folder, "--json").json
+    assert built["index"] == {"kind": "IVF_FLAT", "indexed": 3, "unindexed": 0}
+    pairs = mi2("index", "duplicates", folder, "--threshold", 0.01, "--json").json["pairs"]
+    assert all(list(pair) == ["a", "b", "score"] and pair["a"] < pair["b"] for pair in pairs)
+    assert "no pairs" in mi2("index", "duplicates", folder, "--threshold", 1).err
+    assert mi2("index", "delete", folder, pictures[0], "--json").json == {"deleted": 1}
+    part = mi2("index", "delete", folder, pictures[1], "nobody")
+    assert part.code == 1
+    assert "1 are not" in part.err
+    assert mi2("index", "delete", folder).code == 2
+    assert mi2("index", "delete", folder, "--where", "path like '%.png'", "--json").json == {"deleted": 1}
+    assert mi2("index", "compact", folder, "--json").json["count"] == 0
+
+
+def test_a_vector_is_a_file_of_numbers(mi2, pictures: list[Path], folder: Path, tmp_path: Path) -> None:
+    mi2("index", "add", folder, *pictures)
+    bad = tmp_path / "bad.npy"
+    bad.write_bytes(b"text")
+    done = mi2("search", folder, "--vector", bad, "--json")
+    assert (done.code, done.json["error"]["code"]) == (2, "vector_unreadable")
+    np.save(bad, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    assert mi2("search", folder, "--vector", bad, "--json").json["error"]["code"] == "vector_unreadable"
+    np.save(bad, np.ones(9))
+    assert mi2("search", folder, "--vector", bad, "--json").json["error"]["code"] == "embedding_invalid"
+
+
+def test_postgresql_works_the_same(mi2, pictures: list[Path]) -> None:
+    with running_postgres() as server:
+        url = f"{server}#cli"
+        assert mi2("index", "add", url, *pictures, "--json").json["added"] == 3
+        found = mi2("search", url, "--image", pictures[0], "--json").json["hits"]
+        assert found[0]["id"] == str(pictures[0])
+        assert mi2("index", "info", url, "--json").json["kind"] == "postgresql"

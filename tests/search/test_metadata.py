@@ -1,0 +1,139 @@
+"""Tables of metadata: what is read, how it is typed, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from medimageinsight import search
+from medimageinsight.errors import DatasetError, InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(folder: Path, text: str, name: str = "table.csv") -> Path:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def code_of(call) -> str:
+    with pytest.raises((DatasetError, InputError)) as caught:
+        call()
+    return caught.value.code
+
+
+def test_a_row_is_found_by_the_image_whatever_way_it_is_written(tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    table = search.read_metadata(write(tmp_path, "path,site\nimages/1.png,A\n./images/../images/2.png,B\n"))
+    monkeypatch.chdir(tmp_path / "images")
+    assert table.row("1.png") == {"site": "A"}
+    assert table.row(tmp_path / "images" / "2.png") == {"site": "B"}
+    assert table.row("../images/1.png") == {"site": "A"}
+    assert table.row("3.png") is None
+
+
+def test_paths_may_start_from_another_folder(tmp_path):
+    table = search.read_metadata(write(tmp_path, "image,site\n1.png,A\n"), root=tmp_path / "elsewhere")
+    assert table.row(tmp_path / "elsewhere" / "1.png") == {"site": "A"}
+
+
+def test_the_cells_of_a_csv_say_its_types(tmp_path):
+    table = search.read_metadata(
+        write(
+            tmp_path,
+            "path,age,weight,smoker,code,mixed,empty,Patient Sex,note\n"
+            "1,40,61.5,true,007,1,,F,it's\n"
+            "2,,60,False,12,x,, ,\n",
+        )
+    )
+    assert table.columns == ("age", "weight", "smoker", "code", "mixed", "empty", "Patient_Sex", "note")
+    assert table.row(tmp_path / "1") == {
+        "age": 40,
+        "weight": 61.5,
+        "smoker": True,
+        "code": "007",
+        "mixed": "1",
+        "Patient_Sex": "F",
+        "note": "it's",
+    }
+    assert table.row(tmp_path / "2") == {"weight": 60.0, "smoker": False, "code": "12", "mixed": "x"}
+
+
+def test_a_stores_types_come_before_the_cells(tmp_path):
+    file = write(tmp_path, "path,code,weight\n1,12,60\n")
+    row = search.read_metadata(file, types={"code": "string", "weight": "float"}).row(tmp_path / "1")
+    assert row == {"code": "12", "weight": 60.0}
+    assert type(row["weight"]) is float
+    bad = write(tmp_path, "path,age\n1,40\n2,forty\n", "bad.csv")
+    with pytest.raises(InputError, match=r"age .* row 2") as caught:
+        search.read_metadata(bad, types={"age": "integer"})
+    assert caught.value.code == "metadata_type_conflict"
+
+
+def test_only_some_columns_may_be_kept(tmp_path):
+    file = write(tmp_path, "path,age,site,id\n1,40,A,x1\n")
+    table = search.read_metadata(file, columns=["site"])
+    assert table.row(tmp_path / "1") == {"site": "A"}
+    assert table.id(tmp_path / "1") == "x1"
+    assert table.id(tmp_path / "2") is None
+    assert code_of(lambda: search.read_metadata(file, columns=["site", "ward"])) == "dataset_columns_invalid"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("age\n40\n", "dataset_columns_invalid"),
+        ("", "dataset_columns_invalid"),
+        ("path,age,age\n1,2,3\n", "dataset_columns_invalid"),
+        ("path,a b,a_b\n1,2,3\n", "dataset_columns_invalid"),
+        ("path,age\n1\n", "dataset_rows_invalid"),
+        ("path,age\n1,2\n./1,3\n", "dataset_rows_invalid"),
+        ("path,age\n,2\n", "dataset_rows_invalid"),
+        ("path,score\n1,2\n", "metadata_column_invalid"),
+        ("path,1st\n1,2\n", "metadata_column_invalid"),
+        ('path,age\n"1,2\n', "dataset_unreadable"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, code):
+    assert code_of(lambda: search.read_metadata(write(tmp_path, text))) == code
+
+
+def test_a_file_that_is_none_is_refused(tmp_path):
+    assert code_of(lambda: search.read_metadata(tmp_path / "no.csv")) == "dataset_not_found"
+    assert code_of(lambda: search.read_metadata(write(tmp_path, "x", "a.txt"))) == "dataset_format_unknown"
+    assert code_of(lambda: search.read_metadata(write(tmp_path, "x", "a.parquet"))) == "dataset_unreadable"
+
+
+def test_a_parquet_file_has_types_of_its_own(tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="Parquet needs the parquet extra")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pa.table(
+        {
+            "path": ["1.png", "2.png"],
+            "age": pa.array([40, None], pa.int16()),
+            "weight": pa.array([61.5, float("nan")], pa.float32()),
+            "smoker": [True, None],
+            "site": pa.array(["A", "B"]).dictionary_encode(),
+            "seen": pa.array([datetime(2020, 1, 2, 3, 4), None], pa.timestamp("us")),
+            "pixels": [b"\x00\xff", b""],
+            "several": [[1], [2]],
+        }
+    )
+    parquet.write_table(table, tmp_path / "t.parquet")
+    found = search.read_metadata(tmp_path / "t.parquet")
+    assert found.columns == ("age", "weight", "smoker", "site", "seen")
+    assert found.row(tmp_path / "1.png") == {
+        "age": 40,
+        "weight": 61.5,
+        "smoker": True,
+        "site": "A",
+        "seen": "2020-01-02T03:04:00",
+    }
+    assert (
+        code_of(lambda: search.read_metadata(tmp_path / "t.parquet", columns=["pixels"])) == "dataset_columns_invalid"
+    )
+    assert search.read_metadata(tmp_path / "t.parquet", columns=["age"]).columns == ("age",)
