@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+
+def load_json(content: str | bytes) -> Any:
+    """A JSON document without what JSON does not have: NaN, infinity, or a key twice.
+
+    Raises:
+        ValueError: It is not JSON. (RecursionError: it is nested too deeply.)
+    """
+    return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_unique)
 
 
 class MappingError(ValueError):
@@ -89,3 +99,14 @@ def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[
 
 def _name(value: Any) -> str:
     return "nothing" if value is None else type(value).__name__
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise ValueError("a key comes twice")
+    return data

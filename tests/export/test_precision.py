@@ -177,6 +177,8 @@ def test_agreement_counts_labels_and_neighbours():
     assert same == Agreement(
         pictures=14, labels=2, real=True, min_cosine=pytest.approx(1, abs=1e-6), top1=1.0, nearest_ten=1.0
     )
+    gap = agree((rows, rows), (rows[:4], rows[:4]), [0, 0, 7, 7], real=True)  # a label whose prompts were too many
+    assert (gap.labels, gap.top1) == (2, 1.0)
     turned = agree((-rows, rows), (rows[:4], rows[:4]), [0, 0, 1, 1], real=False)
     assert turned.top1 == 0.0
     assert turned.min_cosine == pytest.approx(-1, abs=1e-6)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medimageinsight.bench.figures import NOTES
 from medimageinsight.bench.plots import PLOT_NAME, draw_plot
-from medimageinsight.errors import InputError
+from medimageinsight.report_folder import REPORT_NAME, new_report_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from medimageinsight.bench.figures import Bench, Result, Side, Timing
 
-REPORT_NAME = "report.json"
 MEMORY_COLUMNS = ("contestant", "encoder", "peak MiB", "private MiB")
 MIB = 1 << 20
 QUIET_SPREAD = 1.5
@@ -41,34 +39,11 @@ def write_report(bench: Bench, folder: str | Path) -> Path:
         InputError: As `check_report_folder`.
         MissingExtraError: matplotlib is not installed.
     """
-    folder = check_report_folder(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        fresh = Path(scratch) / "fresh"
-        fresh.mkdir()
+    with new_report_folder(folder) as fresh:
         (fresh / REPORT_NAME).write_text(to_json(bench), encoding="utf-8")
         draw_plot(bench, fresh / PLOT_NAME)
         (fresh / "report.md").write_text(_document(bench, [PLOT_NAME]), encoding="utf-8")
-        if folder.exists():
-            folder.rename(Path(scratch) / "earlier")
-        fresh.rename(folder)
-    return folder
-
-
-def check_report_folder(folder: str | Path) -> Path:
-    """The folder's absolute path, if a report can be written there; to be asked before a long run.
-
-    Raises:
-        InputError: It holds something else (``report_folder_occupied``).
-    """
-    folder = Path(folder).absolute()
-    occupied = folder.exists() and not (folder / REPORT_NAME).is_file()
-    if occupied and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(
-            "expected a new or empty folder or an earlier report, got a place with other things: choose another",
-            code="report_folder_occupied",
-        )
-    return folder
+    return Path(folder).absolute()
 
 
 def side_columns(side: Side) -> tuple[str, ...]:

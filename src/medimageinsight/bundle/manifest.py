@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from medimageinsight.errors import BundleError
-from medimageinsight.strict import MappingError, build
+from medimageinsight.strict import MappingError, build, load_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ class Manifest:
     def from_json(cls, content: str | bytes) -> Manifest:
         """From the text of a ``manifest.json``; strict, as `load` says."""
         try:
-            data = json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+            data = load_json(content)
         except (ValueError, RecursionError):
             raise BundleError(f"{MANIFEST_NAME}: expected JSON, it cannot be parsed: make the bundle again") from None
         version = data.get("format") if isinstance(data, dict) else None
@@ -129,14 +129,3 @@ class Manifest:
 def is_safe_name(name: str) -> bool:
     """Whether a name can be one file or folder and nothing else: no separators, not hidden, no drive, no `..`."""
     return _SAFE_NAME.fullmatch(name) is not None and not name.endswith(".")
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) != len(pairs):
-        raise ValueError("a key comes twice")
-    return data

@@ -1,12 +1,10 @@
 """``mi2 adapter``: a small head for one's own labels, learned in seconds and kept in one file."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from medimageinsight.cli import output
 from medimageinsight.cli.failures import FAILED_INPUT, about, reported
@@ -24,13 +22,10 @@ from medimageinsight.cli.learned import (
 )
 from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
 from medimageinsight.cli.sources import list_sources, open_source
+from medimageinsight.cli.tables import print_probabilities
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from rich.console import RenderableType
-
     from medimageinsight.tasks.adapter import Adapter
     from medimageinsight.tasks.adapter_figures import AdapterFigures
 
@@ -112,18 +107,7 @@ def predict(
         for source, one in zip(sources, embedded, strict=True)
     ]
     failed = report_failures(results)
-    if as_json:
-        output.print_json([_document(source, head.labels, one) for source, one in results])
-    elif failed < len(results):
-        output.print_table(
-            ("source", "label", "probability", ""),
-            [
-                row
-                for source, one in results
-                if not isinstance(one, InputError)
-                for row in _rows(source, head.labels, one, top)
-            ],
-        )
+    print_probabilities(results, head.labels, top=top, as_json=as_json)
     if failed:
         raise typer.Exit(FAILED_INPUT)
 
@@ -139,28 +123,6 @@ def info(adapter: AdapterFile, as_json: AsJson = False) -> None:
 
 for verb in (train, predict, info):
     app.command()(reported(verb))
-
-
-def _document(source: str, labels: Sequence[str], found: "NDArray[np.float32] | InputError") -> dict[str, object]:
-    if isinstance(found, InputError):
-        return {"source": source, "error": found.to_dict()}
-    return {"source": source, "probabilities": dict(zip(labels, output.numbers(found), strict=True))}
-
-
-def _rows(
-    source: str, labels: Sequence[str], probabilities: "NDArray[np.float32]", top: int
-) -> "list[tuple[RenderableType, ...]]":
-    """The best labels of one image; its name stands in the first row only."""
-    best = (-probabilities).argsort(kind="stable")[:top]
-    return [
-        (
-            Text(output.printable(source) if place == 0 else ""),
-            Text(output.printable(labels[index]), style="bold" if place == 0 else ""),
-            output.bar(float(probabilities[index])),
-            f"{probabilities[index]:.1%}",
-        )
-        for place, index in enumerate(best)
-    ]
 
 
 def _print_adapter(adapter: "Adapter", *, as_json: bool) -> None:

@@ -42,8 +42,8 @@ def bench(
     random weights, since speed does not depend on the values. --out needs the extra 'evaluate', PyTorch 'export'.
     """
     from medimageinsight.bench import BASELINES, BenchSettings, run, write_report
-    from medimageinsight.bench.report import check_report_folder
     from medimageinsight.bundle import Bundle, find
+    from medimageinsight.report_folder import check_report_folder
 
     settings = BenchSettings(
         batch_sizes=_numbers(batch_sizes),

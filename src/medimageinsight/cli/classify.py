@@ -1,21 +1,15 @@
 """``mi2 classify``: probabilities of labels that are no more than texts."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from medimageinsight.cli import output
 from medimageinsight.cli.failures import FAILED_INPUT
 from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
 from medimageinsight.cli.sources import list_sources, open_source
+from medimageinsight.cli.tables import print_probabilities
 from medimageinsight.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from rich.console import RenderableType
 
 
 def classify(
@@ -71,18 +65,7 @@ def classify(
     failures = [(source, one) for source, one in results if isinstance(one, InputError)]
     for source, error in failures:
         output.error(error.message, source=source)
-    if as_json:
-        output.print_json([_document(source, labels, one) for source, one in results])
-    elif len(failures) < len(results):
-        output.print_table(
-            ("source", "label", "probability", ""),
-            [
-                row
-                for source, one in results
-                if not isinstance(one, InputError)
-                for row in _rows(source, labels, one, top)
-            ],
-        )
+    print_probabilities(results, labels, top=top, as_json=as_json)
     if failures:
         raise typer.Exit(FAILED_INPUT)
 
@@ -90,25 +73,3 @@ def classify(
 def _template_of(fields: dict[str, str]) -> str | None:
     """The usual order of a prompt, of those parts that were given."""
     return " ".join([*(f"{{{name}}}" for name in fields), "{}"]) if fields else None
-
-
-def _document(source: str, labels: Sequence[str], found: "NDArray[np.float32] | InputError") -> dict[str, object]:
-    if isinstance(found, InputError):
-        return {"source": source, "error": found.to_dict()}
-    return {"source": source, "probabilities": dict(zip(labels, output.numbers(found), strict=True))}
-
-
-def _rows(
-    source: str, labels: Sequence[str], probabilities: "NDArray[np.float32]", top: int
-) -> "list[tuple[RenderableType, ...]]":
-    """The best labels of one image; its name stands in the first row only."""
-    best = (-probabilities).argsort(kind="stable")[:top]
-    return [
-        (
-            Text(output.printable(source) if place == 0 else ""),
-            Text(output.printable(labels[index]), style="bold" if place == 0 else ""),
-            output.bar(float(probabilities[index])),
-            f"{probabilities[index]:.1%}",
-        )
-        for place, index in enumerate(best)
-    ]

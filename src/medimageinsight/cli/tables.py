@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from medimageinsight.cli import output
+from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import RenderableType
+
     from medimageinsight.evaluate.figures import Figure
     from medimageinsight.export.accuracy_figures import Accuracy, SetFigures, SideFigures
     from medimageinsight.export.parity import Parity
@@ -42,6 +51,41 @@ def print_parity(parity: Parity, *, title: str) -> None:
 
 def _bound(bound: float | None) -> str:
     return "" if bound is None else f"{bound:g}"
+
+
+def print_probabilities(
+    results: Sequence[tuple[str, NDArray[np.float32] | InputError]], labels: Sequence[str], *, top: int, as_json: bool
+) -> None:
+    """The best labels of each image; as JSON all labels, and a failed image's error in its place."""
+    if as_json:
+        output.print_json([_probabilities(source, labels, one) for source, one in results])
+        return
+    found = [(source, one) for source, one in results if not isinstance(one, InputError)]
+    if found:
+        rows = [row for source, one in found for row in _best_labels(source, labels, one, top)]
+        output.print_table(("source", "label", "probability", ""), rows)
+
+
+def _probabilities(source: str, labels: Sequence[str], found: NDArray[np.float32] | InputError) -> dict[str, object]:
+    if isinstance(found, InputError):
+        return {"source": source, "error": found.to_dict()}
+    return {"source": source, "probabilities": dict(zip(labels, output.numbers(found), strict=True))}
+
+
+def _best_labels(
+    source: str, labels: Sequence[str], probabilities: NDArray[np.float32], top: int
+) -> list[tuple[RenderableType, ...]]:
+    """The best labels of one image; its name stands in the first row only."""
+    best = (-probabilities).argsort(kind="stable")[:top]
+    return [
+        (
+            Text(output.printable(source) if place == 0 else ""),
+            Text(output.printable(labels[index]), style="bold" if place == 0 else ""),
+            output.bar(float(probabilities[index])),
+            f"{probabilities[index]:.1%}",
+        )
+        for place, index in enumerate(best)
+    ]
 
 
 def print_accuracy(accuracy: Accuracy) -> None:

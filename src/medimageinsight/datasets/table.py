@@ -150,10 +150,10 @@ def _read_csv(file: Path, choose: Choice) -> dict[str, list[str]]:
             chosen = choose(header)
             rows = [row for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _unreadable("CSV in UTF-8") from error
+        raise unreadable("CSV in UTF-8") from error
     ragged = [number for number, row in enumerate(rows, start=1) if len(row) != len(header)]
     if ragged:
-        raise _bad_rows({f"not the header's {len(header)} cells": ragged})
+        raise bad_rows({f"not the header's {len(header)} cells": ragged})
     positions = {field: header.index(column) for field, column in chosen.items()}
     return {field: [row[position].strip() for row in rows] for field, position in positions.items()}
 
@@ -170,7 +170,7 @@ def _read_parquet(file: Path, choose: Choice) -> dict[str, list[str]]:
             chosen = choose(stream.schema_arrow.names)
             data = stream.read(columns=list(chosen.values()))
     except (OSError, pyarrow.ArrowException) as error:
-        raise _unreadable("Parquet") from error
+        raise unreadable("Parquet") from error
     return {field: [_cell(value) for value in data[column].to_pylist()] for field, column in chosen.items()}
 
 
@@ -202,7 +202,7 @@ def _build_samples(cells: dict[str, list[str]], root: Path) -> tuple[Sample, ...
         seen.add(relative)
         samples.append(Sample(path=root / relative, caption=caption, **values))
     if problems:
-        raise _bad_rows(problems)
+        raise bad_rows(problems)
     return tuple(samples)
 
 
@@ -222,19 +222,22 @@ def _leaves_root(relative: PurePosixPath) -> bool:
     return bool(path.anchor) or ".." in path.parts
 
 
-def _bad_rows(problems: Mapping[str, Sequence[int]]) -> DatasetError:
-    found = "; ".join(f"{what} in {_rows(numbers)}" for what, numbers in problems.items())
+def bad_rows(problems: Mapping[str, Sequence[int]]) -> DatasetError:
+    """The error for rows that cannot be used: each problem, with the numbers of its rows."""
+    found = "; ".join(f"{what} in {named_rows(numbers)}" for what, numbers in problems.items())
     return DatasetError(
         f"the table's rows cannot be used: {found}. Correct them (row 1 is the first below the header)",
         code="dataset_rows_invalid",
     )
 
 
-def _rows(numbers: Sequence[int]) -> str:
+def named_rows(numbers: Sequence[int]) -> str:
+    """The first few rows by their numbers, and how many more there are."""
     named = ", ".join(map(str, numbers[:_ROWS_NAMED]))
     more = len(numbers) - _ROWS_NAMED
     return f"row{'s' if len(numbers) > 1 else ''} {named}" + (f" and {more} more" if more > 0 else "")
 
 
-def _unreadable(kind: str) -> DatasetError:
+def unreadable(kind: str) -> DatasetError:
+    """The error for a file that is not of its kind."""
     return DatasetError(f"expected {kind}, got a file that is not: write it again", code="dataset_unreadable")

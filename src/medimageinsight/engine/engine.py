@@ -129,10 +129,11 @@ class Engine:
 
     def _load(self, graph: str) -> Session:
         files = self._bundle.manifest.files
-        parts = [graph, *(name for name in (graph + EXTERNAL_DATA_SUFFIX,) if name in files)]
+        weights = graph + EXTERNAL_DATA_SUFFIX
         if half_graph(graph) in files and computes_half(choose_providers(self._providers)[0]):
-            parts[0] = half_graph(graph)  # on the same weights
-        path = self._bundle.path(parts[0])
+            graph = half_graph(graph)  # on the same weights
+        parts = [name for name in (graph, weights) if name in files]
+        path = self._bundle.path(graph)
         checksums = [files[name].sha256 for name in parts]
         return Session(
             path,

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
 from medimageinsight.errors import InputError
 from medimageinsight.evaluate.plots import MEAN_AUC_NAME, PRECISION_NAME, draw_plots
+from medimageinsight.report_folder import REPORT_NAME, new_report_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from medimageinsight.evaluate.figures import Report, SourceFigures
 
-REPORT_NAME = "report.json"
 PLOTS = {MEAN_AUC_NAME: "Mean AUC by source", PRECISION_NAME: "Precision by source"}
 
 
@@ -40,24 +40,11 @@ def write_report(report: Report, folder: str | Path) -> Path:
         InputError: The folder holds something else (``report_folder_occupied``).
         MissingExtraError: matplotlib is not installed.
     """
-    folder = Path(folder).absolute()
-    occupied = folder.exists() and not (folder / REPORT_NAME).is_file()
-    if occupied and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(
-            "expected a new or empty folder or an earlier report, got a place with other things: choose another",
-            code="report_folder_occupied",
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        fresh = Path(scratch) / "fresh"
-        fresh.mkdir()
+    with new_report_folder(folder) as fresh:
         (fresh / REPORT_NAME).write_text(to_json(report), encoding="utf-8")
         plots = draw_plots(report, fresh)
         (fresh / "report.md").write_text(_document(report, plots), encoding="utf-8")
-        if folder.exists():
-            folder.rename(Path(scratch) / "earlier")
-        fresh.rename(folder)
-    return folder
+    return Path(folder).absolute()
 
 
 def update_model_card(card: str | Path, report: Report) -> None:

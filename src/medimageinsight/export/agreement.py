@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medimageinsight.evaluate.zeroshot import ensemble, membership
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -43,12 +45,14 @@ def agree(
         labels: The label of each of the P prompts, from 0.
         real: As in `Agreement`.
     """
-    best, wanted = (np.argmax(one @ _average(rows, labels).T, axis=1) for one, rows in zip(image, text, strict=True))
+    distinct, classes = np.unique(labels, return_inverse=True)
+    member = membership(np.arange(len(classes)), classes, shape=(len(classes), len(distinct)))[:, :-1]
+    best, wanted = (np.argmax(one @ ensemble(rows, member).T, axis=1) for one, rows in zip(image, text, strict=True))
     ours, theirs = (_nearest(one) for one in image)
     shared = [len(set(a) & set(b)) / NEAREST for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)]
     return Agreement(
         pictures=len(best),
-        labels=len(set(labels)),
+        labels=len(distinct),
         real=real,
         min_cosine=float((image[0].astype(np.float64) * image[1]).sum(axis=1).min()),
         top1=float((best == wanted).mean()),
@@ -67,14 +71,6 @@ def embed_in_pytorch(
         ids = [torch.tensor([row]) for row in tokens]
         texts = [model.encode_text(row, torch.ones_like(row)) for row in ids]
     return torch.cat(images).numpy(), torch.cat(texts).numpy()
-
-
-def _average(embeddings: NDArray[np.float32], labels: list[int]) -> NDArray[np.float32]:
-    """The mean of each label's prompts, L2-normalised, (labels, D)."""
-    sums = np.zeros((max(labels) + 1, embeddings.shape[1]), dtype=np.float32)
-    np.add.at(sums, labels, embeddings)
-    normalised: NDArray[np.float32] = sums / np.linalg.norm(sums, axis=1, keepdims=True)
-    return normalised
 
 
 def _nearest(embeddings: NDArray[np.float32]) -> NDArray[np.intp]:

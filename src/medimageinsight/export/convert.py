@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from medimageinsight.bundle.bundle import (
     IMAGE_ENCODER,
@@ -37,7 +37,7 @@ from medimageinsight.version import __version__
 if TYPE_CHECKING:
     from medimageinsight.network.model import UniCLModel
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 Progress = Callable[[str, float], None]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medimageinsight.datasets.table import bad_rows, named_rows, unreadable
 from medimageinsight.errors import DatasetError, InputError, missing_extra
 from medimageinsight.search.columns import LARGEST_INTEGER, OWN_COLUMNS, check_name
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from medimageinsight.search.values import ColumnType, Value
 
 PATH_COLUMNS = ("path", "image")
-_ROWS_NAMED = 5
 # An integer as one writes it: a code such as 007 stays a text.
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -109,9 +109,9 @@ def _read_csv(file: Path) -> dict[str, list[Any]]:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             header, *rows = [row for row in csv.reader(stream, strict=True) if row] or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _unreadable("CSV in UTF-8") from error
+        raise unreadable("CSV in UTF-8") from error
     if ragged := [number for number, row in enumerate(rows, start=1) if len(row) != len(header)]:
-        raise _bad_rows(f"not the header's {len(header)} cells", ragged)
+        raise bad_rows({f"not the header's {len(header)} cells": ragged})
     names = _names(header)
     return {name: [row[place].strip() for row in rows] for place, name in enumerate(names)}
 
@@ -135,7 +135,7 @@ def _read_parquet(file: Path, wanted: Sequence[str] | None) -> dict[str, list[An
             data = stream.read(columns=[original for original, _ in kept])
             return {name: [_plain(value) for value in data[original].to_pylist()] for original, name in kept}
     except (OSError, pyarrow.ArrowException) as error:
-        raise _unreadable("Parquet") from error
+        raise unreadable("Parquet") from error
 
 
 def _names(header: Iterable[str]) -> list[str]:
@@ -159,7 +159,7 @@ def _paths(cells: dict[str, list[Any]], root: Path) -> list[str]:
         )
     given = cells.pop(column)
     if empty := [number for number, one in enumerate(given, start=1) if not one]:
-        raise _bad_rows("no image path", empty)
+        raise bad_rows({"no image path": empty})
     paths = [_absolute(root / str(one)) for one in given]
     seen: set[str] = set()
     doubled = []
@@ -168,7 +168,7 @@ def _paths(cells: dict[str, list[Any]], root: Path) -> list[str]:
             doubled.append(number)
         seen.add(one)
     if doubled:
-        raise _bad_rows("an image that an earlier row has", doubled)
+        raise bad_rows({"an image that an earlier row has": doubled})
     return paths
 
 
@@ -261,25 +261,7 @@ def _absolute(path: str | os.PathLike[str]) -> str:
 
 def _conflict(name: str, kind: ColumnType, numbers: Sequence[int]) -> InputError:
     return InputError(
-        f"expected the metadata column {name} to be {kind} as in the store, got another value in {_rows(numbers)}: "
-        "convert the values or rename the column",
+        f"expected the metadata column {name} to be {kind} as in the store, got another value in "
+        f"{named_rows(numbers)}: convert the values or rename the column",
         code="metadata_type_conflict",
     )
-
-
-def _bad_rows(what: str, numbers: Sequence[int]) -> DatasetError:
-    return DatasetError(
-        f"the table's rows cannot be used: {what} in {_rows(numbers)}. "
-        "Correct them (row 1 is the first below the header)",
-        code="dataset_rows_invalid",
-    )
-
-
-def _rows(numbers: Sequence[int]) -> str:
-    named = ", ".join(map(str, numbers[:_ROWS_NAMED]))
-    more = len(numbers) - _ROWS_NAMED
-    return f"row{'s' if len(numbers) > 1 else ''} {named}" + (f" and {more} more" if more > 0 else "")
-
-
-def _unreadable(kind: str) -> DatasetError:
-    return DatasetError(f"expected {kind}, got a file that is not: write it again", code="dataset_unreadable")

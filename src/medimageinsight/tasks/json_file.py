@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from medimageinsight.bundle.writer import write_text
 from medimageinsight.errors import ModelError
-from medimageinsight.strict import MappingError, build
+from medimageinsight.strict import MappingError, build, load_json
 
 if TYPE_CHECKING:
     import os
@@ -47,7 +47,7 @@ def read_document(path: str | os.PathLike[str], cls: type[T], *, kind: str, limi
             code=f"{kind}_too_large",
         )
     try:
-        data = json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        data = load_json(content)
     except (ValueError, RecursionError):
         raise invalid(kind, "it is not JSON") from None
     if not isinstance(data, dict) or data.pop("kind", None) != kind:
@@ -68,14 +68,8 @@ def read_document(path: str | os.PathLike[str], cls: type[T], *, kind: str, limi
 
 def write_document(path: str | os.PathLike[str], document: dict[str, Any], *, kind: str) -> None:
     """Write a document that `read_document` reads; a file that is there is replaced when the new one is whole."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     text = json.dumps({"format": FORMAT, "kind": kind, **document}, indent=1, ensure_ascii=False, allow_nan=False)
-    try:
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(Path(path), text + "\n")
 
 
 def encode_array(array: NDArray[np.float32]) -> str:
@@ -107,14 +101,3 @@ def decode_array(text: str, shape: tuple[int, ...], *, kind: str) -> NDArray[np.
 def invalid(kind: str, what: str) -> ModelError:
     """The error for a file that is not of the form."""
     return ModelError(f"expected a {kind} file of this project, got another: {what}", code=f"{kind}_invalid")
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) != len(pairs):
-        raise ValueError("a key comes twice")
-    return data
