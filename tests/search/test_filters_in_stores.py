@@ -164,6 +164,23 @@ def test_numbers_of_the_other_kind_are_compared_by_value(filled, text):
     assert filled.count(where=text) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not (flag in (true) and flag in (false))",
+        "not (text in ('a') and text in ('b'))",
+        "not (whole = 1 and whole = 40)",
+        "not (whole > 40 and whole < 1)",
+        "not (real is null and real = 0.1)",
+        "not not (flag = true or flag = false)",
+    ],
+)
+def test_a_column_without_a_value_is_not_found_by_not(filled, text):
+    tree = parse(text, TYPES)
+    expected = {str(number) for number, row in enumerate(ROWS) if holds(tree, row) is True}
+    assert {one for ids, _ in filled.scan(where=text) for one in ids} == expected
+
+
 def test_the_largest_filters_are_answered(filled):
     assert filled.count(where=" or ".join(["whole = 1"] * 100)) == filled.count(where="whole = 1")
     assert filled.count(where="(" * 16 + "whole = 1" + ")" * 16) == filled.count(where="whole = 1")

@@ -12,23 +12,34 @@ if TYPE_CHECKING:
     from medimageinsight.search.filters import Filter
 
 
-def to_sql(condition: Filter) -> str:  # noqa: PLR0911 - one return for each kind
-    """The condition in LanceDB's SQL."""
+def to_sql(condition: Filter, *, negated: bool = False) -> str:
+    """The condition, or its negation, in LanceDB's SQL.
+
+    A "not" is taken down to the tests, each of which then says that the column has a value. Left to LanceDB, the
+    negation of tests that exclude each other is found true of rows without a value too: it makes ``x IN (1) AND
+    x IN (2)`` plain false.
+    """
     match condition:
-        case And(parts):
-            return f"({' AND '.join(map(to_sql, parts))})"
-        case Or(parts):
-            return f"({' OR '.join(map(to_sql, parts))})"
+        case And(parts) | Or(parts):
+            word = " AND " if isinstance(condition, And) != negated else " OR "
+            return f"({word.join(to_sql(part, negated=negated) for part in parts)})"
         case Not(part):
-            return f"(NOT {to_sql(part)})"
-        case Compare(column, operator, value):
-            return f"({quote_name(column)} {operator} {quote(value)})"
-        case In(column, values):
-            return f"({quote_name(column)} IN ({', '.join(map(quote, values))}))"
-        case Like(column, pattern):
-            return f"({quote_name(column)} LIKE {quote(pattern)})"
+            return to_sql(part, negated=not negated)
         case IsNull(column):
-            return f"({quote_name(column)} IS NULL)"
+            return f"({quote_name(column)} IS {'NOT ' * negated}NULL)"
+    name = quote_name(condition.column)
+    return f"({name} IS NOT NULL AND NOT {_test(condition)})" if negated else _test(condition)
+
+
+def _test(condition: Compare | In | Like) -> str:
+    name = quote_name(condition.column)
+    match condition:
+        case Compare(_, operator, value):
+            return f"({name} {operator} {quote(value)})"
+        case In(_, values):
+            return f"({name} IN ({', '.join(map(quote, values))}))"
+        case Like(_, pattern):
+            return f"({name} LIKE {quote(pattern)})"
 
 
 def ids_in(ids: Sequence[str]) -> str:
