@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,59 +20,16 @@ from medimageinsight.train.config import DataConfig, OptimizerConfig, read_confi
 from medimageinsight.train.data import sampling_weights
 from medimageinsight.train.loop import train
 from medimageinsight.train.optim import Schedule
-
-CONFIG = {
-    "name": "speck",
-    "seed": 3,
-    "model": {
-        "embedding_dim": 8,
-        "image": {
-            "image_size": [32, 32],
-            "widths": [8, 8, 8, 8],
-            "depths": [1, 1, 1, 1],
-            "heads": [1, 1, 1, 1],
-            "groups": [1, 1, 1, 1],
-            "window": 4,
-            "drop_path": 0.2,
-        },
-        "text": {"vocab_size": 530, "context_length": 16, "width": 8, "heads": 2, "layers": 1, "dropout": 0.1},
-    },
-    "tokenizer": {"vocab_size": 530},
-    "data": {"table": "table.csv"},
-    "stages": [
-        {"steps": 4, "image_size": 32, "batch_size": 4, "freeze": ["^lang_encoder"]},
-        {"steps": 2, "image_size": 32, "batch_size": 6, "logit_scale": 30.0, "freeze": ["convs.[01]"]},
-        {"steps": 2, "image_size": 32, "batch_size": 6, "freeze": ["convs.[01]"], "learning_rate": 0.0005},
-    ],
-    "optimizer": {"learning_rate": 0.001, "warmup_steps": 2, "weight_decay": 0.1},
-    "images": {"rotation": 10, "scale": [0.8, 1.0], "noise": 0.02, "erase": 0.5},
-    "captions": {"drop_finding": 0.3, "shuffle": 0.5},
-    "evaluate_every": 3,
-    "checkpoint_every": 2,
-}
+from train.made_run import CONFIG, make_table, quiet
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A config beside a table of 16 pictures of two kinds."""
-    rng = np.random.default_rng(0)
-    with (tmp_path / "table.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "caption", "modality", "anatomy", "finding", "label", "source", "split"])
-        for i in range(16):
-            finding = ("Bright Spot", "No Finding")[i % 2]
-            pixels = rng.integers(0, 60, (40, 48, 3), dtype=np.uint8)
-            pixels[10:20, 10:20] += np.uint8(180 * (1 - i % 2))
-            Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-            split = "train" if i < 12 else "val"
-            writer.writerow([f"{i}.png", f"phantom box {finding}", "phantom", "box", finding, finding, "boxes", split])
+    """A config beside its table."""
+    make_table(tmp_path)
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(CONFIG))
     return path
-
-
-def quiet(line: str) -> None:
-    """Drops a line of progress."""
 
 
 def test_a_run_leaves_its_config_curve_and_best_model(config: Path, tmp_path: Path) -> None:
@@ -82,6 +40,12 @@ def test_a_run_leaves_its_config_curve_and_best_model(config: Path, tmp_path: Pa
     with Image.open(tmp_path / "run" / "curve.png") as curve:
         assert curve.width > 500
     assert (tmp_path / "run" / "config.yaml").read_text() == config.read_text()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["seed"] == 3
+    assert record["config"]["optimizer"]["betas"] == [0.9, 0.98], "defaults are there"
+    assert record["environment"]["torch"] == torch.__version__
+    assert record["data"]["splits"] == {"train": 12, "val": 4}
+    assert {file.name for file in (tmp_path / "run" / "last").iterdir()} >= {"model.safetensors", "model.json"}
 
 
 def test_what_a_stage_freezes_stays_as_it_is_and_its_scale_is_where_it_begins(config: Path, tmp_path: Path) -> None:
@@ -148,10 +112,21 @@ def test_a_folder_with_another_run_is_refused(config: Path, tmp_path: Path) -> N
     assert caught.value.code == "config_changed"
 
 
+def test_another_seed_is_another_run(config: Path, tmp_path: Path) -> None:
+    config.write_text(yaml.safe_dump(CONFIG | {"stages": CONFIG["stages"][:1]}))
+    for seed in (3, 4):
+        train(config, tmp_path / str(seed), seed=seed, log=quiet)
+    one, other = (safetensors_torch.load_file(tmp_path / seed / "last" / "model.safetensors") for seed in "34")
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(ConfigError) as caught:
+        train(config, tmp_path / "4", log=quiet)
+    assert caught.value.code == "config_changed"
+
+
 def test_broken_pictures_stop_a_run_before_its_first_step_all_named(config: Path, tmp_path: Path) -> None:
     (tmp_path / "2.png").write_bytes(b"")
     (tmp_path / "5.png").unlink()
-    with pytest.raises(DatasetError, match=r"2 pictures.*2\.png.*5\.png"):
+    with pytest.raises(DatasetError, match=r"(?s)2 problems.*5\.png.*2\.png"):
         train(config, tmp_path / "run", log=quiet)
 
 
@@ -162,7 +137,7 @@ def test_broken_pictures_stop_a_run_before_its_first_step_all_named(config: Path
         ({"seed": "one"}, "config.seed: expected int, got str"),
         ({"model": {}}, "config.model: missing"),
         ({"stages": []}, "config.stages"),
-        ({"precision": "fp8"}, "config.precision: expected one of fp32, bf16"),
+        ({"precision": "fp8"}, "config.precision: expected one of fp32, bf16, fp16"),
     ],
 )
 def test_a_wrong_config_names_the_key(config: Path, change: dict[str, object], message: str) -> None:

@@ -10,7 +10,7 @@ from medimageinsight.bundle.bundle import (
     TOKENIZER,
     Bundle,
 )
-from medimageinsight.bundle.manifest import FileEntry, Manifest
+from medimageinsight.bundle.manifest import FileEntry, Manifest, Parent
 from medimageinsight.bundle.store import InstalledModel, find, home, installed
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "FileEntry",
     "InstalledModel",
     "Manifest",
+    "Parent",
     "find",
     "home",
     "installed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +24,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+Descent: TypeAlias = Literal["trained", "fine-tuned", "converted", "precision"]
+MAX_GENERATIONS = 16  # a line of parents is a record for people; one that is longer is a mistake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,24 @@ class FileEntry:
 
     bytes: int
     sha256: str  # 64 hexadecimal digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """What a model was made from, and how; with its own parents, so that the line outlives their folders.
+
+    Attributes:
+        name: Of the parent: a bundle, a checkpoint, or the config of a training.
+        sha256: Of its weights or, for a bundle, of its ``manifest.json``, which has the checksums of all the rest.
+        how: ``trained`` from a config alone, ``fine-tuned`` from the parent's weights, ``converted`` from a checkpoint,
+            or the parent in another ``precision``.
+        parents: The parent's own.
+    """
+
+    name: str
+    sha256: str
+    how: Descent
+    parents: tuple[Parent, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +80,7 @@ class Manifest:
     versions: dict[str, str]  # of the software that made the bundle
     provenance: dict[str, Any]  # checkpoint checksum, licence, training
     created: str  # ISO 8601, UTC
+    parents: tuple[Parent, ...] = ()  # what it was made from; empty in bundles older than this field
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -96,14 +118,23 @@ class Manifest:
             )
         try:
             manifest = build(cls, data, MANIFEST_NAME)
-        except MappingError as error:
-            raise BundleError(str(error)) from None
+        except (MappingError, RecursionError) as error:
+            what = str(error) if isinstance(error, MappingError) else f"{MANIFEST_NAME}: expected fewer levels"
+            raise BundleError(what) from None
         manifest._check_values()
         return manifest
 
     def to_json(self) -> str:
         """The text of ``manifest.json``: keys in a fixed order, so that equal manifests are equal files."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        data = asdict(self)
+        if not self.parents:  # as before there was such a field, so that older versions open the bundle
+            del data["parents"]
+        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def as_parent(self, how: Descent) -> Parent:
+        """This model as the parent of one that is made from it."""
+        digest = hashlib.sha256(self.to_json().encode()).hexdigest()
+        return Parent(name=self.name, sha256=digest, how=how, parents=self.parents)
 
     def with_files(self, files: dict[str, FileEntry]) -> Manifest:
         """The same manifest for other files."""
@@ -124,6 +155,21 @@ class Manifest:
                 )
             if entry.bytes < 0 or not _SHA256.fullmatch(entry.sha256):
                 raise BundleError(f"{MANIFEST_NAME}.files.{name}: expected a size and 64 hexadecimal digits of SHA-256")
+        _check_parents(self.parents)
+
+
+def is_parent(parent: Parent) -> bool:
+    """Whether its name and checksum are of their form; says nothing of its own parents."""
+    return is_safe_name(parent.name) and _SHA256.fullmatch(parent.sha256) is not None
+
+
+def _check_parents(parents: tuple[Parent, ...], generation: int = 1) -> None:
+    if parents and generation > MAX_GENERATIONS:
+        raise BundleError(f"{MANIFEST_NAME}.parents: expected at most {MAX_GENERATIONS} generations, got more")
+    for parent in parents:
+        if not is_parent(parent):
+            raise BundleError(f"{MANIFEST_NAME}.parents: expected a plain name and 64 hexadecimal digits of SHA-256")
+        _check_parents(parent.parents, generation + 1)
 
 
 def is_safe_name(name: str) -> bool:

@@ -19,8 +19,9 @@ def info(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a model's manifest: its network, its files, where it came from."""
+    """Show a model's manifest: its network, its files, where it came from, and what it was made from."""
     from medimageinsight.bundle import Bundle, find
+    from medimageinsight.bundle.lineage import tree
 
     if name is not None and model is not None:
         raise InputError("expected one model, got two: leave --model out", code="model_twice")
@@ -45,6 +46,11 @@ def info(
         *((key, _shown(value)) for key, value in manifest.provenance.items()),
     ]
     output.print_table((manifest.name, ""), [(key, output.printable(value, limit=None)) for key, value in rows])
+    line = tree(manifest)
+    if len(line) > 1:
+        output.results().print("made from", style="bold")
+        for one in line:
+            output.results().print(output.printable(one, limit=None), soft_wrap=True)
 
 
 def _shown(value: object) -> str:

@@ -1,5 +1,7 @@
 """``mi2 train``: a model from scratch."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,34 +12,46 @@ from medimageinsight.cli.failures import about
 from medimageinsight.cli.options import AsJson
 from medimageinsight.errors import BundleError, ConfigError, missing_extra
 
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The run's folder. Default: runs/NAME of the config's file.")
+]
+Seed = Annotated[int | None, typer.Option(help="In place of the config's.")]
+NoBundle = Annotated[bool, typer.Option("--no-bundle", help="Do not convert the best model at the end.")]
+
 
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.")],
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run's folder. Default: runs/NAME of the config's file.")
-    ] = None,
-    no_bundle: Annotated[bool, typer.Option("--no-bundle", help="Do not convert the best model at the end.")] = False,
-    as_json: AsJson = False,
+    config: Config, out: Out = None, seed: Seed = None, no_bundle: NoBundle = False, as_json: AsJson = False
 ) -> None:
     """Train a model, or go on with a run that was cut off, and make a bundle of the best one.
 
-    A run goes on when its folder has a state: repeat the command. Needs the extra 'train'.
+    A run goes on when its folder has a state: repeat the command. Over several processes: torchrun --nproc-per-node=N
+    --module medimageinsight train CONFIG. Needs the extra 'train'.
     """
     try:
-        from medimageinsight.export.convert import convert
         from medimageinsight.train.loop import train as train_model
     except ImportError:
         raise missing_extra("train", "training") from None
+    go(train_model, config, out, seed, bundle=not no_bundle, as_json=as_json)
 
-    folder = out or Path("runs") / config.stem
+
+def go(
+    run: Callable[..., Path], config: Path, out: Path | None, seed: int | None, *, bundle: bool, as_json: bool
+) -> None:
+    """Runs a training of either kind, makes the bundle and tells what was made."""
+    from medimageinsight.export.convert import convert
+
+    folder = out or Path("runs") / (config.stem if seed is None else f"{config.stem}-seed{seed}")
     with about(config, ConfigError):
-        best = train_model(config, folder, log=output.note)
+        best = run(config, folder, seed=seed, log=output.note)
+    if os.environ.get("RANK", "0") != "0":  # of several processes, one goes on
+        return
     made = {"checkpoint": str(best)}
-    if not no_bundle:
-        bundle = folder / "bundle"
-        with about(bundle, BundleError), output.stages() as progress:
-            convert(best, bundle, overwrite=True, progress=progress)
-        made["bundle"] = str(bundle)
+    if bundle:
+        target = folder / "bundle"
+        with about(target, BundleError), output.stages() as progress:
+            convert(best, target, overwrite=True, progress=progress)
+        made["bundle"] = str(target)
     if as_json:
         output.print_json(made)
     else:

@@ -2,7 +2,41 @@
 
 from __future__ import annotations
 
+from medimageinsight.datasets.check import CheckSettings, check_table
+from medimageinsight.datasets.config_keys import unknown_keys
 from medimageinsight.datasets.folder import read_folder
-from medimageinsight.datasets.table import Sample, Table, read_table
+from medimageinsight.datasets.opening import DataSource, read_sources
+from medimageinsight.datasets.original import OriginalConfig, OriginalFiles, read_original
+from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
+from medimageinsight.datasets.sample import Piece, Sample, Table, join_tables
+from medimageinsight.datasets.shard_stream import ShardStream, StreamPosition
+from medimageinsight.datasets.shards import read_shards
+from medimageinsight.datasets.splits import split_by_patient
+from medimageinsight.datasets.table import read_table
+from medimageinsight.datasets.tsv import read_tsv, write_tsv
 
-__all__ = ["Sample", "Table", "read_folder", "read_table"]
+__all__ = [
+    "CheckSettings",
+    "DataSource",
+    "DatasetProblems",
+    "OriginalConfig",
+    "OriginalFiles",
+    "Piece",
+    "Problem",
+    "Problems",
+    "Sample",
+    "ShardStream",
+    "StreamPosition",
+    "Table",
+    "check_table",
+    "join_tables",
+    "read_folder",
+    "read_original",
+    "read_shards",
+    "read_sources",
+    "read_table",
+    "read_tsv",
+    "split_by_patient",
+    "unknown_keys",
+    "write_tsv",
+]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
+from medimageinsight.datasets.sample import Sample, Table
 from medimageinsight.errors import DatasetError, missing_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from medimageinsight.errors import InputError
 
@@ -21,62 +22,19 @@ if TYPE_CHECKING:
     Choice = Callable[[Header], dict[str, str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One picture of a table. What the table does not say is the empty string.
-
-    ``label`` is the class within ``source``: two sources may use one name for different things. ``finding`` is what a
-    reader would write, empty for a picture that was never read for one.
-    """
-
-    path: Path
-    caption: str
-    modality: str = ""
-    anatomy: str = ""
-    view: str = ""
-    label: str = ""
-    finding: str = ""
-    source: str = ""
-    split: str = ""
-    patient_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Samples in the order of their file, one to a picture, below one folder ``root``."""
-
-    samples: tuple[Sample, ...]
-    root: Path
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __iter__(self) -> Iterator[Sample]:
-        return iter(self.samples)
-
-    @property
-    def splits(self) -> dict[str, int]:
-        """The number of samples of each split, in the order of first appearance."""
-        return dict(Counter(sample.split for sample in self.samples))
-
-    def of_split(self, split: str) -> Table:
-        """The samples of one split, in order.
-
-        Raises:
-            DatasetError: The table has no such split (``dataset_split_unknown``).
-        """
-        samples = tuple(sample for sample in self.samples if sample.split == split)
-        if not samples:
-            known = ", ".join(name or "(empty)" for name in self.splits)
-            raise DatasetError(
-                f"expected one of the table's splits ({known}), got {split!r}: choose one of them",
-                code="dataset_split_unknown",
-            )
-        return Table(samples=samples, root=self.root)
-
-
-FIELDS = tuple(field.name for field in fields(Sample))
+FIELDS = tuple(field.name for field in fields(Sample) if field.name != "piece")
 CAPTION_PARTS = ("modality", "anatomy", "view", "finding")
+__all__ = [
+    "CAPTION_PARTS",
+    "FIELDS",
+    "Sample",
+    "Table",
+    "bad_rows",
+    "broken_images",
+    "named_rows",
+    "read_table",
+    "unreadable",
+]
 _ROWS_NAMED = 5  # in a message, before "and N more"
 _FILES_NAMED = 10
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from medimageinsight.datasets.table import broken_images
-from medimageinsight.errors import ConfigError, InputError
+from medimageinsight.errors import ConfigError
+from medimageinsight.evaluate.embedded import embed_samples
 from medimageinsight.evaluate.figures import EvaluationSettings, Report, SourceFigures
 from medimageinsight.evaluate.scoring import (
     best_prompt_accuracy,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.datasets import Table
+    from medimageinsight.errors import InputError
 
 # The sources of medmix whose labels are findings that a reader would report; the published mean AUC is over these.
 MEDMIX_FINDING_SOURCES = ("kermany_cxr", "knee_kl", "brain_tumor_mri", "busi", "idrid", "isic_uda1", "pbc_blood")
@@ -46,7 +47,7 @@ class Model(Protocol):
         """Logarithm of the factor on cosine similarities."""
 
     def embed_images(
-        self, sources: Sequence[Path], /, *, errors: Literal["return"], progress: Callable[[int], None] | None
+        self, sources: Sequence[Path | bytes], /, *, errors: Literal["return"], progress: Callable[[int], None] | None
     ) -> list[NDArray[np.float32] | InputError]:
         """For each source (D,) float32, L2-normalised, or its error."""
 
@@ -78,16 +79,12 @@ def evaluate(
         ConfigError: A finding source that the table does not have, or that has no AUC.
     """
     settings = settings or EvaluationSettings()
-    paths = [sample.path for sample in scored_samples(table, settings)]
+    samples = scored_samples(table, settings)
     prompts = caption_prompts(table)
     prompt_embeddings = model.embed_texts(prompts)
-    embedded = model.embed_images(paths, errors="return", progress=progress)
-    problems = {path: one for path, one in zip(paths, embedded, strict=True) if isinstance(one, InputError)}
-    if problems:
-        raise broken_images(problems)
     return score_table(
         table,
-        np.stack([one for one in embedded if not isinstance(one, InputError)]),
+        embed_samples(model, table, samples, progress=progress),
         prompts,
         prompt_embeddings,
         model.logit_scale,

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
 from medimageinsight.errors import InputError
+from medimageinsight.evaluate.figures import Report
+from medimageinsight.evaluate.markdown import table
 from medimageinsight.evaluate.plots import MEAN_AUC_NAME, PRECISION_NAME, draw_plots
+from medimageinsight.evaluate.sections import methods_table, overall_rows
 from medimageinsight.report_folder import REPORT_NAME, new_report_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from medimageinsight.evaluate.figures import Report, SourceFigures
+    from medimageinsight.evaluate.assessment import Assessment
+    from medimageinsight.evaluate.figures import SourceFigures
 
 PLOTS = {MEAN_AUC_NAME: "Mean AUC by source", PRECISION_NAME: "Precision by source"}
 
@@ -47,7 +49,20 @@ def write_report(report: Report, folder: str | Path) -> Path:
     return Path(folder).absolute()
 
 
-def update_model_card(card: str | Path, report: Report) -> None:
+def card_section(found: Report | Assessment) -> str:
+    """What a model card says of an evaluation, in Markdown; of an assessment its methods too."""
+    report = found if isinstance(found, Report) else found.report
+    if isinstance(found, Report) or len(found.methods) < 2:
+        return _tables(report)
+    methods = methods_table(found)
+    chosen = (
+        f"kNN and linear probe learnt on the {found.settings.train_split} split; their settings were chosen on the "
+        f"{found.settings.val_split} split. The scored split chose nothing."
+    )
+    return "\n\n".join([_tables(report), f"{methods.caption}:", table(methods.columns, methods.rows), chosen])
+
+
+def update_model_card(card: str | Path, found: Report | Assessment) -> None:
     """Replaces what a model card says between its two evaluation marks; the rest stays as it is.
 
     Raises:
@@ -65,7 +80,7 @@ def update_model_card(card: str | Path, report: Report) -> None:
             "got another number: add them",
             code="model_card_unmarked",
         )
-    section = f"{before}{EVALUATION_BEGIN}\n{_tables(report)}\n{EVALUATION_END}{after}"
+    section = f"{before}{EVALUATION_BEGIN}\n{card_section(found)}\n{EVALUATION_END}{after}"
     with tempfile.TemporaryDirectory(prefix=".card-", dir=card.parent) as scratch:
         fresh = Path(scratch) / card.name
         fresh.write_text(section, encoding="utf-8")
@@ -83,7 +98,7 @@ def _document(report: Report, plots: list[str]) -> str:
         parts += [
             "AUC of each label against the others of its source. Of few pictures the interval is too narrow: "
             "resampling cannot know those that were never seen.",
-            _table(("Source", "Label", "Pictures", "AUC"), label_rows),
+            table(("Source", "Label", "Pictures", "AUC"), label_rows),
         ]
     parts += [f"![{PLOTS[name]}]({name})" for name in plots]
     return "\n\n".join(parts) + "\n"
@@ -99,27 +114,13 @@ def _tables(report: Report) -> str:
         f"{report.images:,} pictures of {report.patients:,} patient ids ({split}), {report.prompts:,} prompts. In "
         f"brackets: {report.settings.confidence:.0%} confidence intervals, {report.settings.resamples:,} resamples of "
         "patients.",
-        _table(("Figure", "Value", "Counted"), _overall_rows(report)),
-        _table(source_columns, source_rows),
+        table(("Figure", "Value", "Counted"), overall_rows(report)),
+        table(source_columns, source_rows),
         _notes(report),
     ]
     if report.command:
         parts.append(f"Repeat with:\n\n```\n{report.command}\n```")
     return "\n\n".join(parts)
-
-
-def _overall_rows(report: Report) -> list[tuple[str, ...]]:
-    k = report.settings.neighbours
-    rows = [
-        ("Modality of the best prompt is right", report.modality_accuracy, "pictures"),
-        ("Modality and anatomy of the best prompt are right", report.anatomy_accuracy, "pictures"),
-        ("Mean one-against-rest AUC of findings", report.mean_auc, "sources"),
-        (f"Image to image, precision at {k}", report.precision_at_k, "pictures"),
-        *((f"Image to text, recall at {at}", figure, "pictures") for at, figure in report.image_to_text.items()),
-        *((f"Text to image, recall at {at}", figure, "labels") for at, figure in report.text_to_image.items()),
-        (f"Text to image, precision at {k}", report.text_to_image_precision, "labels"),
-    ]
-    return [(name, str(figure), f"{figure.count:,} {unit}") for name, figure, unit in rows if figure is not None]
 
 
 def _source_row(name: str, source: SourceFigures) -> tuple[str, ...]:
@@ -151,8 +152,3 @@ def _notes(report: Report) -> str:
         if source.findings and source.findings.left_out:
             sentences.append(f"Without an AUC in {name}: {', '.join(source.findings.left_out)}.")
     return " ".join(filter(None, sentences))
-
-
-def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [columns, ("---",) * len(columns), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

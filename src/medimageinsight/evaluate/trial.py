@@ -96,7 +96,7 @@ def prepare(
     label_of_row, label_names = number([_label_name(sample) for sample in table])
     labels, _ = number([_label_name(sample) for sample in samples], known=label_names)
     read = np.array([bool(sample.label and sample.finding) for sample in table])
-    groups = _number_patients(samples)
+    groups = patient_numbers(samples)
     strata, _ = number([sample.source for sample in samples])
     return Trial(
         table=table,
@@ -131,7 +131,7 @@ def _label_name(sample: Sample) -> tuple[str, str] | None:
     return (sample.source, sample.label) if sample.label else None
 
 
-def _number_patients(samples: Sequence[Sample]) -> Integers:
+def patient_numbers(samples: Sequence[Sample]) -> Integers:
     """A patient id is known within its source; a picture without one is numbered alone."""
     patients = [
         (sample.source, sample.patient_id) if sample.patient_id else (sample.source, index)

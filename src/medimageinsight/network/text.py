@@ -71,10 +71,13 @@ class SelfAttention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
+        self.lora: nn.Module | None = None  # while training: an update of in_proj_weight
 
     def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
         batch, length, width = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        if self.lora is not None:
+            qkv = qkv + self.lora(x)
         q, k, v = qkv.view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         attention = (q * self.scale) @ k.transpose(-2, -1)  # (B, heads, L, L)
         x = attention.masked_fill(~allowed, float("-inf")).softmax(dim=-1) @ v  # (B, heads, L, head_dim)

@@ -1,13 +1,18 @@
-"""The state of a run on disk, for resuming it exactly. Safetensors: no pickle."""
+"""The state of a run on disk, for resuming it exactly, and the model that it leaves. Safetensors: no pickle.
+
+What a step draws depends on the seed and the step alone, so no generator's state is kept: the number of steps done is
+the sampler's position and the state of chance.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import CheckpointError
+from medimageinsight.train.distributed import sharded_as, whole
+from medimageinsight.train.durable import replaced_file, replaced_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from medimageinsight.preprocess import Preprocessing
-    from medimageinsight.train.config import TrainConfig
+    from medimageinsight.train.head import LabelHead
 
 STATE = "state.safetensors"
 
@@ -33,53 +37,71 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     average: Mapping[str, Tensor],
     progress: Mapping[str, Any],
+    *,
+    write: bool = True,
 ) -> None:
-    """Replaces the saved state by a newer one; the old one stays until the new one is whole on disk."""
+    """Replaces the saved state by a newer one; the old one stays until the new one is whole on disk.
+
+    Weights that are never learned are not in it: they are the start's. All processes call, for each may hold a part of
+    a tensor, and the one with ``write`` writes.
+
+    Raises:
+        CheckpointError: The disk is full (``checkpoint_not_saved``).
+    """
     from safetensors.torch import save_file
 
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"average.{name}": value for name, value in average.items()}
+    tensors: dict[str, Tensor] = {}
+
+    def keep(name: str, value: Tensor) -> None:
+        complete = whole(value)
+        if write:
+            tensors[name] = complete.cpu().contiguous()
+
+    for name, parameter in model.named_parameters():
+        if name in average:
+            keep(f"model.{name}", parameter)
+    for name, value in average.items():
+        keep(f"average.{name}", value)
     names = _names(model, optimizer)
     for index, state in optimizer.state_dict()["state"].items():  # none for what was frozen from the start
-        tensors |= {f"optimizer.{names[index]}.{key}": value for key, value in state.items()}
-    partial = folder / f"{STATE}.partial"
-    try:
-        save_file(
-            {key: value.contiguous() for key, value in tensors.items()}, partial, {"progress": json.dumps(progress)}
-        )
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(folder / STATE)
-    finally:
-        partial.unlink(missing_ok=True)
+        for key, value in state.items():
+            keep(f"optimizer.{names[index]}.{key}", value)
+    if write:
+        with replaced_file(folder / STATE) as partial:
+            save_file(tensors, partial, {"progress": json.dumps(progress)})
 
 
 def load_state(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     """Puts the saved state into the three and returns the progress saved with it.
 
     Raises:
         CheckpointError: The file is damaged or of another network.
     """
+    import torch
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(folder / STATE, framework="pt") as file:
+        with safe_open(folder / STATE, framework="pt") as file, torch.no_grad():
             progress: dict[str, Any] = json.loads(file.metadata()["progress"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        model.load_state_dict({name: tensors[f"model.{name}"] for name in model.state_dict()})
-        for name, value in average.items():
-            value.copy_(tensors[f"average.{name}"])
-        state = optimizer.state_dict()
-        keys = ("step", "exp_avg", "exp_avg_sq")
-        state["state"] = {
-            index: {key: tensors[f"optimizer.{name}.{key}"] for key in keys}
-            for index, name in enumerate(_names(model, optimizer))
-            if f"optimizer.{name}.step" in tensors
-        }
+            known = set(file.keys())
+            parameters = dict(model.named_parameters())
+            for name, value in average.items():
+                parameters[name].copy_(_as(file.get_tensor(f"model.{name}"), parameters[name]))
+                value.copy_(_as(file.get_tensor(f"average.{name}"), value))
+            state = optimizer.state_dict()
+            state["state"] = {
+                index: {
+                    "step": file.get_tensor(f"optimizer.{name}.step"),
+                    "exp_avg": _as(file.get_tensor(f"optimizer.{name}.exp_avg"), parameters[name]),
+                    "exp_avg_sq": _as(file.get_tensor(f"optimizer.{name}.exp_avg_sq"), parameters[name]),
+                }
+                for index, name in enumerate(_names(model, optimizer))
+                if f"optimizer.{name}.step" in known
+            }
         optimizer.load_state_dict(state)
-    except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
+    except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
             f"the run's saved state does not fit its config ({type(error).__name__}): start again in a new folder",
             code="checkpoint_state_mismatch",
@@ -89,30 +111,32 @@ def load_state(
 
 def save_model(
     folder: Path,
-    config: TrainConfig,
-    model: nn.Module,
-    preprocessing: Preprocessing,
+    weights: Mapping[str, Tensor],
+    description: Mapping[str, Any],
     tokenizer_file: Path,
-    provenance: Mapping[str, Any],
+    head: LabelHead | None = None,
 ) -> None:
-    """Writes a finished model: weights, what they are, and the tokenizer. `mi2 convert` reads this folder."""
+    """Writes a finished model: weights, what they are, and the tokenizer. `mi2 convert` reads this folder.
+
+    A head's weight (D, labels), bias and labels go to ``head.json`` beside them.
+
+    Raises:
+        CheckpointError: The disk is full (``checkpoint_not_saved``); a model that was there stays.
+    """
     from safetensors.torch import save_file
 
-    description = {
-        "name": config.name,
-        "description": config.description,
-        "architecture": config.model.to_dict(),
-        "preprocessing": preprocessing.to_dict(),
-        "provenance": {"licence": config.licence, "seed": config.seed, **provenance},
-    }
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial / "model.safetensors")
-    (partial / "model.json").write_text(json.dumps(description, indent=2) + "\n", "utf-8")
-    shutil.copyfile(tokenizer_file, partial / "tokenizer.json")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with replaced_folder(folder) as partial:
+        save_file({name: value.cpu().contiguous() for name, value in weights.items()}, partial / "model.safetensors")
+        (partial / "model.json").write_text(json.dumps(description, indent=2) + "\n", "utf-8")
+        shutil.copyfile(tokenizer_file, partial / "tokenizer.json")
+        if head is not None:
+            (partial / "head.json").write_text(json.dumps(head.to_dict()) + "\n", "utf-8")
+
+
+def _as(value: Tensor, like: Tensor) -> Tensor:
+    if value.shape != like.shape:
+        raise ValueError("another shape")
+    return sharded_as(value, like)
 
 
 def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from medimageinsight import strict
+from medimageinsight.datasets import CheckSettings, DataSource
 from medimageinsight.errors import ConfigError, missing_extra
 from medimageinsight.network.config import ModelConfig
+from medimageinsight.train.augment_pixels import PixelAugmentation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_CONFIG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginalData:
+    """A dataset as it was made for the hosted fine-tuning: its YAML config and the files that were given beside it.
+
+    What the YAML says of the training itself (rates, epochs, augmentation) is printed and not used: it is said here.
+    """
+
+    config: str
+    image_tsv: str | None = None
+    text_tsv: str | None = None
+    eval_image_tsv: str | None = None
+    eval_text_tsv: str | None = None
+    label_file: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +39,20 @@ class DataConfig:
     A source is drawn in proportion to its number of training pictures to the power of `sampling_power`, times its
     factor in `source_weights`; classes within it likewise with `class_power`. A power of 1 draws every picture
     alike, 0 every group alike.
+
+    Exactly one of `table`, `sources` and `original` says where the pictures are; paths are relative to the config file.
+    Pictures are held in memory and changed as `images` says; with `on_disk` they are decoded when they are drawn, and
+    changed as `pixels` says.
     """
 
-    table: str  # CSV or Parquet, relative to the config file
+    table: str | None = None  # CSV or Parquet
+    sources: tuple[DataSource, ...] = ()
+    original: OriginalData | None = None
+    splits: dict[str, float] = field(default_factory=dict)  # shares, by patient, of the samples that have no split
+    checks: CheckSettings = field(default_factory=CheckSettings)  # before the first step
+    on_disk: bool = False
+    workers: int = 4  # threads that decode, with on_disk
+    ahead: int = 1  # batches that are made before they are needed
     train_split: str = "train"
     val_split: str = "val"
     sampling_power: float = 1.0
@@ -112,27 +140,66 @@ class OptimizerConfig:
     warmup_steps: int = 0
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.98)
+    layer_decay: float = 1.0  # factor on the rate, for each block further from the output
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     max_logit_scale: float = 100.0  # of the factor, not its logarithm
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Everything a run depends on besides the pictures."""
+class ParallelConfig:
+    """How the work is laid on the machine. One process, or as many as ``torchrun`` starts, on one node or several.
+
+    `batch_size` of a stage is of all processes together. With `micro_batch` a process embeds that many pictures at a
+    time, twice: the loss is still over the whole batch. `checkpointing` keeps a block's input alone and computes its
+    inside again on the way back. ``shard`` lays parameters, gradients and the optimizer's state over all processes
+    (FSDP); ``replicate`` gives each process all of them.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    strategy: Literal["replicate", "shard"] = "replicate"
+    micro_batch: int | None = None
+    checkpointing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartConfig:
+    """The model that a fine-tuning begins with, and what of it is learned.
+
+    ``full``: everything. ``last``: the last `blocks` of each encoder with what follows them. ``lora``: low-rank updates
+    of the attention's and the MLP's weights, which are added to them at the end.
+    """
+
+    checkpoint: str  # the public release's folder, or `best` of a run; relative to the config file
+    learn: Literal["full", "last", "lora"] = "full"
+    blocks: int = 1
+    rank: int = 16
+    alpha: float = 16.0
+    drop_path: float | None = None  # in place of the checkpoint's
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What training from scratch and fine-tuning share.
+
+    With the objective ``unicl`` pictures and texts are told apart from each other; with ``labels`` a linear head on the
+    picture's embedding learns the labels of the training split, and the text encoder rests.
+    """
 
     name: str
     description: str = ""  # one line, for the bundle
     licence: str = ""  # of the weights, for the bundle
     seed: int
-    model: ModelConfig
-    tokenizer: TokenizerConfig
     data: DataConfig
     stages: tuple[StageConfig, ...]
     optimizer: OptimizerConfig
+    objective: Literal["unicl", "labels"] = "unicl"
     images: ImageAugmentation = ImageAugmentation()
+    pixels: PixelAugmentation = field(default_factory=PixelAugmentation)
     captions: CaptionAugmentation = CaptionAugmentation()
-    precision: Literal["fp32", "bf16"] = "fp32"
+    templates: tuple[str, ...] = ()  # sentences of a caption's parts, see `prompts.Template`
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    parallel: ParallelConfig = ParallelConfig()
     evaluate_every: int = 500  # steps
     checkpoint_every: int = 500  # steps
 
@@ -142,26 +209,37 @@ class TrainConfig:
         return sum(stage.steps for stage in self.stages)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(RunConfig):
+    """Everything that training from scratch depends on besides the pictures."""
+
+    model: ModelConfig
+    tokenizer: TokenizerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(RunConfig):
+    """Everything that a fine-tuning depends on besides the pictures and the checkpoint."""
+
+    start: StartConfig
+
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
 def read_config(path: Path) -> TrainConfig:
+    """Reads the YAML of a training from scratch; see `read_run`."""
+    return read_run(path, TrainConfig)
+
+
+def read_run(path: Path, kind: type[Config]) -> Config:
     """Reads a run's YAML (safe loading: no tags, no code).
 
     Raises:
         ConfigError: The file is missing, is not YAML, or has a missing, unknown or mistyped key (the message names it).
     """
     try:
-        import yaml
-    except ImportError:
-        raise missing_extra("train", "reading a training config") from None
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError("the config is larger than 1 MiB: expected a short YAML file")
-        data = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the config cannot be read: {error.strerror}", code="config_not_found") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the config is not valid YAML: {' '.join(str(error).split())}") from None
-    try:
-        config = strict.build(TrainConfig, data, "config")
+        config = strict.build(kind, _load(path), "config")
     except strict.MappingError as error:
         raise ConfigError(str(error)) from None
     if not config.stages or any(stage.steps < 1 or stage.batch_size < 2 for stage in config.stages):
@@ -169,4 +247,26 @@ def read_config(path: Path) -> TrainConfig:
     own = [stage.learning_rate is not None for stage in config.stages]
     if own != sorted(own):
         raise ConfigError("config.stages: expected stages with a learning_rate of their own after those without")
+    data = config.data
+    if sum((data.table is not None, bool(data.sources), data.original is not None)) != 1:
+        raise ConfigError("config.data: expected exactly one of table, sources and original")
+    if config.evaluate_every < 1 or config.checkpoint_every < 1 or data.ahead < 1 or data.workers < 1:
+        raise ConfigError("evaluate_every, checkpoint_every, data.ahead, data.workers: expected at least 1")
+    if config.parallel.micro_batch is not None and config.parallel.micro_batch < 1:
+        raise ConfigError("config.parallel.micro_batch: expected at least 1")
     return config
+
+
+def _load(path: Path) -> object:
+    try:
+        import yaml
+    except ImportError:
+        raise missing_extra("train", "reading a training config") from None
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError("the config is larger than 1 MiB: expected a short YAML file")
+        return yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the config cannot be read: {error.strerror}", code="config_not_found") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"the config is not valid YAML: {' '.join(str(error).split())}") from None

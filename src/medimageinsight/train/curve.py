@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
+from medimageinsight.train.durable import replaced_file
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -30,29 +32,39 @@ def read_curve(path: Path, *, until: int) -> list[dict[str, str]]:
 
 def write_curve(path: Path, rows: Sequence[dict[str, str]]) -> None:
     """The whole table, replaced in one move."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replaced_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(path)
 
 
-def draw_curve(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    """Loss and validation figures over the steps, as a PNG."""
+def draw_curve(path: Path, rows: Sequence[dict[str, str]], speed: Sequence[dict[str, str]]) -> None:
+    """Loss, validation figures and speed over the steps, as a PNG.
+
+    Args:
+        path: Where to.
+        rows: Of the curve.
+        speed: Rows of `speed.COLUMNS`.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     steps = [int(row["step"]) for row in rows]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    left, middle, right = figure.subplots(1, 3)
     left.plot(steps, [float(row["loss"]) for row in rows])
     left.set(xlabel="step", ylabel="training loss (mean since the last point)")
     for column, label in (("val_mean_auc", "mean AUC of the findings"), ("val_modality_accuracy", "modality accuracy")):
-        right.plot(steps, [float(row[column]) for row in rows], label=label)
-    right.set(xlabel="step", ylabel="validation", ylim=(0.5, 1.0))
-    right.legend(loc="lower right")
-    for axes in (left, right):
+        points = [(int(row["step"]), float(row[column])) for row in rows if row.get(column)]
+        middle.plot([step for step, _ in points], [value for _, value in points], label=label)
+    middle.set(xlabel="step", ylabel="validation", ylim=(0, 1.0))
+    middle.legend(loc="lower right")
+    for column, label in (("mfu", "model FLOP utilisation"), ("waited_for_data", "part of the time waiting for data")):
+        right.plot([int(row["step"]) for row in speed], [float(row[column]) for row in speed], label=label)
+    right.set(xlabel="step", ylabel="part of 1", ylim=(0, 1.0))
+    right.legend(loc="upper right")
+    for axes in (left, middle, right):
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    with replaced_file(path) as partial:
+        figure.savefig(partial, dpi=120, format="png")

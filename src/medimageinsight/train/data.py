@@ -6,9 +6,10 @@ what an uninterrupted one would have seen.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from medimageinsight import images
 from medimageinsight.datasets.table import broken_images
-from medimageinsight.errors import InputError
+from medimageinsight.errors import ConfigError, InputError
 from medimageinsight.train.augment import augment
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ def load_pixels(samples: Sequence[Sample], side: int) -> npt.NDArray[np.uint8]:
 
     def load(index: int) -> None:
         try:
-            picture = images.to_rgb(images.open(samples[index].path).upright())
+            picture = images.to_rgb(images.open(samples[index].picture()).upright())
         except InputError as error:
-            problems[samples[index].path] = error
+            problems[samples[index].place] = error
         else:
             pixels[index] = np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC))
 
@@ -115,11 +116,28 @@ class Batch:
     pixel_values: Tensor  # (B, 3, S, S) float32, normalised, channels last
     input_ids: Tensor  # (B, L) int64
     attention_mask: Tensor  # (B, L) int64
-    positives: Tensor  # (B, B) bool, images by texts
+    positives: Tensor  # (B, B) bool, images by texts; of all processes' pictures and texts, in the order of their ranks
+
+
+def own_part(batch_size: int, rank: int, world: int) -> slice:
+    """Which of a batch's pictures are a process's own.
+
+    Raises:
+        ConfigError: The batch cannot be shared evenly (``batch_uneven``).
+    """
+    if batch_size % world:
+        raise ConfigError(
+            f"expected a batch that {world} processes share evenly, got {batch_size}: choose a multiple",
+            code="batch_uneven",
+        )
+    return slice(rank * (batch_size // world), (rank + 1) * (batch_size // world))
 
 
 class BatchMaker:
-    """Draws the batch of a step at one picture size."""
+    """Draws the batch of a step at one picture size; the pictures are held in memory.
+
+    With ``world`` processes each draws the same batch of ``batch_size`` and makes its own part of it.
+    """
 
     def __init__(
         self,
@@ -133,7 +151,10 @@ class BatchMaker:
         seed: int,
         data: DataConfig,
         augmentation: ImageAugmentation,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
+        self.rank, self.world, self.own = rank, world, own_part(batch_size, rank, world)
         self.samples = samples
         self.writer = writer
         self.tokenizer = tokenizer
@@ -155,8 +176,11 @@ class BatchMaker:
         rng = np.random.default_rng([self.seed, step])
         indices = draw(self.weights, self.sources, self.batch_size, self.sources_per_batch, rng)
         texts = self.writer.write(indices, rng)
-        input_ids, attention_mask = self.tokenizer.pad(self.tokenizer.encode(texts.texts))
-        x = augment(self.pixels[indices], self.side, [self.kinds[i] for i in indices], self.augmentation, rng)
+        input_ids, attention_mask = self.tokenizer.pad(self.tokenizer.encode(texts.texts[self.own]))
+        if self.world > 1:
+            rng = np.random.default_rng([self.seed, step, self.rank])
+        own = indices[self.own]
+        x = augment(self.pixels[own], self.side, [self.kinds[i] for i in own], self.augmentation, rng)
         return Batch(
             pixel_values=(x - self.mean) / self.std,
             input_ids=torch.from_numpy(input_ids),
@@ -166,10 +190,10 @@ class BatchMaker:
 
 
 class Prefetcher:
-    """Makes the next batch on a thread while the network learns from this one."""
+    """Makes the next batches on a thread while the network learns from this one; ``depth`` of them wait at most."""
 
-    def __init__(self, make: Callable[[int], Batch], start: int, end: int) -> None:
-        self.make, self.start, self.end = make, start, end
+    def __init__(self, make: Callable[[int], Batch], start: int, end: int, *, depth: int = 1) -> None:
+        self.make, self.start, self.end, self.depth = make, start, end, depth
         # One core at most: a second team of threads would only get in the way of the network's.
         self._pool = ThreadPoolExecutor(1, "batch", initializer=torch.set_num_threads, initargs=(1,))
 
@@ -181,9 +205,9 @@ class Prefetcher:
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches of the steps from start to end."""
-        coming = self._pool.submit(self.make, self.start)
-        for step in range(self.start, self.end):
-            batch = coming.result()
-            if step + 1 < self.end:
-                coming = self._pool.submit(self.make, step + 1)
+        steps = iter(range(self.start, self.end))
+        coming = deque(self._pool.submit(self.make, step) for step in islice(steps, self.depth))
+        while coming:
+            batch = coming.popleft().result()
+            coming.extend(self._pool.submit(self.make, step) for step in islice(steps, 1))
             yield batch

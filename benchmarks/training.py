@@ -1,0 +1,84 @@
+"""Training: memory of the released size, and the speed of a config's first steps.
+
+    python benchmarks/training.py memory
+    python benchmarks/training.py speed configs/mini.yaml --steps 60
+
+The first prints what `train/memory.py` calculates, which `tests/train/test_memory.py` compares with real steps of a
+smaller size. The second trains so many steps of the config's first stage in a folder that is thrown away, and prints
+pictures a second, model FLOP utilisation and the part of the time spent waiting for data, for every 20 steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from pathlib import Path
+
+from medimageinsight.network.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig
+from medimageinsight.train.config import StartConfig, TrainConfig, read_run
+from medimageinsight.train.loop import run
+from medimageinsight.train.memory import OVERHEAD, estimate_memory
+from medimageinsight.train.start import start_new
+
+RELEASED = ModelConfig(
+    embedding_dim=1024,
+    image=ImageEncoderConfig(
+        image_size=(480, 480),
+        widths=(256, 512, 1024, 2048),
+        depths=(1, 1, 9, 1),
+        heads=(8, 16, 32, 64),
+        groups=(8, 16, 32, 64),
+        window=12,
+        drop_path=0.2,
+    ),
+    text=TextEncoderConfig(width=1024, heads=16, layers=16),
+)
+GB = 1e9
+
+
+def print_memory() -> None:
+    """The released size, one GPU, 8 pictures at a time, bf16."""
+    print("| learned | checkpointing | weights, copies | gradients, optimizer, average | activations | in all |")
+    print("|---|---|---|---|---|---|")
+    for learn in ("lora", "last", "full"):
+        for checkpointing in (True, False):
+            settings = StartConfig(checkpoint="", learn=learn, rank=16)
+            one = estimate_memory(RELEASED, pictures=8, learn=settings, precision="bf16", checkpointing=checkpointing)
+            parts = (
+                one.weights + one.copies,
+                one.gradients + one.optimizer + one.average,
+                one.activations + one.recomputed + one.passing,
+                one.total + OVERHEAD,
+            )
+            cells = " | ".join(f"{part / GB:.1f} GB" for part in parts)
+            print(f"| {learn} | {'yes' if checkpointing else 'no'} | {cells} |")
+
+
+def print_speed(path: Path, steps: int) -> None:
+    """Of the first steps of a training from scratch."""
+    config = read_run(path, TrainConfig)
+    stage = dataclasses.replace(config.stages[0], steps=steps)
+    config = dataclasses.replace(config, stages=(stage,), evaluate_every=steps, checkpoint_every=steps)
+    with tempfile.TemporaryDirectory() as folder:
+        run(config, path, Path(folder), lambda *where: start_new(config, *where), log=print)
+        print((Path(folder) / "speed.csv").read_text())
+
+
+def main() -> None:
+    """Read the command line and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    what = parser.add_subparsers(dest="what", required=True)
+    what.add_parser("memory")
+    speed = what.add_parser("speed")
+    speed.add_argument("config", type=Path)
+    speed.add_argument("--steps", type=int, default=60)
+    given = parser.parse_args()
+    if given.what == "memory":
+        print_memory()
+    else:
+        print_speed(given.config, given.steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""All that is said of one model on one table: what `Report` holds, and beside it what needs pictures to learn from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from medimageinsight.errors import ConfigError
+from medimageinsight.evaluate.figures import EvaluationSettings
+from medimageinsight.tasks.thresholds import Criterion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from medimageinsight.evaluate.choices import Choice
+    from medimageinsight.evaluate.classification import ClassFigures
+    from medimageinsight.evaluate.figures import Figure, Report
+    from medimageinsight.evaluate.groups import Grouping
+    from medimageinsight.evaluate.methods import Scores
+    from medimageinsight.evaluate.operating import OperatingPoints
+    from medimageinsight.evaluate.reliability import Bin, Calibration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssessmentSettings:
+    """How to assess: ``AssessmentSettings(criteria=("youden", "sensitivity:0.95"))``.
+
+    Attributes:
+        evaluation: The scored split and the bootstrap.
+        train_split: The split that neighbours and linear probes learn from.
+        val_split: The split that everything is chosen on.
+        criteria: Of operating points, as `Criterion` parses them.
+        permutations: Of the paired test.
+
+    Raises:
+        ConfigError: The scored split is one of the other two, or there are no permutations.
+        InputError: A criterion that is none (``criterion_invalid``).
+    """
+
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    train_split: str = "train"
+    val_split: str = "val"
+    criteria: tuple[str, ...] = ("youden", "sensitivity:0.9")
+    permutations: int = 1000
+
+    def __post_init__(self) -> None:
+        for criterion in self.criteria:
+            Criterion.parse(criterion)
+        if self.permutations < 1:
+            raise ConfigError(f"expected 1 permutation or more, got {self.permutations}: 1000 is usual")
+        if self.train_split == self.val_split:
+            raise ConfigError("expected two splits to learn from and to choose on, got one: name another")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceAssessment:
+    """One method on one source.
+
+    Attributes:
+        figures: How well it tells the classes apart.
+        calibration: How sure it is.
+        operating: Thresholds; None without pictures to choose them on.
+        roc: By class, the corners (false positive rate, sensitivity) of its curve.
+    """
+
+    figures: ClassFigures
+    calibration: Calibration
+    operating: OperatingPoints | None
+    roc: Mapping[str, tuple[tuple[float, float], ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodAssessment:
+    """One method on all sources; the means are over ``averaged``, the same sources for each method.
+
+    ``calibration_error`` and ``reliability`` are of these sources' pictures together.
+    """
+
+    averaged: tuple[str, ...]
+    mean_auc: Figure | None
+    accuracy: Figure | None
+    calibration_error: Figure | None
+    reliability: tuple[Bin, ...]
+    sources: Mapping[str, SourceAssessment]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Assessment:
+    """One model on one split of one table.
+
+    Attributes:
+        report: Zero-shot and retrieval figures.
+        settings: How all was made.
+        methods: By name: zero-shot, kNN, linear probe; those that the table allows.
+        groups: By column, method and measure.
+        choices: Everything that was chosen, how and on which split.
+        notes: What was left out, and why.
+        scores: By method and source, what the figures were made of; not part of the JSON.
+    """
+
+    report: Report
+    settings: AssessmentSettings
+    methods: Mapping[str, MethodAssessment]
+    groups: tuple[Grouping, ...]
+    choices: tuple[Choice, ...]
+    notes: tuple[str, ...]
+    scores: Mapping[str, Mapping[str, Scores]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types: the report's keys, and beside them those of this class."""
+        return {
+            **self.report.to_dict(),
+            "train_split": self.settings.train_split,
+            "val_split": self.settings.val_split,
+            "criteria": list(self.settings.criteria),
+            "methods": {name: asdict(method) for name, method in self.methods.items()},
+            "groups": [asdict(grouping) for grouping in self.groups],
+            "choices": [asdict(choice) for choice in self.choices],
+            "notes": list(self.notes),
+        }

@@ -1,0 +1,131 @@
+"""Columns that say what group a picture's patient or origin belongs to: age, sex, site, device, or any other."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from medimageinsight.datasets.table import unreadable
+from medimageinsight.errors import ConfigError, DatasetError, missing_extra
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+# What is looked for where no column is named, the first that the table has.
+KNOWN = {
+    "age": ("age", "patient_age", "age_years"),
+    "sex": ("sex", "patient_sex", "gender"),
+    "site": ("site", "hospital", "institution"),
+    "device": ("device", "scanner", "manufacturer"),
+}
+AGE_BANDS = ((0, 17), (18, 39), (40, 64), (65, 79), (80, 150))  # years, both ends counted; fixed in advance
+UNKNOWN = {"", "nan", "none", "null", "unknown", "n/a", "na", "?"}
+MOST_GROUPS = 30
+_SEX = {"f": "female", "female": "female", "woman": "female", "m": "male", "male": "male", "man": "male"}
+_AGE = re.compile(r"(\d{1,3}(?:\.\d+)?)([YMWD]?)")  # as PS3.5 6.2 writes an age string, or plain years
+_IN_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
+
+
+def read_groups(file: Path, count: int, columns: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+    """The group of every row of a table's file, '' where it is not known.
+
+    Args:
+        file: The table.
+        count: Its rows.
+        columns: The file's columns to group by; without any, those of `KNOWN` that it has.
+
+    Returns:
+        Name of the grouping to ``count`` groups: ages in bands, sexes as female and male, others as they are.
+
+    Raises:
+        ConfigError: A column that the file does not have or that has too many values to be a grouping
+            (``group_column_unknown``, ``group_column_too_fine``).
+        DatasetError: The file cannot be read, or has changed meanwhile.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    header = _header(file)
+    chosen = {one: one for one in columns} or {
+        name: found for name, known in KNOWN.items() if (found := next((one for one in known if one in header), None))
+    }
+    if missing := [column for column in chosen.values() if column not in header]:
+        raise ConfigError(
+            f"expected columns of the table to group by, got {', '.join(missing)}: it has {', '.join(header)}",
+            code="group_column_unknown",
+        )
+    cells = _read(file, list(chosen.values())) if chosen else {}
+    groups = {name: tuple(group_of(name, cell) for cell in cells[column]) for name, column in chosen.items()}
+    for name, values in groups.items():
+        if len(values) != count:
+            raise DatasetError("expected the table that was read, its file has changed: run it again")
+        if len(set(values) - {""}) > MOST_GROUPS:
+            raise ConfigError(
+                f"{name}: expected at most {MOST_GROUPS} groups, got {len(set(values))}: name a column of classes",
+                code="group_column_too_fine",
+            )
+    return groups
+
+
+def group_of(name: str, cell: str) -> str:
+    """The group that a cell of a column of that name stands for; '' where it says nothing."""
+    value = cell.strip()
+    if value.lower() in UNKNOWN:
+        return ""
+    if name in KNOWN["age"]:
+        return _age_band(value)
+    if name in KNOWN["sex"]:
+        return _SEX.get(value.lower(), value)
+    return value
+
+
+def sizes(groups: Sequence[str]) -> Mapping[str, int]:
+    """How many rows each known group has, the groups sorted by name."""
+    counts = Counter(one for one in groups if one)
+    return {name: counts[name] for name in sorted(counts, key=_by_number)}
+
+
+def _age_band(value: str) -> str:
+    match = _AGE.fullmatch(value.upper())
+    if match is None:
+        return ""
+    years = math.floor(float(match[1]) / _IN_A_YEAR[match[2]])
+    band = next(((low, high) for low, high in AGE_BANDS if low <= years <= high), None)
+    if band is None:
+        return ""
+    return f"{band[0]} and over" if band == AGE_BANDS[-1] else f"{band[0]} to {band[1]}"
+
+
+def _by_number(name: str) -> tuple[float, str]:
+    number = re.match(r"\d+", name)
+    return (float(number[0]) if number else math.inf, name)
+
+
+def _header(file: Path) -> list[str]:
+    if file.suffix.lower() == ".csv":
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            return [name.strip() for name in next(csv.reader(stream), [])]
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise missing_extra("parquet", "reading a Parquet table") from error
+    return list(parquet.read_schema(file).names)
+
+
+def _read(file: Path, columns: list[str]) -> dict[str, list[str]]:
+    """Column to cells, as text."""
+    if file.suffix.lower() == ".csv":
+        try:
+            with file.open(encoding="utf-8-sig", newline="") as stream:
+                reader = csv.reader(stream, strict=True)
+                header = [name.strip() for name in next(reader, [])]
+                rows = [row for row in reader if row]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise unreadable("CSV in UTF-8") from error
+        return {column: [row[header.index(column)] for row in rows] for column in columns}
+    from pyarrow import parquet
+
+    data = parquet.read_table(file, columns=columns)
+    return {column: ["" if one is None else str(one) for one in data[column].to_pylist()] for column in columns}

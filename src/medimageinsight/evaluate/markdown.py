@@ -1,0 +1,41 @@
+"""A document as Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medimageinsight.evaluate.document import Paragraph, Plot, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from medimageinsight.evaluate.document import Block, Document
+
+
+def as_markdown(document: Document) -> str:
+    """The whole document; plots are links to their files."""
+    parts = [f"# {document.title}", document.lead]
+    for section in document.sections:
+        if section.blocks:
+            parts += [f"## {section.title}", *map(_block, section.blocks)]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table, with what a cell may hold of bars and line breaks taken care of."""
+    lines = [columns, ("---",) * len(columns), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _block(block: Block) -> str:
+    if isinstance(block, Paragraph):
+        return block.text
+    if isinstance(block, Table):
+        return f"{block.caption}\n\n{table(block.columns, block.rows)}"
+    if isinstance(block, Plot):
+        return f"![{block.alt}]({block.name})"
+    return f"```\n{block.text}\n```"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,268 @@
+"""Random changes to one training picture at a time, as pure functions on uint8 arrays.
+
+Every picture's changes are drawn from (seed, epoch, its id) alone, so that they are the same after a resume, on any
+number of processes and with any number of workers.
+
+What is changed is what differs between two scanners or two technicians: framing, tilt, exposure, sharpness, noise. What
+is not changed is what a reader would call a finding:
+
+- flips: off unless a kind of picture is named. The heart has a side, and so has a stroke.
+- hue, saturation, colour balance: the colour of a lesion, a stain or a retina is the finding.
+- solarise and invert: white becomes black, bone becomes air.
+- posterise and equalise: fewer grey levels wipe out a faint nodule, or make one of noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from medimageinsight.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from medimageinsight.datasets.original import OriginalConfig
+
+    Pixels = NDArray[np.uint8]
+
+Flip = Literal["horizontal", "vertical", "transpose"]
+# At strength 1, to each side; the ranges of TrivialAugment "wide" (arXiv 2103.10158) are about four times as far.
+_DEGREES = 15.0
+_SHEAR = 0.1  # of the side, across the other
+_SHIFT = 0.08  # of the side
+_BRIGHTNESS = 0.2  # added, of the full range
+_CONTRAST = 0.3  # log of the factor
+_GAMMA = 0.3  # log of the exponent
+_SHARPNESS = 0.7  # of the difference to a blurred picture, added or taken away
+_NOISE = 0.04  # standard deviation, of the full range
+_ERASE_RATIO = (0.3, 3.3)  # height to width, as in arXiv 1708.04896
+_ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelAugmentation:
+    """How much a training picture is changed. Everything is off by default.
+
+        PixelAugmentation(crop_area=(0.8, 1.0), crop_ratio=(0.9, 1.11), trivial=True, erase=0.25)
+
+    Args:
+        crop_area: Least and largest part of the area that a crop keeps.
+        crop_ratio: Least and largest width to height of a crop, relative to the picture's own.
+        trivial: One change drawn from framing, tilt, exposure, sharpness and noise, of a strength drawn too.
+        trivial_strength: Factor of the strongest change, 0 to 1.
+        erase: Probability of one rectangle of one grey.
+        erase_area: Least and largest part of the area of the rectangle.
+        flips: By ``"modality anatomy"``, which mirror images are pictures of the same kind. ``"*"`` is for all others.
+    """
+
+    crop_area: tuple[float, float] = (1.0, 1.0)
+    crop_ratio: tuple[float, float] = (1.0, 1.0)
+    trivial: bool = False
+    trivial_strength: float = 1.0
+    erase: float = 0.0
+    erase_area: tuple[float, float] = (0.02, 0.2)
+    flips: dict[str, tuple[Flip, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("crop_area", "erase_area"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= 1:
+                raise ConfigError(f"{name}: expected 0 < least <= largest <= 1, got {low}, {high}")
+        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+            raise ConfigError(f"crop_ratio: expected 0 < least <= largest, got {self.crop_ratio}")
+        for name in ("erase", "trivial_strength"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+
+
+def original_augmentation(config: OriginalConfig) -> PixelAugmentation:
+    """What a config of the original asks for, as far as it does not lie about colour.
+
+    Its TrivialAugment becomes the mild one here, and a flip of any probability one of a half.
+    """
+    flips: list[Flip] = []
+    if config.horizontal_flip:
+        flips.append("horizontal")
+    if config.vertical_flip:
+        flips.append("vertical")
+    return PixelAugmentation(
+        crop_area=_two(config.crop_scale),
+        crop_ratio=_two(config.crop_ratio),
+        trivial=bool(config.auto_augment),
+        erase=config.erase or 0.0,
+        flips={"*": tuple(flips)} if flips else {},
+    )
+
+
+def _two(values: tuple[float, ...] | None) -> tuple[float, float]:
+    return (values[0], values[1]) if values is not None and len(values) == 2 else (1.0, 1.0)
+
+
+def picture_rng(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
+    """The source of chance for one picture in one epoch."""
+    digest = hashlib.blake2b(sample_id.encode(), digest_size=16).digest()
+    return np.random.default_rng([seed, epoch, *np.frombuffer(digest, "<u4").tolist()])
+
+
+def augment_pixels(
+    pixels: Pixels, size: int, settings: PixelAugmentation, rng: np.random.Generator, *, kind: str = ""
+) -> Pixels:
+    """Crops, changes once, mirrors and blemishes one picture.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        size: Side of the result, pixels.
+        settings: How much of each change.
+        rng: The only source of chance; see `picture_rng`.
+        kind: The picture's key in ``settings.flips``.
+
+    Returns:
+        (size, size, 3) uint8. With the default settings: the picture as inference resizes it.
+    """
+    left, top, width, height = crop_box(pixels.shape[1], pixels.shape[0], settings, rng)
+    picture = Image.fromarray(pixels)
+    x = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + width, top + height)))
+    if settings.trivial:
+        x = trivial_augment(x, settings.trivial_strength, rng)
+    for flip in settings.flips.get(kind, settings.flips.get("*", ())):
+        if rng.random() < 0.5:
+            x = _FLIPS[flip](x)
+    return erase(x, settings, rng)
+
+
+def crop_box(
+    width: int, height: int, settings: PixelAugmentation, rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a crop; the whole picture where none is asked for or none of that shape fits."""
+    if settings.crop_area == (1.0, 1.0) and settings.crop_ratio == (1.0, 1.0):
+        return 0.0, 0.0, float(width), float(height)
+    for _ in range(_ATTEMPTS):
+        area = rng.uniform(*settings.crop_area)
+        ratio = math.exp(rng.uniform(math.log(settings.crop_ratio[0]), math.log(settings.crop_ratio[1])))
+        w, h = math.sqrt(area * ratio), math.sqrt(area / ratio)  # of the sides
+        if w <= 1 and h <= 1:
+            return rng.uniform(0, 1 - w) * width, rng.uniform(0, 1 - h) * height, w * width, h * height
+    return 0.0, 0.0, float(width), float(height)
+
+
+def trivial_augment(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
+    """One change drawn from `CHANGES`, of a strength drawn too (TrivialAugment, arXiv 2103.10158).
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        strength: Factor of the strongest change, 0 to 1.
+        rng: The only source of chance.
+    """
+    name = list(CHANGES)[rng.integers(len(CHANGES))]
+    return CHANGES[name](pixels, strength * rng.uniform(-1, 1), rng)
+
+
+def erase(pixels: Pixels, settings: PixelAugmentation, rng: np.random.Generator) -> Pixels:
+    """One rectangle of one grey, now and then (random erasing, arXiv 1708.04896)."""
+    if rng.random() >= settings.erase:
+        return pixels
+    height, width = pixels.shape[:2]
+    area = rng.uniform(*settings.erase_area) * height * width
+    ratio = math.exp(rng.uniform(math.log(_ERASE_RATIO[0]), math.log(_ERASE_RATIO[1])))
+    h = min(height, max(1, round(math.sqrt(area * ratio))))
+    w = min(width, max(1, round(math.sqrt(area / ratio))))
+    top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
+    x = pixels.copy()
+    x[top : top + h, left : left + w] = rng.integers(256)
+    return x
+
+
+def _affine(pixels: Pixels, matrix: Sequence[float]) -> Pixels:
+    """A linear map about the middle; what comes from outside is black."""
+    height, width = pixels.shape[:2]
+    a, b, c, d, e, f = matrix
+    x, y = (width - 1) / 2, (height - 1) / 2
+    shifted = (a, b, c + x - a * x - b * y, d, e, f + y - d * x - e * y)
+    return np.asarray(
+        Image.fromarray(pixels).transform((width, height), Image.Transform.AFFINE, shifted, Image.Resampling.BILINEAR)
+    )
+
+
+def _rotate(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
+    angle = math.radians(_DEGREES * amount)
+    return _affine(pixels, (math.cos(angle), math.sin(angle), 0, -math.sin(angle), math.cos(angle), 0))
+
+
+def _shear_x(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
+    return _affine(pixels, (1, _SHEAR * amount, 0, 0, 1, 0))
+
+
+def _shear_y(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
+    return _affine(pixels, (1, 0, 0, _SHEAR * amount, 1, 0))
+
+
+def _shift_x(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
+    return _affine(pixels, (1, 0, _SHIFT * amount * pixels.shape[1], 0, 1, 0))
+
+
+def _shift_y(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
+    return _affine(pixels, (1, 0, 0, 0, 1, _SHIFT * amount * pixels.shape[0]))
+
+
+def _through(pixels: Pixels, levels: NDArray[np.floating]) -> Pixels:
+    """Every value replaced by that of a table (256,) in 0..255: all channels alike, so that grey stays grey."""
+    x: Pixels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[pixels]
+    return x
+
+
+def _brightness(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
+    return _through(pixels, np.arange(256) + 255 * _BRIGHTNESS * amount)
+
+
+def _contrast(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
+    middle = float(pixels.mean())
+    return _through(pixels, (np.arange(256) - middle) * math.exp(_CONTRAST * amount) + middle)
+
+
+def _gamma(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
+    return _through(pixels, 255 * (np.arange(256) / 255) ** math.exp(_GAMMA * amount))
+
+
+def _sharpness(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
+    from PIL import ImageFilter
+
+    picture = Image.fromarray(pixels)
+    blurred = picture.filter(ImageFilter.GaussianBlur(1))
+    return np.asarray(Image.blend(picture, blurred, -_SHARPNESS * amount))
+
+
+def _noise(pixels: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
+    grain = rng.standard_normal(pixels.shape[:2], dtype=np.float32)[:, :, None] * (255 * _NOISE * abs(amount))
+    return np.clip(np.rint(pixels + grain), 0, 255).astype(np.uint8)
+
+
+def _same(pixels: Pixels, _amount: float, _: np.random.Generator) -> Pixels:
+    return pixels
+
+
+CHANGES: Mapping[str, Callable[[Pixels, float, np.random.Generator], Pixels]] = {
+    "none": _same,
+    "rotate": _rotate,
+    "shear_x": _shear_x,
+    "shear_y": _shear_y,
+    "shift_x": _shift_x,
+    "shift_y": _shift_y,
+    "brightness": _brightness,
+    "contrast": _contrast,
+    "gamma": _gamma,
+    "sharpness": _sharpness,
+    "noise": _noise,
+}
+_FLIPS: Mapping[str, Callable[[Pixels], Pixels]] = {
+    "horizontal": lambda x: x[:, ::-1],
+    "vertical": lambda x: x[::-1],
+    "transpose": lambda x: x.transpose(1, 0, 2),
+}

@@ -1,0 +1,140 @@
+"""From a run's config to its pictures: read, checked, and drawn in batches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medimageinsight.datasets import (
+    OriginalFiles,
+    Problems,
+    Table,
+    check_table,
+    read_original,
+    read_sources,
+    read_table,
+    split_by_patient,
+)
+from medimageinsight.train.data import BatchMaker, draw
+from medimageinsight.train.data_disk import DiskBatchMaker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from medimageinsight.preprocess import Preprocessing
+    from medimageinsight.tokenizer import Tokenizer
+    from medimageinsight.train.captions import CaptionWriter
+    from medimageinsight.train.config import DataConfig, OriginalData, RunConfig, StageConfig
+    from medimageinsight.train.distributed import Processes
+
+
+def read_inputs(data: DataConfig, base: Path, seed: int, *, check: bool, log: Callable[[str], None]) -> Table:
+    """All samples of all splits.
+
+    Args:
+        data: Where they are and what is checked.
+        base: The folder that paths start from.
+        seed: Of the split by patient.
+        check: Look at every picture and for leaks between splits.
+        log: Takes what is worth knowing, one line at a time.
+
+    Raises:
+        DatasetError: Something is wrong; where it can be known beforehand, everything that is, in one list.
+    """
+    problems = Problems()
+    if data.original is not None:
+        table = _read_original(data.original, base, problems, log)
+    elif data.sources:
+        table = read_sources(data.sources, base, problems=problems)
+    else:
+        table = read_table(base / (data.table or ""))
+    if check:
+        cache = data.checks.cache
+        checked = check_table(
+            table,
+            settings=replace(data.checks, cache=None if cache is None else str(base / cache)),
+            problems=problems,
+        )
+        for pair in checked.near:
+            log(f"look alike in {pair.splits[0]} and {pair.splits[1]}: {pair.a}, {pair.b}")
+    problems.raise_any()
+    return _split_rest(table, data.splits, seed)
+
+
+def make_batches(
+    config: RunConfig,
+    stage: StageConfig,
+    table: Table,
+    writer: CaptionWriter,
+    tokenizer: Tokenizer,
+    preprocessing: Preprocessing,
+    processes: Processes,
+) -> BatchMaker | DiskBatchMaker:
+    """What makes the batch of a step, this process's part of it; ``table`` is the training split."""
+    if not config.data.on_disk:
+        return BatchMaker(
+            table.samples,
+            writer,
+            tokenizer,
+            preprocessing,
+            batch_size=stage.batch_size,
+            sources_per_batch=stage.sources_per_batch,
+            seed=config.seed,
+            data=config.data,
+            augmentation=config.images,
+            rank=processes.rank,
+            world=processes.world,
+        )
+    return DiskBatchMaker(
+        table,
+        writer,
+        tokenizer,
+        preprocessing,
+        batch_size=stage.batch_size,
+        seed=config.seed,
+        augmentation=config.pixels,
+        data=config.data,
+        sources_per_batch=stage.sources_per_batch,
+        rank=processes.rank,
+        world=processes.world,
+        workers=config.data.workers,
+    )
+
+
+def drawn_samples(maker: BatchMaker | DiskBatchMaker, step: int) -> NDArray[np.int64]:
+    """The samples of a step's whole batch, (B,) indices, as the maker draws them."""
+    if isinstance(maker, DiskBatchMaker) and maker.order is not None:
+        return maker.order(step)
+    rng = np.random.default_rng([maker.seed, step])
+    return draw(maker.weights, maker.sources, maker.batch_size, maker.sources_per_batch, rng)
+
+
+def _read_original(original: OriginalData, base: Path, problems: Problems, log: Callable[[str], None]) -> Table:
+    def place(name: str | None) -> Path | None:
+        return None if name is None else base / name
+
+    files = OriginalFiles(
+        image_tsv=place(original.image_tsv),
+        text_tsv=place(original.text_tsv),
+        eval_image_tsv=place(original.eval_image_tsv),
+        eval_text_tsv=place(original.eval_text_tsv),
+        label_file=place(original.label_file),
+    )
+    asked, table = read_original(base / original.config, files=files, problems=problems)
+    for key, reason in asked.unused.items():
+        log(f"{Path(original.config).name}: {key} is left alone: {reason}")
+    return table
+
+
+def _split_rest(table: Table, shares: dict[str, float], seed: int) -> Table:
+    """Samples without a split get one, by patient."""
+    if not shares:
+        return table
+    split = split_by_patient(table, shares, seed=seed)
+    pairs = zip(table.samples, split.samples, strict=True)
+    return Table(samples=tuple(own if own.split else drawn for own, drawn in pairs), root=table.root)

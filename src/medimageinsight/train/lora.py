@@ -1,0 +1,95 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685): a frozen weight W and a learned update of few numbers, W + scale B A.
+
+The update is added to what the layer gives while training and to the weight itself for export, so that a finished model
+is one of the usual form.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from medimageinsight.errors import ConfigError
+from medimageinsight.network.text import SelfAttention
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Attention's and the MLP's products: of both encoders, all but the embeddings, convolutions and projections.
+PRODUCTS = r"\.(qkv|proj|fc1|fc2|attn|out_proj|c_fc|c_proj)$"
+
+
+class LowRankUpdate(nn.Module):
+    """(..., inputs) to (..., outputs): scale B A x, zero at first."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.scale = alpha / rank
+        self.a = nn.Parameter(torch.randn(rank, inputs) * inputs**-0.5)
+        self.b = nn.Parameter(torch.zeros(outputs, rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What is added to the layer's output."""
+        return (x @ self.a.T) @ self.b.T * self.scale
+
+    def delta(self) -> Tensor:
+        """What it adds to the weight (outputs, inputs)."""
+        return self.scale * self.b.detach() @ self.a.detach()
+
+
+def add_updates(model: nn.Module, rank: int, alpha: float, layers: str = PRODUCTS) -> list[str]:
+    """Gives the matching layers an update each; returns their names.
+
+    Raises:
+        ConfigError: No layer's name matches (``lora_no_layer``).
+    """
+    pattern = re.compile(layers)
+    found = [(name, module) for name, module in model.named_modules() if pattern.search(f".{name}") and _fits(module)]
+    if not found:
+        raise ConfigError(f"expected layers that {layers!r} finds, got none", code="lora_no_layer")
+    for _, module in found:
+        outputs, inputs = _weight(module).shape
+        module.lora = LowRankUpdate(inputs, outputs, rank, alpha)
+        if isinstance(module, nn.Linear):
+            module.register_forward_hook(_add_update)
+    return [name for name, _ in found]
+
+
+def merged_state(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with their updates added, under the names of a network without any.
+
+    Args:
+        model: The network with updates.
+        state: Its whole tensors by name.
+    """
+    merged = {name: value for name, value in state.items() if ".lora." not in f".{name}"}
+    for name, module in _updated(model):
+        weight = f"{name}.in_proj_weight" if isinstance(module, SelfAttention) else f"{name}.weight"
+        a, b = state[f"{name}.lora.a"], state[f"{name}.lora.b"]
+        delta = module.lora.scale * (b.double() @ a.double())  # type: ignore[union-attr, operator]
+        merged[weight] = (merged[weight].double() + delta).to(merged[weight].dtype)
+    return merged
+
+
+def _fits(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | SelfAttention)
+
+
+def _weight(module: nn.Module) -> Tensor:
+    weight = module.in_proj_weight if isinstance(module, SelfAttention) else module.weight
+    assert isinstance(weight, Tensor)  # of `_fits`  # noqa: S101
+    return weight
+
+
+def _add_update(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    added: Tensor = module.lora(inputs[0])  # type: ignore[operator]
+    return output + added
+
+
+def _updated(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, module in model.named_modules():
+        if isinstance(getattr(module, "lora", None), LowRankUpdate):
+            yield name, module

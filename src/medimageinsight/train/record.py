@@ -1,0 +1,123 @@
+"""What a run says about itself: ``run.json``, and where its model comes from."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from medimageinsight.bench.machine import describe_machine
+from medimageinsight.errors import ConfigError
+from medimageinsight.train.durable import replaced_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medimageinsight.datasets import Table
+    from medimageinsight.train.config import RunConfig
+    from medimageinsight.train.distributed import Processes
+    from medimageinsight.train.start import Start
+
+RUN = "run.json"
+CONFIG = "config.yaml"
+_LIBRARIES = ("safetensors", "tokenizers", "pillow", "pydicom")
+_NOT_THE_RUN = ("parallel",)  # may change between two calls of one run
+
+
+def keep_config(config: RunConfig, config_path: Path, folder: Path) -> None:
+    """Copies the config into the run, or checks that it is the one that the run was begun with.
+
+    Raises:
+        ConfigError: It is another one (``config_changed``), apart from how the work is laid on the machine.
+    """
+    kept, text = folder / CONFIG, config_path.read_text("utf-8")
+    changed = kept.exists() and kept.read_text("utf-8") != text
+    if (folder / RUN).exists():
+        earlier = json.loads((folder / RUN).read_text("utf-8"))["config"]
+        changed = _of_the_run(earlier) != _of_the_run(resolved(config))
+    if changed:
+        raise ConfigError(
+            "the run's folder holds a run of another config: choose a new folder, or go on with the config in it",
+            code="config_changed",
+        )
+    with replaced_file(kept) as partial:
+        partial.write_text(text, "utf-8")
+
+
+def keep_record(config: RunConfig, folder: Path, start: Start, table: Table, processes: Processes) -> None:
+    """Writes ``run.json``: the config with every default, seed, versions, machine, data and parents."""
+    record = {
+        "name": config.name,
+        "seed": config.seed,
+        "config": resolved(config),
+        "versions": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "environment": environment(processes),
+        "data": describe_data(table),
+        "parameters": {
+            "all": sum(one.numel() for one in start.model.parameters()),
+            "learned": sum(one.numel() for name, one in start.model.named_parameters() if name in start.trained),
+        },
+        "parents": start.parents,
+    }
+    with replaced_file(folder / RUN) as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+
+
+def describe_model(config: RunConfig, start: Start, table: Table, **figures: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """``model.json`` of a finished model: how to build and feed it, and its line of descent."""
+    return {
+        "name": config.name,
+        "description": config.description,
+        "architecture": start.architecture.to_dict(),
+        "preprocessing": start.preprocessing.to_dict(),
+        "scoring_preprocessing": start.scoring_preprocessing,
+        "provenance": {
+            "licence": config.licence,
+            "seed": config.seed,
+            **figures,
+            "objective": config.objective,
+            "pictures": len(table.of_split(config.data.train_split)),
+            "parents": start.parents,
+        },
+    }
+
+
+def resolved(config: RunConfig) -> dict[str, Any]:
+    """The config as plain JSON values, defaults included."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    return plain
+
+
+def environment(processes: Processes) -> dict[str, Any]:
+    """The machine and how it was used."""
+    gpu = processes.device.type == "cuda"
+    return {
+        **describe_machine(torch.get_num_threads(), "cuda" if gpu else "cpu"),
+        "processes": processes.world,
+        "nodes": processes.world // int(os.environ.get("LOCAL_WORLD_SIZE", processes.world)),
+        **({"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if gpu else {}),
+    }
+
+
+def describe_data(table: Table) -> dict[str, Any]:
+    """Pictures by split, and of each split by source; no ids, no paths."""
+    sources: dict[str, dict[str, int]] = {}
+    for sample in table:
+        of_split = sources.setdefault(sample.split or "(none)", {})
+        of_split[sample.source or "(none)"] = of_split.get(sample.source or "(none)", 0) + 1
+    return {"splits": table.splits, "sources": sources}
+
+
+def _of_the_run(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in _NOT_THE_RUN}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

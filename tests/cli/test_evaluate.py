@@ -1,0 +1,119 @@
+"""``evaluate`` in full: a report's folder, two models, groups, and a card from a run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("sklearn")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Bright and dark boxes in three splits, of women and men."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "table.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["path", "caption", "modality", "anatomy", "finding", "label", "source", "split", "sex", "ward"]
+        )
+        for index in range(96):
+            finding = ("Bright Spot", "No Finding")[index % 2]
+            pixels = rng.integers(0, 60, (24, 24, 3), dtype=np.uint8)
+            pixels[6:16, 6:16] += np.uint8(150 * (1 - index % 2))
+            Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+            split = ("train", "val", "test")[index // 32]
+            caption = f"phantom box {finding}"
+            sex, ward = "FM"[index // 2 % 2], "" if index % 8 == 0 else f"ward {index // 4 % 2}"
+            writer.writerow([f"{index}.png", caption, "phantom", "box", finding, finding, "boxes", split, sex, ward])
+    return path
+
+
+def test_a_report_in_full(mi2, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    done = mi2("evaluate", table, "--out", out, "--json")
+    assert done.code == 0, done.err
+    data = json.loads((out / "report.json").read_text())
+    assert done.json == data
+    assert set(data["methods"]) == {"zero-shot", "kNN", "linear probe"}
+    assert data["methods"]["linear probe"]["mean_auc"]["value"] > 0.95
+    assert {one["column"] for one in data["groups"]} == {"sex"}
+    assert (out / "report.html").read_text().startswith("<!DOCTYPE html>")
+    shown = mi2("evaluate", table, "--out", out, "--group", "ward", "--sensitivity", "0.8")
+    assert shown.code == 0
+    assert "linear probe" in shown.out
+    assert "toy on 32 images" in shown.out
+    again = json.loads((out / "report.json").read_text())
+    assert again["command"] == f"mi2 evaluate {table} --split test --group ward --sensitivity 0.8"
+    assert again["criteria"] == ["youden", "sensitivity:0.8"]
+
+
+def test_two_models_side_by_side(mi2, table: Path, toy_bundle: Path, tmp_path: Path) -> None:
+    done = mi2("evaluate", table, "--against", toy_bundle, "--json")
+    assert done.code == 0, done.err
+    comparison = done.json["comparison"]
+    assert (comparison["model"], comparison["against"]) == ("toy (model)", "toy (against)")
+    assert {one["p"] for one in comparison["differences"]} == {1.0}
+    shown = mi2("evaluate", table, "--against", toy_bundle, "--out", tmp_path / "both")
+    assert shown.code == 0
+    assert "Beside toy (against)" in (tmp_path / "both" / "report.md").read_text()
+
+
+def test_what_is_refused_before_anything_runs(mi2, table: Path, tmp_path: Path) -> None:
+    unknown = mi2("evaluate", table, "--out", tmp_path / "r", "--group", "bed")
+    assert unknown.code != 0
+    assert "expected columns of the table to group by, got bed" in unknown.err
+    assert not (tmp_path / "r").exists()
+    occupied = mi2("evaluate", table, "--out", tmp_path)
+    assert occupied.code == 2
+    assert "choose another" in occupied.err
+    assert mi2("evaluate", table, "--run", tmp_path).code == 2
+    assert mi2("evaluate", table, "--out", tmp_path / "r", "--split", "dev").code == 2
+
+
+def test_a_card_is_composed_from_the_run_and_the_evaluation(mi2, table: Path, golden_bundle, tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    bundle = Path(shutil.copytree(golden_bundle.folder, tmp_path / "golden"))
+    run = tmp_path / "run"
+    missing = mi2("evaluate", table, "--model", bundle, "--update-card", "--run", run)
+    assert missing.code == 1
+    assert "expected a run's folder with a readable config.yaml" in missing.err
+    run.mkdir()
+    config = {
+        "name": "golden",
+        "seed": 7,
+        "precision": "bf16",
+        "data": {"table": "../private/table.csv"},
+        "stages": [{"steps": 20, "image_size": 120, "batch_size": 4, "freeze": ["convs"]}],
+        "optimizer": {"learning_rate": 0.001},
+        "start": {"checkpoint": "/home/private/base", "learn": "lora"},
+    }
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    points = "".join(f"{step},{1 / step:.3f}\n" for step in range(1, 31))
+    (run / "curve.csv").write_text(f"step,loss\n{points}")
+    done = mi2(
+        "evaluate", table, "--model", bundle, "--out", tmp_path / "report", "--update-card", "--run", run, "--json"
+    )
+    assert done.code == 0, done.err
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert card.startswith("# ")
+    assert "| Seed | 7 |" in card
+    assert '| 1 | 20 | 120 | 4 | freeze ["convs"] |' in card
+    assert "table.csv; learnt on train, chosen on val" in card
+    assert "| Start | checkpoint base, learn lora |" in card
+    assert "private" not in card.split("Repeat with")[0]
+    assert "12 of 30 points" in card
+    assert "| 30 | 0.033 |" in card
+    assert "| linear probe |" in card
+    assert "converted from checkpoint" in card
+    again = mi2("evaluate", table, "--model", bundle, "--update-card", "--json")
+    assert again.code == 0, again.err
+    assert "| Seed | 7 |" in (bundle / "MODEL_CARD.md").read_text()

@@ -1,0 +1,41 @@
+"""``finetune``: from a run's model to a bundle that knows where it comes from."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_trained_model_becomes_the_parent_of_another(mi2, tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("torch")
+    yaml = pytest.importorskip("yaml")
+    from train.made_run import CONFIG, make_table
+
+    make_table(tmp_path)
+    stages = [{"steps": 2, "image_size": 32, "batch_size": 4}]
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(CONFIG | {"stages": stages}))
+    further = {key: CONFIG[key] for key in ("seed", "data", "optimizer", "evaluate_every", "checkpoint_every")}
+    further |= {"name": "further", "stages": stages, "start": {"checkpoint": "runs/base/best", "learn": "lora"}}
+    (tmp_path / "further.yaml").write_text(yaml.safe_dump(further))
+    monkeypatch.chdir(tmp_path)
+    assert mi2("train", "base.yaml", "--no-bundle").code == 0
+    done = mi2("finetune", "further.yaml", "--seed", "7", "--json")
+    assert done.code == 0
+    assert done.json == {"checkpoint": "runs/further-seed7/best", "bundle": "runs/further-seed7/bundle"}
+    manifest = json.loads((tmp_path / "runs/further-seed7/bundle/manifest.json").read_text())
+    assert manifest["provenance"]["seed"] == 7
+    assert manifest["provenance"]["parents"][0]["name"] == "speck"
+
+
+def test_a_config_for_training_from_scratch_is_refused(mi2, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("yaml")
+    (tmp_path / "x.yaml").write_text("name: x\nseed: 1\nmodel: {}\n")
+    done = mi2("finetune", tmp_path / "x.yaml")
+    assert done.code == 1
+    assert "unknown model; missing " in done.err

@@ -1,0 +1,226 @@
+"""Webdataset shards: what is read from them, what is refused, and that a stream goes on where it was cut off."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasets.made import png, shard_of, text, write_shard
+from medimageinsight import images
+from medimageinsight.datasets import DatasetProblems, Problems, ShardStream, StreamPosition, read_shards
+from medimageinsight.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_members_of_one_name_are_one_sample(tmp_path):
+    members = [
+        ("a/0001.PNG", png(1)),
+        ("a/0001.json", b'{"caption": "not this", "label": 3, "patient_id": "p", "split": "val", "source": "s"}'),
+        ("a/0001.txt", "a chest film ä".encode()),
+        ("a/0001.seg.npy", b"ignored"),
+        ("0002.cls", b"7\n"),
+        ("0002.jpg", png(2)),
+        ("0002.json", b'{"modality": "x-ray", "anatomy": "chest"}'),
+        ("0003.png", png(3)),
+        ("0003.json", text(0, "x-ray chest Edema").encode()),
+    ]
+    table = read_shards([write_shard(tmp_path / "one.tar", members)], split="train")
+    first, second, third = table
+    assert (first.id, first.caption, first.label, first.patient_id) == ("a/0001", "a chest film ä", "3", "p")
+    assert (first.split, first.source) == ("val", "s")
+    assert (second.caption, second.label, second.split, second.source) == ("x-ray chest", "7", "train", tmp_path.name)
+    assert (third.caption, third.label, third.source) == ("x-ray chest Edema", "x-ray chest Edema", "mine")
+    for sample, number in zip(table, (1, 2, 3), strict=True):
+        assert (images.load(sample.picture()) == images.load(png(number))).all()
+
+
+def problems_of(*paths: Path) -> tuple[Problems, list[str]]:
+    problems = Problems()
+    return problems, [sample.id for sample in read_shards(paths, problems=problems)]
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def test_hostile_members_are_refused_and_their_samples_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("medimageinsight.datasets.shards.MAX_PICTURE_BYTES", 10_000)
+    path = tmp_path / "bad.tar"
+    with tarfile.open(path, "w") as tar:
+
+        def add(name: str, data: bytes) -> None:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+        tar.addfile(special("link.png", tarfile.SYMTYPE, "/etc/passwd"))
+        add("link.txt", b"x")
+        tar.addfile(special("hard.png", tarfile.LNKTYPE, "good.png"))
+        tar.addfile(special("pipe.png", tarfile.FIFOTYPE))
+        add("../out.png", png(1))
+        add("/abs.png", png(1))
+        add("huge.png", b"x" * 10_001)
+        add("twice.png", png(1))
+        add("twice.jpg", png(1))
+        tar.addfile(special("folder", tarfile.DIRTYPE))
+        add("good.png", png(2))
+        add("good.txt", b"fine")
+    problems, ids = problems_of(path)
+    assert ids == ["good"]
+    assert problems.counts == {"member_refused": 7}
+    assert {one.detail for one in problems.found} == {
+        "not a plain file",
+        "a path out of the shard",
+        "more than 10,000 bytes",
+        "a second one of its kind",
+    }
+
+
+def test_a_header_that_claims_much_is_not_read(tmp_path):
+    info = tarfile.TarInfo("x.png")
+    info.type, info.size = tarfile.XHDTYPE, 5 << 20
+    (tmp_path / "pax.tar").write_bytes(info.tobuf() + b"0" * (6 << 20))
+    problems, _ = problems_of(tmp_path / "pax.tar")
+    assert problems.counts == {"shard_invalid": 1}
+
+
+@pytest.mark.parametrize("cut", [1, 600, 5000, 20_000])
+def test_a_shard_cut_off_anywhere_is_told_from_a_whole_one(tmp_path, cut):
+    path = shard_of(tmp_path / "s.tar", range(20))
+    data = path.read_bytes().rstrip(b"\0")
+    path.write_bytes(data[:-cut])
+    problems, ids = problems_of(path)
+    assert problems.counts["shard_invalid"] == 1
+    assert len(ids) < 20
+
+
+def test_a_damaged_header_in_the_middle_is_not_the_end(tmp_path):
+    path = shard_of(tmp_path / "s.tar", range(4))
+    data = bytearray(path.read_bytes())
+    place = data.index(b"0002.png")
+    data[place : place + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    problems, ids = problems_of(path)
+    assert problems.counts["shard_invalid"] == 1
+    assert "0003" not in ids
+
+
+def test_what_else_can_be_wrong_is_one_list(tmp_path):
+    members = [
+        ("1.png", png(1)),
+        ("1.json", b"{SECRET"),
+        ("2.png", png(2)),
+        ("3.txt", b"alone"),
+        ("4.png", png(4)),
+        ("4.json", b'{"class_id": 0, "class_name": "a"}'),
+        ("5.png", png(5)),
+        ("5.json", b'{"class_id": 0, "class_name": "b"}'),
+        ("4.png", png(4)),
+        ("4.txt", b"again"),
+    ]
+    whole = write_shard(tmp_path / "s.tar", members)
+    zipped = tmp_path / "z.tar.gz"
+    with tarfile.open(zipped, "w:gz"):
+        pass
+    with pytest.raises(DatasetProblems) as caught:
+        read_shards([whole, zipped, tmp_path / "none.tar"])
+    assert caught.value.counts == {
+        "json_invalid": 1,
+        "caption_empty": 1,
+        "rows_unpaired": 1,
+        "class_id_mismatch": 1,
+        "id_duplicate": 1,
+        "shard_invalid": 1,
+        "file_missing": 1,
+    }
+    assert "z.tar.gz (compressed: unpack it to a plain tar)" in caught.value.message
+    assert "SECRET" not in caught.value.message
+    with pytest.raises(DatasetProblems, match="none was given"):
+        read_shards([])
+
+
+@pytest.fixture
+def shards(tmp_path):
+    return [shard_of(tmp_path / f"{n}.tar", range(n * 10, n * 10 + 5 + n)) for n in range(4)]  # 26 samples
+
+
+def test_an_epoch_has_every_sample_once_and_the_next_another_order(shards):
+    stream = ShardStream(shards, seed=1, buffer=7)
+    first = [sample.id for sample in islice(stream, 26)]
+    assert stream.epoch == 0
+    second = [sample.id for sample in islice(stream, 26)]
+    assert stream.epoch == 1
+    assert sorted(first) == sorted(second) == sorted(set(first))
+    assert first != second != sorted(second)
+    assert first == [sample.id for sample in islice(ShardStream(shards, seed=1, buffer=7), 26)]
+    assert first != [sample.id for sample in islice(ShardStream(shards, seed=2, buffer=7), 26)]
+
+
+def test_processes_share_an_epoch(shards):
+    parts = [{one.id for one in islice(ShardStream(shards, seed=3, rank=rank, world=2), 11)} for rank in range(2)]
+    assert not parts[0] & parts[1]
+    with pytest.raises(DatasetError, match="5 shards or more for 5 processes"):
+        ShardStream(shards, seed=0, world=5)
+
+
+@pytest.mark.parametrize("buffer", [1, 4, 100])
+def test_a_stream_goes_on_exactly_from_any_position(shards, buffer):
+    whole = ShardStream(shards, seed=5, buffer=buffer)
+    taken, positions = [], []
+    for _ in range(60):
+        positions.append(json.loads(json.dumps(whole.position().to_dict())))
+        taken.append(next(whole).id)
+    for start in (0, 1, 13, 25, 26, 27, 51, 59):
+        again = ShardStream(shards, seed=5, buffer=buffer)
+        again.seek(StreamPosition.from_dict(positions[start]))
+        assert [next(again).id for _ in range(60 - start)] == taken[start:]
+
+
+def test_a_position_of_another_stream_is_refused(shards, tmp_path):
+    position = ShardStream(shards, seed=5).position()
+    for other in (ShardStream(shards, seed=6), ShardStream(shards[:3], seed=5), ShardStream(shards, seed=5, buffer=2)):
+        with pytest.raises(DatasetError) as caught:
+            other.seek(position)
+        assert caught.value.code == "stream_position_invalid"
+    with pytest.raises(DatasetError, match="position"):
+        StreamPosition.from_dict({"epoch": 1})
+
+
+def test_a_stream_stops_at_a_broken_shard_or_passes_over_it(shards):
+    shards[1].write_bytes(shards[1].read_bytes()[:2000])
+    with pytest.raises(DatasetProblems, match=r"1\.tar"):
+        list(islice(ShardStream(shards, seed=0), 26))
+    stream = ShardStream(shards, seed=0, skip_broken=True)
+    assert len({sample.id for sample in islice(stream, 20)}) == 20
+    assert stream.problems.counts["shard_invalid"] == 1
+
+
+def test_shards_without_a_sample_do_not_spin(tmp_path):
+    with pytest.raises(DatasetError) as caught:
+        next(ShardStream([write_shard(tmp_path / "s.tar", [])], seed=0))
+    assert caught.value.code == "dataset_empty"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=30)), max_size=4), st.integers(0, 12_000)
+)
+def test_a_damaged_shard_is_told_and_never_raises_something_else(tmp_path_factory, changes, cut):
+    folder = tmp_path_factory.mktemp("shard")
+    path = shard_of(folder / "s.tar", range(3))
+    data = bytearray(path.read_bytes()[: max(cut, 512)])
+    for place, value in changes:
+        data[place : place + len(value)] = value
+    path.write_bytes(data)
+    problems, ids = problems_of(path)
+    assert problems or ids == ["0000", "0001", "0002"]

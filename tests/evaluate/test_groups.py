@@ -1,0 +1,126 @@
+"""Figures by age, sex, site and device."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+
+from evaluate.made_embedded import made_embedded, made_table, unit
+from medimageinsight.errors import ConfigError
+from medimageinsight.evaluate import AssessmentSettings, EvaluationSettings, assess, read_groups
+from medimageinsight.evaluate.group_columns import group_of
+from medimageinsight.evaluate.metrics import roc_auc
+
+SETTINGS = AssessmentSettings(evaluation=EvaluationSettings(resamples=60))
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "group"),
+    [
+        ("age", "17", "0 to 17"),
+        ("age", "18.9", "18 to 39"),
+        ("age", "045Y", "40 to 64"),
+        ("age", "009M", "0 to 17"),
+        ("age", "93", "80 and over"),
+        ("age", "-3", ""),
+        ("age", "old", ""),
+        ("age", "NaN", ""),
+        ("age", "999", ""),
+        ("sex", "F", "female"),
+        ("sex", "Male", "male"),
+        ("sex", "O", "O"),
+        ("sex", "unknown", ""),
+        ("site", " north ", "north"),
+        ("site", "", ""),
+    ],
+)
+def test_cells_become_groups(name, cell, group):
+    assert group_of(name, cell) == group
+
+
+def write(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_known_columns_are_found_and_others_named(tmp_path):
+    rows = [{"path": f"{n}.png", "patient_sex": "FM"[n % 2], "age": 30 + n, "ward": n % 2} for n in range(4)]
+    table = write(tmp_path / "table.csv", rows)
+    assert read_groups(table, 4) == {
+        "age": ("18 to 39",) * 4,
+        "sex": ("female", "male", "female", "male"),
+    }
+    assert read_groups(table, 4, ["ward"]) == {"ward": ("0", "1", "0", "1")}
+    with pytest.raises(ConfigError, match=r"bed.*it has path, patient_sex, age, ward") as caught:
+        read_groups(table, 4, ["bed"])
+    assert caught.value.code == "group_column_unknown"
+    many = write(tmp_path / "many.csv", [{"path": f"{n}.png", "id": n} for n in range(40)])
+    with pytest.raises(ConfigError, match="at most 30"):
+        read_groups(many, 40, ["id"])
+    assert read_groups(many, 40) == {}
+
+
+def test_parquet_is_read_alike(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "table.parquet"
+    parquet.write_table(
+        pyarrow.table({"path": ["a", "b", "c"], "sex": ["F", None, "M"], "age": [3.0, 44.0, None]}), path
+    )
+    assert read_groups(path, 3) == {"age": ("0 to 17", "40 to 64", ""), "sex": ("female", "", "male")}
+
+
+def biased(table, sexes):
+    """Pictures of men are noise."""
+    embedded = made_embedded(table, noise=1.5)
+    images = embedded.images.copy()
+    men = np.array(sexes) == "male"
+    images[men] = unit(np.random.default_rng(0).standard_normal((men.sum(), images.shape[1])))
+    return dataclasses.replace(embedded, images=images)
+
+
+def test_a_gap_is_found_within_sources_and_missing_values_are_counted():
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    table = made_table(count=40, per_patient=1)
+    sexes = ["" if n % 10 == 0 else "female" if n % 2 else "male" for n in range(len(table))]
+    embedded = biased(table, sexes)
+    found = assess(embedded, settings=SETTINGS, groups={"sex": sexes})
+    grouping = next(one for one in found.groups if (one.method, one.measure) == ("zero-shot", "mean AUC"))
+    female, male = grouping.groups
+    assert (female.name, male.name) == ("female", "male")
+    assert female.sources == 2
+    assert female.value.value > 0.8
+    assert male.value.low < 0.5 < male.value.high + 0.1
+    assert grouping.gap.low > 0.2
+    assert female.difference.value == pytest.approx(grouping.gap.value)
+    assert male.difference.value == pytest.approx(-grouping.gap.value)
+    assert grouping.unknown == sum(not sexes[row] for row in embedded.rows_of("test"))
+    scores = found.scores["zero-shot"]["chest"]
+    own = np.array(sexes)[scores.rows] == "female"
+    by_hand = [roc_auc(scores.probabilities[own, c], scores.truth[own] == c) for c in range(3)]
+    other = found.scores["zero-shot"]["knee"]
+    own = np.array(sexes)[other.rows] == "female"
+    by_hand += [roc_auc(other.probabilities[own, c], other.truth[own] == c) for c in range(3)]
+    assert female.value.value == pytest.approx(np.mean(by_hand))
+
+
+def test_groups_of_few_patients_are_named_and_not_scored():
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    table = made_table(count=40, per_patient=1)
+    sites = ["rare" if n % 40 == 0 else "north" for n in range(len(table))]
+    found = assess(made_embedded(table), settings=SETTINGS, groups={"site": sites})
+    assert all(one.too_few == ("rare",) and len(one.groups) == 1 and one.gap is None for one in found.groups)
+
+
+def test_a_column_that_says_nothing_makes_no_groups():
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    table = made_table()
+    found = assess(made_embedded(table), settings=SETTINGS, groups={"age": [""] * len(table)})
+    assert all(one.groups == () and one.unknown == 120 for one in found.groups)

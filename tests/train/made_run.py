@@ -1,0 +1,62 @@
+"""A run so small that tests can do it whole: a config, and a table of made-up pictures of two kinds."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = {
+    "name": "speck",
+    "seed": 3,
+    "model": {
+        "embedding_dim": 8,
+        "image": {
+            "image_size": [32, 32],
+            "widths": [8, 8, 8, 8],
+            "depths": [1, 1, 1, 1],
+            "heads": [1, 1, 1, 1],
+            "groups": [1, 1, 1, 1],
+            "window": 4,
+            "drop_path": 0.2,
+        },
+        "text": {"vocab_size": 530, "context_length": 16, "width": 8, "heads": 2, "layers": 1, "dropout": 0.1},
+    },
+    "tokenizer": {"vocab_size": 530},
+    "data": {"table": "table.csv"},
+    "stages": [
+        {"steps": 4, "image_size": 32, "batch_size": 4, "freeze": ["^lang_encoder"]},
+        {"steps": 2, "image_size": 32, "batch_size": 6, "logit_scale": 30.0, "freeze": ["convs.[01]"]},
+        {"steps": 2, "image_size": 32, "batch_size": 6, "freeze": ["convs.[01]"], "learning_rate": 0.0005},
+    ],
+    "optimizer": {"learning_rate": 0.001, "warmup_steps": 2, "weight_decay": 0.1},
+    "images": {"rotation": 10, "scale": [0.8, 1.0], "noise": 0.02, "erase": 0.5},
+    "captions": {"drop_finding": 0.3, "shuffle": 0.5},
+    "evaluate_every": 3,
+    "checkpoint_every": 2,
+}
+
+
+def make_table(folder: Path) -> Path:
+    """A table of 16 pictures of two kinds, of which 4 are for validation."""
+    rng = np.random.default_rng(0)
+    with (folder / "table.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "caption", "modality", "anatomy", "finding", "label", "source", "split"])
+        for i in range(16):
+            finding = ("Bright Spot", "No Finding")[i % 2]
+            pixels = rng.integers(0, 60, (40, 48, 3), dtype=np.uint8)
+            pixels[10:20, 10:20] += np.uint8(180 * (1 - i % 2))
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+            split = "train" if i < 12 else "val"
+            writer.writerow([f"{i}.png", f"phantom box {finding}", "phantom", "box", finding, finding, "boxes", split])
+    return folder / "table.csv"
+
+
+def quiet(line: str) -> None:
+    """Drops a line of progress."""
