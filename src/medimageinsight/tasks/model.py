@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal, Self, overload
+from typing import TYPE_CHECKING, Literal, Self, cast, overload
+
+import numpy as np
 
 from medimageinsight.embedder import BATCH_SIZE
 from medimageinsight.errors import InputError
+from medimageinsight.images import is_single
 from medimageinsight.tasks.similarity import cosine_similarity
+from medimageinsight.tasks.text import Text
 from medimageinsight.tasks.zero_shot import label_prompts, mean_by_label, probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from medimageinsight.embedder import OnError, Progress
@@ -156,6 +159,43 @@ class EmbeddingModel(ABC):
                 one if isinstance(one, InputError) else probabilities(one, texts, self.logit_scale) for one in found
             ]
         return probabilities(found, texts, self.logit_scale)
+
+    def compare(
+        self,
+        a: Source | Text | Iterable[Source | Text],
+        b: Source | Text | Iterable[Source | Text] | None = None,
+        *,
+        frame: int = 0,
+    ) -> NDArray[np.float32]:
+        """Cosine of every pair, (N, M) float32, of images and texts; a single one on either side drops its axis.
+
+            model.compare("current.dcm", "prior.dcm")
+            model.compare("skin.jpg", Text("dermoscopy skin Melanoma"))
+            model.compare(files)                                                # (N, N), each with each
+
+        Args:
+            a: Images, and texts as `Text`.
+            b: The same; those of ``a`` when not given.
+            frame: Which frame of multi-frame images.
+
+        Raises:
+            InputError: An image or a text cannot be used; a note says which image.
+            ModelError: An encoder cannot be loaded or run.
+        """
+        rows = self._embed_either(a, frame)
+        return cosine_similarity(rows, rows if b is None else self._embed_either(b, frame))
+
+    def _embed_either(self, given: Source | Text | Iterable[Source | Text], frame: int) -> NDArray[np.float32]:
+        """(N, D), or (D,) of a single one."""
+        if isinstance(given, Text):
+            return self.embed_texts(given.text)
+        if is_single(given):
+            return self.embed_images(cast("Source", given), frame=frame)
+        items = list(cast("Iterable[Source | Text]", given))
+        images = iter(self.embed_images([one for one in items if not isinstance(one, Text)], frame=frame))
+        texts = iter(self.embed_texts([one.text for one in items if isinstance(one, Text)]))
+        rows = [next(texts if isinstance(one, Text) else images) for one in items]
+        return np.stack(rows) if rows else self.embed_texts([])
 
     def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
         """Cosine of every pair, (N, M) float32, of embeddings (N, D) and (M, D); one of (D,) drops its axis.
