@@ -17,7 +17,13 @@ from medimageinsight.search.classify import StoreAnswer, StoreNeighbour, classif
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.indexing import IndexReport, index_images, make_ids
 from medimageinsight.search.metadata import MetadataTable, read_metadata
-from medimageinsight.search.opening import create_store, open_or_create_store, open_store, shown_location
+from medimageinsight.search.opening import (
+    create_store,
+    named_location,
+    open_or_create_store,
+    open_store,
+    shown_location,
+)
 from medimageinsight.search.pictures import picture_of
 from medimageinsight.search.projection import Projection
 from medimageinsight.search.query import search
@@ -44,6 +50,7 @@ __all__ = [
     "create_store",
     "index_images",
     "make_ids",
+    "named_location",
     "open_or_create_store",
     "open_store",
     "picture_of",

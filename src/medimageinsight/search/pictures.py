@@ -33,7 +33,7 @@ def picture_of(stored: Hit | Item | str, folders: Sequence[Path]) -> Path:
             file = (start / path).resolve()
             if any(file.is_relative_to(root) for root in roots) and file.is_file():
                 return file
-        except (OSError, ValueError):  # a loop of links; a null character
+        except (OSError, ValueError, RuntimeError):  # a null character; a loop of links, before Python 3.13
             continue
     raise InputError(
         "expected a picture below the folders that may be read, there is none: name its folder, or index it again "

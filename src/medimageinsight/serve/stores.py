@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from medimageinsight import search
@@ -77,7 +77,7 @@ class ServedStores:
         """
         if not all(folder.is_dir() for folder in self.folders):
             raise InputError("expected --pictures to be folders, got one that is none", code="folder_not_found")
-        for name, location in _distinct(map(_store_name, self._settings.store)):
+        for name, location in _distinct(map(search.named_location, self._settings.store)):
             store = search.open_store(location)
             self._stores[name] = ServedStore(name=name, store=store, served=_model_of_store(store, models))
         for name, file in _distinct((Path(one).stem, Path(one)) for one in self._settings.tagger):
@@ -162,15 +162,6 @@ class ServedStores:
         self._calls.shutdown(wait=True, cancel_futures=True)
         for served in self._stores.values():
             served.store.close()
-
-
-def _store_name(given: str) -> tuple[str, str]:
-    """``NAME=LOCATION``, or a location, whose last part is the name. A URL may have ``=`` in its parameters."""
-    name, separator, location = given.partition("=")
-    if separator and name and not set("/:\\") & set(name):
-        return name, location
-    _, separator, fragment = given.rpartition("#")
-    return (fragment if separator else PurePath(given).name), given
 
 
 def _distinct(named: Iterable[tuple[str, _T]]) -> list[tuple[str, _T]]:
