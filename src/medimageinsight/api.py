@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Self, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Self
 
 from medimageinsight.bundle import Bundle, find
 from medimageinsight.embedder import Embedder
 from medimageinsight.engine import Engine
-from medimageinsight.errors import InputError
-from medimageinsight.images import Limits, is_single
+from medimageinsight.images import Limits
 from medimageinsight.preprocess import Preprocessing
 from medimageinsight.tasks.identity import ModelIdentity
 from medimageinsight.tasks.model import EmbeddingModel
-from medimageinsight.tasks.tagged import Tagged, tag_vectors
-from medimageinsight.tasks.tagging import Tagger
-from medimageinsight.tasks.vocabularies import vocabulary
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from medimageinsight.bundle import Manifest
-    from medimageinsight.embedder import OnError, Progress
-    from medimageinsight.images import Source
     from medimageinsight.preprocess import Steps
 
 
@@ -91,57 +83,10 @@ class MedImageInsight(Embedder, EmbeddingModel):
         """The logarithm of the scale of cosines before a softmax, as the scoring endpoint's ``scaling_factor``."""
         return self.manifest.logit_scale
 
-    def tag(
-        self,
-        sources: Source | Iterable[Source],
-        tags: str | Tagger,
-        *,
-        threshold: float | None = None,
-        errors: OnError = "raise",
-        frame: int = 0,
-        progress: Progress | None = None,
-    ) -> list[dict[str, Tagged] | InputError]:
-        """Which tags images have, each by a threshold of its own.
-
-            (found,) = model.tag(["chest.dcm"], "modality")
-            [name for name, tag in found.items() if tag.present]
-
-        Args:
-            sources: As in `embed_images`; a single one gives a list of one.
-            tags: ``modality``, ``anatomy`` or ``view``, whose terms exclude each other, or a tagger, see
-                `tasks.tagger_file.load_tagger`.
-            threshold: Of a vocabulary's probabilities, 0.5 when not given.
-            errors: As in `embed_images`.
-            frame: As in `embed_images`.
-            progress: As in `embed_images`.
-
-        Returns:
-            Of each image all tags by name; with ``errors="return"`` the error of one that cannot be used.
-
-        Raises:
-            InputError: ``vocabulary_unknown``, ``threshold_invalid``, or an image cannot be used.
-            ModelError: The tagger belongs to another model (``adapter_other_model``), or an encoder cannot be run.
-        """
-        if isinstance(tags, Tagger):
-            tags.model.check(ModelIdentity.of(self.manifest, self.preprocessing), texts=tags.adapter is None)
-        else:
-            vocabulary(tags, model=self.name)  # refuses an unknown name before any image is read
-        several = [cast("Source", sources)] if is_single(sources) else cast("Iterable[Source]", sources)
-        embedded = list(self.embed_images(iter(several), errors=errors, frame=frame, progress=progress))
-        rows = [one for one in embedded if not isinstance(one, InputError)]
-        found = iter(
-            tag_vectors(
-                np.stack(rows),
-                tags,
-                embed_texts=self.embed_texts,
-                logit_scale=self.logit_scale,
-                model=self.name,
-                threshold=threshold,
-            )
-            if rows
-            else ()
-        )
-        return [one if isinstance(one, InputError) else next(found) for one in embedded]
+    @property
+    def identity(self) -> ModelIdentity:
+        """What makes the vectors, as files of learned numbers know it."""
+        return ModelIdentity.of(self.manifest, self.preprocessing)
 
     def close(self) -> None:
         """Free the encoders; calls after this are refused."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from medimageinsight.errors import InputError
 from medimageinsight.evaluate.retrieval import nearest
+from medimageinsight.tasks.softmax import softmax
 from medimageinsight.tasks.vectors import number_patients, unit_rows
 
 if TYPE_CHECKING:
@@ -118,11 +119,7 @@ def classify_by_neighbours(
 
 def vote(cosines: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """Each neighbour's share of the vote, (k,), which sum to 1: the softmax of cosines (k,) over the temperature."""
-    if not len(cosines):
-        return np.empty(0)
-    powers = np.exp((cosines - cosines.max()) / temperature)
-    shares: NDArray[np.float64] = powers / powers.sum()
-    return shares
+    return softmax(np.asarray(cosines, dtype=np.float64) / temperature)
 
 
 def _groups(
