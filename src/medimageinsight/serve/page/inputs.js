@@ -90,7 +90,7 @@ function showViewer() {
   const [height, width] = item.modelSize;
   $("viewer-picture").src = item.picture;
   $("viewer-picture").alt = `${item.name} as the model sees it`;
-  $("viewer-caption").textContent = `The model sees ${width} × ${height} of ${size(item)}`;
+  $("viewer-caption").textContent = `As the model sees it: ${width} × ${height}`;
   $("frame-field").hidden = item.frames < 2;
   $("frame").max = item.frames;
   $("frame").value = item.frame + 1;

@@ -15,7 +15,7 @@ export const prompts = {
     const item = state.selected;
     const labels = $("labels").value.split("\n").map((line) => line.trim()).filter(Boolean);
     if (!item) return { missing: "Add an image to begin. What you add goes to this server and nowhere else." };
-    if (item.error) return { missing: `${item.name}: ${item.error.message}` };
+    if (item.error) return { missing: `${item.name}: ${item.error.message}`, bad: true };
     if (item.kind === "text") return { missing: "Prompts are ranked for an image: choose or add one." };
     if (!labels.length) return { missing: "Write at least one prompt." };
     const template = $("template").value.trim();
@@ -35,7 +35,7 @@ export const prompts = {
 
 $("prompts-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  refresh(prompts);
+  refresh(prompts, { force: true });
 });
 
 $("labels").addEventListener("keydown", (event) => {

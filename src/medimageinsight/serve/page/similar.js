@@ -7,6 +7,7 @@ import { clearFilterError, remember, setColumns, showFilterError, where } from "
 import { addText, frameOf } from "./items.js";
 import { showPicture } from "./pictures.js";
 import { onChange, state } from "./state.js";
+import { say } from "./status.js";
 import { empty, refresh } from "./view.js";
 
 let like = null; // { id, other }: a case that was chosen instead of what was added
@@ -20,7 +21,7 @@ export const similar = {
     const item = state.selected;
     showLike();
     if (!like && !item) return { missing: "Add an image, or search by text." };
-    if (!like && item.error) return { missing: `${item.name}: ${item.error.message}` };
+    if (!like && item.error) return { missing: `${item.name}: ${item.error.message}`, bad: true };
     const k = $("k").valueAsNumber;
     if (!(k >= 1)) return { missing: "Give how many cases to show, 1 or more." };
     const minScore = $("min-score").valueAsNumber;
@@ -48,8 +49,7 @@ export const similar = {
   refuse(error) {
     if (error.code !== "filter_invalid") return false;
     showFilterError(error);
-    $("status").textContent = "The filter cannot be read.";
-    $("status").classList.add("bad");
+    say("The filter cannot be read.", { bad: true });
     return true;
   },
 };
@@ -103,7 +103,7 @@ $("similar-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("query").value;
   if (!text.trim()) {
-    refresh(similar);
+    refresh(similar, { force: true });
     return;
   }
   $("query").value = "";

@@ -2,7 +2,7 @@
 
 import { image, itemError } from "./api.js";
 import { showBars } from "./bars.js";
-import { $, setOptions } from "./dom.js";
+import { $, number, percent, setOptions } from "./dom.js";
 import { frameOf, modelOf } from "./items.js";
 import { onChange, state } from "./state.js";
 import { empty, refresh } from "./view.js";
@@ -14,7 +14,7 @@ export const tags = {
   describe() {
     const item = state.selected;
     if (!item) return { missing: "Add an image to tag." };
-    if (item.error) return { missing: `${item.name}: ${item.error.message}` };
+    if (item.error) return { missing: `${item.name}: ${item.error.message}`, bad: true };
     if (item.kind === "text") return { missing: "Tags are given to an image: choose or add one." };
     const [kind, name] = chosen();
     const threshold = $("threshold").valueAsNumber;
@@ -27,7 +27,7 @@ export const tags = {
   show([{ results: [result] }]) {
     if (result.error) throw itemError(result.error);
     const rows = Object.entries(result.tags).map(([name, { score, threshold, present }]) => ({ name, value: score, threshold, present }));
-    const sorted = showBars($("tag-bars"), rows);
+    const sorted = showBars($("tag-bars"), rows, chosen()[0] === "tagger" ? number : percent); // a tagger's scores may be cosines
     const present = sorted.filter((row) => row.present).map((row) => row.name);
     return `${state.selected.name}: ${present.length ? present.join(", ") : "no tag is present at this threshold"}`;
   },
@@ -43,7 +43,7 @@ function chosen() {
 
 $("tags-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  refresh(tags);
+  refresh(tags, { force: true });
 });
 $("threshold").addEventListener("change", () => refresh(tags));
 $("tagger").addEventListener("change", () => {

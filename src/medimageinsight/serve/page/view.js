@@ -2,7 +2,7 @@
 //
 //   view = { panel, working, describe(), show(answers, signal), clear() }
 //
-// `describe` gives { requests } or { missing }, the words for what is not there yet. `show` gives the words to say.
+// `describe` gives { requests } or { missing, bad }, the words for what is not there yet or wrong. `show` gives the words to say.
 
 import { identify, send } from "./api.js";
 import { $ } from "./dom.js";
@@ -14,12 +14,12 @@ let atWork = null; // { view, controller }
 
 export async function refresh(view, { force = false } = {}) {
   stop();
-  const { requests, missing } = view.describe();
+  const { requests, missing, bad = false } = view.describe();
   if (missing) {
     view.clear();
     view.answers = new Map();
     showRequests([]);
-    say(missing);
+    say(missing, { bad });
     return;
   }
   const job = { view, controller: new AbortController() };
