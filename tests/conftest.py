@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from medimageinsight.bundle import Bundle
 
 # How long an example takes is the machine's business.
@@ -61,3 +63,12 @@ def conversion(
 def golden_bundle(conversion: tuple[Bundle, list[tuple[str, float]]]) -> Bundle:
     """The bundle that `convert` makes of the golden network; not to be changed."""
     return conversion[0]
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a running server with pgvector."""
+    from search.made_server import running_postgres
+
+    with running_postgres() as url:
+        yield url

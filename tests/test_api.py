@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 
 from medimageinsight import MedImageInsight
+from medimageinsight.client import Endpoint
 from medimageinsight.errors import BundleError, ImageError, InputError, ModelError
+from medimageinsight.tasks import Text
+from medimageinsight.tasks.tagging import Tagger, tag_prompts
 from toy import DIM, LOGIT_SCALE
 
 if TYPE_CHECKING:
@@ -105,3 +109,56 @@ def test_closed(toy_bundle: Path, pictures: list[np.ndarray]) -> None:
     with pytest.raises(ModelError) as caught:
         model.embed_texts("ct")
     assert caught.value.code == "model_closed"
+
+
+def test_tags_of_one_image_and_of_several(model: MedImageInsight, pictures: list[np.ndarray]) -> None:
+    one = model.tag(pictures[0], "modality")
+    assert sum(tag.score for tag in one.values()) == pytest.approx(1, abs=1e-5)
+    assert all(tag.present == (tag.score >= tag.threshold == 0.5) for tag in one.values())
+    several = model.tag(iter(pictures), "modality", threshold=0.1)
+    assert len(several) == 3
+    assert several[0]["x-ray"].score == pytest.approx(one["x-ray"].score, abs=1e-5)
+    assert model.tag([], "view") == []
+    assert len(model.tag([pictures[0], b"bad"], "view", errors="skip")) == 1
+    good, bad = model.tag([pictures[0], b"bad"], "view", errors="return")
+    assert isinstance(bad, ImageError)
+    assert good["lateral"].threshold == 0.5
+
+
+def test_wrong_tags_are_found_before_any_image_is_read(model: MedImageInsight) -> None:
+    def unread() -> Iterator[str]:
+        raise AssertionError
+        yield ""
+
+    for tags, settings, code in (
+        ("organ", {}, "vocabulary_unknown"),
+        ("view", {"threshold": 1.5}, "threshold_invalid"),
+        ({}, {}, "labels_empty"),
+        (tag_prompts(["a"]), {}, "threshold_missing"),
+    ):
+        with pytest.raises(InputError) as caught:
+            model.tag(unread(), tags, **settings)
+        assert caught.value.code == code
+
+
+def test_compare_images_and_texts(model: MedImageInsight, pictures: list[np.ndarray]) -> None:
+    images, text = model.embed_images(pictures), model.embed_texts("x-ray chest")
+    mixed = model.compare([pictures[0], Text("x-ray chest"), pictures[1]], pictures)
+    np.testing.assert_allclose(mixed, np.stack([images[0], text, images[1]]) @ images.T, atol=1e-5)
+    np.testing.assert_allclose(np.diag(model.compare(pictures)), 1, atol=1e-5)
+    assert model.compare(pictures[0], Text("a")).shape == ()
+    assert model.compare([Text("a")], pictures).shape == (1, 3)
+    with pytest.raises(ImageError):
+        model.compare([pictures[0], b"bad"])
+
+
+def test_a_tagger_belongs_to_a_model_that_is_known(model: MedImageInsight, pictures: list[np.ndarray]) -> None:
+    tagger = Tagger(tags=(), model=model.identity, criterion="f1")
+    other = dataclasses.replace(tagger, model=dataclasses.replace(model.identity, image_encoder={}))
+    with pytest.raises(ModelError) as refused:
+        model.tag(pictures, other)
+    assert refused.value.code == "adapter_other_model"
+    for tags, settings, code in ((tagger, {"threshold": 0.5}, "threshold_invalid"), (tagger, {}, "model_unknown")):
+        with pytest.raises(InputError) as wrong, Endpoint("http://127.0.0.1:9") as remote:
+            remote.tag(pictures, tags, **settings)
+        assert wrong.value.code == code

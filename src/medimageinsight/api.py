@@ -10,6 +10,7 @@ from medimageinsight.embedder import Embedder
 from medimageinsight.engine import Engine
 from medimageinsight.images import Limits
 from medimageinsight.preprocess import Preprocessing
+from medimageinsight.tasks.identity import ModelIdentity
 from medimageinsight.tasks.model import EmbeddingModel
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ class MedImageInsight(Embedder, EmbeddingModel):
     def logit_scale(self) -> float:
         """The logarithm of the scale of cosines before a softmax, as the scoring endpoint's ``scaling_factor``."""
         return self.manifest.logit_scale
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What makes the vectors, as files of learned numbers know it."""
+        return ModelIdentity.of(self.manifest, self.preprocessing)
 
     def close(self) -> None:
         """Free the encoders; calls after this are refused."""

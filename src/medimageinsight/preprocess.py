@@ -109,6 +109,25 @@ def preprocess(
     Raises:
         InputError: ``preprocessing_invalid`` for unknown steps, a size outside 1..4096, a quality outside 1..100.
     """
+    image = as_seen(
+        picture, settings, steps=steps, standardization_size=standardization_size, jpeg_quality=jpeg_quality
+    )
+    return normalize(np.asarray(image), mean=settings.mean, std=settings.std)
+
+
+def as_seen(
+    picture: Picture,
+    settings: Preprocessing,
+    *,
+    steps: Steps | None = None,
+    standardization_size: int | None = None,
+    jpeg_quality: int | None = None,
+) -> Image.Image:
+    """The picture as the network sees it, before its pixels are normalised; arguments and errors of `preprocess`.
+
+    Returns:
+        An image of the model's size, of mode RGB, or L with the bits that each of R, G and B has.
+    """
     steps = settings.default if steps is None else steps
     _check_steps(steps)
     if steps == "azure":
@@ -118,8 +137,7 @@ def preprocess(
     else:
         image = _grey_or_rgb(picture.upright())
     height, width = settings.image_size
-    pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
-    return normalize(pixels, mean=settings.mean, std=settings.std)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def standardize(image: Image.Image, *, size: int, jpeg_quality: int) -> Image.Image:

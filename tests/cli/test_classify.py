@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from cli.labelled_pictures import write_picture, write_table
 from medimageinsight import MedImageInsight
 
 if TYPE_CHECKING:
@@ -74,3 +76,87 @@ def test_wrong_calls(mi2, words: list[str], message: str) -> None:
     assert message in done.err
     assert done.err.count("\n") == 1
     assert done.out == ""
+
+
+@pytest.fixture
+def store(mi2, tmp_path: Path) -> Path:
+    """Thirty pictures of three kinds; every tenth has no label."""
+    pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
+    table = write_table(tmp_path / "set", count=30)
+    lines = table.read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    place = rows[0].index("kind")
+    for row in rows[1::10]:
+        row[place] = ""
+    table.write_text("\n".join(",".join(row) for row in rows) + "\n")
+    images = [tmp_path / "set" / f"{number}.png" for number in range(30)]
+    words = ("--metadata", table, "--column", "kind", "--column", "source")
+    assert mi2("index", "add", tmp_path / "store", *images, *words).code == 0
+    return tmp_path / "store"
+
+
+def test_a_store_says_labels_and_why(mi2, store: Path, tmp_path: Path) -> None:
+    new = [write_picture(tmp_path / f"{kind}.png", kind, 900) for kind in ("left", "right")]
+    done = mi2("classify", *new, "--store", store, "--label-column", "kind", "-k", 5, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert [one["source"] for one in done.json] == list(map(str, new))
+    assert [next(iter(one["probabilities"])) for one in done.json] == ["left", "right"]
+    for one in done.json:
+        assert list(one) == ["source", "probabilities", "neighbours"]
+        assert sum(one["probabilities"].values()) == pytest.approx(1)
+        assert sum(each["weight"] for each in one["neighbours"]) == pytest.approx(1)
+        assert [each["label"] for each in one["neighbours"]] == [each["metadata"]["kind"] for each in one["neighbours"]]
+        assert len(one["neighbours"]) == 5
+    shown = mi2("classify", *new, "--store", store, "--label-column", "kind", "-k", 2)
+    assert "because of" in shown.out
+    assert all(each["id"] in shown.out for each in done.json[0]["neighbours"][:2])
+
+
+def test_a_filter_that_leaves_no_one(mi2, store: Path, pictures: list[Path]) -> None:
+    words = ("classify", pictures[0], "--store", store, "--label-column", "kind", "--where", "kind = 'none'")
+    done = mi2(*words, "--json")
+    assert (done.code, done.json) == (0, [{"source": str(pictures[0]), "probabilities": {}, "neighbours": []}])
+    shown = mi2(*words)
+    assert (shown.code, shown.out) == (0, "")
+    assert "no stored image has a label" in shown.err
+
+
+def test_a_failed_image_beside_a_store(mi2, store: Path, pictures: list[Path], tmp_path: Path) -> None:
+    missing = tmp_path / "missing.png"
+    done = mi2("classify", pictures[0], missing, "--store", store, "--label-column", "kind", "--json")
+    assert done.code == 1
+    assert [list(one)[1] for one in done.json] == ["probabilities", "error"]
+
+
+def test_the_evidence_as_a_sheet(mi2, store: Path, pictures: list[Path], tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    words = ("--store", store, "--label-column", "kind", "--pictures", sheet, "--folder", tmp_path)
+    assert mi2("classify", pictures[0], *words).code == 0
+    with Image.open(sheet) as opened:
+        assert opened.width > 1000
+    piped = mi2("classify", "-", *words, "--json", stdin=pictures[0].read_bytes())
+    assert (piped.code, len(piped.json[0]["neighbours"])) == (0, 10)
+    several = mi2("classify", *pictures, *words, "--json")
+    assert (several.code, several.json["error"]["code"]) == (2, "pictures_of_several")
+
+
+def test_wrong_calls_of_a_store(mi2, store: Path, pictures: list[Path], tmp_path: Path) -> None:
+    by_store = ("--store", store, "--label-column", "kind")
+    for words, code in [
+        (("--store", store), "column_missing"),
+        (("--store", store, "--label-column", "ward"), "column_unknown"),
+        ((*by_store, "--where", "kind ="), "filter_invalid"),
+        ((*by_store, "--model", "mini"), "store_other_model"),
+        ((*by_store, "--folder", tmp_path), "pictures_missing"),
+        ((*by_store, "--labels", "a", "b"), "classify_option_unused"),
+        ((*by_store, "--template", "x {}"), "classify_option_unused"),
+        ((*by_store, "--preprocessing", "azure"), "classify_option_unused"),
+        (("--labels", "a", "--label-column", "kind"), "classify_option_unused"),
+        (("--labels", "a", "-k", 3), "classify_option_unused"),
+        (("--labels", "a", "--pictures", tmp_path / "s.png"), "classify_option_unused"),
+    ]:
+        done = mi2("classify", pictures[0], *words, "--json")
+        assert (done.code, done.json["error"]["code"]) == (2, code)
+    gone = mi2("classify", pictures[0], "--store", tmp_path / "no", "--label-column", "kind", "--json")
+    assert gone.json["error"]["code"] == "store_not_found"
+    assert gone.json["source"] == str(tmp_path / "no")

@@ -41,3 +41,15 @@ def test_a_home_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch: pytes
 def test_a_codec_that_does_not_work_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks.check_codec("none", "rtplan.dcm").status == "fail"
     assert checks.check_codec("none", "nosuch.dcm").status == "warn"
+
+
+def test_the_graph_cache_is_shown_and_cleared(mi2, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MI2_HOME", str(tmp_path))
+    copy = tmp_path / "cache" / "graphs" / "0" / "graph.data"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(bytes(1 << 20))
+    assert checks.check_graph_cache().advice
+    done = mi2("doctor", "--clear-cache", "--json")
+    assert done.code == 0
+    assert not copy.exists()
+    assert {one["name"]: one["found"] for one in done.json["checks"]}["graph cache"] == "empty"

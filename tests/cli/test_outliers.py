@@ -111,6 +111,14 @@ def test_drift_between_tables_keeps_patients_together(mi2, tmp_path: Path) -> No
     assert mi2("outliers", "drift", *tables, "--permutations", 50).code == 0
 
 
+def test_a_patient_on_both_sides_is_refused(mi2, pictures: list[Path], tmp_path: Path) -> None:
+    tables = [write_table(tmp_path / name, count=24, splits=()) for name in ("first", "second")]
+    done = mi2("outliers", tables[0], pictures[0], "--validation", tables[1], "--json")
+    assert (done.code, done.json["error"]["code"]) == (2, "patients_shared")
+    tables[1].write_text(tables[1].read_text().replace(",made,", ",elsewhere,"))
+    assert mi2("outliers", tables[0], pictures[0], "--validation", tables[1]).code == 0
+
+
 def test_a_table_for_a_person(mi2, reference: Path, validation: Path) -> None:
     done = mi2("outliers", "drift", reference, validation, "--permutations", 50)
     assert "energy, 30 and 30 images" in done.out

@@ -9,6 +9,7 @@ import pytest
 from cli.labelled_pictures import write_picture, write_table
 from medimageinsight import MedImageInsight
 from medimageinsight.tasks.tagger_file import load_tagger
+from medimageinsight.tasks.tagging import tag_prompts
 from medimageinsight.tasks.vocabularies import term_probabilities, vocabulary
 
 if TYPE_CHECKING:
@@ -158,8 +159,14 @@ def test_another_model_is_refused(mi2, fit, pictures: list[Path], tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["x.png"], "expected either --tagger or --vocabulary"),
+        (["x.png"], "expected either --tagger or --vocabulary or --labels"),
         (["x.png", "--vocabulary", "modality", "--tagger", "t.json"], "expected either --tagger or --vocabulary"),
+        (["x.png", "--vocabulary", "modality", "--labels", "a"], "expected either --tagger or --vocabulary"),
+        (["x.png", "--vocabulary", "modality", "--negative", "a"], "expected --template and --negative with --labels"),
+        (["x.png", "--vocabulary", "modality", "--threshold", "-0.5"], "expected a threshold from 0 to 1"),
+        (["x.png", "--labels", "a", "--negative", " "], "expected texts as negative prompts"),
+        (["x.png", "--labels", " ", "--threshold", "0"], "expected a text for every label"),
+        (["x.png", "--labels", "a", "a", "--threshold", "0"], "expected every label once"),
         (["--vocabulary", "modality"], "expected image files, got none"),
         (["x.png", "--vocabulary", "organ"], "expected one of the vocabularies modality, anatomy, view"),
         (["x.png", "--tagger", "t.json", "--threshold", "0.5"], "expected --threshold and --preprocessing with"),
@@ -187,6 +194,30 @@ def test_a_split_that_is_not_there(fit) -> None:
     done = fit("--validation-split", "dev")
     assert done.code == 2
     assert "expected one of the splits test, train, val, got 'dev'" in done.err
+
+
+def test_labels_of_ones_own(mi2, toy_bundle: Path, pictures: list[Path]) -> None:
+    words = ("--template", "x-ray {}", "--negative", "x-ray", "--negative", "nothing", "--json")
+    done = mi2("tag", *pictures, "--labels", "big heart", "fluid", *words)
+    assert (done.code, done.err) == (0, "")
+    prompts = tag_prompts(["big heart", "fluid"], template="x-ray {}", negative=["x-ray", "nothing"])
+    with MedImageInsight.load(toy_bundle) as model:
+        expected = model.tag(pictures, prompts)
+    for one, tags in zip(done.json, expected, strict=True):
+        assert list(one["tags"]) == ["big heart", "fluid"]
+        for name, tag in one["tags"].items():
+            assert tag["score"] == pytest.approx(tags[name].score, abs=1e-5)
+            assert tag["threshold"] == 0.5
+            assert tag["present"] == (tag["score"] >= 0.5)
+
+
+def test_cosines_need_a_threshold(mi2, pictures: list[Path]) -> None:
+    refused = mi2("tag", pictures[0], "--labels", "a", "b", "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (2, "threshold_missing")
+    assert "no tagger" in refused.err
+    assert "mi2 tag fit" in refused.err
+    (one,) = mi2("tag", pictures[0], "--labels", "a", "b", "--threshold", "-1", "--json").json
+    assert all(tag["present"] and -1 <= tag["score"] <= 1 for tag in one["tags"].values())
 
 
 def test_help_names_both_verbs(mi2) -> None:

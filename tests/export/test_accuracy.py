@@ -20,6 +20,7 @@ from medimageinsight.datasets import Sample, Table, read_folder
 from medimageinsight.errors import DatasetError, ParityError
 from medimageinsight.evaluate import EvaluationSettings, evaluate
 from medimageinsight.export.accuracy import measure_accuracy
+from medimageinsight.export.verify import load_original
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,7 +112,8 @@ def test_beside_its_checkpoint_a_bundle_is_as_right(golden_bundle, golden_checkp
     import torch
 
     before = torch.get_num_threads()
-    accuracy = measure_accuracy(golden_bundle, read_folder(folder), against=golden_checkpoint, threads=before + 1)
+    original = load_original(golden_bundle, golden_checkpoint)
+    accuracy = measure_accuracy(golden_bundle, read_folder(folder), original=original, threads=before + 1)
     assert torch.get_num_threads() == before
     assert accuracy.measured_with["torch"] == torch.__version__
     assert accuracy.measured_with["threads"] == before + 1
@@ -131,7 +133,8 @@ def test_another_network_is_told_from_the_bundle(golden_bundle, golden_checkpoin
     opposite = shutil.copytree(golden_checkpoint, tmp_path / "opposite")
     weights = golden_weights()
     save_file(weights | {"image_projection": -weights["image_projection"]}, opposite / WEIGHTS)
-    (one,) = measure_accuracy(golden_bundle, read_folder(folder), against=opposite).sets
+    original = load_original(golden_bundle, opposite)
+    (one,) = measure_accuracy(golden_bundle, read_folder(folder), original=original).sets
     auc, other = one.onnxruntime.mean_auc.value, one.pytorch.mean_auc.value
     assert other == pytest.approx(1 - auc, abs=1e-9)
     assert one.agreement.mean_auc_difference.value == pytest.approx(auc - other)
@@ -139,10 +142,10 @@ def test_another_network_is_told_from_the_bundle(golden_bundle, golden_checkpoin
     assert one.agreement.min_cosine == pytest.approx(-1, abs=1e-5)
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(mini, golden_checkpoint, folder):
+def test_a_checkpoint_of_another_architecture_is_refused(mini, golden_checkpoint):
     pytest.importorskip("torch")
     with pytest.raises(ParityError, match="another architecture"):
-        measure_accuracy(mini, read_folder(folder), against=golden_checkpoint)
+        load_original(mini, golden_checkpoint)
 
 
 def test_all_broken_pictures_are_named(mini, folder):
@@ -174,6 +177,7 @@ sys.modules["torch"] = None
 from medimageinsight.bundle import Bundle, find
 from medimageinsight.datasets import read_folder
 from medimageinsight.export.accuracy import measure_accuracy
+from medimageinsight.export.verify import load_original
 measure_accuracy(Bundle.open(find("mini")), read_folder(sys.argv[1]))
 """
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True)

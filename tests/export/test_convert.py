@@ -17,7 +17,7 @@ from medimageinsight.bundle import IMAGE_ENCODER, PARITY, TEXT_ENCODER, Bundle
 from medimageinsight.errors import BundleError, ConfigError, ParityError
 from medimageinsight.export.convert import convert
 from medimageinsight.export.parity import BOUNDS, read_parity
-from medimageinsight.export.verify import verify_bundle
+from medimageinsight.export.verify import load_original, verify_bundle
 
 WEIGHTS = "vision_model/medimageinsigt-v1.0.0.pt"
 
@@ -165,13 +165,13 @@ def test_verify_against_the_checkpoint_keeps_its_figures(golden_checkpoint, gold
     with pytest.raises(BundleError) as caught:
         verify_bundle(bundle)
     assert caught.value.code == "bundle_parity_unreadable"
-    parity = verify_bundle(bundle, golden_checkpoint)
+    parity = verify_bundle(bundle, load_original(bundle, golden_checkpoint))
     assert read_parity(folder, 64)[0] == parity
 
 
 def test_verify_against_another_checkpoint_fails(golden_bundle, other_checkpoint):
     with pytest.raises(ParityError, match="image embeddings"):
-        verify_bundle(golden_bundle, other_checkpoint)
+        verify_bundle(golden_bundle, load_original(golden_bundle, other_checkpoint))
 
 
 def test_verify_notices_a_changed_byte(golden_bundle, tmp_path):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medimageinsight import search
-from search.made_server import running_postgres
 from search.made_store import IDENTITY
 
 if TYPE_CHECKING:
@@ -17,13 +16,6 @@ if TYPE_CHECKING:
 
 KINDS = ("lancedb", "postgresql")
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """The URL of a running server with pgvector."""
-    with running_postgres() as url:
-        yield url
 
 
 @pytest.fixture

@@ -12,16 +12,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from serve.made_stores import Chest
     from serve.running import Running
 
 
 @pytest.fixture(scope="session")
-def server(toy_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """`mi2 serve` with the toy model and default options."""
+def chest(toy: MedImageInsight, tmp_path_factory: pytest.TempPathFactory) -> Chest:
+    """A store of six pictures, two of which have no finding said; not to be changed."""
+    pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
+    from serve.made_stores import make_chest
+
+    return make_chest(toy, tmp_path_factory.mktemp("chest"))
+
+
+@pytest.fixture(scope="session")
+def server(toy_bundle: Path, chest: Chest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """`mi2 serve` with the toy model, a store and its pictures, and default options."""
     pytest.importorskip("uvicorn", reason="the server needs the serve extra")
     from serve.running import running
 
-    with running(tmp_path_factory.mktemp("server"), "--model", str(toy_bundle)) as running_server:
+    folder = tmp_path_factory.mktemp("server")
+    with running(folder, "--model", str(toy_bundle), *chest.options) as running_server:
         yield running_server
 
 

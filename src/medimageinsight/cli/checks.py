@@ -29,6 +29,10 @@ EXTRAS = {
     "train": ("torch", "safetensors", "yaml", "onnx", "onnxscript", "matplotlib", "pandas", "pyarrow", "sklearn"),
     "evaluate": ("matplotlib", "pyarrow", "sklearn"),
     "parquet": ("pyarrow",),
+    "search": ("lancedb", "pyarrow"),
+    "postgres": ("pgvector", "psycopg"),
+    "serve": ("fastapi", "httptools", "orjson", "prometheus_client", "pydantic_settings", "uvicorn"),
+    "mcp": ("mcp",),
 }
 
 # One file of each family of compressed DICOM pixels, out of pydicom's own package.
@@ -63,6 +67,7 @@ def run_checks(model: str | None) -> Iterator[Check]:
     for family, file in CODECS.items():
         yield check_codec(family, file)
     yield check_home()
+    yield check_graph_cache()
     yield check_model(model)
     for extra, modules in EXTRAS.items():
         yield check_extra(extra, modules)
@@ -142,6 +147,19 @@ def check_home() -> Check:
             found=f"{folder}: {error.strerror}",
             advice="set MI2_HOME to a folder you may write",
         )
+
+
+def check_graph_cache() -> Check:
+    """What the optimised copies of large encoders take of the disk."""
+    from medimageinsight.engine import graph_cache_size
+
+    size = graph_cache_size()
+    return Check(
+        name="graph cache",
+        status="ok",
+        found=f"{size / GIB:.1f} GiB" if size else "empty",
+        advice="mi2 doctor --clear-cache gives it back" if size else "",
+    )
 
 
 def check_model(model: str | None) -> Check:

@@ -1,4 +1,4 @@
-"""A picture of pictures: each as the model sees it, and the prompts that fit it best."""
+"""A picture of pictures: each on a card with its title, and the prompts that fit it best or a few lines."""
 
 from __future__ import annotations
 
@@ -24,16 +24,27 @@ BACKGROUND, CARD, TEXT, FAINT, ACCENT, TRACK = "#10151c", "#1a222d", "#e8edf3", 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """One picture: its title, and its best prompts with their probabilities."""
+    """One card.
 
-    image: Image.Image
+    Attributes:
+        image: Stretched to a square; None for an empty card.
+        title: Below the image.
+        prompts: The best ones with their probabilities, each above a bar.
+        lines: Below the title, above the prompts.
+        note: What stands on an empty card.
+    """
+
+    image: Image.Image | None
     title: str
-    prompts: Sequence[tuple[str, float]]
+    prompts: Sequence[tuple[str, float]] = ()
+    lines: Sequence[str] = ()
+    note: str = ""
 
 
 def draw_sheet(rankings: Sequence[Ranking], *, title: str, footer: str, columns: int = 3) -> Image.Image:
-    """The contact sheet, mode RGB; all rankings have the same number of prompts."""
-    card_height = PICTURE + 2 * LINE + ROW * len(rankings[0].prompts) + MARGIN // 2
+    """The contact sheet, mode RGB; its cards are as high as the one with the most below its picture."""
+    below = max(ROW * len(one.prompts) + LINE * len(one.lines) + BAR * bool(one.lines) for one in rankings)
+    card_height = PICTURE + 2 * LINE + below + MARGIN // 2
     rows = -(-len(rankings) // columns)
     width = MARGIN + columns * (PICTURE + 2 * MARGIN)
     height = HEADER + rows * (card_height + MARGIN) + FOOTER
@@ -54,11 +65,21 @@ def _draw_card(
     inset = MARGIN // 2
     draw.rounded_rectangle((left, top, left + PICTURE + 2 * inset, top + height), 10, fill=CARD)
     left, top = left + inset, top + inset
-    sheet.paste(ranking.image.resize((PICTURE, PICTURE), Image.Resampling.BICUBIC), (left, top))
+    font, large = ImageFont.load_default(14), ImageFont.load_default(18)
+    if ranking.image is None:
+        draw.rectangle((left, top, left + PICTURE - 1, top + PICTURE - 1), outline=TRACK)
+        note = _wrapped(draw, ranking.note, font, PICTURE - 2 * MARGIN)
+        draw.multiline_text(
+            (left + PICTURE // 2, top + PICTURE // 2), note, FAINT, font=font, anchor="mm", align="center"
+        )
+    else:
+        sheet.paste(ranking.image.resize((PICTURE, PICTURE), Image.Resampling.BICUBIC), (left, top))
     top += PICTURE + LINE // 2
-    draw.text((left, top), ranking.title, TEXT, font=ImageFont.load_default(18))
+    draw.text((left, top), _shortened(draw, ranking.title, large, PICTURE), TEXT, font=large)
     top += LINE + LINE // 2
-    font = ImageFont.load_default(14)
+    for line in ranking.lines:
+        draw.text((left, top), _shortened(draw, line, font, PICTURE), FAINT, font=font)
+        top += LINE
     for prompt, probability in ranking.prompts:
         percent = f"{probability:.0%}"
         draw.text((left, top), _shortened(draw, prompt, font, PICTURE - 48), TEXT, font=font)
@@ -68,6 +89,20 @@ def _draw_card(
         if filled := round(PICTURE * probability):
             draw.rounded_rectangle((left, bar_top, left + filled, bar_top + BAR), BAR // 2, fill=ACCENT)
         top += ROW
+
+
+def _wrapped(
+    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> str:
+    """The text in lines that fit into the width, eight at most."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if draw.textlength(longer, font=font) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(_shortened(draw, line, font, width) for line in lines[:8])
 
 
 def _shortened(

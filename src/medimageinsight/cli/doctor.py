@@ -1,5 +1,7 @@
 """``mi2 doctor``: whether this installation works, and what to do where it does not."""
 
+from typing import Annotated
+
 import typer
 from rich.text import Text
 
@@ -10,10 +12,20 @@ from medimageinsight.cli.options import AsJson, Model
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "off": "dim"}
 
 
-def doctor(model: Model = None, as_json: AsJson = False) -> None:
+def doctor(
+    clear_cache: Annotated[
+        bool, typer.Option("--clear-cache", help="First remove the optimised copies of large encoders.")
+    ] = False,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
     """Check the installation: libraries, memory, DICOM codecs, the model. Exit code 1: something fails."""
     from medimageinsight.cli.checks import run_checks
 
+    if clear_cache:
+        from medimageinsight.engine import clear_graph_cache
+
+        output.note(f"{clear_graph_cache() / 1e9:.1f} GB given back")
     checks = list(run_checks(model))
     if as_json:
         output.print_json({"checks": [check.to_dict() for check in checks]})

@@ -20,6 +20,7 @@ from medimageinsight.cli import (
     finetune,
     index,
     info,
+    mcp,
     models,
     outliers,
     score,
@@ -58,6 +59,7 @@ VERBS = (
     evaluate.evaluate,
     bench.bench,
     search.search,
+    mcp.mcp,
 )
 for verb in VERBS:
     app.command()(reported(verb))
@@ -76,8 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: The words after ``mi2``; those of this process when not given.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["classify"]:
-        words = spread(words, "--labels")
+    for option in {"classify": ["--labels"], "tag": ["--labels"], "compare": ["--prior", "--current"]}.get(
+        words[0] if words else "", []
+    ):
+        words = spread(words, option)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a character of a file's name or a label
     app(args=words, prog_name="mi2")

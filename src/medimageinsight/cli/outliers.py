@@ -45,14 +45,24 @@ def find(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell which images are unlike a reference set: REFERENCE FILE... --validation V."""
+    """Tell which images are unlike a reference set: REFERENCE FILE... --validation V.
+
+    Where tables with a column patient_id name patients, REFERENCE and V may not share one.
+    """
     from medimageinsight.tasks.outliers import fit_outliers
 
     sources = list_sources(files)
     loaded = load_model(model, preprocessing)
-    references, _ = read_set(loaded, reference)
-    usual, _ = read_set(loaded, validation)
-    detector = fit_outliers(references, usual, k=k, quantile=quantile)
+    references, reference_patients = read_set(loaded, reference)
+    usual, usual_patients = read_set(loaded, validation)
+    detector = fit_outliers(
+        references,
+        usual,
+        k=k,
+        quantile=quantile,
+        reference_patients=reference_patients,
+        validation_patients=usual_patients,
+    )
     with output.counting("embedding", len(sources)) as progress:
         embedded = loaded.embed_images(map(open_source, sources), errors="return", frame=frame, progress=progress)
     rows = [one for one in embedded if not isinstance(one, InputError)]

@@ -7,8 +7,9 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.failures import about
+from medimageinsight.cli.found_sheet import Folders, Found, Pictures, check_folders, query_card, reread, save_sheet
+from medimageinsight.cli.learned import check_out
 from medimageinsight.cli.options import AsJson, Frame, Model, load_model
-from medimageinsight.cli.sources import open_source
 from medimageinsight.errors import ImageError, InputError, StoreError, TextError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def search(
         str | None,
         typer.Option(metavar="COLUMN", help="With --id: leave out images with its value there, as PatientID."),
     ] = None,
+    pictures: Pictures = None,
+    folder: Folders = None,
     frame: Frame = 0,
     model: Model = None,
     as_json: AsJson = False,
@@ -51,13 +54,17 @@ def search(
 
     if sum(one is not None for one in (image, text, item_id, vector)) != 1:
         raise InputError("expected one of --image, --text, --id and --vector", code="query_invalid")
+    folders = check_folders(pictures, folder)
+    if pictures is not None:
+        check_out(pictures)
+    source = None if image is None else reread(image)
     with about(shown_location(store), StoreError):
         opened = open_store(store)
     with opened, about(image, ImageError), about(text, TextError):
         hits = find(
             load_model(model) if image is not None or text is not None else None,
             opened,
-            image=None if image is None else open_source(image),
+            image=source,
             text=text,
             item_id=item_id,
             vector=None if vector is None else _read_vector(vector),
@@ -68,6 +75,12 @@ def search(
             other_than_same=other_than_same,
             frame=frame,
         )
+        own = None if item_id is None or pictures is None else opened.get([item_id])[0].path
+    if pictures is not None:
+        query = query_card(
+            "searched for", image=source, frame=frame, stored=own, folders=folders, note=text or "a vector"
+        )
+        save_sheet(pictures, query, [Found(hit=hit) for hit in hits], folders, title="The most similar stored images")
     if as_json:
         output.print_json({"hits": [hit.to_dict() for hit in hits]})
     elif hits:

@@ -9,29 +9,23 @@ from rich.text import Text
 from medimageinsight.cli import output
 from medimageinsight.cli.failures import FAILED_INPUT, about, reported
 from medimageinsight.cli.groups import DefaultGroup
-from medimageinsight.cli.learned import identity, report_failures, steps_of
+from medimageinsight.cli.learned import report_failures, steps_of
 from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.cli.tag_fit import fit
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from medimageinsight.api import MedImageInsight
+    from medimageinsight.tasks.tagged import Tagged, Tags
 
 app = typer.Typer(
     cls=DefaultGroup,
-    help="Tell which tags images have: mi2 tag FILE... --tagger T.json, or --vocabulary modality.",
+    help="Tell which tags images have: mi2 tag FILE... --tagger T.json, --vocabulary modality, or --labels A B.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-DEFAULT_THRESHOLD = 0.5  # of a vocabulary's probabilities, which sum to 1: at most one term reaches it
 
 
 def apply(
@@ -45,34 +39,53 @@ def apply(
     vocabulary: Annotated[
         str | None, typer.Option(metavar="modality|anatomy|view", help="Ready-made terms that exclude each other.")
     ] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option(metavar="A B ...", help="Tags of your own; they come after the files.")
+    ] = None,
+    template: Annotated[
+        list[str] | None, typer.Option(help="With --labels: a prompt, as 'x-ray chest {}'. Several are averaged.")
+    ] = None,
+    negative: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="With --labels: a prompt of images without them; may come again."),
+    ] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Of a vocabulary's probabilities. Default: 0.5.")
+        float | None,
+        typer.Option(min=-1, max=1, help="Of probabilities 0.5 if not given; --labels without --negative need it."),
     ] = None,
     frame: Frame = 0,
     preprocessing: Preprocessing = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell which tags each image has: FILE... --tagger T.json, or --vocabulary modality|anatomy|view."""
+    """Tell which tags each image has: FILE... --tagger T.json, --vocabulary modality|anatomy|view, or --labels A B.
+
+    With negative prompts a label's score is a probability, without them a cosine, which needs a threshold of its own.
+    """
+    from medimageinsight.tasks.tagged import check_tags, thresholds_of
+
     sources = list_sources(files or [])
     if not sources:
         raise InputError("expected image files, got none: name them", code="files_missing")
-    if (tagger is None) == (vocabulary is None):
-        raise InputError("expected either --tagger or --vocabulary", code="tagger_missing")
+    if sum(one is not None for one in (tagger, vocabulary, labels)) != 1:
+        raise InputError("expected either --tagger or --vocabulary or --labels", code="tagger_missing")
     if tagger is not None and (threshold is not None or preprocessing is not None):
         raise InputError(
-            "expected --threshold and --preprocessing with --vocabulary only: a tagger has its own",
+            "expected --threshold and --preprocessing with --vocabulary or --labels only: a tagger has its own",
             code="tagger_option_unused",
         )
-    if tagger is not None:
-        names, thresholds, found = _by_tagger(sources, tagger, model, frame)
-    else:
-        names, found = _by_vocabulary(sources, str(vocabulary), model, preprocessing, frame)
-        thresholds = [DEFAULT_THRESHOLD if threshold is None else threshold] * len(names)
-    results = [
-        (source, one if isinstance(one, InputError) else _tags(names, one, thresholds))
-        for source, one in zip(sources, found, strict=True)
-    ]
+    if labels is None and (template or negative):
+        raise InputError("expected --template and --negative with --labels only", code="tagger_option_unused")
+    tags, steps = _read(tagger) if tagger is not None else (_given(vocabulary, labels, template, negative), None)
+    thresholds_of(tags, threshold)  # refused before the model is opened
+    loaded = load_model(model, preprocessing if tagger is None else steps)
+    with about(tagger):
+        check_tags(tags, loaded.identity, threshold)
+    with output.counting("tagging", len(sources)) as progress:
+        found = loaded.tag(
+            map(open_source, sources), tags, threshold=threshold, errors="return", frame=frame, progress=progress
+        )
+    results = list(zip(sources, found, strict=True))
     failed = report_failures(results)
     if as_json:
         output.print_json([_document(source, one) for source, one in results])
@@ -89,76 +102,43 @@ for verb in (apply, fit):
     app.command()(reported(verb))
 
 
-def _by_tagger(
-    sources: list[str], path: Path, model: str | None, frame: int
-) -> "tuple[tuple[str, ...], list[float], list[NDArray[np.float32] | InputError]]":
-    """The tags, their thresholds, and the scores of each source."""
+def _read(path: Path) -> "tuple[Tags, str | None]":
+    """A tagger, and how images are prepared for it."""
     from medimageinsight.tasks.tagger_file import load_tagger
 
     with about(path):
         tagger = load_tagger(path)
-    loaded = load_model(model, steps_of(tagger.model))
-    with about(path):
-        tagger.model.check(identity(loaded), texts=tagger.adapter is None)
-    found = _scored(loaded, sources, frame, lambda rows: tagger.scores(rows, loaded.embed_texts, loaded.logit_scale))
-    return tagger.names, tagger.thresholds.tolist(), found
+    return tagger, steps_of(tagger.model)
 
 
-def _by_vocabulary(
-    sources: list[str], name: str, model: str | None, preprocessing: str | None, frame: int
-) -> "tuple[tuple[str, ...], list[NDArray[np.float32] | InputError]]":
-    """The terms, and their probabilities for each source."""
-    from medimageinsight.tasks.vocabularies import term_probabilities, vocabulary
+def _given(
+    vocabulary: str | None, labels: list[str] | None, template: list[str] | None, negative: list[str] | None
+) -> "Tags":
+    """A vocabulary's name, or the prompts of labels."""
+    from medimageinsight.tasks.tagging import tag_prompts
 
-    vocabulary(name)  # refuses an unknown name before the model is opened
-    loaded = load_model(model, preprocessing)
-    terms = vocabulary(name, model=loaded.name)
-    found = _scored(
-        loaded, sources, frame, lambda rows: term_probabilities(rows, terms, loaded.embed_texts, loaded.logit_scale)
-    )
-    return tuple(terms), found
+    if vocabulary is not None:
+        return vocabulary
+    return tag_prompts(labels or [], template=template or None, negative=negative or ())
 
 
-def _scored(
-    model: "MedImageInsight",
-    sources: list[str],
-    frame: int,
-    score: "Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]",
-) -> "list[NDArray[np.float32] | InputError]":
-    """The scores (T,) of each source, or its error."""
-    with output.counting("tagging", len(sources)) as progress:
-        embedded = model.embed_images(map(open_source, sources), errors="return", frame=frame, progress=progress)
-    rows = [one for one in embedded if not isinstance(one, InputError)]
-    scores = iter(score(rows) if rows else ())
-    return [one if isinstance(one, InputError) else next(scores) for one in embedded]
-
-
-def _tags(
-    names: tuple[str, ...], scores: "NDArray[np.float32]", thresholds: list[float]
-) -> dict[str, dict[str, float | bool]]:
-    return {
-        name: {"score": score, "threshold": threshold, "present": float(exact) >= threshold}
-        for name, score, exact, threshold in zip(names, output.numbers(scores), scores, thresholds, strict=True)
-    }
-
-
-def _document(source: str, found: "dict[str, dict[str, float | bool]] | InputError") -> dict[str, object]:
+def _document(source: str, found: "dict[str, Tagged] | InputError") -> dict[str, object]:
     if isinstance(found, InputError):
         return {"source": source, "error": found.to_dict()}
-    return {"source": source, "tags": found}
+    return {"source": source, "tags": {name: tag.to_dict() for name, tag in found.items()}}
 
 
-def _rows(source: str, tags: dict[str, dict[str, float | bool]]) -> "list[tuple[RenderableType, ...]]":
+def _rows(source: str, tags: "dict[str, Tagged]") -> "list[tuple[RenderableType, ...]]":
     """The tags that are there, the most certain first; its name stands in the first row only."""
-    there = sorted((name for name, tag in tags.items() if tag["present"]), key=lambda name: -float(tags[name]["score"]))
+    there = sorted((name for name, tag in tags.items() if tag.present), key=lambda name: -tags[name].score)
     if not there:
         return [(Text(output.printable(source)), "–", "", "")]
     return [
         (
             Text(output.printable(source) if place == 0 else ""),
             Text(output.printable(name), style="bold"),
-            f"{tags[name]['score']:.3f}",
-            f"{tags[name]['threshold']:.3f}",
+            f"{tags[name].score:.3f}",
+            f"{tags[name].threshold:.3f}",
         )
         for place, name in enumerate(there)
     ]

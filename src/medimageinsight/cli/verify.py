@@ -48,12 +48,13 @@ def verify(
     """
     from medimageinsight.bundle import Bundle, find
     from medimageinsight.export.accuracy import measure_accuracy
-    from medimageinsight.export.verify import verify_bundle
+    from medimageinsight.export.verify import load_original, verify_bundle
 
     table = _read(images, template, split)
     with about(bundle, (BundleError, ParityError)), about(against, (CheckpointError, ConfigError)):
         opened = Bundle.open(find(bundle))
-        parity = verify_bundle(opened, against, config=config, tokenizer=tokenizer)
+        original = None if against is None else load_original(opened, against, config=config, tokenizer=tokenizer)
+        parity = verify_bundle(opened, original)
     document = {"name": opened.manifest.name, "parity": parity.to_dict()}
     if not as_json:
         print_parity(parity, title=f"{opened.manifest.name}: ONNX Runtime against PyTorch")
@@ -62,15 +63,7 @@ def verify(
         scored = DEFAULT_SPLIT if split is None and DEFAULT_SPLIT in table.splits else split
         count = len(table if scored is None else table.of_split(scored))
         with about(images, DatasetError), output.counting("measuring", count) as progress:
-            accuracy = measure_accuracy(
-                opened,
-                table,
-                against=against,
-                config=config,
-                tokenizer=tokenizer,
-                split=scored,
-                progress=progress,
-            )
+            accuracy = measure_accuracy(opened, table, original=original, split=scored, progress=progress)
         document["accuracy"] = accuracy.to_dict()
         if not as_json:
             print_accuracy(accuracy)

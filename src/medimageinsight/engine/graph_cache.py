@@ -163,13 +163,20 @@ def device_cache(provider: str, key: str) -> Path | None:
         return None
 
 
+def graph_cache_size() -> int:
+    """Bytes that the copies take."""
+    return sum(path.stat().st_size for path in _files_below(cache_folder()))
+
+
 def clear_graph_cache() -> int:
     """Remove all copies; the bytes they took. A process that has one mapped keeps it until it ends."""
-    root = cache_folder()
-    files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()] if root.is_dir() else []
-    size = sum(path.stat().st_size for path in files)
-    shutil.rmtree(root, ignore_errors=True)
+    size = graph_cache_size()
+    shutil.rmtree(cache_folder(), ignore_errors=True)
     return size
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    return (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 @functools.cache

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medimageinsight.tasks.softmax import softmax
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -68,9 +70,7 @@ def zero_shot_probabilities(
         logit_scale: A logarithm.
 
     Returns:
-        (N, L) float64, rows sum to 1. Not float32: sure predictions would round to ties, and AUC sees ties.
+        (N, L) float64, rows sum to 1.
     """
     logits = np.exp(logit_scale) * (image_embeddings.astype(np.float64) @ class_embeddings.T)
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities
+    return softmax(logits)

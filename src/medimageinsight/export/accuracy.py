@@ -27,8 +27,7 @@ from medimageinsight.evaluate.figures import EvaluationSettings
 from medimageinsight.evaluate.scoring import score_findings
 from medimageinsight.evaluate.trial import prepare, scored_samples
 from medimageinsight.evaluate.zeroshot import caption_prompts, ensemble
-from medimageinsight.export.accuracy_figures import Accuracy, Agreement, SetFigures, SideFigures
-from medimageinsight.export.verify import load_original
+from medimageinsight.export.accuracy_figures import Accuracy, PairFigures, SetFigures, SideFigures
 from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
@@ -64,9 +63,7 @@ def measure_accuracy(
     bundle: Bundle,
     table: Table,
     *,
-    against: str | Path | None = None,
-    config: str | Path | None = None,
-    tokenizer: str | Path | None = None,
+    original: UniCLModel | None = None,
     split: str | None = None,
     providers: Sequence[str] | None = None,
     threads: int | None = None,
@@ -80,9 +77,8 @@ def measure_accuracy(
     Args:
         bundle: The bundle, run as its users run it.
         table: All splits of a table, whose captions are the prompts.
-        against: The bundle's checkpoint, which is run in PyTorch on the CPU, in float32, in turn with the bundle.
-        config: As `find_checkpoint`.
-        tokenizer: As `find_checkpoint`. Both sides read the bundle's.
+        original: The bundle's checkpoint, see `load_original`, which is run in turn with the bundle. Both sides read
+            texts with the bundle's tokenizer.
         split: The split to score; all pictures when not given.
         providers: As `Engine` takes them.
         threads: CPU threads of both sides; all cores the process may use when not given.
@@ -92,9 +88,6 @@ def measure_accuracy(
         DatasetError: No such split, no source with two labels to tell apart (``dataset_labels_missing``), or pictures
             that cannot be read (``dataset_broken_images``, which names them all).
         BundleError: A file of the bundle has changed.
-        CheckpointError: The checkpoint cannot be loaded.
-        ParityError: The checkpoint has another architecture.
-        MissingExtraError: A checkpoint is given and PyTorch is not installed.
     """
     table = _with_findings(table)
     settings = EvaluationSettings(split=split)
@@ -104,8 +97,7 @@ def measure_accuracy(
     with Engine(bundle, providers=providers, threads=threads) as engine, contextlib.ExitStack() as stack:
         sides: list[Encoders] = [engine]
         logit_scales = [bundle.manifest.logit_scale]
-        if against is not None:
-            original = load_original(bundle, against, config=config, tokenizer=tokenizer)
+        if original is not None:
             stack.enter_context(_torch_threads(threads or available_cpus()))
             sides.append(_Original(original))
             logit_scales.append(original.logit_scale.item())
@@ -122,7 +114,7 @@ def measure_accuracy(
         split=split,
         confidence=settings.confidence,
         sets=tuple(_score(name, trials, runs) for name in dict.fromkeys(sample.source for sample in samples)),
-        measured_with=_describe(bundle, embedder, providers, threads, with_torch=against is not None),
+        measured_with=_describe(bundle, embedder, providers, threads, with_torch=original is not None),
     )
 
 
@@ -199,10 +191,10 @@ def _side(run: _Run, rows: Integers, scored: ScoredFindings | None) -> SideFigur
 
 def _compare(
     trials: Sequence[Trial], rows: Integers, columns: Integers, findings: Sequence[ScoredFindings | None]
-) -> Agreement:
+) -> PairFigures:
     bundle, original = (trial.images[rows].astype(np.float64) for trial in trials)
     best = [_best_labels(trial, rows, columns) for trial in trials] if len(columns) > 1 else []
-    return Agreement(
+    return PairFigures(
         mean_auc_difference=_difference(*findings, confidence=trials[0].settings.confidence),
         same_best_label=float(np.mean(best[0] == best[1])) if best else None,
         max_abs_diff=float(np.abs(bundle - original).max()),

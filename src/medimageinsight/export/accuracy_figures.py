@@ -27,7 +27,7 @@ class SideFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
+class PairFigures:
     """ONNX Runtime beside PyTorch on one test set.
 
     Attributes:
@@ -61,7 +61,7 @@ class SetFigures:
     scored: int
     onnxruntime: SideFigures
     pytorch: SideFigures | None
-    agreement: Agreement | None
+    agreement: PairFigures | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,26 +23,17 @@ if TYPE_CHECKING:
     from medimageinsight.network.model import UniCLModel
 
 
-def verify_bundle(
-    bundle: Bundle,
-    against: str | Path | None = None,
-    *,
-    config: str | Path | None = None,
-    tokenizer: str | Path | None = None,
-) -> Parity:
+def verify_bundle(bundle: Bundle, original: UniCLModel | None = None) -> Parity:
     """Check every file's checksum, run both graphs on the sample inputs, and compare with PyTorch's embeddings.
 
     Args:
         bundle: The bundle.
-        against: Its checkpoint, which is run in PyTorch; the figures are then kept in the bundle. Without one, the
-            embeddings that PyTorch gave when the bundle was made are compared with, and PyTorch is not needed.
-        config: As `find_checkpoint`.
-        tokenizer: As `find_checkpoint`.
+        original: Its checkpoint in PyTorch, see `load_original`; the figures are then kept in the bundle. Without one,
+            the embeddings that PyTorch gave when the bundle was made are compared with, and PyTorch is not needed.
 
     Raises:
         BundleError: A file has changed (``bundle_checksum``), or there is nothing to compare with
             (``bundle_parity_unreadable``).
-        CheckpointError: The checkpoint cannot be loaded.
         ParityError: The embeddings differ; the message has the figure.
     """
     bundle.verify()
@@ -54,27 +45,33 @@ def verify_bundle(
         context_length=manifest.context_length,
     )
     kept = None
-    if against is None:
+    if original is None:
         kept, reference = read_parity(bundle.folder, manifest.embedding_dim)
         _check_lengths(samples, reference)
     else:
-        reference = compute_reference(load_original(bundle, against, config=config, tokenizer=tokenizer), samples)
+        reference = compute_reference(original, samples)
     parity = measure(bundle.folder, samples, reference, manifest.precision)
     parity = replace(parity, forced="forced" in manifest.provenance)
     if kept is not None and kept.agreement.real:  # the pictures are not here, the figures are
         parity = replace(parity, agreement=kept.agreement)
     if not parity.forced:
         parity.check()
-    if against is not None:
+    if original is not None:
         with contextlib.suppress(OSError):  # a bundle may lie where it can only be read
             write_text(bundle.folder / PARITY, to_json(parity, reference))
     return parity
 
 
 def load_original(
-    bundle: Bundle, against: str | Path, *, config: str | Path | None = None, tokenizer: str | Path | None = None
+    bundle: Bundle, checkpoint: str | Path, *, config: str | Path | None = None, tokenizer: str | Path | None = None
 ) -> UniCLModel:
-    """The checkpoint that a bundle was made from, in PyTorch.
+    """The checkpoint that a bundle was made from, in PyTorch, on the CPU.
+
+    Args:
+        bundle: What was made of it.
+        checkpoint: Its file or folder.
+        config: As `find_checkpoint`.
+        tokenizer: As `find_checkpoint`.
 
     Raises:
         MissingExtraError: PyTorch is not installed.
@@ -84,7 +81,7 @@ def load_original(
     require_torch()
     from medimageinsight.network.checkpoint import load_model
 
-    files = find_checkpoint(against, config=config, tokenizer=tokenizer)
+    files = find_checkpoint(checkpoint, config=config, tokenizer=tokenizer)
     architecture = ModelConfig.from_dict(bundle.manifest.architecture)
     if ModelConfig.from_dict(read_description(files).architecture) != architecture:
         raise ParityError("expected the checkpoint this bundle was made from, got one of another architecture")

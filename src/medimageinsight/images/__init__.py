@@ -13,6 +13,7 @@ from medimageinsight.images.limits import Limits
 from medimageinsight.images.picture import Picture, to_rgb
 from medimageinsight.images.source import (
     Source,
+    count_frames,
     is_dataset,
     is_single,
     load,
@@ -24,6 +25,7 @@ __all__ = [
     "Limits",
     "Picture",
     "Source",
+    "count_frames",
     "decode_base64",
     "is_data_uri",
     "is_dataset",

@@ -46,6 +46,12 @@ def decode(data: bytes, *, frame: int, limits: Limits) -> Picture:
     return finish(image, frame=frame, limits=limits)
 
 
+def count_frames(data: bytes) -> int:
+    """How many pages or frames a file has; whatever Pillow raises for a damaged one."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return int(getattr(image, "n_frames", 1))
+
+
 def finish(image: Image.Image, *, frame: int, limits: Limits) -> Picture:
     """Decode the chosen frame of an opened image, within limits; an image already in memory stays as it is."""
     limits.check_size(*image.size)

@@ -86,6 +86,19 @@ def open(  # noqa: A001 - images.open reads well
         ) from None
 
 
+def count_frames(data: bytes, *, limits: Limits = Limits()) -> int:  # noqa: B008 - frozen
+    """How many frames an encoded file has, as far as its headers say; 1 for what is none or cannot be read."""
+    from medimageinsight.images import dicom
+
+    try:
+        with quiet():
+            if dicom.is_dicom(data):
+                return max(1, int(dicom.read(data, limits).get("NumberOfFrames") or 1))
+            return max(1, pillow.count_frames(data))
+    except Exception:  # whatever a damaged file makes the libraries raise; `open` tells what is wrong with it
+        return 1
+
+
 def load(
     source: Source,
     *,

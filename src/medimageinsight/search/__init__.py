@@ -13,10 +13,19 @@ pgvector (the extra ``postgres``).
 
 from __future__ import annotations
 
+from medimageinsight.search.classify import StoreAnswer, StoreNeighbour, classify, classify_vector
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.indexing import IndexReport, index_images, make_ids
 from medimageinsight.search.metadata import MetadataTable, read_metadata
-from medimageinsight.search.opening import create_store, open_or_create_store, open_store, shown_location
+from medimageinsight.search.opening import (
+    create_store,
+    named_location,
+    open_or_create_store,
+    open_store,
+    shown_location,
+)
+from medimageinsight.search.pictures import picture_of
+from medimageinsight.search.projection import Projection
 from medimageinsight.search.query import search
 from medimageinsight.search.store import Store
 from medimageinsight.search.tags import read_tags
@@ -30,14 +39,21 @@ __all__ = [
     "Item",
     "MetadataTable",
     "Pair",
+    "Projection",
     "Recall",
     "Store",
+    "StoreAnswer",
     "StoreInfo",
+    "StoreNeighbour",
+    "classify",
+    "classify_vector",
     "create_store",
     "index_images",
     "make_ids",
+    "named_location",
     "open_or_create_store",
     "open_store",
+    "picture_of",
     "read_metadata",
     "read_tags",
     "search",

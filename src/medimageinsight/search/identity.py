@@ -11,6 +11,7 @@ from medimageinsight import strict
 from medimageinsight.bundle import IMAGE_ENCODER
 from medimageinsight.errors import BundleError, InputError, StoreError
 from medimageinsight.preprocess import Preprocessing
+from medimageinsight.tasks.identity import VectorIdentity, image_checksums
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
@@ -20,33 +21,26 @@ _CHECKSUM_SHOWN = 12  # digits of a SHA-256, for people
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class Identity(VectorIdentity):
     """The model and the preprocessing of a store.
 
     Args:
         model: The bundle's name, for people: two bundles of one name may differ, and one bundle have two names.
-        image_encoder: File name to SHA-256 of the image encoder's graph and, where they lie beside it, its weights.
         precision: Of the image encoder.
-        embedding_dim: Length D of an embedding.
-        preprocessing: `Preprocessing.to_dict()`.
         salt: Hexadecimal digits, chosen when the store is made: what ids of patients are hashed with. Not compared.
     """
 
     model: str
-    image_encoder: dict[str, str]
     precision: str
-    embedding_dim: int
-    preprocessing: dict[str, Any]
     salt: str = field(default_factory=lambda: secrets.token_hex(16), repr=False, compare=False)
 
     @classmethod
     def of(cls, model: MedImageInsight) -> Self:
         """The identity of the vectors that a model makes."""
         manifest = model.manifest
-        files = {name: entry.sha256 for name, entry in manifest.files.items() if name.startswith(IMAGE_ENCODER)}
         return cls(
             model=manifest.name,
-            image_encoder=files,
+            image_encoder=image_checksums(manifest),
             precision=manifest.precision,
             embedding_dim=manifest.embedding_dim,
             preprocessing=model.preprocessing.to_dict(),
@@ -96,8 +90,7 @@ class Identity:
         Raises:
             InputError: ``store_other_model``.
         """
-        same = (self.image_encoder, self.precision, self.embedding_dim)
-        if (other.image_encoder, other.precision, other.embedding_dim) != same:
+        if not self.same_encoder(other) or self.precision != other.precision:
             raise InputError(
                 f"expected the store's model, {self._shown()}, got {other._shown()}: "
                 "choose the store's with --model, or index the images again in a new store",
@@ -110,8 +103,8 @@ class Identity:
         Raises:
             InputError: ``store_other_preprocessing``.
         """
-        if self.preprocessing != other.preprocessing:
-            expected, got = (_differing(*pair) for pair in ((self, other), (other, self)))
+        if differing := self.other_steps(other):
+            expected, got = (_shown(one.preprocessing, differing) for one in (self, other))
             raise InputError(
                 f"expected the store's preprocessing ({expected}), got another ({got}): "
                 "use the store's, or index the images again in a new store",
@@ -123,8 +116,5 @@ class Identity:
         return f"{self.model} {self.precision} of {self.embedding_dim} numbers ({checksum})"
 
 
-def _differing(one: Identity, other: Identity) -> str:
-    """The settings that are not the same, as `one` has them."""
-    return ", ".join(
-        f"{key} {value}" for key, value in one.preprocessing.items() if other.preprocessing.get(key) != value
-    )
+def _shown(preprocessing: dict[str, Any], names: list[str]) -> str:
+    return ", ".join(f"{name} {preprocessing.get(name)}" for name in names)

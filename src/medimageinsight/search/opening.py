@@ -90,6 +90,19 @@ def open_or_create_store(location: str | os.PathLike[str], *, identity: Identity
     return create_store(location, identity=identity)
 
 
+def named_location(given: str) -> tuple[str, str]:
+    """Name and location of ``NAME=LOCATION``, or of a location, whose last part is its name.
+
+    named_location("chest=stores/1")                          # ("chest", "stores/1")
+    named_location("postgresql://host/images#chest")          # ("chest", "postgresql://host/images#chest")
+    """
+    name, separator, location = given.partition("=")
+    if separator and name and not set("/:\\") & set(name):  # a URL may have = in its parameters
+        return name, location
+    _, separator, fragment = given.rpartition("#")
+    return (fragment if separator else Path(given).name), given
+
+
 def shown_location(location: str | os.PathLike[str]) -> str:
     """A location for people: a URL loses its password and its parameters."""
     text = os.fspath(location)

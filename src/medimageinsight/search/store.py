@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from medimageinsight.errors import InputError
 from medimageinsight.search.columns import OWN_COLUMNS
 from medimageinsight.search.duplicates import find_duplicates
-from medimageinsight.search.filters import And, Compare, IsNull, Or, parse
+from medimageinsight.search.filters import And, Compare, IsNull, Not, Or, parse
 from medimageinsight.search.recall import measure_recall
 from medimageinsight.search.rows import to_rows, unit, unknown_ids
 from medimageinsight.search.values import StoreInfo
@@ -137,6 +137,7 @@ class Store(ABC):
         where: str | None = None,
         min_score: float | None = None,
         exact: bool = False,
+        having: str | None = None,
     ) -> list[Hit]:
         """The stored images nearest to an embedding (D,), best first.
 
@@ -146,11 +147,16 @@ class Store(ABC):
             where: A filter that they have to fit, see `filters`.
             min_score: The smallest cosine similarity.
             exact: Compare with every vector, not only with those that the index finds.
+            having: A column in which they have to have a value, as a label.
 
         Raises:
-            InputError: ``filter_invalid``, ``embedding_invalid``, ``k_invalid``.
+            InputError: ``filter_invalid``, ``embedding_invalid``, ``k_invalid``, ``column_unknown``.
         """
-        return self._nearest(unit(vector, self.identity.embedding_dim), k, self._parse(where), min_score, exact)
+        condition = self._parse(where)
+        if having is not None:
+            self._check_column(having)
+            condition = _both(condition, Not(IsNull(having)))
+        return self._nearest(unit(vector, self.identity.embedding_dim), k, condition, min_score, exact)
 
     def more_like(
         self,
@@ -177,8 +183,7 @@ class Store(ABC):
         item = self.get([item_id])[0]
         condition = self._parse(where)
         if other_than_same is not None:
-            others = self._other_than(item, other_than_same)
-            condition = others if condition is None else And((condition, others))
+            condition = _both(condition, self._other_than(item, other_than_same))
         return self._nearest(item.embedding, k, condition, min_score, exact)
 
     def duplicates(self, threshold: float = 0.99, *, where: str | None = None, limit: int = 1000) -> list[Pair]:
@@ -284,12 +289,15 @@ class Store(ABC):
         hits.sort(key=lambda hit: (-hit.score, hit.id))
         return [hit for hit in hits if min_score is None or hit.score >= min_score]
 
-    def _other_than(self, item: Item, column: str) -> Filter:
+    def _check_column(self, column: str) -> None:
         if column not in self.columns:
             raise InputError(
                 f"expected one of the columns {', '.join(self.columns) or '(there are none)'}, got {column!r}",
                 code="column_unknown",
             )
+
+    def _other_than(self, item: Item, column: str) -> Filter:
+        self._check_column(column)
         value = item.metadata.get(column)
         if value is None:
             raise InputError(
@@ -297,3 +305,7 @@ class Store(ABC):
                 code="column_empty",
             )
         return Or((IsNull(column), Compare(column, "!=", value)))
+
+
+def _both(condition: Filter | None, other: Filter) -> Filter:
+    return other if condition is None else And((condition, other))

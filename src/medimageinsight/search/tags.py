@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from medimageinsight.errors import ImageError, InputError
 from medimageinsight.images import Limits, read_source
+from medimageinsight.images.quiet import quiet
 
 if TYPE_CHECKING:
     import os
@@ -66,12 +67,13 @@ def read_tags(
         raise InputError("expected a salt for hashed patient ids, got none: give the store's", code="salt_missing")
     from medimageinsight.images import dicom
 
-    try:
-        data = read_source(source, limits)
-        dataset = dicom.read(data, limits) if dicom.is_dicom(data) else None
-    except ImageError:
-        return {}
-    return {} if dataset is None else tags_of(dataset, patient=patient, salt=salt)
+    with quiet():  # pydicom quotes the values that it warns of
+        try:
+            data = read_source(source, limits)
+            dataset = dicom.read(data, limits) if dicom.is_dicom(data) else None
+        except ImageError:
+            return {}
+        return {} if dataset is None else tags_of(dataset, patient=patient, salt=salt)
 
 
 def tags_of(dataset: Dataset, *, patient: PatientIdentity = "none", salt: bytes = b"") -> dict[str, Value]:

@@ -23,9 +23,10 @@ from medimageinsight.serve.http import BodyReader, ClientGoneError, json_respons
 from medimageinsight.serve.keys import KeyRing
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.refused import Refused
-from medimageinsight.serve.routes import inference, openai, score, service
+from medimageinsight.serve.routes import inference, openai, score, service, stores, uses
 from medimageinsight.serve.routes.state import ServerState
 from medimageinsight.serve.served import ServedModels
+from medimageinsight.serve.stores import ServedStores
 from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
     state = ServerState(
         settings=settings,
         models=ServedModels(settings, metrics),
+        stores=ServedStores(settings),
         bodies=BodyReader(settings),
         metrics=metrics,
         workers=ThreadPoolExecutor(available_cpus(), "mi2-json"),
@@ -71,7 +73,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         telemetry=NO_TELEMETRY,
     )
     app.state.server = state
-    for routes in (score, openai, inference, service):
+    for routes in (score, openai, inference, uses, stores, service):
         app.include_router(routes.router)
     for kind in (InputError, Refused, ClientGoneError, HTTPException, Exception):
         app.add_exception_handler(kind, _on_error)
@@ -128,6 +130,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     loading.cancel()
     with suppress(asyncio.CancelledError):
         await loading
+    await asyncio.to_thread(state.stores.close)
     await asyncio.to_thread(state.models.close)
     state.workers.shutdown(wait=False, cancel_futures=True)
 
@@ -135,9 +138,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _load(state: ServerState) -> None:
     try:
         await state.models.load()
+        await asyncio.to_thread(state.stores.load, state.models.all())
     except Exception as error:
-        message = error.message if isinstance(error, MedImageInsightError) else type(error).__name__
-        logger.critical("a model cannot be loaded", extra={"error": message})
+        what = f"{error.code}: {error.message}" if isinstance(error, MedImageInsightError) else type(error).__name__
+        logger.critical("a model, a store or a tagger cannot be loaded", extra={"error": what})
         os._exit(1)  # of no use; nothing is in work, and whoever started the process is told by its end
     logger.info("ready", extra={"models": [served.name for served in state.models.all()]})
 

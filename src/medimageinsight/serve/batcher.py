@@ -137,7 +137,7 @@ class Batcher:
             self._metrics.queue_rows(self.model.name, self._rows)
 
     def submit_image(
-        self, ticket: Ticket, data: bytes, settings: Preprocessing, *, urgent: bool = False
+        self, ticket: Ticket, data: bytes, settings: Preprocessing, *, frame: int = 0, urgent: bool = False
     ) -> asyncio.Future[NDArray[np.float32]]:
         """The embedding of one encoded image, (D,) float32. Cancelling it drops the work where it has not begun.
 
@@ -148,7 +148,7 @@ class Batcher:
             Refused: 429, the work did not begin in time.
         """
         return self._submit(
-            _Job("image", ticket, lambda: self.model.prepare_image(data, preprocessing=settings), urgent)
+            _Job("image", ticket, lambda: self.model.prepare_image(data, frame=frame, preprocessing=settings), urgent)
         )
 
     def submit_text(self, ticket: Ticket, text: str, *, urgent: bool = False) -> asyncio.Future[NDArray[np.float32]]:

@@ -46,6 +46,7 @@ class Row:
     image_url: str | None = None
     text: str | None = None
     error: InputError | None = None
+    frame: int = 0  # of a multi-frame image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,20 +71,22 @@ class ServedModel:
             return []
         with self.batcher.admit(len(rows)) as ticket:
             urls = await self._each({row.image_url for row in rows if row.image_url is not None}, self._fetch)
-            images_by_row = [urls[row.image_url] if row.image_url is not None else row.image for row in rows]
-            data = {one for one in images_by_row if isinstance(one, bytes)}
+            cells = [urls[row.image_url] if row.image_url is not None else row.image for row in rows]
+            pictures = {(cell, row.frame) for cell, row in zip(cells, rows, strict=True) if isinstance(cell, bytes)}
             texts = {row.text for row in rows if row.text is not None}
             embedded, text_features = await asyncio.gather(
-                self._each(data, lambda image: self.batcher.submit_image(ticket, image, preprocessing)),
+                self._each(
+                    pictures, lambda one: self.batcher.submit_image(ticket, one[0], preprocessing, frame=one[1])
+                ),
                 self._each(texts, lambda text: self._embed_text(ticket, text)),
             )
         results = [
             row_result(
                 row,
                 text_features.get(row.text),
-                image if isinstance(image, InputError) else embedded.get(image),
+                cell if isinstance(cell, InputError) else embedded.get((cell, row.frame)),
             )
-            for row, image in zip(rows, images_by_row, strict=True)
+            for row, cell in zip(rows, cells, strict=True)
         ]
         for result in results:
             self._metrics.row(result.code if isinstance(result, InputError) else None)
@@ -165,8 +167,13 @@ class ServedModels:
             choice,
             providers=self.settings.providers or None,
             threads=self.settings.threads,
-            limits=images.Limits(max_bytes=self.settings.max_body_bytes, max_pixels=self.settings.max_pixels),
+            limits=self.image_limits,
         )
+
+    @property
+    def image_limits(self) -> images.Limits:
+        """What an image may not exceed."""
+        return images.Limits(max_bytes=self.settings.max_body_bytes, max_pixels=self.settings.max_pixels)
 
     def check_open(self) -> None:
         """Refuse new work while models load and while the server drains.

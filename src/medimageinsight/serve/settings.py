@@ -53,6 +53,10 @@ class ServerSettings(BaseSettings):
     preprocessing: Steps | None = Field(None, description="For scoring, where a request does not say.")
     response_shape: ResponseShape = Field("auto", description="For scoring, where a request does not say.")
 
+    store: Words = Field((), description="Stores to search, as NAME=LOCATION, or a location whose last part names it.")
+    tagger: Words = Field((), description="Files of `mi2 tag fit`; a tagger's name is its file's without the ending.")
+    pictures: Words = Field((), description="Folders from which the pictures of stored images may be shown.")
+
     api_key_file: Path | None = Field(None, description="File with one key a line; read again when it changes.")
     tls_cert: Path | None = Field(None, description="Certificate chain, PEM.")
     tls_key: Path | None = Field(None, description="Private key of the certificate, PEM.")
@@ -76,7 +80,7 @@ class ServerSettings(BaseSettings):
     access_log: bool = Field(True, description="One line a request.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
-    @field_validator("model", "providers", "cors_origins", "url_hosts", mode="before")
+    @field_validator("model", "providers", "store", "tagger", "pictures", "cors_origins", "url_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         words = [value] if isinstance(value, str) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medimageinsight.tasks.similarity import cosine_similarity, normalize
+from medimageinsight.tasks.text import Text
 from medimageinsight.tasks.zero_shot import (
     Labels,
     fill_template,
@@ -13,6 +14,7 @@ from medimageinsight.tasks.zero_shot import (
 
 __all__ = [
     "Labels",
+    "Text",
     "cosine_similarity",
     "fill_template",
     "label_prompts",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.tasks.vectors import number_patients, unit_rows
+from medimageinsight.tasks.vectors import number_patients, refuse_shared, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,10 +91,7 @@ def find_drift(
             f"expected at most {MAX_IMAGES:,} images in both batches, got {len(first) + len(second):,}: draw some",
             code="batch_too_large",
         )
-    if {*(a_patients or ())} & {*(b_patients or ())} - {""}:
-        raise InputError(
-            "expected no patient in both batches, got one: leave out the images of one side", code="patients_shared"
-        )
+    refuse_shared(a_patients, b_patients, "expected no patient in both batches, got one: leave out one side's images")
     groups = np.concatenate(
         [(of_first := number_patients(a_patients, len(first))), number_patients(b_patients, len(second))]
     )

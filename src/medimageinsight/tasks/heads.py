@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from medimageinsight.tasks.softmax import softmax
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,9 +45,7 @@ def activate(values: NDArray[np.floating[Any]], outputs: Outputs) -> Floats:
         small = np.exp(-np.abs(values))
         sides: Floats = np.where(values >= 0, 1.0, small) / (1.0 + small)
         return sides
-    powers = np.exp(values - values.max(axis=1, keepdims=True, initial=-np.inf))
-    probabilities: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return probabilities
+    return softmax(values)
 
 
 def losses(values: Floats, truth: Floats, outputs: Outputs) -> Floats:

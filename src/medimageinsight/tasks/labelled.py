@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.tasks.vectors import number_patients, unit_rows
+from medimageinsight.tasks.vectors import number_patients, refuse_shared, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -169,10 +169,11 @@ def check_trainable(train: Labelled, validation: Labelled) -> tuple[str, ...]:
             f"expected validation images of every label, got none of {_listed(absent)}: add some, from other patients",
             code="label_not_in_validation",
         )
-    if ({*train.patients} & {*validation.patients}) - {""}:
-        raise InputError(
-            "expected no patient in both training and validation, got one: split by patient", code="patients_shared"
-        )
+    refuse_shared(
+        train.patients,
+        validation.patients,
+        "expected no patient in both training and validation, got one: split by patient",
+    )
     return names
 
 

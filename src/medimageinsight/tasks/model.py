@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal, Self, overload
+from typing import TYPE_CHECKING, Literal, Self, cast, overload
+
+import numpy as np
 
 from medimageinsight.embedder import BATCH_SIZE
 from medimageinsight.errors import InputError
+from medimageinsight.images import is_single
 from medimageinsight.tasks.similarity import cosine_similarity
+from medimageinsight.tasks.tagged import check_tags, tag_vectors
+from medimageinsight.tasks.text import Text
 from medimageinsight.tasks.zero_shot import label_prompts, mean_by_label, probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from medimageinsight.embedder import OnError, Progress
     from medimageinsight.images import Source
+    from medimageinsight.tasks.identity import ModelIdentity
+    from medimageinsight.tasks.tagged import Tagged, Tags
     from medimageinsight.tasks.zero_shot import Labels
 
 
@@ -34,6 +40,11 @@ class EmbeddingModel(ABC):
     @abstractmethod
     def logit_scale(self) -> float:
         """The logarithm of the scale of cosines before a softmax, as the scoring endpoint's ``scaling_factor``."""
+
+    @property
+    def identity(self) -> ModelIdentity | None:
+        """What makes the vectors, as files of learned numbers know it; None where a server does not say."""
+        return None
 
     @abstractmethod
     def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
@@ -156,6 +167,132 @@ class EmbeddingModel(ABC):
                 one if isinstance(one, InputError) else probabilities(one, texts, self.logit_scale) for one in found
             ]
         return probabilities(found, texts, self.logit_scale)
+
+    @overload
+    def tag(
+        self,
+        sources: Source | Iterable[Source],
+        tags: Tags,
+        *,
+        threshold: float | None = ...,
+        errors: Literal["return"],
+        frame: int = ...,
+        progress: Progress | None = ...,
+    ) -> list[dict[str, Tagged] | InputError]: ...
+
+    @overload
+    def tag(  # type: ignore[overload-overlap]  # a string is an iterable of strings too
+        self,
+        sources: Source,
+        tags: Tags,
+        *,
+        threshold: float | None = ...,
+        errors: Literal["raise", "skip"] = ...,
+        frame: int = ...,
+        progress: Progress | None = ...,
+    ) -> dict[str, Tagged]: ...
+
+    @overload
+    def tag(
+        self,
+        sources: Iterable[Source],
+        tags: Tags,
+        *,
+        threshold: float | None = ...,
+        errors: Literal["raise", "skip"] = ...,
+        frame: int = ...,
+        progress: Progress | None = ...,
+    ) -> list[dict[str, Tagged]]: ...
+
+    def tag(
+        self,
+        sources: Source | Iterable[Source],
+        tags: Tags,
+        *,
+        threshold: float | None = None,
+        errors: OnError = "raise",
+        frame: int = 0,
+        progress: Progress | None = None,
+    ) -> list[dict[str, Tagged] | InputError] | list[dict[str, Tagged]] | dict[str, Tagged]:
+        """Which tags images have, each by a threshold of its own: a mapping of names for each image.
+
+        A single source gives one mapping.
+
+            model.tag("chest.dcm", "modality")["x-ray"].present
+            model.tag(files, tag_prompts(["Effusion", "Nodule"], negative=["x-ray chest No Finding"]))
+
+        Args:
+            sources: As in `embed_images`.
+            tags: ``modality``, ``anatomy`` or ``view``, whose terms exclude each other; a tagger of
+                `tasks.tagger_file.load_tagger`; or prompts of `tasks.tagging.tag_prompts`.
+            threshold: Of a vocabulary or of prompts, see `tasks.tagged.thresholds_of`.
+            errors: As in `embed_images`.
+            frame: As in `embed_images`.
+            progress: As in `embed_images`.
+
+        Raises:
+            InputError: ``vocabulary_unknown``, ``threshold_missing``, ``threshold_invalid``, a tagger with a server's
+                model, which cannot be told to be the tagger's (``model_unknown``), or an image cannot be used.
+            ModelError: The tagger belongs to another model (``adapter_other_model``), or an encoder cannot be run.
+            EndpointError: The model is a server's, and it cannot be had.
+        """
+        check_tags(tags, self.identity, threshold)  # before any image is read
+        found = self.embed_images(sources, errors=errors, batch_size=self.batch_size, frame=frame, progress=progress)
+        single = isinstance(found, np.ndarray) and found.ndim == 1
+        each: list[NDArray[np.float32] | InputError] = [found] if isinstance(found, np.ndarray) and single else [*found]
+        rows = [one for one in each if not isinstance(one, InputError)]
+        judged = iter(
+            tag_vectors(
+                np.stack(rows),
+                tags,
+                embed_texts=self.embed_texts,
+                logit_scale=self.logit_scale,
+                model="" if self.identity is None else self.identity.name,
+                threshold=threshold,
+            )
+            if rows
+            else ()
+        )
+        if single:
+            return next(judged)
+        return [one if isinstance(one, InputError) else next(judged) for one in each]
+
+    def compare(
+        self,
+        a: Source | Text | Iterable[Source | Text],
+        b: Source | Text | Iterable[Source | Text] | None = None,
+        *,
+        frame: int = 0,
+    ) -> NDArray[np.float32]:
+        """Cosine of every pair, (N, M) float32, of images and texts; a single one on either side drops its axis.
+
+            model.compare("current.dcm", "prior.dcm")
+            model.compare("skin.jpg", Text("dermoscopy skin Melanoma"))
+            model.compare(files)                                                # (N, N), each with each
+
+        Args:
+            a: Images, and texts as `Text`.
+            b: The same; those of ``a`` when not given.
+            frame: Which frame of multi-frame images.
+
+        Raises:
+            InputError: An image or a text cannot be used; a note says which image.
+            ModelError: An encoder cannot be loaded or run.
+        """
+        rows = self._embed_either(a, frame)
+        return cosine_similarity(rows, rows if b is None else self._embed_either(b, frame))
+
+    def _embed_either(self, given: Source | Text | Iterable[Source | Text], frame: int) -> NDArray[np.float32]:
+        """(N, D), or (D,) of a single one."""
+        if isinstance(given, Text):
+            return self.embed_texts(given.text)
+        if is_single(given):
+            return self.embed_images(cast("Source", given), frame=frame)
+        items = list(cast("Iterable[Source | Text]", given))
+        images = iter(self.embed_images([one for one in items if not isinstance(one, Text)], frame=frame))
+        texts = iter(self.embed_texts([one.text for one in items if isinstance(one, Text)]))
+        rows = [next(texts if isinstance(one, Text) else images) for one in items]
+        return np.stack(rows) if rows else self.embed_texts([])
 
     def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
         """Cosine of every pair, (N, M) float32, of embeddings (N, D) and (M, D); one of (D,) drops its axis.

@@ -12,6 +12,7 @@ import numpy as np
 
 from medimageinsight.errors import InputError
 from medimageinsight.evaluate.retrieval import nearest
+from medimageinsight.tasks.softmax import softmax
 from medimageinsight.tasks.vectors import number_patients, unit_rows
 
 if TYPE_CHECKING:
@@ -116,6 +117,11 @@ def classify_by_neighbours(
     ]
 
 
+def vote(cosines: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Each neighbour's share of the vote, (k,), which sum to 1: the softmax of cosines (k,) over the temperature."""
+    return softmax(np.asarray(cosines, dtype=np.float64) / temperature)
+
+
 def _groups(
     query_patients: Sequence[str] | None, queries: int, reference_patients: Sequence[str] | None, references: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -135,11 +141,9 @@ def _answer(
 ) -> NeighbourAnswer:
     """The vote of the references in ``rows``, whose cosines are (k,)."""
     similarity = np.clip(cosines.astype(np.float64), -1.0, 1.0)
-    votes = np.exp((similarity - similarity.max(initial=-1.0)) / temperature)
-    shares = votes / votes.sum() if len(rows) else votes
     neighbours = tuple(
         Neighbour(index=int(row), label=labels[row], similarity=float(cosine), weight=float(share))
-        for row, cosine, share in zip(rows, similarity, shares, strict=True)
+        for row, cosine, share in zip(rows, similarity, vote(similarity, temperature), strict=True)
     )
     total = dict.fromkeys(names, 0.0)
     for one in neighbours:

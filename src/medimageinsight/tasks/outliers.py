@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.tasks.vectors import unit_rows
+from medimageinsight.tasks.vectors import refuse_shared, unit_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from medimageinsight.evaluate.metrics import Flags, Floats
@@ -62,7 +64,13 @@ class OutlierDetector:
 
 
 def fit_outliers(
-    references: ArrayLike, validation: ArrayLike, *, k: int = 10, quantile: float = 0.95
+    references: ArrayLike,
+    validation: ArrayLike,
+    *,
+    k: int = 10,
+    quantile: float = 0.95,
+    reference_patients: Sequence[str] | None = None,
+    validation_patients: Sequence[str] | None = None,
 ) -> OutlierDetector:
     """A detector that calls about ``1 - quantile`` of the images that belong outliers.
 
@@ -71,14 +79,23 @@ def fit_outliers(
         validation: (V, D), images that belong, of other patients than the references.
         k: Nearest references that count, at most R.
         quantile: Of the validation images' distances, above 0 and below 1.
+        reference_patients: R ids, '' where it is not known.
+        validation_patients: V ids, none of them among the first: images of one patient are alike, and a threshold
+            from them would be too small.
 
     Raises:
         InputError: Fewer than k references (``references_too_few``), no validation images (``validation_empty``), a
-            quantile out of range (``quantile_invalid``), or vectors that do not fit or are not finite.
+            quantile out of range (``quantile_invalid``), a patient on both sides (``patients_shared``), or vectors
+            that do not fit or are not finite.
     """
     known = unit_rows(references, what="reference vectors")
     if not 0 < quantile < 1:
         raise InputError(f"expected a quantile between 0 and 1, got {quantile}: 0.95 is usual", code="quantile_invalid")
+    refuse_shared(
+        reference_patients,
+        validation_patients,
+        "expected no patient in both reference and validation, got one: leave out one side's images",
+    )
     distances = np.sort(neighbour_distances(validation, known, k))
     if not len(distances):
         raise InputError("expected validation images, got none: keep some apart", code="validation_empty")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from medimageinsight.errors import InputError
+from medimageinsight.evaluate.figures import Figure
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -57,19 +58,6 @@ class Criterion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
-    """A share of ``count`` images with its Wilson interval."""
-
-    value: float
-    low: float
-    high: float
-    count: int
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Operation:
     """What a threshold does on labelled images.
 
@@ -82,8 +70,8 @@ class Operation:
 
     positives: int
     negatives: int
-    sensitivity: Share
-    specificity: Share
+    sensitivity: Figure
+    specificity: Figure
 
 
 def choose_threshold(scores: ArrayLike, positives: ArrayLike, criterion: Criterion) -> float:
@@ -142,7 +130,7 @@ def operate(scores: ArrayLike, positives: ArrayLike, threshold: float, *, confid
     )
 
 
-def wilson(successes: int, count: int, *, confidence: float = 0.95) -> Share:
+def wilson(successes: int, count: int, *, confidence: float = 0.95) -> Figure:
     """A share with Wilson's score interval, which holds for few images and for shares of 0 and 1 (Wilson 1927).
 
     It takes images as independent; of several images of one patient it is too narrow.
@@ -152,7 +140,7 @@ def wilson(successes: int, count: int, *, confidence: float = 0.95) -> Share:
     centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5 / (1 + z**2 / count)
     low, high = min(share, centre - half), max(share, centre + half)  # rounding leaves shares of 0 and 1 outside
-    return Share(value=share, low=max(0.0, low), high=min(1.0, high), count=count)
+    return Figure(value=share, low=max(0.0, low), high=min(1.0, high), count=count)
 
 
 def _merit(found: Floats, false_alarms: Floats, truth: Flags, criterion: Criterion) -> Floats:

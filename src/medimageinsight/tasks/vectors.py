@@ -45,6 +45,16 @@ def unit_rows(vectors: ArrayLike, *, what: str = "vectors", dim: int | None = No
     return rows.astype(np.float32)
 
 
+def refuse_shared(one: Sequence[str] | None, other: Sequence[str] | None, message: str) -> None:
+    """Refuse two sets with images of one patient, which are alike; '' is a patient who is not known.
+
+    Raises:
+        InputError: ``patients_shared`` with the message.
+    """
+    if {*(one or ())} & {*(other or ())} - {""}:
+        raise InputError(message, code="patients_shared")
+
+
 def number_patients(patients: Sequence[str] | None, count: int, *, known: Sequence[str] = ()) -> Integers:
     """Patients as whole numbers: (count,) int64; an image without a patient id ('') gets a number of its own.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from medimageinsight.errors import InputError
 from medimageinsight.tasks.similarity import cosine_similarity, normalize
+from medimageinsight.tasks.softmax import softmax
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -35,9 +36,7 @@ def probabilities(images: ArrayLike, texts: ArrayLike, logit_scale: float) -> ND
         InputError: The shapes do not fit (``embeddings_bad_shape``).
     """
     logits = np.exp(logit_scale) * cosine_similarity(images, texts).astype(np.float64)
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    result: NDArray[np.float32] = (weights / weights.sum(axis=-1, keepdims=True)).astype(np.float32)
-    return result
+    return softmax(logits).astype(np.float32)
 
 
 def label_prompts(

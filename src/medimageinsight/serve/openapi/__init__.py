@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.serve.openapi.paths import PNG, PNG_URI, answer_of, error_responses, json_of, paths
+from medimageinsight.serve.openapi.operations import PNG, PNG_URI, answer_of, json_of
+from medimageinsight.serve.openapi.paths import error_responses, paths
 from medimageinsight.serve.openapi.schemas import schemas
+from medimageinsight.serve.openapi.uses import use_paths, use_schemas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +28,7 @@ TAGS = {
     "Scoring": "The hosted endpoint's contract.",
     "OpenAI": "OpenAI's embeddings API, with images beside texts.",
     "Open Inference Protocol": "Version 2, as KServe and Triton speak it.",
+    "Search and tasks": "What the page uses: classification, tags, comparison, search in the server's stores.",
     "Service": "Health, versions, numbers and pages.",
 }
 
@@ -56,9 +59,12 @@ def describe(
         "info": {"title": title, "version": version, "description": DESCRIPTION},
         "servers": [{"url": "./", "description": "Where this description came from."}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
-        "paths": paths(),
+        "paths": paths() | use_paths(),
         "components": {
-            "schemas": schemas(model_names=model_names, embedding_dims=embedding_dims, max_rows=max_rows),
+            "schemas": {
+                **schemas(model_names=model_names, embedding_dims=embedding_dims, max_rows=max_rows),
+                **use_schemas(max_rows),
+            },
             "responses": error_responses(max_rows, max_body_bytes),
         },
     }

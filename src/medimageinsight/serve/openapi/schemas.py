@@ -34,23 +34,23 @@ def ref(name: str) -> Json:
 
 
 def _scoring_schemas(max_rows: int) -> Json:
-    row = {"anyOf": [ref("RowObject"), _array(ref("Cell"))], "description": "By its columns' names or order."}
-    cells = {"anyOf": [ref("Cell"), _array(ref("Cell"), most=max_rows)]}
+    row = {"anyOf": [ref("RowObject"), array(ref("Cell"))], "description": "By its columns' names or order."}
+    cells = {"anyOf": [ref("Cell"), array(ref("Cell"), most=max_rows)]}
     once = [_at_most_one({"const": name}) for name in COLUMNS]
-    names = _array({"type": "string"}) | {"contains": {"enum": list(COLUMNS)}, "allOf": once}
-    split = _object(
+    names = array({"type": "string"}) | {"contains": {"enum": list(COLUMNS)}, "allOf": once}
+    split = object_of(
         {
             "columns": {"anyOf": [names, {"type": "null"}], "description": "`image`, `text` or both; others ignored."},
             "index": {"description": "Ignored."},
-            "data": _array(row, most=max_rows),
+            "data": array(row, most=max_rows),
         },
         ["data"],
     )
     columns = dict.fromkeys(COLUMNS, cells) | {"data": False}
     scaling = {"scaling_factor": {"type": "number", "description": "Logarithm of the scale of cosines."}}
     some_column = {"anyOf": [{"required": [name]} for name in COLUMNS]}
-    features = {"image_features": _array(ref("Vector"), 1, 1), "text_features": ref("Vector")}
-    in_card = _array({"anyOf": [ref("Vector"), ref("Error"), {"type": "null"}]})
+    features = {"image_features": array(ref("Vector"), 1, 1), "text_features": ref("Vector")}
+    in_card = array({"anyOf": [ref("Vector"), ref("Error"), {"type": "null"}]})
     card = [*({f"{name}_features": in_card} for name in COLUMNS), scaling]
     return {
         "Image": {
@@ -61,30 +61,30 @@ def _scoring_schemas(max_rows: int) -> Json:
         "Text": {"type": "string", "maxLength": MAX_CHARACTERS},
         "Cell": {"type": ["string", "null"], "description": "An image or a text; missing where null or empty."},
         "RowObject": {
-            **_object({name: {"anyOf": [ref(name.title()), {"type": "null"}]} for name in COLUMNS}),
+            **object_of({name: {"anyOf": [ref(name.title()), {"type": "null"}]} for name in COLUMNS}),
             "description": "An image, a text or both; other keys are ignored.",
         },
         "Table": {
             "anyOf": [
                 split | {"title": "Columns, index and data"},
-                _array(row, most=max_rows) | {"title": "Rows"},
-                _object(columns) | some_column | {"title": "Columns"},
+                array(row, most=max_rows) | {"title": "Rows"},
+                object_of(columns) | some_column | {"title": "Columns"},
             ]
         },
         "Params": _params(),
         "ScoreRequest": {
-            **_object({form: ref("Table") for form in FORMS} | {"params": ref("Params")}),
+            **object_of({form: ref("Table") for form in FORMS} | {"params": ref("Params")}),
             "oneOf": [{"required": [form]} for form in FORMS],
         },
         "RowAnswer": {
-            **_object(features | scaling, closed=True),
+            **object_of(features | scaling, closed=True),
             "anyOf": [{"required": [name]} for name in features],
         },
         "ScoreAnswer": {
             "anyOf": [
-                _array({"anyOf": [ref("RowAnswer"), ref("Error")]}, most=max_rows)
+                array({"anyOf": [ref("RowAnswer"), ref("Error")]}, most=max_rows)
                 | {"title": "rows", "description": "One object a row, in order."},
-                _array({"anyOf": [_object(one, list(one), closed=True) for one in card]}, 1, 3)
+                array({"anyOf": [object_of(one, list(one), closed=True) for one in card]}, 1, 3)
                 | {"title": "card", "description": "All images, all texts, the scaling factor."},
             ]
         },
@@ -95,7 +95,7 @@ def _params() -> Json:
     def number(largest: int, text: str) -> Json:
         return {"type": ["integer", "null"], "minimum": 0, "maximum": largest, "description": f"{text}; 0: default."}
 
-    return _object(
+    return object_of(
         {
             "get_scaling_factor": {"enum": [True, False, "true", "false", "True", "False", None], "default": True},
             "image_standardization_image_size": number(LARGEST_SIZE, "Side that azure resizes to first, in pixels"),
@@ -112,7 +112,7 @@ def _openai_schemas(max_rows: int) -> Json:
     one = {
         "anyOf": [
             ref("Text") | {"minLength": 1, "description": "A text, or an image as a data: URI."},
-            *(_object({name: ref(name.title()) | {"minLength": 1}}, [name], closed=True) for name in COLUMNS),
+            *(object_of({name: ref(name.title()) | {"minLength": 1}}, [name], closed=True) for name in COLUMNS),
         ]
     }
     embedding = {
@@ -126,9 +126,9 @@ def _openai_schemas(max_rows: int) -> Json:
     counts = {name: {"type": "integer", "minimum": 0} for name in ("prompt_tokens", "total_tokens")}
     answer = {
         "object": {"const": "list"},
-        "data": _array(_closed(embedding), most=max_rows),
+        "data": array(closed(embedding), most=max_rows),
         "model": ref("ModelName"),
-        "usage": _closed(counts),
+        "usage": closed(counts),
     }
     model = {
         "id": ref("ModelName"),
@@ -138,19 +138,19 @@ def _openai_schemas(max_rows: int) -> Json:
     }
     return {
         "EmbeddingsInput": one,
-        "EmbeddingsRequest": _object(
+        "EmbeddingsRequest": object_of(
             {
                 "model": {"anyOf": [ref("ModelName"), {"type": "null"}], "description": "Default: the first."},
-                "input": {"anyOf": [ref("EmbeddingsInput"), _array(ref("EmbeddingsInput"), 1, max_rows)]},
+                "input": {"anyOf": [ref("EmbeddingsInput"), array(ref("EmbeddingsInput"), 1, max_rows)]},
                 "encoding_format": {"enum": ["float", "base64", None], "default": "float"},
                 "user": {"type": "string", "description": "Ignored."},
                 "dimensions": {"type": "null", "description": "Refused: the vectors cannot be shortened."},
             },
             ["input"],
         ),
-        "EmbeddingsAnswer": _closed(answer),
-        "Model": _closed(model),
-        "ModelList": _closed({"object": {"const": "list"}, "data": _array(ref("Model"))}),
+        "EmbeddingsAnswer": closed(answer),
+        "Model": closed(model),
+        "ModelList": closed({"object": {"const": "list"}, "data": array(ref("Model"))}),
     }
 
 
@@ -161,47 +161,47 @@ def _inference_schemas(max_rows: int) -> Json:
     outputs = [f"{name}_embeddings" for name in COLUMNS]
     params = {name: schema for name, schema in _params()["properties"].items() if name.startswith(("image_", "prepro"))}
     size = {"type": "integer", "minimum": -1}
-    tensor = {"name": {"type": "string"}, "datatype": {"enum": ["BYTES", "FP32"]}, "shape": _array(size, 1, 2)}
+    tensor = {"name": {"type": "string"}, "datatype": {"enum": ["BYTES", "FP32"]}, "shape": array(size, 1, 2)}
     text = {"type": "string"}
-    metadata = {"name": ref("ModelName"), "versions": _array(text), "platform": text}
+    metadata = {"name": ref("ModelName"), "versions": array(text), "platform": text}
     return {
-        "InputTensor": _object(
+        "InputTensor": object_of(
             {
                 "name": {"enum": list(COLUMNS)},
                 "datatype": {"const": "BYTES"},
                 "shape": {"anyOf": [_tuple(count), _tuple(count, {"const": 1})], "description": "[N] or [N, 1]."},
-                "data": _array({"anyOf": [element, _array(element, 1, 1)]}, most=max_rows),
+                "data": array({"anyOf": [element, array(element, 1, 1)]}, most=max_rows),
             },
             ["name", "datatype", "shape", "data"],
         ),
-        "OutputTensor": _closed(
+        "OutputTensor": closed(
             {
                 "name": {"enum": outputs},
                 "datatype": {"const": "FP32"},
                 "shape": _tuple(count, {"type": "integer", "minimum": 1}) | {"description": "[N, D]."},
-                "data": _array({"type": "number"}) | {"description": "Row after row."},
+                "data": array({"type": "number"}) | {"description": "Row after row."},
             }
         ),
-        "InferRequest": _object(
+        "InferRequest": object_of(
             {
                 "id": {"type": ["string", "null"]},
-                "parameters": _object(params, kind=["object", "null"]),
-                "inputs": _array(ref("InputTensor"), 1, 2) | {"allOf": once},
+                "parameters": object_of(params, kind=["object", "null"]),
+                "inputs": array(ref("InputTensor"), 1, 2) | {"allOf": once},
                 "outputs": {
-                    **_array(_object({"name": {"enum": outputs}}, ["name"]), 1),
+                    **array(object_of({"name": {"enum": outputs}}, ["name"]), 1),
                     "type": ["array", "null"],
                     "description": "Of those whose input is there; default: all.",
                 },
             },
             ["inputs"],
         ),
-        "InferAnswer": _object(
-            {"model_name": ref("ModelName"), "id": text, "outputs": _array(ref("OutputTensor"), 1)},
+        "InferAnswer": object_of(
+            {"model_name": ref("ModelName"), "id": text, "outputs": array(ref("OutputTensor"), 1)},
             ["model_name", "outputs"],
             closed=True,
         ),
-        "ServerMetadata": _closed({"name": text, "version": text, "extensions": _array(text)}),
-        "ModelMetadata": _closed(metadata | {key: _array(_closed(tensor), 2, 2) for key in ("inputs", "outputs")}),
+        "ServerMetadata": closed({"name": text, "version": text, "extensions": array(text)}),
+        "ModelMetadata": closed(metadata | {key: array(closed(tensor), 2, 2) for key in ("inputs", "outputs")}),
     }
 
 
@@ -209,16 +209,16 @@ def _service_schemas() -> Json:
     ready = {"status": {"const": "ready"}, "ready": {"const": True}}
     return {
         "Description": {"type": "object"},
-        "Live": _closed({"status": {"const": "live"}, "live": {"const": True}}),
-        "Ready": _closed(ready),
-        "ModelReady": _closed(ready | {"name": ref("ModelName")}),
-        "NotReady": _closed({"status": {"type": "string", "description": "Why."}, "ready": {"const": False}}),
-        "Version": _closed({"version": {"type": "string"}, "models": _array(ref("ModelName"))}),
+        "Live": closed({"status": {"const": "live"}, "live": {"const": True}}),
+        "Ready": closed(ready),
+        "ModelReady": closed(ready | {"name": ref("ModelName")}),
+        "NotReady": closed({"status": {"type": "string", "description": "Why."}, "ready": {"const": False}}),
+        "Version": closed({"version": {"type": "string"}, "models": array(ref("ModelName"))}),
     }
 
 
 def _vector(dims: Sequence[int]) -> Json:
-    return _array({"type": "number"}, dims[0], dims[-1]) if dims else _array({"type": "number"})
+    return array({"type": "number"}, dims[0], dims[-1]) if dims else array({"type": "number"})
 
 
 def _error_schemas() -> Json:
@@ -226,13 +226,14 @@ def _error_schemas() -> Json:
     plain = {"code": code, "message": text}
     openai = plain | {"type": text, "param": {"type": ["string", "null"]}}
     return {
-        "Error": _closed({"error": _closed(plain)}),
-        "OpenAIError": _closed({"error": _closed(openai)}),
-        "InferError": _closed({"error": text | {"description": "`code: message`."}}),
+        "Error": closed({"error": closed(plain)}),
+        "OpenAIError": closed({"error": closed(openai)}),
+        "InferError": closed({"error": text | {"description": "`code: message`."}}),
     }
 
 
-def _array(items: Json, least: int = 0, most: int | None = None) -> Json:
+def array(items: Json, least: int = 0, most: int | None = None) -> Json:
+    """A list of so many items."""
     bounds = ({"minItems": least} if least else {}) | ({"maxItems": most} if most is not None else {})
     return {"type": "array", "items": items, **bounds}
 
@@ -245,9 +246,10 @@ def _at_most_one(item: Json) -> Json:
     return {"contains": item, "minContains": 0, "maxContains": 1}
 
 
-def _object(
+def object_of(
     properties: Json, required: Sequence[str] = (), *, closed: bool = False, kind: str | Sequence[str] = "object"
 ) -> Json:
+    """An object with these keys, and others unless it is closed."""
     schema: Json = {"type": kind, "properties": properties}
     if required:
         schema["required"] = list(required)
@@ -256,9 +258,9 @@ def _object(
     return schema
 
 
-def _closed(properties: Json) -> Json:
+def closed(properties: Json) -> Json:
     """An object with all of these keys and no others."""
-    return _object(properties, list(properties), closed=True)
+    return object_of(properties, list(properties), closed=True)
 
 
 def _choice(choices: Any, description: str) -> Json:  # noqa: ANN401 - a Literal

@@ -1,13 +1,15 @@
-"""What the server says of itself: health, version, metrics, its description, and the two pages."""
+"""What the server says of itself: health, version, metrics, its description, the page and its parts."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from importlib.resources import files
+from pathlib import PurePosixPath
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse
 
 from medimageinsight.serve.http import json_response
@@ -19,27 +21,33 @@ from medimageinsight.version import __version__
 router = APIRouter(include_in_schema=False)
 logger = logging.getLogger("medimageinsight.serve")
 _PACKAGE = "medimageinsight.serve"
-# Nothing but this server is to be reached from its pages, and nobody is to frame them.
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+_PART_TYPES = {".js": "text/javascript", ".css": "text/css"}
 
 
 @router.get("/")
 async def root(request: Request) -> Response:
     """The page for a browser, a plain word for a program."""
     if "text/html" in request.headers.get("accept", ""):
-        return _page("page.html")
+        return HTMLResponse(_text("page/index.html"), headers=_headers("'self'"))
     return PlainTextResponse("Healthy")
+
+
+@router.get("/page/{name}")
+async def page_part(name: str) -> Response:
+    """A script or the style of the page."""
+    part = next((part for part in files(_PACKAGE).joinpath("page").iterdir() if part.name == name), None)
+    media_type = _PART_TYPES.get(PurePosixPath(name).suffix)
+    if part is None or media_type is None:
+        raise HTTPException(404)
+    # Asked for anew each time: after an update, parts of two versions would not fit.
+    headers = {**_headers("'self'"), "Cache-Control": "no-cache"}
+    return Response(part.read_bytes(), media_type=media_type, headers=headers)
 
 
 @router.get("/docs")
 async def docs() -> Response:
     """The description as a page with examples to run."""
-    return _page("docs.html")
+    return HTMLResponse(_text("docs.html"), headers=_headers("'unsafe-inline'"))
 
 
 @router.get("/swagger.json")
@@ -106,6 +114,7 @@ async def model_ready(request: Request, model: str) -> Response:
 async def _readiness(server: ServerState, name: str | None) -> Response:
     try:
         server.models.check_open()
+        server.stores.check_open()
         chosen = server.models.all() if name is None else [server.models.get(name)]
         await asyncio.gather(*(served.prove() for served in chosen))
     except Refused as error:
@@ -121,5 +130,15 @@ def _not_ready(reason: str) -> Response:
     return json_response({"status": reason, "ready": False}, 503, {"Retry-After": "5"})
 
 
-def _page(name: str) -> Response:
-    return HTMLResponse(files(_PACKAGE).joinpath(name).read_text("utf-8"), headers=_PAGE_HEADERS)
+def _text(name: str) -> str:
+    return files(_PACKAGE).joinpath(name).read_text("utf-8")
+
+
+def _headers(own: str) -> dict[str, str]:
+    """A page reaches nothing but this server, nobody frames it, and its scripts and styles are its ``own``."""
+    return {
+        "Content-Security-Policy": f"default-src 'none'; style-src {own}; script-src {own}; "
+        "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }

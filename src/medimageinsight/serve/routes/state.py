@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from medimageinsight.serve.metrics import Metrics
     from medimageinsight.serve.served import ServedModels
     from medimageinsight.serve.settings import ServerSettings
+    from medimageinsight.serve.stores import ServedStores
 
 _T = TypeVar("_T")
 SMALL_BODY = 64 << 10  # bytes; parsing so little takes less than handing it to a thread
@@ -29,6 +30,7 @@ class ServerState:
 
     settings: ServerSettings
     models: ServedModels
+    stores: ServedStores
     bodies: BodyReader
     metrics: Metrics
     workers: ThreadPoolExecutor  # for parsing and printing large JSON
@@ -44,8 +46,10 @@ class ServerState:
 
     async def run(self, size: int, function: Callable[[], _T]) -> _T:
         """The function's result, in a thread where the bytes it works on are many."""
-        if size <= SMALL_BODY:
-            return function()
+        return function() if size <= SMALL_BODY else await self.in_thread(function)
+
+    async def in_thread(self, function: Callable[[], _T]) -> _T:
+        """The function's result, always in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.workers, function)
 
 

@@ -1,0 +1,104 @@
+// Requests to this server and nothing else. An address is relative to the page, so that any root path works.
+
+import { state } from "./state.js";
+
+export class ServerError extends Error {
+  constructor(message, { code = "", status = 0, wait = 0 } = {}) {
+    super(message);
+    Object.assign(this, { code, status, wait });
+  }
+
+  // What heals by itself: no connection, a full queue, a model that loads.
+  get mayRetry() {
+    return [0, 429, 503].includes(this.status);
+  }
+}
+
+// An image in a request: its file's bytes when it is sent, its name when it is shown.
+export class Cell {
+  constructor(item) {
+    this.item = item;
+  }
+}
+
+export const image = (item) => new Cell(item);
+
+export function address(request) {
+  const url = new URL(request.path, document.baseURI);
+  for (const [name, value] of Object.entries(request.query ?? {})) url.searchParams.set(name, value);
+  return url;
+}
+
+// Tells one request from another.
+export function identify(request) {
+  return JSON.stringify(request, (_, value) => (value instanceof Cell ? `image ${value.item.number}` : value));
+}
+
+export async function send(request, signal) {
+  const response = await open(request, signal);
+  const answer = await response.json().catch(() => null);
+  if (answer === null) throw new ServerError("The server's answer cannot be read.", { status: response.status });
+  return answer;
+}
+
+export async function fetchPicture(store, id, size, signal) {
+  const response = await open({ method: "GET", path: "api/picture", query: { store, id, size } }, signal);
+  return URL.createObjectURL(await response.blob());
+}
+
+async function open(request, signal) {
+  const headers = state.key ? { Authorization: `Bearer ${state.key}` } : {};
+  let body = null;
+  if (request.body) {
+    headers["Content-Type"] = "application/json";
+    body = JSON.stringify(await withBytes(request.body));
+  }
+  const response = await fetch(address(request), { method: request.method, headers, body, signal }).catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new ServerError("The server cannot be reached: see whether it still runs, then try again.");
+  });
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+async function refusal(response) {
+  const answer = await response.json().catch(() => null);
+  const { code, message } = answer?.error ?? {};
+  const wait = Number(response.headers.get("Retry-After")) || 0;
+  const words = sentence(message ?? `The server answered ${response.status} and gave no reason`);
+  const advice = wait ? ` Try again in ${wait} s.` : "";
+  return new ServerError(words + advice, { code, status: response.status, wait });
+}
+
+// The error of one image among others.
+export function itemError(error) {
+  return new ServerError(sentence(error.message), { code: error.code, status: 422 });
+}
+
+function sentence(words) {
+  const text = words.charAt(0).toUpperCase() + words.slice(1);
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
+async function withBytes(value) {
+  if (value instanceof Cell) return base64(value.item);
+  if (Array.isArray(value)) return Promise.all(value.map(withBytes));
+  if (value === null || typeof value !== "object") return value;
+  const pairs = await Promise.all(Object.entries(value).map(async ([name, one]) => [name, await withBytes(one)]));
+  return Object.fromEntries(pairs);
+}
+
+function base64(item) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+    reader.onerror = () => reject(new ServerError(`${item.name} cannot be read: add the file again.`, { status: 422 }));
+    reader.readAsDataURL(item.file);
+  });
+}
+
+// Whether requests without a key are refused.
+export async function asksForKey() {
+  const response = await fetch(new URL("api/about", document.baseURI), { credentials: "omit" }).catch(() => null);
+  return response?.status === 401;
+}

@@ -1,0 +1,30 @@
+// Elements by id, and new ones. What comes from a server or a file is only ever text.
+
+export const $ = (id) => document.getElementById(id);
+
+// make("li", { class: "hit", onclick: open }, "a text", another): attributes, listeners, children.
+export function make(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+export function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+// The options of a select, keeping what was chosen where it is still there.
+export function setOptions(select, options, wanted = select.value) {
+  select.replaceChildren(...options.map(([value, text]) => new Option(text ?? value, value)));
+  if (options.some(([value]) => String(value) === String(wanted))) select.value = wanted;
+}
+
+export const percent = (value) => `${(100 * value).toFixed(1)} %`;
+export const number = (value, digits = 3) => value.toFixed(digits).replace("-", "−");

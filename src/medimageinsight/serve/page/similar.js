@@ -1,0 +1,130 @@
+// Cases of a store like the chosen image or text, or like another case.
+
+import { image } from "./api.js";
+import { openCase } from "./case.js";
+import { $, make, number, setOptions } from "./dom.js";
+import { clearFilterError, remember, setColumns, showFilterError, where } from "./filters.js";
+import { addText, frameOf } from "./items.js";
+import { showPicture } from "./pictures.js";
+import { onChange, state } from "./state.js";
+import { say } from "./status.js";
+import { empty, refresh } from "./view.js";
+
+let like = null; // { id, other }: a case that was chosen instead of what was added
+
+export const similar = {
+  panel: $("similar"),
+  needsStore: true,
+  working: "Searching…",
+
+  describe() {
+    const item = state.selected;
+    showLike();
+    if (!like && !item) return { missing: "Add an image, or search by text." };
+    if (!like && item.error) return { missing: `${item.name}: ${item.error.message}`, bad: true };
+    const k = $("k").valueAsNumber;
+    if (!(k >= 1)) return { missing: "Give how many cases to show, 1 or more." };
+    const minScore = $("min-score").valueAsNumber;
+    const body = {
+      store: $("store").value,
+      ...query(item),
+      k,
+      ...(Number.isNaN(minScore) ? {} : { min_score: minScore }),
+      ...(where() ? { where: where() } : {}),
+    };
+    return { requests: [{ method: "POST", path: "api/search", body }] };
+  },
+
+  show([{ hits }]) {
+    clearFilterError();
+    remember(hits);
+    $("hits").replaceChildren(...hits.map(card));
+    if (!hits.length) return "No case fits: lower the least score, or loosen the filter.";
+    return `${hits.length} ${hits.length === 1 ? "case" : "cases"}, the most similar first`;
+  },
+
+  clear: () => empty("hits"),
+
+  // What is wrong with the filter is said at its field.
+  refuse(error) {
+    if (error.code !== "filter_invalid") return false;
+    showFilterError(error);
+    say("The filter cannot be read.", { bad: true });
+    return true;
+  },
+};
+
+function query(item) {
+  if (like) return { id: like.id, ...(like.other ? { other_than_same: like.other } : {}) };
+  return item.kind === "text" ? { text: item.text } : { image: image(item), ...frameOf(item) };
+}
+
+function card(hit) {
+  const store = $("store").value;
+  const picture = make("span", { class: "picture" });
+  showPicture(picture, store, hit.id, 256);
+  const caption = $("caption").value;
+  const words = caption === "id" ? hit.id : hit.metadata[caption];
+  return make("li", {}, make(
+    "button",
+    { type: "button", class: "hit", onclick: () => openCase(store, hit, { score: hit.score, onMore: moreLike }) },
+    picture,
+    make("span", { class: "hit-line" },
+      make("span", { class: "hit-label" }, words === null || words === undefined ? "–" : String(words)),
+      make("span", { class: "hit-score" }, make("span", { class: "unseen" }, "score "), number(hit.score, 3))),
+    caption === "id" ? null : make("span", { class: "hit-id", title: hit.id }, hit.id.split("/").at(-1)),
+  ));
+}
+
+export function moreLike({ store, id, other }) {
+  if ($("store").value !== store) {
+    $("store").value = store;
+    chooseStore();
+  }
+  like = { id, other };
+  $("tab-similar").click();
+  $("hits-title").focus();
+}
+
+function showLike() {
+  $("like").hidden = !like;
+  $("like-words").textContent = like ? `Like ${like.id}${like.other ? `, not of the same ${like.other}` : ""}` : "";
+}
+
+function chooseStore() {
+  const { columns = {} } = state.about.stores.find((one) => one.name === $("store").value) ?? {};
+  setColumns(columns);
+  const names = Object.keys(columns);
+  const usual = ["label", "modality", "Modality", "finding"].find((name) => names.includes(name)) ?? names[0] ?? "id";
+  setOptions($("caption"), [...names.map((name) => [name]), ["id"]], usual);
+}
+
+$("similar-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = $("query").value;
+  if (!text.trim()) {
+    refresh(similar, { force: true });
+    return;
+  }
+  $("query").value = "";
+  addText(text); // it becomes the chosen one, which searches
+});
+for (const id of ["k", "min-score", "where", "caption"]) $(id).addEventListener("change", () => refresh(similar));
+$("store").addEventListener("change", () => {
+  like = null;
+  chooseStore();
+  refresh(similar);
+});
+$("unlike").addEventListener("click", () => {
+  like = null;
+  refresh(similar);
+  $("hits-title").focus();
+});
+
+onChange("selected", () => {
+  like = null;
+});
+onChange("about", () => {
+  setOptions($("store"), state.about.stores.map(({ name, count }) => [name, `${name} (${count.toLocaleString("en")})`]));
+  if (state.about.stores.length) chooseStore();
+});

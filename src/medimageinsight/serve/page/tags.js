@@ -1,0 +1,60 @@
+// What is the chosen image? The terms of a vocabulary or of a tagger, against their thresholds.
+
+import { image, itemError } from "./api.js";
+import { showBars } from "./bars.js";
+import { $, number, percent, setOptions } from "./dom.js";
+import { frameOf, modelOf } from "./items.js";
+import { onChange, state } from "./state.js";
+import { empty, refresh } from "./view.js";
+
+export const tags = {
+  panel: $("tags"),
+  working: "Tagging…",
+
+  describe() {
+    const item = state.selected;
+    if (!item) return { missing: "Add an image to tag." };
+    if (item.error) return { missing: `${item.name}: ${item.error.message}`, bad: true };
+    if (item.kind === "text") return { missing: "Tags are given to an image: choose or add one." };
+    const [kind, name] = chosen();
+    const threshold = $("threshold").valueAsNumber;
+    if (kind === "vocabulary" && !(threshold >= 0 && threshold <= 1)) return { missing: "Give a threshold between 0 and 1." };
+    const which = kind === "vocabulary" ? { vocabulary: name, threshold, ...modelOf() } : { tagger: name };
+    const body = { images: [image(item)], ...which, ...frameOf(item) };
+    return { requests: [{ method: "POST", path: "api/tag", body }] };
+  },
+
+  show([{ results: [result] }]) {
+    if (result.error) throw itemError(result.error);
+    const rows = Object.entries(result.tags).map(([name, { score, threshold, present }]) => ({ name, value: score, threshold, present }));
+    const sorted = showBars($("tag-bars"), rows, chosen()[0] === "tagger" ? number : percent); // a tagger's scores may be cosines
+    const present = sorted.filter((row) => row.present).map((row) => row.name);
+    return `${state.selected.name}: ${present.length ? present.join(", ") : "no tag is present at this threshold"}`;
+  },
+
+  clear: () => empty("tag-bars"),
+};
+
+// A vocabulary and a tagger may have one name, so the kind goes with it.
+function chosen() {
+  const [kind, ...rest] = $("tagger").value.split(":");
+  return [kind, rest.join(":")];
+}
+
+$("tags-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  refresh(tags, { force: true });
+});
+$("threshold").addEventListener("change", () => refresh(tags));
+$("tagger").addEventListener("change", () => {
+  $("threshold-field").hidden = chosen()[0] === "tagger";
+  refresh(tags);
+});
+
+onChange("about", () => {
+  const { vocabularies, taggers } = state.about;
+  setOptions($("tagger"), [
+    ...Object.keys(vocabularies).map((name) => [`vocabulary:${name}`, name]),
+    ...(taggers ?? []).map(({ name }) => [`tagger:${name}`, `${name} (tagger)`]),
+  ]);
+});

@@ -1,0 +1,119 @@
+"""What a server without a store, with keys, or gone says to the person before the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright")
+from playwright.sync_api import expect
+
+from page.test_requests import run_python, run_shell
+from serve.running import picture, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from serve.running import Running
+
+FIRST, SECOND = "first-key-0123456789", "second-key-0123456789"
+
+
+@pytest.fixture(scope="module")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "keys"
+    write_key(path, FIRST)
+    return path
+
+
+@pytest.fixture(scope="module")
+def keyed(toy_bundle: Path, key_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server without a store that asks for a key."""
+    pytest.importorskip("uvicorn", reason="the server needs the serve extra")
+    options = ("--model", str(toy_bundle), "--api-key-file", str(key_file))
+    with running(tmp_path_factory.mktemp("keyed"), *options) as server:
+        yield server
+
+
+def write_key(path: Path, key: str) -> None:
+    partial = path.with_suffix(".new")
+    partial.write_text(f"{key}\n")
+    partial.chmod(0o600)
+    partial.replace(path)
+
+
+def test_without_a_store_the_page_says_how_to_make_one(visit: Any, keyed: Running, key_file: Path) -> None:
+    write_key(key_file, FIRST)
+    person = visit(keyed, "/", http_credentials={"username": "any", "password": FIRST})
+    person.expect_words("Add an image to begin")
+    for tab in ("Similar cases", "Map"):
+        person.open_tab(tab)
+        expect(person.get("#no-store")).to_contain_text("mi2 index add")
+        expect(person.get("#no-store")).to_contain_text("mi2 serve --store")
+        expect(person.get("#similar-form")).to_be_hidden()
+    person.open_tab("Prompts")
+    expect(person.get("#no-store")).to_be_hidden()
+    expect(person.get("#key-form")).to_be_hidden()
+
+
+def test_a_key_is_asked_for_used_and_kept_in_memory_alone(
+    visit: Any, keyed: Running, key_file: Path, tmp_path: Path
+) -> None:
+    write_key(key_file, FIRST)
+    person = visit(keyed, "/", http_credentials={"username": "any", "password": FIRST})
+    person.expect_words("Add an image to begin")
+    write_key(key_file, SECOND)
+    person.page.wait_for_timeout(1100)  # the file is looked at once a second
+    person.bring("drop", {"image.png": picture()})
+    person.expect_words("The server asks for a key")
+    field = person.page.get_by_label("API key")
+    expect(field).to_be_focused()
+    field.fill("another-key-0123456789")
+    field.press("Enter")
+    person.expect_words("The server does not know this key")
+    field.fill(SECOND)
+    person.page.get_by_role("button", name="Use this key").click()
+    person.expect_words("image.png: ")
+    expect(field).to_be_hidden()
+    stored = "JSON.stringify([Object.entries(localStorage), Object.entries(sessionStorage), document.cookie])"
+    assert person.page.evaluate(stored) == '[[],[],""]'
+    (tmp_path / "image.png").write_bytes(picture())
+    for language, run in (("curl", run_shell), ("Python", run_python)):
+        shown = person.request(language)
+        assert SECOND not in shown
+        assert "results" in run(shown, tmp_path, MI2_KEY=SECOND)
+
+
+def test_a_server_that_is_gone_is_named_and_tried_again(visit: Any, toy_bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="the server needs the serve extra")
+    with running(tmp_path, "--model", str(toy_bundle)) as server:
+        person = visit(server, "/")
+        person.expect_words("Add an image to begin")
+        server.stop()
+        person.bring("drop", {"image.png": picture()})
+        person.expect_words("The server cannot be reached")
+    with running(tmp_path, "--model", str(toy_bundle), "--port", str(server.port), ready=False) as other:
+        other.port = server.port
+        other.wait_until_ready()
+        person.page.get_by_role("button", name="Try again").click()
+        person.expect_words("image.png: ")
+        expect(person.get("#items")).to_contain_text("40 × 30")
+
+
+@pytest.mark.parametrize(("status", "code"), [(429, "queue_full"), (503, "model_loading")])
+def test_a_busy_server_s_own_words_say_when_to_try_again(
+    visit: Any, keyed: Running, key_file: Path, status: int, code: str
+) -> None:
+    write_key(key_file, FIRST)
+    person = visit(keyed, "/", http_credentials={"username": "any", "password": FIRST})
+    person.expect_words("Add an image to begin")
+    body = f'{{"error": {{"code": "{code}", "message": "expected room, got none"}}}}'
+    answer = {"status": status, "headers": {"Retry-After": "7"}, "content_type": "application/json", "body": body}
+    person.page.route("**/api/classify", lambda route: route.fulfill(**answer))
+    person.bring("drop", {"image.png": picture()})
+    person.expect_words("Expected room, got none. Try again in 7 s.")
+    person.page.unroute("**/api/classify")
+    person.page.get_by_role("button", name="Try again").click()
+    person.expect_words("image.png: ")

@@ -1,0 +1,128 @@
+"""Labels from a store, in both kinds of stores, with the images that voted as evidence."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from medimageinsight import MedImageInsight, search
+from medimageinsight.errors import ImageError
+from medimageinsight.tasks.neighbours import NeighbourSettings, classify_by_neighbours, vote
+from search.made_store import code_of, item, vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LABELS = ("edema", "normal", None)
+SETTINGS = NeighbourSettings(k=4)
+
+
+@pytest.fixture
+def rows(store: search.Store) -> np.ndarray:
+    """Twelve stored vectors with labels in turn, every third without one; the column `empty` has one elsewhere."""
+    made = vectors(12)
+    store.add(
+        [
+            item(place, row, **({"finding": LABELS[place % 3]} if LABELS[place % 3] else {}), side=place % 2)
+            for place, row in enumerate(made)
+        ]
+    )
+    return made
+
+
+def test_the_vote_is_that_of_the_arrays(store: search.Store, rows: np.ndarray) -> None:
+    labelled = [place for place in range(12) if LABELS[place % 3]]
+    query = vectors(1, seed=5)[0]
+    (expected,) = classify_by_neighbours(
+        query[None], rows[labelled], [str(LABELS[place % 3]) for place in labelled], settings=SETTINGS
+    )
+    found = search.classify_vector(store, query, label="finding", settings=SETTINGS)
+    assert found.label == expected.label
+    assert found.probabilities == pytest.approx({k: v for k, v in expected.probabilities.items() if v}, abs=1e-5)
+    assert [one.hit.id for one in found.neighbours] == [str(labelled[one.index]) for one in expected.neighbours]
+    assert sum(one.weight for one in found.neighbours) == pytest.approx(1)
+    assert list(found.probabilities.values()) == sorted(found.probabilities.values(), reverse=True)
+    document = found.to_dict()
+    assert list(document["neighbours"][0]) == ["id", "path", "score", "weight", "label", "metadata"]
+
+
+def test_images_without_a_label_do_not_take_a_voters_place(store: search.Store, rows: np.ndarray) -> None:
+    found = search.classify_vector(store, rows[2], label="finding", settings=NeighbourSettings(k=8))
+    assert len(found.neighbours) == 8
+    assert "2" not in {one.hit.id for one in found.neighbours}
+
+
+def test_a_filter_and_numbers_as_labels(store: search.Store, rows: np.ndarray) -> None:
+    found = search.classify_vector(
+        store, rows[0], label="side", settings=SETTINGS, where="finding = 'edema' or finding = 'normal'"
+    )
+    assert set(found.probabilities) <= {"0", "1"}
+    assert all(one.hit.metadata["finding"] for one in found.neighbours)
+
+
+def test_nobody_votes(store: search.Store, rows: np.ndarray) -> None:
+    none = search.classify_vector(store, rows[0], label="finding", settings=SETTINGS, where="finding = 'nothing'")
+    assert (none.label, none.probabilities, none.neighbours) == (None, {}, ())
+    store.delete(where="finding is not null")
+    without = search.classify_vector(store, rows[0], label="finding", settings=SETTINGS)
+    assert (without.label, without.to_dict()) == (None, {"probabilities": {}, "neighbours": []})
+
+
+def test_wrong_calls(store: search.Store, rows: np.ndarray) -> None:
+    classify = search.classify_vector
+    assert code_of(lambda: classify(store, rows[0], label="ward", settings=SETTINGS)) == "column_unknown"
+    assert code_of(lambda: classify(store, rows[0], label="a' or 1", settings=SETTINGS)) == "column_unknown"
+    bad = "finding ="
+    assert code_of(lambda: classify(store, rows[0], label="finding", settings=SETTINGS, where=bad)) == "filter_invalid"
+    assert code_of(lambda: classify(store, rows[0][:3], label="finding", settings=SETTINGS)) == "embedding_invalid"
+    for wrong in ({"k": 0}, {"temperature": 0.0}):
+        assert code_of(lambda wrong=wrong: NeighbourSettings(**wrong)) == "neighbour_settings_invalid"
+
+
+def test_votes_sum_to_one_and_none_are_none() -> None:
+    assert vote(np.array([0.9, 0.8]), 0.07).sum() == pytest.approx(1)
+    assert vote(np.array([0.9, -0.9]), 1e-4).tolist() == [1, 0]
+    assert vote(np.array([]), 0.07).shape == (0,)
+
+
+@pytest.fixture
+def model(toy_bundle: Path) -> Iterator[MedImageInsight]:
+    with MedImageInsight.load(toy_bundle, threads=1) as model:
+        yield model
+
+
+def test_images_are_prepared_as_the_stores_were(model: MedImageInsight, toy_bundle: Path, location: str) -> None:
+    rng = np.random.default_rng(3)
+    images = [rng.integers(0, 256, (20, 24), dtype=np.uint8) for _ in range(4)]
+    with MedImageInsight.load(toy_bundle, preprocessing="azure") as azure:
+        made = search.Identity.of(azure)
+        stored = azure.embed_images(images)
+    with search.create_store(location, identity=made) as store:
+        store.add([item(place, row, finding=f"f{place}") for place, row in enumerate(stored)])
+        answers = search.classify(model, store, [*images, b"bad"], label="finding", k=2, errors="return")
+        assert [one.label for one in answers[:4]] == ["f0", "f1", "f2", "f3"]
+        assert all(one.neighbours[0].hit.score == pytest.approx(1, abs=1e-5) for one in answers[:4])
+        assert isinstance(answers[4], ImageError)
+        assert len(search.classify(model, store, [images[0], b"bad"], label="finding", errors="skip")) == 1
+        with pytest.raises(ImageError):
+            search.classify(model, store, [b"bad"], label="finding")
+
+
+def test_another_model_is_refused(model: MedImageInsight, store: search.Store) -> None:
+    assert code_of(lambda: search.classify(model, store, [], label="finding")) == "store_other_model"
+
+
+def test_settings_without_effect_make_no_other_preprocessing(model: MedImageInsight) -> None:
+    direct = search.Identity.of(model)
+    other = dataclasses.replace(direct, preprocessing={**direct.preprocessing, "jpeg_quality": 50})
+    direct.check_preprocessing(other)
+    azure, sharper = (
+        dataclasses.replace(direct, preprocessing={**direct.preprocessing, "default": "azure", "jpeg_quality": quality})
+        for quality in (50, 75)
+    )
+    assert code_of(lambda: azure.check_preprocessing(sharper)) == "store_other_preprocessing"
+    assert code_of(lambda: direct.check_preprocessing(azure)) == "store_other_preprocessing"

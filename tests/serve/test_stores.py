@@ -1,0 +1,252 @@
+"""Stores and taggers behind a server: search, neighbours, the map, pictures, and what a server refuses."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+from PIL import Image
+
+from medimageinsight import MedImageInsight, search
+from serve.made_stores import FINDINGS, add, make_chest
+from serve.running import cell, picture, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from serve.made_stores import Chest
+    from serve.running import Running
+
+
+def ids(reply: Any) -> list[str]:
+    return [hit["id"] for hit in reply.json["hits"]]
+
+
+def get_picture(server: Running, one: str, **more: Any) -> Any:
+    return server.get("/api/picture?" + urlencode({"store": "chest", "id": one, **more}))
+
+
+def code_of(reply: Any) -> tuple[int, str]:
+    return reply.status, reply.json["error"]["code"]
+
+
+def test_the_server_says_what_there_is(server: Running):
+    about = server.get("/api/about").json
+    (store,) = about["stores"]
+    assert store == {
+        "name": "chest",
+        "model": "toy",
+        "count": 6,
+        "columns": {"patient": "string", "age": "integer", "finding": "string"},
+        "pictures": True,
+    }
+    assert "not for diagnosis" in about["disclaimer"]
+    assert set(about["vocabularies"]) == {"modality", "anatomy", "view"}
+
+
+def test_a_store_is_searched_by_image_text_id_and_vector(server: Running, chest: Chest, toy: MedImageInsight):
+    by_image = server.post("/api/search", {"store": "chest", "image": cell(chest.bytes_of(3)), "k": 3})
+    (best, *_) = by_image.json["hits"]
+    assert best["score"] == pytest.approx(1, abs=1e-5)
+    assert (best["id"], best["path"]) == ("3", "3.png")
+    assert best["metadata"] == {"patient": "B", "age": 43, "finding": "nodule"}
+    assert ids(server.post("/api/search", {"store": "chest", "id": "3", "k": 3})) == ids(by_image)
+    vector = toy.embed_images(chest.bytes_of(3)).tolist()
+    assert ids(server.post("/api/search", {"store": "chest", "vector": vector, "k": 3})) == ids(by_image)
+    with search.open_store(chest.location) as store:
+        expected = search.search(toy, store, text="x-ray chest", k=6)
+    assert ids(server.post("/api/search", {"store": "chest", "text": "x-ray chest", "k": 6})) == [
+        one.id for one in expected
+    ]
+
+
+def test_filters_scores_and_other_patients(server: Running):
+    old = server.post("/api/search", {"store": "chest", "id": "0", "where": "age >= 43"})
+    assert set(ids(old)) == {"3", "4", "5"}
+    others = server.post("/api/search", {"store": "chest", "id": "0", "other_than_same": "patient"})
+    assert set(ids(others)) == {"2", "3", "4", "5"}
+    same = server.post("/api/search", {"store": "chest", "id": "0", "min_score": 0.999999, "exact": True})
+    assert ids(same) == ["0"]
+
+
+def test_neighbours_label_an_image_and_are_shown(server: Running, chest: Chest):
+    body = {"store": "chest", "images": [cell(chest.bytes_of(0)), "%"], "label": "finding", "k": 3, "temperature": 0.01}
+    good, bad = server.post("/api/neighbours", body).json["results"]
+    assert bad["error"]["code"].startswith("image_")
+    assert sum(good["probabilities"].values()) == pytest.approx(1)
+    first = good["neighbours"][0]
+    assert (first["id"], first["label"]) == ("0", "normal")
+    assert len(good["neighbours"]) == 3
+    assert all(FINDINGS[int(one["id"])] == one["label"] for one in good["neighbours"])
+    assert sum(one["weight"] for one in good["neighbours"]) == pytest.approx(1)
+    none = server.post("/api/neighbours", body | {"where": "finding = 'other'"}).json["results"][0]
+    assert none == {"probabilities": {}, "neighbours": []}
+
+
+def test_the_map_shows_all_and_places_new_images_on_it(server: Running, chest: Chest):
+    drawn = server.get("/api/map?store=chest&color=finding").json
+    assert drawn["count"] == 6
+    assert {point["id"]: point["label"] for point in drawn["points"]} == {
+        str(number): finding for number, finding in enumerate(FINDINGS)
+    }
+    assert 0 < sum(drawn["explained"]) <= 1 + 1e-6
+    assert drawn["explained"][0] >= drawn["explained"][1]
+    (placed, bad) = server.post("/api/map", {"store": "chest", "images": [cell(chest.bytes_of(4)), "%"]}).json["points"]
+    (there,) = [point for point in drawn["points"] if point["id"] == "4"]
+    assert [placed["x"], placed["y"]] == pytest.approx([there["x"], there["y"]], abs=1e-5)
+    assert bad["error"]["code"].startswith("image_")
+    assert len(server.get("/api/map?store=chest&limit=3").json["points"]) == 3
+
+
+def test_pictures_come_small_and_without_metadata(server: Running, chest: Chest):
+    reply = get_picture(server, "1", size=20)
+    image = Image.open(io.BytesIO(reply.body))
+    assert reply.headers["content-type"] == "image/png"
+    assert "no-store" in reply.headers["cache-control"]
+    assert image.size == (20, 15)
+    assert not image.info
+
+
+def test_no_picture_is_shown_from_elsewhere(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+    chest = make_chest(toy, tmp_path)
+    (tmp_path / "outside.png").write_bytes(picture(9))
+    (chest.pictures / "link.png").symlink_to(tmp_path / "outside.png")
+    (chest.pictures / "text.png").write_text("no picture")
+    paths = ["../outside.png", "link.png", "nothing.png", "text.png", ".", "", str(tmp_path / "outside.png")]
+    with search.open_store(chest.location) as store:
+        embedding = toy.embed_texts("anything")
+        store.add([search.Item(id=f"x{n}", path=path, embedding=embedding) for n, path in enumerate(paths)])
+    with running(tmp_path, "--model", str(toy_bundle), *chest.options) as server:
+        for number in range(len(paths)):
+            assert code_of(get_picture(server, f"x{number}")) == (404, "picture_not_available")
+        assert get_picture(server, "0").status == 200
+
+
+def test_without_a_folder_no_picture_is_shown(toy_bundle: Path, chest: Chest, tmp_path: Path):
+    with running(tmp_path, "--model", str(toy_bundle), "--store", f"chest={chest.location}") as server:
+        assert code_of(get_picture(server, "0")) == (404, "picture_not_available")
+        assert server.get("/api/about").json["stores"][0]["pictures"] is False
+
+
+HOSTILE = "finding = 'x' or 1=1; drop table items --"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"store": "none", "text": "x"}, 404, "store_not_found"),
+        ({"text": "x"}, 400, "request_invalid"),
+        ({"store": "chest"}, 400, "request_invalid"),
+        ({"store": "chest", "text": "x", "id": "0"}, 400, "request_invalid"),
+        ({"store": "chest", "text": "x", "k": 0}, 400, "request_invalid"),
+        ({"store": "chest", "text": "x", "k": 10**9}, 400, "request_invalid"),
+        ({"store": "chest", "text": "x", "wher": "age > 1"}, 400, "request_invalid"),
+        ({"store": "chest", "text": "x", "other_than_same": "patient"}, 400, "request_invalid"),
+        ({"store": "chest", "text": "x", "where": HOSTILE}, 422, "filter_invalid"),
+        ({"store": "chest", "text": "x", "where": "age" * 10_000}, 422, "filter_invalid"),
+        ({"store": "chest", "text": "x", "model": "other"}, 400, "request_invalid"),
+        ({"store": "chest", "id": "no such id"}, 422, "ids_unknown"),
+        ({"store": "chest", "id": "4", "other_than_same": "finding"}, 422, "column_empty"),
+        ({"store": "chest", "id": "0", "other_than_same": "none"}, 422, "column_unknown"),
+        ({"store": "chest", "vector": [1, "2"]}, 400, "request_invalid"),
+        ({"store": "chest", "vector": [1, 2]}, 422, "embedding_invalid"),
+        ({"store": "chest", "vector": [0] * 8}, 422, "embedding_invalid"),
+        ({"store": "chest", "image": "%"}, 422, "image_bad_base64"),
+    ],
+)
+def test_what_cannot_be_searched_for_says_why(server: Running, body: dict[str, Any], status: int, code: str):
+    assert code_of(server.post("/api/search", body)) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/api/map", 400, "request_invalid"),
+        ("/api/map?store=none", 404, "store_not_found"),
+        ("/api/map?store=chest&color=none", 422, "column_unknown"),
+        ("/api/map?store=chest&limit=0", 400, "request_invalid"),
+        ("/api/map?store=chest&limit=1e9", 400, "request_invalid"),
+        ("/api/map?store=chest&colour=finding", 400, "request_invalid"),
+        ("/api/picture?store=chest", 400, "request_invalid"),
+        ("/api/picture?store=chest&id=none", 404, "ids_unknown"),
+        ("/api/picture?store=chest&id=0&size=100000", 400, "request_invalid"),
+    ],
+)
+def test_what_cannot_be_read_says_why(server: Running, path: str, status: int, code: str):
+    assert code_of(server.get(path)) == (status, code)
+
+
+def test_what_another_process_adds_is_found_and_drawn(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+    chest = make_chest(toy, tmp_path)
+    with (
+        search.open_store(chest.location) as store,
+        running(tmp_path, "--model", str(toy_bundle), *chest.options) as server,
+    ):
+        assert len(server.get("/api/map?store=chest").json["points"]) == 6
+        store.delete(["5"])
+        assert "5" not in ids(server.post("/api/search", {"store": "chest", "id": "0"}))
+        assert len(server.get("/api/map?store=chest").json["points"]) == 5
+        add(toy, store, chest, range(5, 6))
+        assert "5" in ids(server.post("/api/search", {"store": "chest", "id": "0"}))
+
+
+def test_a_postgresql_store_is_served_too(postgres_url: str, toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+    chest = make_chest(toy, tmp_path)
+    location = f"{postgres_url}#served"
+    with search.create_store(location, identity=search.Identity.of(toy)) as store:
+        add(toy, store, chest, range(6))
+    with running(tmp_path, "--model", str(toy_bundle), "--store", location) as server:
+        assert server.get("/api/about").json["stores"][0]["name"] == "served"
+        assert ids(server.post("/api/search", {"store": "served", "id": "2", "k": 1})) == ["2"]
+
+
+def test_keys_guard_stores(toy_bundle: Path, chest: Chest, tmp_path: Path):
+    key = "0123456789abcdef"
+    (tmp_path / "keys").write_text(key)
+    options = ("--model", str(toy_bundle), *chest.options, "--api-key-file", str(tmp_path / "keys"))
+    with running(tmp_path, *options) as server:
+        assert get_picture(server, "0").status == 401
+        assert server.get("/api/about").status == 401
+        assert server.post("/api/search", {"store": "chest", "id": "0"}).status == 401
+        assert server.get("/api/about", Authorization=f"Bearer {key}").status == 200
+
+
+def start(folder: Path, *options: str) -> str:
+    """The log of a server that does not come up."""
+    with running(folder, *options, ready=False) as server:
+        assert server.process.wait(60) == 1
+        return server.log
+
+
+def test_a_store_of_another_model_is_refused_at_the_start(toy_bundle: Path, chest: Chest, tmp_path: Path):
+    assert "store_other_model" in start(tmp_path, "--model", "mini", *chest.options)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--store", "no/such/store"), "store_not_found"),
+        (("--store", "a={chest}", "--store", "a={chest}"), "names_equal"),
+        (("--pictures", "no/such/folder"), "folder_not_found"),
+        (("--tagger", "no/such/tagger.json"), "FileNotFoundError"),
+    ],
+)
+def test_a_server_does_not_start_without_what_it_is_told_to_serve(
+    options: tuple[str, ...], code: str, toy_bundle: Path, chest: Chest, tmp_path: Path
+):
+    given = [one.replace("{chest}", str(chest.location)) for one in options]
+    assert code in start(tmp_path, "--model", str(toy_bundle), *given)
+
+
+def test_the_log_has_no_ids_texts_or_filters(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+    chest = make_chest(toy, tmp_path)
+    with running(tmp_path, "--model", str(toy_bundle), *chest.options, "--log-level", "debug") as server:
+        server.post("/api/search", {"store": "chest", "text": "SECRETTEXT"})
+        server.post("/api/search", {"store": "chest", "id": "SECRETID"})
+        server.post("/api/search", {"store": "chest", "id": "0", "where": "finding = 'SECRETVALUE'"})
+        server.get("/api/map?store=chest&color=SECRETCOLUMN")
+        get_picture(server, "SECRETID")
+        get_picture(server, "0")
+        assert "SECRET" not in server.log
