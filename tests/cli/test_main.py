@@ -20,6 +20,7 @@ VERBS = (
     "doctor",
     "embed",
     "evaluate",
+    "finetune",
     "info",
     "models",
     "score",

@@ -32,6 +32,9 @@ _WRONG_CALL_CODES = {
     "store_exists",
     "dataset_split_unknown",
     "finding_sources_unknown",
+    "group_column_unknown",
+    "group_column_too_fine",
+    "run_not_found",
 }
 
 

@@ -20,6 +20,7 @@ from medimageinsight.bundle.bundle import (
     Bundle,
     describe_file,
 )
+from medimageinsight.bundle.lineage import parents_of
 from medimageinsight.bundle.manifest import FORMAT, Manifest, Precision
 from medimageinsight.bundle.writer import new_bundle, write_manifest
 from medimageinsight.errors import BundleError, ConfigError, ParityError, missing_extra
@@ -121,6 +122,7 @@ def convert(
             files={},
             versions=_versions(),
             provenance=provenance,
+            parents=parents_of(provenance),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         card = model_card or generate_model_card(manifest, parity)
