@@ -7,7 +7,7 @@ patients within each source, for caption queries from resampling labels; galleri
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,31 +28,14 @@ from medimageinsight.evaluate.zeroshot import caption_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from medimageinsight.datasets import Table
-    from medimageinsight.errors import InputError
+    from medimageinsight.evaluate.embedded import Model
 
 # The sources of medmix whose labels are findings that a reader would report; the published mean AUC is over these.
 MEDMIX_FINDING_SOURCES = ("kermany_cxr", "knee_kl", "brain_tumor_mri", "busi", "idrid", "isic_uda1", "pbc_blood")
-
-
-class Model(Protocol):
-    """What an evaluation asks of a model; ``MedImageInsight`` is one."""
-
-    @property
-    def logit_scale(self) -> float:
-        """Logarithm of the factor on cosine similarities."""
-
-    def embed_images(
-        self, sources: Sequence[Path | bytes], /, *, errors: Literal["return"], progress: Callable[[int], None] | None
-    ) -> list[NDArray[np.float32] | InputError]:
-        """For each source (D,) float32, L2-normalised, or its error."""
-
-    def embed_texts(self, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """(N, D) float32, L2-normalised."""
 
 
 def evaluate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -18,10 +18,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.datasets import Sample, Table
-    from medimageinsight.evaluate.benchmark import Model
     from medimageinsight.evaluate.metrics import Integers
 
 _CHUNK = 256  # pictures at a time: those that lie in a file of many are read into memory
+
+
+class Model(Protocol):
+    """What an evaluation asks of a model; ``MedImageInsight`` is one."""
+
+    @property
+    def logit_scale(self) -> float:
+        """Logarithm of the factor on cosine similarities."""
+
+    def embed_images(
+        self, sources: Sequence[Path | bytes], /, *, errors: Literal["return"], progress: Callable[[int], None] | None
+    ) -> list[NDArray[np.float32] | InputError]:
+        """For each source (D,) float32, L2-normalised, or its error."""
+
+    def embed_texts(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """(N, D) float32, L2-normalised."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
