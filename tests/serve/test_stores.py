@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import os
+import signal
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from medimageinsight import MedImageInsight, search
+from medimageinsight.tasks.identity import ModelIdentity
+from medimageinsight.tasks.tagger_file import load_tagger, save_tagger
+from medimageinsight.tasks.tagging import fit_tagger, tag_prompts
+from search.made_server import running_postgres
 from serve.made_stores import FINDINGS, add, make_chest
-from serve.running import cell, picture, running
+from serve.running import PATIENCE_S, cell, picture, running
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from serve.made_stores import Chest
     from serve.running import Running
@@ -26,6 +36,32 @@ def ids(reply: Any) -> list[str]:
 
 def get_picture(server: Running, one: str, **more: Any) -> Any:
     return server.get("/api/picture?" + urlencode({"store": "chest", "id": one, **more}))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come to be"
+        time.sleep(0.05)
+
+
+def shut_down(url: str) -> None:
+    """End the database behind a URL, by its own process id, as its administrator does."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        (folder,) = connection.execute("SHOW data_directory").fetchone() or ("",)
+    process = int((Path(folder) / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(process, signal.SIGQUIT)
+
+    def is_gone() -> bool:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            return True
+        return False
+
+    wait_for(is_gone)
 
 
 def code_of(reply: Any) -> tuple[int, str]:
@@ -83,6 +119,11 @@ def test_neighbours_label_an_image_and_are_shown(server: Running, chest: Chest):
     assert sum(one["weight"] for one in good["neighbours"]) == pytest.approx(1)
     none = server.post("/api/neighbours", body | {"where": "finding = 'other'"}).json["results"][0]
     assert none == {"probabilities": {}, "neighbours": []}
+
+
+def test_an_answer_of_too_many_neighbours_is_refused(server: Running):
+    body = {"store": "chest", "images": ["%"] * 11, "label": "finding", "k": 10_000}
+    assert code_of(server.post("/api/neighbours", body)) == (400, "request_invalid")
 
 
 def test_the_map_shows_all_and_places_new_images_on_it(server: Running, chest: Chest):
@@ -152,6 +193,7 @@ HOSTILE = "finding = 'x' or 1=1; drop table items --"
         ({"store": "chest", "id": "0", "other_than_same": "none"}, 422, "column_unknown"),
         ({"store": "chest", "vector": [1, "2"]}, 400, "request_invalid"),
         ({"store": "chest", "vector": [1, 2]}, 422, "embedding_invalid"),
+        ({"store": "chest", "vector": [1e308] * 8}, 422, "embedding_invalid"),
         ({"store": "chest", "vector": [0] * 8}, 422, "embedding_invalid"),
         ({"store": "chest", "image": "%"}, 422, "image_bad_base64"),
     ],
@@ -200,6 +242,95 @@ def test_a_postgresql_store_is_served_too(postgres_url: str, toy: MedImageInsigh
     with running(tmp_path, "--model", str(toy_bundle), "--store", location) as server:
         assert server.get("/api/about").json["stores"][0]["name"] == "served"
         assert ids(server.post("/api/search", {"store": "served", "id": "2", "k": 1})) == ["2"]
+
+
+def test_a_map_has_no_image_that_is_gone_though_as_many_are_there(
+    toy: MedImageInsight, toy_bundle: Path, tmp_path: Path
+):
+    chest = make_chest(toy, tmp_path)
+    with (
+        search.open_store(chest.location) as store,
+        running(tmp_path, "--model", str(toy_bundle), *chest.options) as server,
+    ):
+        assert len(server.get("/api/map?store=chest&color=finding").json["points"]) == 6
+        store.delete(["5"])
+        store.add([search.Item(id="new", path="5.png", embedding=toy.embed_images(chest.bytes_of(5)))])
+        points = server.get("/api/map?store=chest&color=finding").json["points"]
+        assert {point["id"] for point in points} == {"0", "1", "2", "3", "4", "new"}
+
+
+def test_images_are_prepared_as_those_of_the_store_were(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+    azure = dataclasses.replace(toy.preprocessing, default="azure")
+    image = picture(3, size=(16, 16))
+    identity = dataclasses.replace(search.Identity.of(toy), preprocessing=azure.to_dict())
+    with search.create_store(tmp_path / "azure", identity=identity) as store:
+        store.add([search.Item(id="a", embedding=toy.embed_images(image, preprocessing=azure), metadata={"is": "a"})])
+    body = {"store": "azure", "image": cell(image)}
+    with running(tmp_path, "--model", str(toy_bundle), "--store", str(tmp_path / "azure")) as server:
+        (hit,) = server.post("/api/search", body).json["hits"]
+        assert hit["score"] == pytest.approx(1, abs=1e-5)
+        (one,) = server.post("/api/neighbours", {"store": "azure", "images": [cell(image)], "label": "is"}).json[
+            "results"
+        ]
+        assert one["neighbours"][0]["score"] == pytest.approx(1, abs=1e-5)
+    assert float(toy.embed_images(image) @ toy.embed_images(image, preprocessing=azure)) < 0.999  # the two ways differ
+
+
+def test_each_worker_has_the_stores(toy_bundle: Path, chest: Chest, tmp_path: Path):
+    with running(tmp_path, "--model", str(toy_bundle), *chest.options, "--workers", "2") as server:
+        wait_for(lambda: server.log.count('"message": "ready"') == 2)  # each has opened its stores
+        for _ in range(20):  # each a connection of its own, which one of the workers takes
+            assert ids(server.post("/api/search", {"store": "chest", "id": "2", "k": 1})) == ["2"]
+
+
+def test_a_database_that_went_away_is_said_and_all_else_goes_on(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+    chest = make_chest(toy, tmp_path)
+    with running_postgres() as url:
+        with search.create_store(f"{url}#away", identity=search.Identity.of(toy)) as store:
+            add(toy, store, chest, range(6))
+        with running(tmp_path, "--model", str(toy_bundle), "--store", f"{url}#away", *chest.options) as server:
+            assert ids(server.post("/api/search", {"store": "away", "id": "2", "k": 1})) == ["2"]
+            shut_down(url)
+            for _ in range(2):
+                gone = server.post("/api/search", {"store": "away", "id": "2"})
+                assert code_of(gone) == (503, "store_unreachable")
+                assert int(gone.headers["retry-after"]) > 0
+            assert code_of(server.get("/api/map?store=away")) == (503, "store_unreachable")
+            assert ids(server.post("/api/search", {"store": "chest", "id": "2", "k": 1})) == ["2"]
+            assert server.get("/health/ready").status == 200
+
+
+@pytest.fixture
+def tagger_file(toy: MedImageInsight, tmp_path: Path) -> Path:
+    """A tagger by prompts, for images prepared in the way that is not the model's own."""
+    azure = dataclasses.replace(toy.preprocessing, default="azure")
+    prompts = tag_prompts(["nodule", "normal"], negative=["no finding"])
+    scores = np.array([[0.1, 0.2], [0.8, 0.9], [0.7, 0.3]])
+    truth = np.array([[False, False], [True, True], [True, False]])
+    save_tagger(
+        fit_tagger(prompts, scores, truth, model=ModelIdentity.of(toy.manifest, azure)), tmp_path / "found.json"
+    )
+    return tmp_path / "found.json"
+
+
+def test_a_tagger_is_served(tagger_file: Path, toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+    image = picture(3, size=(16, 16))
+    azure = dataclasses.replace(toy.preprocessing, default="azure")
+    tagger = load_tagger(tagger_file)
+    expected = tagger.scores(toy.embed_images([image], preprocessing=azure), toy.embed_texts, toy.logit_scale)[0]
+    with running(tmp_path, "--model", str(toy_bundle), "--tagger", str(tagger_file)) as server:
+        assert server.get("/api/about").json["taggers"] == [{"name": "found", "tags": ["nodule", "normal"]}]
+        good, bad = server.post("/api/tag", {"images": [cell(image), "%"], "tagger": "found"}).json["results"]
+    assert bad["error"]["code"].startswith("image_")
+    assert list(good["tags"]) == ["nodule", "normal"]
+    for tag, score, threshold in zip(good["tags"].values(), expected, tagger.thresholds, strict=True):
+        assert tag["score"] == pytest.approx(float(score), abs=1e-5)
+        assert tag["threshold"] == pytest.approx(float(threshold))
+        assert tag["present"] is (tag["score"] >= tag["threshold"])
+
+
+def test_a_tagger_of_another_model_is_refused_at_the_start(tagger_file: Path, tmp_path: Path):
+    assert "adapter_other_model" in start(tmp_path, "--model", "mini", "--tagger", str(tagger_file))
 
 
 def test_keys_guard_stores(toy_bundle: Path, chest: Chest, tmp_path: Path):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from serve.running import Running
 
 ONE, OTHER = picture(1), picture(2)
+MANY = [str(number) for number in range(100_000)]
 BROKEN = base64.b64encode(b"no picture").decode()
 
 
@@ -150,6 +151,30 @@ def test_requests_of_another_form_are_refused(server: Running, path: str, body: 
             {"images": [cell(ONE)], "labels": [str(n) for n in range(2000)]},
             413,
             "request_too_many_rows",
+        ),
+        (  # a short body that asks for ten thousand million prompts
+            "/api/classify",
+            {"images": [cell(ONE)], "labels": MANY, "template": [f"{one} {{}}" for one in MANY]},
+            413,
+            "request_too_many_rows",
+        ),
+        (
+            "/api/classify",
+            {"images": [cell(ONE)], "labels": {"a": ["b"] * 600, "c": ["d"] * 600}},
+            413,
+            "request_too_many_rows",
+        ),
+        (
+            "/api/classify",
+            {"images": [cell(ONE)], "labels": ["a"], "template": "x" * 100_000 + "{}"},
+            422,
+            "text_too_long",
+        ),
+        (
+            "/api/classify",
+            {"images": [cell(ONE)], "labels": ["a"], "template": "{b}" * 1000 + "{}", "fields": {"b": "b" * 1000}},
+            422,
+            "text_too_long",
         ),
         ("/api/classify", {"images": [cell(ONE)], "labels": ["a"], "model": "other"}, 404, "model_not_found"),
         ("/api/tag", {"images": [cell(ONE)], "vocabulary": "colour"}, 422, "vocabulary_unknown"),

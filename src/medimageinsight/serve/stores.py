@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ class ServedStores:
         self._loaded = False
         self._calls = ThreadPoolExecutor(CALLS, "mi2-store")
         self._waiting = 0
+        self._maps_lock = threading.Lock()
         self._maps: dict[tuple[str, int], tuple[int, Projection]] = {}  # with the count of the store at that time
 
     def load(self, models: list[ServedModel]) -> None:
@@ -145,16 +147,21 @@ class ServedStores:
     def projection(self, served: ServedStore, limit: int) -> Projection:
         """The map of a store, kept until images are added or deleted.
 
+        An image that is replaced by another of its id keeps its place until then: a store does not tell.
+
         Raises:
             InputError: ``limit_invalid``, ``store_empty``.
             StoreError: The store cannot be read.
         """
         key, count = (served.name, limit), served.store.count()
-        kept = self._maps.get(key)
-        if kept is None or kept[0] != count:
-            kept = self._maps[key] = (count, search.Projection.of(served.store, limit=limit))
-            while len(self._maps) > MAPS:
-                self._maps.pop(next(iter(self._maps)))
+        with self._maps_lock:
+            kept = self._maps.get(key)
+        if kept is None or kept[0] != count or len(served.store.existing(kept[1].ids)) < len(kept[1].ids):
+            kept = (count, search.Projection.of(served.store, limit=limit))
+            with self._maps_lock:
+                self._maps[key] = kept
+                while len(self._maps) > MAPS:
+                    self._maps.pop(next(iter(self._maps)))
         return kept[1]
 
     def close(self) -> None:

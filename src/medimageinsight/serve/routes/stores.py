@@ -32,6 +32,7 @@ router = APIRouter(prefix="/api", include_in_schema=False)
 DISCLAIMER = "For research and development, not for diagnosis or treatment."
 SMALLEST_PICTURE, LARGEST_PICTURE = 16, 1024  # pixels of the longer side
 MAP_POINTS = 2000
+MOST_NEIGHBOURS = 100_000  # of one answer, which is held in memory with all their metadata
 _QUERIES = ("image", "text", "id", "vector")
 _PICTURE_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -133,13 +134,11 @@ async def _search(server: ServerState, content: object) -> dict[str, Any]:
     other = asked.text("other_than_same")
     if "id" in asked:
         one = asked.needed_text("id")
-        hits = await server.stores.run(lambda: served.store.more_like(one, other_than_same=other, **how))
-        return {"hits": [hit.to_dict() for hit in hits]}
+        return await server.stores.run(lambda: _hits(served.store.more_like(one, other_than_same=other, **how)))
     if other is not None:
         raise invalid("'other_than_same' with 'id' alone: what is searched for has no metadata", "another query")
     vector = _vector(asked) if "vector" in asked else await _embedded(server, served, asked)
-    found: list[Hit] = await server.stores.run(lambda: served.store.search(vector, **how))
-    return {"hits": [hit.to_dict() for hit in found]}
+    return await server.stores.run(lambda: _hits(served.store.search(vector, **how)))
 
 
 async def _neighbours(server: ServerState, content: object) -> dict[str, Any]:
@@ -153,6 +152,8 @@ async def _neighbours(server: ServerState, content: object) -> dict[str, Any]:
     )
     rows = asked.image_rows(allow_urls=bool(server.settings.url_hosts))
     check_rows(len(rows), server.settings.max_rows)
+    if len(rows) * settings.k > MOST_NEIGHBOURS:
+        raise invalid(f"'images' times 'k' to be at most {MOST_NEIGHBOURS:,}", f"{len(rows) * settings.k:,}")
     results = []
     for one in await served.served.embed_rows(rows, served.store.identity.settings()):
         if isinstance(one, InputError):
@@ -220,6 +221,10 @@ async def _embedded(server: ServerState, served: ServedStore, asked: Fields) -> 
     if isinstance(found, InputError):
         raise found
     return found.image if row.text is None else found.text
+
+
+def _hits(found: list[Hit]) -> dict[str, Any]:
+    return {"hits": [hit.to_dict() for hit in found]}
 
 
 def _vector(asked: Fields) -> list[float]:

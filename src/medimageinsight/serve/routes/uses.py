@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +13,14 @@ from medimageinsight.serve.contract import Row, check_rows, make_row
 from medimageinsight.serve.fields import LARGEST_FRAME, Fields, image_row, invalid
 from medimageinsight.serve.http import json_response, unless_gone
 from medimageinsight.serve.pictures import view as as_seen
+from medimageinsight.serve.prompts import prompts_of
 from medimageinsight.serve.routes.state import ServerState, state_of
-from medimageinsight.tasks import cosine_similarity, label_prompts, mean_by_label, probabilities
+from medimageinsight.tasks import cosine_similarity, mean_by_label, probabilities
 from medimageinsight.tasks.tagged import tag_vectors
 from medimageinsight.tasks.vocabularies import vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -81,8 +81,7 @@ async def _classify(server: ServerState, content: object) -> dict[str, Any]:
     asked = Fields(content, ("model", "images", "frame", "labels", "template", "fields"))
     served = server.models.get(asked.text("model"))
     rows = asked.image_rows(allow_urls=bool(server.settings.url_hosts))
-    prompts = label_prompts(_labels(asked), template=_template(asked), fields=_values(asked))
-    check_rows(len(rows) + sum(map(len, prompts.values())), server.settings.max_rows)
+    prompts = await server.in_thread(lambda: prompts_of(asked, images=len(rows), most=server.settings.max_rows))
     known = await embed_texts(served, (text for texts in prompts.values() for text in texts))
     stacked = np.stack([known[text] for texts in prompts.values() for text in texts])
     labels = mean_by_label(stacked, [len(texts) for texts in prompts.values()])
@@ -214,29 +213,3 @@ def _either(place: str, item: object, *, allow_urls: bool) -> Row:
         return make_row(None, asked.get("text"))
     except InputError as error:
         raise type(error)(f"{place}: {error.message}", code=error.code) from None
-
-
-def _labels(asked: Fields) -> Any:  # noqa: ANN401 - label_prompts checks it
-    labels = asked.get("labels")
-    if isinstance(labels, Mapping):
-        listed = [one for prompts in labels.values() for one in (prompts if isinstance(prompts, list) else [prompts])]
-        if not all(isinstance(one, str) for one in listed):
-            raise invalid("'labels' to be texts, or a mapping of names to texts")
-        return labels
-    return asked.items("labels")
-
-
-def _template(asked: Fields) -> str | list[str] | None:
-    template: object = asked.get("template")
-    if template is None or isinstance(template, str):
-        return template
-    if not isinstance(template, list) or not template or not all(isinstance(one, str) for one in template):
-        raise invalid("'template' to be a text or a list of texts")
-    return template
-
-
-def _values(asked: Fields) -> dict[str, str]:
-    values = asked.get("fields") or {}
-    if not isinstance(values, Mapping) or not all(isinstance(one, str) for one in values.values()):
-        raise invalid("'fields' to be an object of texts")
-    return dict(values)
