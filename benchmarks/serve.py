@@ -53,7 +53,7 @@ def read_images(folder: Path | None, count: int) -> list[bytes]:
     return [files[index % len(files)].read_bytes() for index in range(count)]
 
 
-def embed_on_demand(pipe: Any, images: list[bytes], model_name: str) -> None:  # noqa: ANN401 - a connection
+def embed_on_demand(pipe: Any, images: list[bytes], model_name: str) -> None:
     """The contestant without a server, in a process of its own: seconds for all images, each time it is asked."""
     with MedImageInsight.load(model_name) as model:
         model.embed_images(images[:64])
@@ -63,7 +63,7 @@ def embed_on_demand(pipe: Any, images: list[bytes], model_name: str) -> None:  #
             pipe.send(time.perf_counter() - started)
 
 
-def load_server(pipe: Any, port: int, bodies: list[bytes], clients: int) -> None:  # noqa: ANN401 - a connection
+def load_server(pipe: Any, port: int, bodies: list[bytes], clients: int) -> None:
     """The clients, in a process of their own: wall-clock and CPU seconds for all images, each time they are asked."""
     while pipe.recv():
         cpu = _cpu_seconds()
@@ -145,7 +145,7 @@ def server(model_name: str) -> Iterator[int]:
 
 
 @contextmanager
-def contestant(function: Any, *arguments: object) -> Iterator[Any]:  # noqa: ANN401
+def contestant(function: Any, *arguments: object) -> Iterator[Any]:
     """A process that measures when it is asked; what it is asked through."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=function, args=(there, *arguments))

@@ -60,7 +60,7 @@ OPERATORS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=[*KINDS, "lancedb with its indexes"])
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[search.Store]:
     if request.param == "postgresql":
         location = f"{request.getfixturevalue('postgres_url')}#filters"
@@ -69,7 +69,11 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         location = str(tmp_path_factory.mktemp("filters") / "store")
     with search.create_store(location, identity=IDENTITY) as store:
         store.add([item(number, **row) for number, row in enumerate(ROWS)])
-        yield store
+        with pytest.MonkeyPatch.context() as patch:
+            if request.param == "lancedb with its indexes":
+                store.build_index()
+                patch.setattr("medimageinsight.search.lance_index.FEW_ROWS", -1)  # or no filter would meet the index
+            yield store
 
 
 def holds(tree: Filter, row: dict) -> bool | None:  # noqa: PLR0911 - one return for each kind

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medimageinsight import search
 from medimageinsight.errors import StoreError
-from search.made_store import IDENTITY, item
+from search.made_store import IDENTITY, item, vectors
 
 pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
 
@@ -53,6 +55,54 @@ def test_one_row_deleted_of_many_is_gone_too_and_who_had_it_open_goes_on(folder)
         assert other.identity == search.open_store(folder).identity
         other.add([item("new", n=5)])
         assert store.search(item("new").embedding, k=1, where="n = 5")[0].id == "new"
+
+
+@pytest.mark.parametrize(("dim", "kind"), [(64, "IVF_RQ"), (20, "IVF_FLAT")])
+def test_the_index_finds_nearly_all_with_their_exact_scores(folder, dim, kind):
+    given = vectors(3000, dim)
+    with search.create_store(folder, identity=dataclasses.replace(IDENTITY, embedding_dim=dim)) as store:
+        store.add([item(number, embedding, part=number % 3) for number, embedding in enumerate(given)])
+        store.build_index()
+        assert store.index().kind == kind
+        assert store.measure_recall(sample=50).recall >= 0.99
+        for query in vectors(5, dim, seed=7):
+            scores = given @ query
+            for where, chosen in ((None, scores), ("part = 1", scores[1::3])):
+                hits = store.search(query, k=20, where=where)
+                assert [hit.score for hit in hits] == pytest.approx(np.sort(chosen)[::-1][:20], abs=0.02)
+                assert all(hit.score == pytest.approx(float(scores[int(hit.id)]), abs=1e-5) for hit in hits)
+
+
+def test_a_filter_finds_what_lies_in_other_cells(folder, monkeypatch):
+    monkeypatch.setattr("medimageinsight.search.lance_index.TRAINING_ROWS", 10)
+    monkeypatch.setattr("medimageinsight.search.lance_index.MIN_PROBES", 1)
+    monkeypatch.setattr("medimageinsight.search.lance_index.FEW_ROWS", -1)
+    near, far = np.eye(8, dtype=np.float32)[:2]
+    scattered = vectors(1100)
+    given = scattered[(scattered @ near < 0.9) & (scattered @ far < 0.9)][:900]
+    with search.create_store(folder, identity=IDENTITY) as store:
+        store.add([item(number, embedding, kind="scattered") for number, embedding in enumerate(given)])
+        store.add([item(f"far{number}", far, kind="far") for number in range(15)])
+        store.build_index()
+        found = store.search(near, k=12, where="kind = 'far'")
+        assert len(found) == 12
+        assert {hit.metadata["kind"] for hit in found} == {"far"}
+
+
+def test_columns_and_rows_newer_than_the_indexes_are_found(folder):
+    with search.create_store(folder, identity=IDENTITY) as store:
+        store.add([item(number, note="old") for number in range(300)])
+        store.build_index()
+        store.add([item("new", note="new", stage=3)])
+        store.update([item(5, note="changed")])
+        store.delete(["6"])
+        assert store.existing(["5", "6", "new"]) == {"5", "new"}
+        assert store.count(where="note = 'old'") == 298
+        assert [hit.id for hit in store.search(item("new").embedding, where="stage >= 3")] == ["new"]
+        assert [hit.id for hit in store.search(item(5).embedding, where="note = 'changed'")] == ["5"]
+        store.compact()
+        assert store.count(where="note = 'old'") == 298
+        assert store.count(where="stage is null") == 299
 
 
 def test_many_small_writes_are_joined(folder, monkeypatch):

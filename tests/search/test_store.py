@@ -384,6 +384,37 @@ def test_duplicates_do_not_depend_on_the_blocks(store, monkeypatch):
     assert [(one.a, one.b) for one in store.duplicates(0.5)] == [(one.a, one.b) for one in whole]
 
 
+def test_duplicates_within_cells_are_pairs_of_all_and_the_nearest_of_them(store, monkeypatch):
+    given = vectors(400)
+    near = given[:40] + 0.01 * vectors(40, seed=1)
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+    store.add([item(f"a{number:03}", embedding, part=number % 2) for number, embedding in enumerate(given)])
+    store.add([item(f"b{number:03}", embedding, part=number % 2) for number, embedding in enumerate(near)])
+    every = store.duplicates(0.9)
+    found = store.duplicates(0.9, approximate=True)
+    assert {(pair.a, pair.b) for pair in found} <= {(pair.a, pair.b) for pair in every}
+    assert len({(pair.a, pair.b) for pair in found}) == len(found)
+    assert {(f"a{number:03}", f"b{number:03}") for number in range(40)} <= {(pair.a, pair.b) for pair in found}
+    scores = [pair.score for pair in found]
+    assert scores == sorted(scores, reverse=True)
+    monkeypatch.setattr("medimageinsight.search.duplicates.INNER_ROWS", 7)
+    monkeypatch.setattr("medimageinsight.search.duplicates.OUTER_BYTES", 1)  # several cells a reading
+    assert {(pair.a, pair.b) for pair in store.duplicates(0.9, limit=20, approximate=True)} == {
+        (pair.a, pair.b) for pair in found[:20]
+    }
+    odd = store.duplicates(0.9, where="part = 1", approximate=True)
+    assert odd
+    assert all(int(pair.a[1:]) % 2 and int(pair.b[1:]) % 2 for pair in odd)
+
+
+def test_duplicates_within_cells_of_small_stores(store):
+    assert store.duplicates(approximate=True) == []
+    store.add([item("a", vectors(1)[0], n=1)])
+    assert store.duplicates(approximate=True) == []
+    store.add([item("b", vectors(1)[0], n=1), item("c", vectors(1)[0], n=2)])
+    assert [(pair.a, pair.b) for pair in store.duplicates(approximate=True)] == [("a", "b"), ("a", "c"), ("b", "c")]
+
+
 def test_an_index_is_built_when_it_pays(store, monkeypatch):
     monkeypatch.setattr("medimageinsight.search.store.INDEX_ROWS", 30)
     store.add([item(number) for number in range(29)])

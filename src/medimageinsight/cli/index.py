@@ -170,11 +170,14 @@ def duplicates(
     threshold: Annotated[float, typer.Option(help="The smallest cosine similarity of a pair, above 0.")] = 0.99,
     where: Where = None,
     limit: Annotated[int, typer.Option(min=1, help="How many pairs at most, the nearest.")] = 1000,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="Faster in large stores; misses some pairs near the threshold.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find pairs of stored images that are nearly the same, nearest first."""
     with _opened(store) as opened:
-        pairs = opened.duplicates(threshold, where=where, limit=limit)
+        pairs = opened.duplicates(threshold, where=where, limit=limit, approximate=approximate)
     if as_json:
         output.print_json({"pairs": [vars(pair) for pair in pairs]})
     elif pairs:

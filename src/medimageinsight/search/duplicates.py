@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from medimageinsight.errors import InputError
+from medimageinsight.search.duplicate_cells import cells
 from medimageinsight.search.values import Pair
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 OUTER_BYTES = 256 << 20  # of embeddings that are held while all others pass by
 INNER_ROWS = 4096
 _MAX_LIMIT = 1_000_000
+_Blocks: TypeAlias = "tuple[list[str], NDArray[np.float32], list[str], NDArray[np.float32]]"
 
 
-def find_duplicates(store: Store, threshold: float, *, where: str | None, limit: int) -> list[Pair]:
-    """`Store.duplicates`: exact, in blocks.
+def find_duplicates(
+    store: Store, threshold: float, *, where: str | None, limit: int, approximate: bool = False
+) -> list[Pair]:
+    """`Store.duplicates`: in blocks, exactly or within cells.
 
     One matrix product compares thousands of vectors at once, so that going through all pairs is faster than asking an
     index for each vector until there are about a million. Memory does not grow with the store: a block of `OUTER_BYTES`
@@ -34,16 +38,39 @@ def find_duplicates(store: Store, threshold: float, *, where: str | None, limit:
     if not 1 <= limit <= _MAX_LIMIT:
         raise InputError(f"expected a limit from 1 to {_MAX_LIMIT:,}, got {limit}", code="limit_invalid")
     best: list[tuple[float, tuple[str, str]]] = []
-    for outer_ids, outer in _outer_blocks(store, where):
-        for inner_ids, inner in store.scan(where=where, rows=INNER_ROWS):
-            lowest = threshold if len(best) < limit else best[-1][0]  # what is below the worst kept is not looked at
-            found = _pairs(outer_ids, outer, inner_ids, inner, lowest)
-            best = heapq.nsmallest(limit, [*best, *found], key=lambda one: (-one[0], one[1]))
+    for ids, one, other_ids, other in (_in_cells if approximate else _all_with_all)(store, where):
+        lowest = threshold if len(best) < limit else best[-1][0]  # what is below the worst kept is not looked at
+        found = _pairs(ids, one, other_ids, other, lowest)
+        best = _best(limit, best, found)
     return [Pair(a=a, b=b, score=score) for score, (a, b) in best]
 
 
+def _best(
+    limit: int, best: list[tuple[float, tuple[str, str]]], found: Iterator[tuple[float, tuple[str, str]]]
+) -> list[tuple[float, tuple[str, str]]]:
+    """The `limit` best of both, in order, each pair once: two vectors may meet in two cells."""
+    scores = {pair: score for score, pair in found} | {pair: score for score, pair in best}
+    return heapq.nsmallest(limit, ((score, pair) for pair, score in scores.items()), key=lambda one: (-one[0], one[1]))
+
+
+def _all_with_all(store: Store, where: str | None) -> Iterator[_Blocks]:
+    for outer_ids, outer in _outer_blocks(store, where):
+        for inner_ids, inner in store.scan(where=where, rows=INNER_ROWS):
+            yield outer_ids, outer, inner_ids, inner
+
+
+def _in_cells(store: Store, where: str | None) -> Iterator[_Blocks]:
+    for ids, rows in cells(store, where, rows=INNER_ROWS, held=_outer_rows(store)):
+        for start in range(0, len(ids), INNER_ROWS):
+            yield ids, rows, ids[start : start + INNER_ROWS], rows[start : start + INNER_ROWS]
+
+
+def _outer_rows(store: Store) -> int:
+    return max(INNER_ROWS, OUTER_BYTES // (4 * store.identity.embedding_dim))
+
+
 def _outer_blocks(store: Store, where: str | None) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    rows = max(INNER_ROWS, OUTER_BYTES // (4 * store.identity.embedding_dim))
+    rows = _outer_rows(store)
     ids: list[str] = []
     blocks: list[NDArray[np.float32]] = []
     for block_ids, block in store.scan(where=where, rows=INNER_ROWS):

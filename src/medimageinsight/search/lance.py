@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +20,7 @@ from medimageinsight.search.lance_arrow import (
     to_arrow,
     to_numpy,
 )
+from medimageinsight.search.lance_index import build_indexes, nearest_exact, nearest_indexed
 from medimageinsight.search.lance_sql import ids_in, to_sql
 from medimageinsight.search.lock import BETWEEN_PROCESSES, WriterLock
 from medimageinsight.search.rows import check_stored
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 _TABLE = "vectors"
 _ABOUT = b"medimageinsight"  # key of the table's own metadata: it is written together with the table
-# A vector is compared with those of its own cell and its neighbours': of at least so many cells, and of this part.
-MIN_PROBES, PROBED_PART = 20, 0.1
-TRAINING_ROWS = 256  # for each cell; LanceDB warns of fewer
 REWRITTEN_ROWS = 4096  # in memory at a time
 # Each write makes a file; more than these slow a search down.
 MAX_SMALL_FILES = 64
@@ -138,17 +135,11 @@ class LanceStore(Store):
         return None
 
     def build_index(self) -> None:
-        """See `Store.build_index`. IVF without compression: the scores are those of an exact search."""
+        """See `Store.build_index`. The best that it finds are compared again exactly, so that scores are exact."""
         if not self.count():
             raise InputError("expected a store with items, got an empty one: add images first", code="store_empty")
         with _failures("store_not_writable"), self._lock.held():
-            self._create_index()
-
-    def _create_index(self) -> None:
-        from lancedb.index import IvfFlat
-
-        config = IvfFlat(distance_type="cosine", num_partitions=_partitions(self._table.count_rows()))
-        self._table.create_index("embedding", config=config)
+            build_indexes(self._table, self.identity.embedding_dim)
 
     def compact(self) -> None:
         """See `Store.compact`. Another process that reads at this moment may fail and has to ask again."""
@@ -174,19 +165,19 @@ class LanceStore(Store):
 
     @contextmanager
     def _index_built_anew(self) -> Iterator[None]:
-        """No index in the block, and a new one after it if there was one; searches are exact meanwhile.
+        """No indexes in the block, and new ones after it if there were any; searches are exact meanwhile.
 
         LanceDB's `optimize` would join the cells of an index to ones of thousands of rows, which made searches ten
         times slower, and the old index has the vectors of deleted rows in it.
         """
-        names = [one.name for one in self._table.list_indices() if one.columns == ["embedding"]]
+        names = [one.name for one in self._table.list_indices()]
         for name in names:
             self._table.drop_index(name)
         try:
             yield
         finally:
             if names and self._table.count_rows():
-                self._create_index()
+                build_indexes(self._table, self.identity.embedding_dim)
 
     def _rewrite(self) -> None:
         """The rows that are left in new files, as a new version of the table."""
@@ -232,12 +223,9 @@ class LanceStore(Store):
 
     def _search(self, vector: NDArray[np.float32], k: int, condition: Filter | None, exact: bool) -> list[Hit]:
         with _failures("store_invalid"):
-            query = self._table.search(vector, vector_column_name="embedding").distance_type("cosine").limit(k)
-            query = query.select(["id", "path", *self.columns, "_distance"])
-            if condition is not None:
-                query = query.where(to_sql(condition), prefilter=True)
-            query = query.bypass_vector_index() if exact else query.nprobes(_probes(self._table.count_rows()))
-            found = query.to_arrow().to_pylist()
+            sql = None if condition is None else to_sql(condition)
+            columns = ["id", "path", *self.columns]
+            found = (nearest_exact if exact else nearest_indexed)(self._table, vector, k, sql, columns)
         return [
             Hit(id=row["id"], path=row["path"], score=score_of(row["_distance"]), metadata=metadata_of(row))
             for row in found
@@ -286,12 +274,3 @@ def _failures(code: str) -> Iterator[None]:
         else:
             message = f"expected a store that can be read, it cannot ({reason}): restore the folder from a copy"
         raise StoreError(message, code=code) from error
-
-
-def _partitions(count: int) -> int:
-    """Cells of the index: with the square root, finding the cells and comparing within one cost the same."""
-    return max(1, min(math.isqrt(count), count // TRAINING_ROWS))
-
-
-def _probes(count: int) -> int:
-    return max(MIN_PROBES, math.ceil(PROBED_PART * _partitions(count)))

@@ -186,18 +186,23 @@ class Store(ABC):
             condition = _both(condition, self._other_than(item, other_than_same))
         return self._nearest(item.embedding, k, condition, min_score, exact)
 
-    def duplicates(self, threshold: float = 0.99, *, where: str | None = None, limit: int = 1000) -> list[Pair]:
+    def duplicates(
+        self, threshold: float = 0.99, *, where: str | None = None, limit: int = 1000, approximate: bool = False
+    ) -> list[Pair]:
         """Pairs of stored images that are nearly the same, best first: every vector is compared with every other.
 
         Args:
             threshold: The smallest cosine similarity, above 0.
             where: A filter that both have to fit.
             limit: How many pairs at most, the best of all.
+            approximate: Compare vectors only with those that lie near the same stored vectors: some pairs are missed,
+                more of them the lower the threshold is, and no wrong one is found. For stores so large that every pair
+                takes too long.
 
         Raises:
             InputError: ``filter_invalid``, ``threshold_invalid``, ``limit_invalid``.
         """
-        return find_duplicates(self, threshold, where=where, limit=limit)
+        return find_duplicates(self, threshold, where=where, limit=limit, approximate=approximate)
 
     @abstractmethod
     def scan(self, *, where: str | None = None, rows: int = 4096) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
