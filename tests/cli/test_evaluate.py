@@ -84,7 +84,7 @@ def test_a_card_is_composed_from_the_run_and_the_evaluation(mi2, table: Path, go
     bundle = Path(shutil.copytree(golden_bundle.folder, tmp_path / "golden"))
     run = tmp_path / "run"
     missing = mi2("evaluate", table, "--model", bundle, "--update-card", "--run", run)
-    assert missing.code == 1
+    assert missing.code == 2
     assert "expected a run's folder with a readable config.yaml" in missing.err
     run.mkdir()
     config = {

@@ -64,9 +64,9 @@ def mi2(*words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium; for one module at a time, since Playwright keeps an event loop running in this thread."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright")
     chromium = shutil.which("chromium")
     if chromium is None:
