@@ -32,7 +32,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny working bundle's folder (see toy.py); not to be changed, copy it to damage it."""
-    from toy import write_toy_bundle
+    from tests.toy import write_toy_bundle
 
     return write_toy_bundle(tmp_path_factory.mktemp("models") / "toy")
 
@@ -41,7 +41,7 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def golden_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The golden network's folder in the release's layout (see golden/model.py); not to be changed."""
     pytest.importorskip("safetensors", reason="a checkpoint needs the export extra")
-    from golden.model import write_golden_checkpoint
+    from tests.golden.model import write_golden_checkpoint
 
     return write_golden_checkpoint(tmp_path_factory.mktemp("release") / "2024.09.27")
 
@@ -68,7 +68,7 @@ def golden_bundle(conversion: tuple[Bundle, list[tuple[str, float]]]) -> Bundle:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The URL of a running server with pgvector."""
-    from search.made_server import running_postgres
+    from tests.search.made_server import running_postgres
 
     with running_postgres() as url:
         yield url

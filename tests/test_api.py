@@ -14,7 +14,7 @@ from medimageinsight.client import Endpoint
 from medimageinsight.errors import BundleError, ImageError, InputError, ModelError
 from medimageinsight.tasks import Text
 from medimageinsight.tasks.tagging import Tagger, tag_prompts
-from toy import DIM, LOGIT_SCALE
+from tests.toy import DIM, LOGIT_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

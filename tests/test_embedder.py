@@ -18,7 +18,7 @@ from medimageinsight.embedder import Embedder, map_ahead
 from medimageinsight.engine import Engine, available_cpus
 from medimageinsight.errors import ImageError, InputError, ModelError, TextError
 from medimageinsight.preprocess import Preprocessing, preprocess
-from toy import DIM
+from tests.toy import DIM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from medimageinsight.errors import BundleError, TextError
 from medimageinsight.tokenizer import MAX_CHARACTERS, MAX_REPAIRED_LINE, Tokenizer, clean, pad
-from toy import CONTEXT, END, START, toy_vocabulary
+from tests.toy import CONTEXT, END, START, toy_vocabulary
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ import json
 
 import pytest
 
-import toy
 from medimageinsight.bundle import Manifest, Parent
 from medimageinsight.bundle.lineage import lineage, parents_of, tree
 from medimageinsight.errors import BundleError
+from tests import toy
 
 BASE = Parent(name="base", sha256="a" * 64, how="trained")
 TUNED = Parent(name="tuned", sha256="b" * 64, how="fine-tuned", parents=(BASE,))

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-import toy
 from medimageinsight.bundle import FileEntry, Manifest
 from medimageinsight.bundle.manifest import MAX_MANIFEST_BYTES
 from medimageinsight.errors import BundleError
+from tests import toy
 
 
 def plain() -> dict:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from cli.labelled_pictures import KINDS, write_picture, write_table
 from medimageinsight import MedImageInsight
 from medimageinsight.tasks.adapter_file import load_adapter
+from tests.cli.labelled_pictures import KINDS, write_picture, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.labelled_pictures import write_picture, write_table
 from medimageinsight import MedImageInsight
+from tests.cli.labelled_pictures import write_picture, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from cli.labelled_pictures import write_picture, write_table
 from medimageinsight import MedImageInsight
 from medimageinsight.tasks.drift import find_drift
 from medimageinsight.tasks.outliers import fit_outliers
+from tests.cli.labelled_pictures import write_picture, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from images.made_dicom import file_of, made
 from medimageinsight import MedImageInsight
-from search.made_server import running_postgres
+from tests.images.made_dicom import file_of, made
+from tests.search.made_server import running_postgres
 
 if TYPE_CHECKING:
     from pathlib import Path

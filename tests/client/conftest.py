@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from client.scoring import KEY, Scoring, running
 from medimageinsight import MedImageInsight
 from medimageinsight.client import Endpoint
+from tests.client.scoring import KEY, Scoring, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,11 +13,11 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileMetaDataset
 
-from client.scoring import Scoring, encoded
 from medimageinsight import MedImageInsight
 from medimageinsight.client import Endpoint
 from medimageinsight.errors import ImageError
-from toy import DIM
+from tests.client.scoring import Scoring, encoded
+from tests.toy import DIM
 
 if TYPE_CHECKING:
     from pathlib import Path

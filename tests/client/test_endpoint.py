@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from client.scoring import Scoring, encoded
 from medimageinsight import MedImageInsight
 from medimageinsight.client import Endpoint
 from medimageinsight.errors import EndpointError, ImageError, InputError, TextError
-from toy import DIM, LOGIT_SCALE
+from tests.client.scoring import Scoring, encoded
+from tests.toy import DIM, LOGIT_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from client.scoring import KEY, Scoring, encoded
 from medimageinsight.client import Endpoint
-from toy import DIM
+from tests.client.scoring import KEY, Scoring, encoded
+from tests.toy import DIM
 
 if TYPE_CHECKING:
     import numpy as np

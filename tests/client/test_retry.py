@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from client.scoring import DROP, KEY, Scoring, refusal, running
 from medimageinsight.client import Endpoint
 from medimageinsight.errors import EndpointError
-from toy import DIM
+from tests.client.scoring import DROP, KEY, Scoring, refusal, running
+from tests.toy import DIM
 
 
 @pytest.mark.parametrize("status", [429, 503])

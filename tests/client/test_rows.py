@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from client.scoring import Scoring, refusal, rows
 from medimageinsight.errors import EndpointError, ImageError, TextError
+from tests.client.scoring import Scoring, refusal, rows
 
 if TYPE_CHECKING:
     from medimageinsight.client import Endpoint

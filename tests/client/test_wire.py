@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from client.scoring import KEY, Scoring, refusal
 from medimageinsight.client import Endpoint
 from medimageinsight.errors import EndpointError, ImageError
-from toy import LOGIT_SCALE
+from tests.client.scoring import KEY, Scoring, refusal
+from tests.toy import LOGIT_SCALE
 
 if TYPE_CHECKING:
     from pathlib import Path

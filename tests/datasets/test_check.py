@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.made import picture, png, text, write_pair
 from medimageinsight import strict
 from medimageinsight.datasets import CheckSettings, DatasetProblems, Problems, Sample, Table, check_table, read_tsv
 from medimageinsight.datasets.fingerprint import HASH_BITS, difference_hash, fingerprint, near_pairs
 from medimageinsight.datasets.picture_check import check_pictures
+from tests.datasets.made import picture, png, text, write_pair
 
 FULL = CheckSettings(near_distance=12, workers=2)
 

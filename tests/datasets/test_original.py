@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datasets.made import png, text, write_pair
+from tests.datasets.made import png, text, write_pair
 
 yaml = pytest.importorskip("yaml", reason="a config needs the train extra")
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.made import png, shard_of, text, write_shard
 from medimageinsight import images
 from medimageinsight.datasets import DatasetProblems, Problems, ShardStream, StreamPosition, read_shards
 from medimageinsight.errors import DatasetError
+from tests.datasets.made import png, shard_of, text, write_shard
 
 if TYPE_CHECKING:
     from pathlib import Path

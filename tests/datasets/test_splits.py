@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from datasets.made import png, shard_of, text, write_pair
 from medimageinsight import strict
 from medimageinsight.datasets import (
     DatasetProblems,
@@ -21,6 +20,7 @@ from medimageinsight.datasets import (
     unknown_keys,
 )
 from medimageinsight.errors import DatasetError
+from tests.datasets.made import png, shard_of, text, write_pair
 
 THIRDS = {"train": 0.6, "val": 0.2, "test": 0.2}
 

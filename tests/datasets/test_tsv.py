@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.made import png, text, write_pair
 from medimageinsight import images
 from medimageinsight.datasets import DatasetProblems, Problems, Sample, read_tsv, write_tsv
 from medimageinsight.datasets.lines import line_starts
 from medimageinsight.errors import ImageError
+from tests.datasets.made import png, text, write_pair
 
 if TYPE_CHECKING:
     from pathlib import Path

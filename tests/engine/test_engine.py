@@ -16,7 +16,7 @@ from medimageinsight.bundle.manifest import Manifest
 from medimageinsight.bundle.writer import write_manifest
 from medimageinsight.engine import Engine, choose_providers
 from medimageinsight.errors import BundleError, InputError, ModelError
-from toy import CONTEXT, DIM, SIZE
+from tests.toy import CONTEXT, DIM, SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from golden.model import golden, golden_pixels
 from medimageinsight.engine import Engine
+from tests.golden.model import golden, golden_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ from medimageinsight.bundle.writer import write_manifest
 from medimageinsight.engine import Engine, Session, clear_graph_cache, graph_cache
 from medimageinsight.engine.graph_cache import DATA, GRAPH, RECORD, GraphCopy, cache_folder, device_cache, graph_copy
 from medimageinsight.errors import BundleError, ModelError
-from toy import SIZE
+from tests.toy import SIZE
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows keeps users' folders apart by other means")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluate.made_embedded import made_embedded, made_table
 from medimageinsight.datasets import Table
 from medimageinsight.errors import ConfigError, DatasetError, InputError
 from medimageinsight.evaluate import AssessmentSettings, Embedded, EvaluationSettings, assess, embed_table
+from tests.evaluate.made_embedded import made_embedded, made_table
 
 sklearn = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn")
 SETTINGS = AssessmentSettings(evaluation=EvaluationSettings(resamples=60), permutations=60)

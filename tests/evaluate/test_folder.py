@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from evaluate.made_embedded import made_embedded, made_table
 from medimageinsight.errors import InputError
 from medimageinsight.evaluate import (
     AssessmentSettings,
@@ -20,6 +19,7 @@ from medimageinsight.evaluate import (
     write_assessment,
 )
 from medimageinsight.evaluate.published import EVALUATION_PAGE, published
+from tests.evaluate.made_embedded import made_embedded, made_table
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")
 pytest.importorskip("matplotlib", reason="needs matplotlib")

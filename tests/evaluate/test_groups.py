@@ -8,11 +8,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from evaluate.made_embedded import made_embedded, made_table, unit
 from medimageinsight.errors import ConfigError
 from medimageinsight.evaluate import AssessmentSettings, EvaluationSettings, assess, read_groups
 from medimageinsight.evaluate.group_columns import group_of
 from medimageinsight.evaluate.metrics import roc_auc
+from tests.evaluate.made_embedded import made_embedded, made_table, unit
 
 SETTINGS = AssessmentSettings(evaluation=EvaluationSettings(resamples=60))
 

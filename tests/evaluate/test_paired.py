@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from evaluate.made_embedded import made_embedded, made_table
 from medimageinsight.errors import ConfigError
 from medimageinsight.evaluate import AssessmentSettings, EvaluationSettings, assess, compare
 from medimageinsight.evaluate.metrics import roc_auc
 from medimageinsight.evaluate.paired import draw_swaps, holm, p_value, rank_aucs, swapped_aucs, swapped_means
+from tests.evaluate.made_embedded import made_embedded, made_table
 
 SETTINGS = AssessmentSettings(evaluation=EvaluationSettings(resamples=100), permutations=200)
 

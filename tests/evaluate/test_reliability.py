@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluate.made_embedded import made_embedded, made_table
 from medimageinsight.evaluate import AssessmentSettings, EvaluationSettings, assess
 from medimageinsight.evaluate.reliability import expected_errors, rescale
 from medimageinsight.tasks.calibration import calibration_error
+from tests.evaluate.made_embedded import made_embedded, made_table
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from golden.model import golden_weights
 from medimageinsight import MedImageInsight
 from medimageinsight.bundle import Bundle, find
 from medimageinsight.datasets import Sample, Table, read_folder
@@ -21,6 +20,7 @@ from medimageinsight.errors import DatasetError, ParityError
 from medimageinsight.evaluate import EvaluationSettings, evaluate
 from medimageinsight.export.accuracy import measure_accuracy
 from medimageinsight.export.verify import load_original
+from tests.golden.model import golden_weights
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from golden.model import golden_weights
 from medimageinsight.bundle import IMAGE_ENCODER, PARITY, TEXT_ENCODER, Bundle
 from medimageinsight.errors import BundleError, ConfigError, ParityError
 from medimageinsight.export.convert import convert
 from medimageinsight.export.parity import BOUNDS, read_parity
 from medimageinsight.export.verify import load_original, verify_bundle
+from tests.golden.model import golden_weights
 
 WEIGHTS = "vision_model/medimageinsigt-v1.0.0.pt"
 

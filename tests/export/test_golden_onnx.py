@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from golden.model import golden, golden_pixels
 from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER
+from tests.golden.model import golden, golden_pixels
 
 TOLERANCE = 2e-6
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 
-from golden.model import CONFIG, golden, golden_pixels, golden_weights
 from medimageinsight.export import rewriting
 from medimageinsight.export.graphs import export_image_encoder, export_text_encoder
 from medimageinsight.export.rewriting import REWRITINGS, rewrite
@@ -19,6 +18,7 @@ from medimageinsight.export.rewriting.operator import attention_operator
 from medimageinsight.export.rewriting.windows import cut_windows
 from medimageinsight.network.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig
 from medimageinsight.network.model import UniCLModel
+from tests.golden.model import CONFIG, golden, golden_pixels, golden_weights
 
 TOLERANCE = 1e-6
 # Stages of 13 x 9, 7 x 5, 4 x 3 and 2 x 2 tokens: windows cut off on the right, at the bottom and in the corner, and

@@ -10,10 +10,10 @@ import pytest
 from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
-from golden.model import golden_weights
 from medimageinsight.errors import CheckpointError, ConfigError
 from medimageinsight.export.source import find_checkpoint, read_description
 from medimageinsight.network.config import ModelConfig
+from tests.golden.model import golden_weights
 
 WEIGHTS = "vision_model/medimageinsigt-v1.0.0.pt"
 TOKENIZER = "language_model/clip_tokenizer"

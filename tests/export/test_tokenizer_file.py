@@ -7,11 +7,11 @@ import shutil
 
 import pytest
 
-from golden.model import VOCAB_SIZE, golden, write_golden_checkpoint
 from medimageinsight.errors import CheckpointError
 from medimageinsight.export import tokenizer_file
 from medimageinsight.export.tokenizer_file import check_tokenizer, read_tokenizer
 from medimageinsight.tokenizer import Tokenizer
+from tests.golden.model import VOCAB_SIZE, golden, write_golden_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEGBaseline8Bit
 
-from images.made_dicom import LEVELS, code_of, file_of, grey, item, linear, made
 from medimageinsight import images
+from tests.images.made_dicom import LEVELS, code_of, file_of, grey, item, linear, made
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

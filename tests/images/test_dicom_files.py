@@ -15,9 +15,9 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import UID, JPEG2000Lossless
 
-from images.made_dicom import LEVELS, PACKAGED, code_of, file_of, grey, linear, made
 from medimageinsight import images
 from medimageinsight.errors import ImageError
+from tests.images.made_dicom import LEVELS, PACKAGED, code_of, file_of, grey, linear, made
 
 if TYPE_CHECKING:
     from pathlib import Path

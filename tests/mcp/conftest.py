@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anyio.from_thread import BlockingPortal
-
     from mcp import Client
 
 KINDS = {"computed tomography": "CT", "magnetic resonance imaging": "MR", "ultrasound": "US"}
@@ -110,9 +109,8 @@ class Agent:
 @pytest.fixture(scope="session")
 def agent(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
     from anyio.from_thread import start_blocking_portal
-    from mcp.client.stdio import StdioServerParameters, stdio_client
-
     from mcp import Client
+    from mcp.client.stdio import StdioServerParameters, stdio_client
 
     server = StdioServerParameters(
         command=sys.executable, args=["-m", "medimageinsight", *place.words()], env={"MI2_MODEL": "mini"}

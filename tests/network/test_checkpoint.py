@@ -14,10 +14,10 @@ import yaml
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
-from golden.model import CONFIG, golden_weights
 from medimageinsight.errors import CheckpointError
 from medimageinsight.network.checkpoint import POSITIONS, canonical_name, load_model, load_state_dict, read_shapes
 from medimageinsight.network.config import ModelConfig
+from tests.golden.model import CONFIG, golden_weights
 
 FC1 = "image_encoder.blocks.2.1.channel_block.ffn.fn.net.fc1.weight"
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 
-from golden.model import CONFIG, golden, golden_pixels, golden_weights
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.network.model import UniCLModel
+from tests.golden.model import CONFIG, golden, golden_pixels, golden_weights
 
 TOLERANCE = 2e-6
 

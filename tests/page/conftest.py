@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-    from page.person import Person
-    from serve.running import Running
+    from tests.page.person import Person
+    from tests.serve.running import Running
 
 ANATOMY = {"CT_small.dcm": "chest", "J2K_pixelrep_mismatch.dcm": "head", "examples_overlay.dcm": "abdomen"}
 
@@ -41,7 +41,7 @@ def site(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     """`mi2 serve` with the built-in model and the store `cases`."""
     for part in ("uvicorn", "lancedb"):
         pytest.importorskip(part, reason="the page's tests need the serve and search extras")
-    from serve.running import running
+    from tests.serve.running import running
 
     folder = tmp_path_factory.mktemp("site")
     table = pictures.parent / "table.csv"
@@ -84,7 +84,7 @@ def visit(browser: Browser, pictures: Path) -> Iterator[Any]:
 
     At the end: nothing but the server was asked for anything, no script failed, and the page's policy held.
     """
-    from page.person import Person
+    from tests.page.person import Person
 
     people: list[Person] = []
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Route
 
-    from serve.running import Running
+    from tests.serve.running import Running
 
 # A drop or a paste of files, as a browser makes it of what the user brings.
 TRANSFER = """([target, type, files]) => {

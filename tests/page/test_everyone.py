@@ -11,8 +11,8 @@ pytest.importorskip("playwright.sync_api", reason="the page's tests need playwri
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from page.person import Person
-    from serve.running import Running
+    from tests.page.person import Person
+    from tests.serve.running import Running
 
 CT = "CT_small.dcm"
 HEART = "examples_ybr_color.dcm"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from serve.running import Running
+    from tests.serve.running import Running
 
 FOLDER = files("medimageinsight.serve").joinpath("page")
 PARTS = {part.name: part.read_text("utf-8") for part in FOLDER.iterdir()}

@@ -14,12 +14,12 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright")
 from playwright.sync_api import expect
 
-from serve.running import picture
+from tests.serve.running import picture
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from page.person import Person
+    from tests.page.person import Person
 
 CT = "CT_small.dcm"
 

@@ -9,14 +9,14 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright")
 from playwright.sync_api import expect
 
-from page.test_requests import run_python, run_shell
-from serve.running import picture, running
+from tests.page.test_requests import run_python, run_shell
+from tests.serve.running import picture, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from serve.running import Running
+    from tests.serve.running import Running
 
 FIRST, SECOND = "first-key-0123456789", "second-key-0123456789"
 

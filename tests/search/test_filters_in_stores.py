@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from medimageinsight import search
 from medimageinsight.search.filters import And, Compare, In, IsNull, Like, Not, Or, parse
-from search.conftest import KINDS
-from search.made_store import IDENTITY, item
+from tests.search.conftest import KINDS
+from tests.search.made_store import IDENTITY, item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

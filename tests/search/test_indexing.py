@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from images.made_dicom import file_of, made
 from medimageinsight import MedImageInsight, search
 from medimageinsight.errors import ImageError
-from search.made_store import code_of, ids_of
+from tests.images.made_dicom import file_of, made
+from tests.search.made_store import code_of, ids_of
 
 
 @pytest.fixture

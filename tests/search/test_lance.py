@@ -13,7 +13,7 @@ import pytest
 
 from medimageinsight import search
 from medimageinsight.errors import StoreError
-from search.made_store import IDENTITY, item, vectors
+from tests.search.made_store import IDENTITY, item, vectors
 
 pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
 
@@ -120,7 +120,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from medimageinsight import search
 from medimageinsight.errors import InputError
-from search.made_store import item
+from tests.search.made_store import item
 store, name = search.open_store(sys.argv[2]), sys.argv[3]
 for number in range(10):
     try:

@@ -11,7 +11,7 @@ import pytest
 
 from medimageinsight import MedImageInsight, search
 from medimageinsight.errors import InputError, MissingExtraError, StoreError
-from search.made_store import IDENTITY, code_of, item
+from tests.search.made_store import IDENTITY, code_of, item
 
 
 def store_code(call) -> str:

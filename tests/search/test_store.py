@@ -10,7 +10,7 @@ import pytest
 
 from medimageinsight import search
 from medimageinsight.errors import InputError, StoreError
-from search.made_store import DIM, IDENTITY, code_of, ids_of, item, vectors
+from tests.search.made_store import DIM, IDENTITY, code_of, ids_of, item, vectors
 
 HOSTILE = [
     "it's",

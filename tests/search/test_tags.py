@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from images.made_dicom import PACKAGED, file_of, made
 from medimageinsight import search
 from medimageinsight.errors import InputError
 from medimageinsight.search.tags import check_patient
+from tests.images.made_dicom import PACKAGED, file_of, made
 
 FULL = {
     "Modality": "DX",

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from serve.made_stores import Chest
-    from serve.running import Running
+    from tests.serve.made_stores import Chest
+    from tests.serve.running import Running
 
 
 @pytest.fixture(scope="session")
 def chest(toy: MedImageInsight, tmp_path_factory: pytest.TempPathFactory) -> Chest:
     """A store of six pictures, two of which have no finding said; not to be changed."""
     pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
-    from serve.made_stores import make_chest
+    from tests.serve.made_stores import make_chest
 
     return make_chest(toy, tmp_path_factory.mktemp("chest"))
 
@@ -29,7 +29,7 @@ def chest(toy: MedImageInsight, tmp_path_factory: pytest.TempPathFactory) -> Che
 def server(toy_bundle: Path, chest: Chest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """`mi2 serve` with the toy model, a store and its pictures, and default options."""
     pytest.importorskip("uvicorn", reason="the server needs the serve extra")
-    from serve.running import running
+    from tests.serve.running import running
 
     folder = tmp_path_factory.mktemp("server")
     with running(folder, "--model", str(toy_bundle), *chest.options) as running_server:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medimageinsight import MedImageInsight, search
-from serve.running import picture
+from tests.serve.running import picture
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from medimageinsight.errors import ImageError, InputError, ModelError
 from medimageinsight.serve.batcher import LARGEST_BATCH, Batcher
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.refused import Refused
-from serve.running import picture
+from tests.serve.running import picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,13 +23,13 @@ from PIL import Image
 
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
-from serve.running import PATIENCE_S, cell, picture, request, running
+from tests.serve.running import PATIENCE_S, cell, picture, request, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from medimageinsight import MedImageInsight
-    from serve.running import Running
+    from tests.serve.running import Running
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 from medimageinsight.serve.openapi import describe
 
 if TYPE_CHECKING:
-    from serve.running import Running
+    from tests.serve.running import Running
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

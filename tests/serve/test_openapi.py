@@ -14,13 +14,13 @@ from medimageinsight.errors import InputError
 from medimageinsight.serve import RequestLimits, score, to_json
 from medimageinsight.serve.contract import parse_request
 from medimageinsight.serve.openapi import PNG, PNG_URI, describe
-from toy import DIM
+from tests.toy import DIM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from medimageinsight import MedImageInsight
-    from serve.running import Running
+    from tests.serve.running import Running
 
 MAX_ROWS = 3
 OPEN_PATHS = {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ping", "/version"}

@@ -20,13 +20,13 @@ pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
 from medimageinsight.bundle.manifest import Manifest
 from medimageinsight.version import __version__
-from serve.running import PATIENCE_S, cell, free_port, picture, request, running
+from tests.serve.running import PATIENCE_S, cell, free_port, picture, request, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from medimageinsight import MedImageInsight
-    from serve.running import Running
+    from tests.serve.running import Running
 
 KEY, OTHER_KEY = "0123456789abcdef-one", "0123456789abcdef-two"
 OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ping", "/version", "/")

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
 
-from serve.running import cell, picture, request
-from toy import LOGIT_SCALE
+from tests.serve.running import cell, picture, request
+from tests.toy import LOGIT_SCALE
 
 if TYPE_CHECKING:
     from medimageinsight import MedImageInsight
-    from serve.running import Running
+    from tests.serve.running import Running
 
 IMAGE = picture(1)
 TEXT = "x-ray chest anteroposterior Cardiomegaly"

@@ -17,7 +17,7 @@ from pydicom.data import get_testdata_file
 
 from medimageinsight import MedImageInsight
 from medimageinsight.serve import RequestLimits, score, to_json
-from toy import LOGIT_SCALE
+from tests.toy import LOGIT_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from medimageinsight.serve import Row
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.served import ServedModel
 from medimageinsight.serve.settings import ServerSettings
-from serve.running import picture
+from tests.serve.running import picture
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

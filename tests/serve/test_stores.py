@@ -19,15 +19,15 @@ from medimageinsight import MedImageInsight, search
 from medimageinsight.tasks.identity import ModelIdentity
 from medimageinsight.tasks.tagger_file import load_tagger, save_tagger
 from medimageinsight.tasks.tagging import fit_tagger, tag_prompts
-from search.made_server import running_postgres
-from serve.made_stores import FINDINGS, add, make_chest
-from serve.running import PATIENCE_S, cell, picture, running
+from tests.search.made_server import running_postgres
+from tests.serve.made_stores import FINDINGS, add, make_chest
+from tests.serve.running import PATIENCE_S, cell, picture, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from serve.made_stores import Chest
-    from serve.running import Running
+    from tests.serve.made_stores import Chest
+    from tests.serve.running import Running
 
 
 def ids(reply: Any) -> list[str]:

@@ -12,11 +12,11 @@ from PIL import Image
 
 from medimageinsight.preprocess import as_seen
 from medimageinsight.tasks import Text
-from serve.running import cell, picture
+from tests.serve.running import cell, picture
 
 if TYPE_CHECKING:
     from medimageinsight import MedImageInsight
-    from serve.running import Running
+    from tests.serve.running import Running
 
 ONE, OTHER = picture(1), picture(2)
 MANY = [str(number) for number in range(100_000)]

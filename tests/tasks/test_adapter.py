@@ -16,7 +16,7 @@ from medimageinsight.tasks.adapter_file import load_adapter, save_adapter
 from medimageinsight.tasks.fitting import AdapterSettings
 from medimageinsight.tasks.identity import ModelIdentity
 from medimageinsight.tasks.labelled import Labelled, split_by_patient
-from tasks.made import DIM, clusters, identity, several
+from tests.tasks.made import DIM, clusters, identity, several
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ import pytest
 
 from medimageinsight.errors import InputError
 from medimageinsight.tasks.labelled import Labelled, check_trainable, split_by_patient
-from tasks.made import clusters, several
+from tests.tasks.made import clusters, several
 
 
 def test_no_patient_is_on_both_sides_and_every_label_on_each() -> None:

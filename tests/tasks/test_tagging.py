@@ -21,7 +21,7 @@ from medimageinsight.tasks.tagging import (
     tag_prompts,
 )
 from medimageinsight.tasks.thresholds import Criterion
-from tasks.made import identity, several
+from tests.tasks.made import identity, several
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ pytest.importorskip("safetensors")
 from medimageinsight.train.distributed import Processes
 from medimageinsight.train.optim import clip_gradients
 from medimageinsight.train.step import StepSettings, compute_gradients
-from train.gloo import BATCH, batch, compare_loss, compare_model, compare_shards, gradients, model, spawn
+from tests.train.gloo import BATCH, batch, compare_loss, compare_model, compare_shards, gradients, model, spawn
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from medimageinsight.errors import CheckpointError, ConfigError
 from medimageinsight.network.checkpoint import load_model
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.train.loop import finetune, train
-from train.made_run import CONFIG, make_table, quiet
+from tests.train.made_run import CONFIG, make_table, quiet
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,8 +26,8 @@ from medimageinsight.train.config import OptimizerConfig
 from medimageinsight.train.durable import replaced_folder, restore_folder
 from medimageinsight.train.loop import train
 from medimageinsight.train.optim import build_optimizer
-from train.gloo import MODEL, model
-from train.made_run import CONFIG, make_table, quiet
+from tests.train.gloo import MODEL, model
+from tests.train.made_run import CONFIG, make_table, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from medimageinsight.errors import ConfigError
 from medimageinsight.train.config import StartConfig
 from medimageinsight.train.lora import add_updates, merged_state
 from medimageinsight.train.start import choose_trained
-from train.gloo import batch, model
+from tests.train.gloo import batch, model
 
 
 def embed(one: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

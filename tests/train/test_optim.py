@@ -11,7 +11,7 @@ from medimageinsight.train.average import Average
 from medimageinsight.train.config import OptimizerConfig
 from medimageinsight.train.optim import blocks_after, build_optimizer
 from medimageinsight.train.step import LossScale
-from train.gloo import MODEL, model
+from tests.train.gloo import MODEL, model
 
 
 def test_decay_spares_vectors_filters_and_embeddings() -> None:

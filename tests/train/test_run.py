@@ -20,7 +20,7 @@ from medimageinsight.train.config import DataConfig, OptimizerConfig, read_confi
 from medimageinsight.train.data import sampling_weights
 from medimageinsight.train.loop import train
 from medimageinsight.train.optim import Schedule
-from train.made_run import CONFIG, make_table, quiet
+from tests.train.made_run import CONFIG, make_table, quiet
 
 
 @pytest.fixture

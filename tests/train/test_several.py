@@ -16,7 +16,7 @@ safetensors_torch = pytest.importorskip("safetensors.torch")
 import medimageinsight
 from medimageinsight.train.config import FinetuneConfig, TrainConfig, read_run
 from medimageinsight.train.loop import train
-from train.made_run import CONFIG, make_table, quiet
+from tests.train.made_run import CONFIG, make_table, quiet
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLAIN = {
