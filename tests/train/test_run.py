@@ -22,6 +22,8 @@ from medimageinsight.train.loop import train
 from medimageinsight.train.optim import Schedule
 from tests.train.made_run import CONFIG, make_table, quiet
 
+STAGE = {"steps": 1, "image_size": 32, "batch_size": 4}
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
@@ -130,6 +132,20 @@ def test_broken_pictures_stop_a_run_before_its_first_step_all_named(config: Path
         train(config, tmp_path / "run", log=quiet)
 
 
+def test_a_source_that_is_left_out_is_neither_read_nor_counted(config: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(table.read_text() + "gone.png,,phantom,ring,Dent,Dent,rings,train\n")
+    config.write_text(yaml.safe_dump(CONFIG | {"data": {"table": "table.csv", "leave_out": ["rings"]}}))
+    train(config, tmp_path / "run", log=quiet)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["sources"] == {
+        "train": {"boxes": 12},
+        "val": {"boxes": 4},
+    }
+    config.write_text(yaml.safe_dump(CONFIG | {"data": {"table": "table.csv", "leave_out": ["ring"]}}))
+    with pytest.raises(DatasetError, match="there is no source 'ring'"):
+        train(config, tmp_path / "2", log=quiet)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -144,6 +160,34 @@ def test_a_wrong_config_names_the_key(config: Path, change: dict[str, object], m
     config.write_text(yaml.safe_dump(CONFIG | change))
     with pytest.raises(ConfigError, match=message):
         read_config(config)
+
+
+def test_a_config_is_laid_over_its_base(config: Path, tmp_path: Path) -> None:
+    """Mappings key by key, null takes away, all else takes the place; the run keeps what both say."""
+    other = tmp_path / "other.yaml"
+    change = {"base": config.name, "seed": 4, "optimizer": {"warmup_steps": 1}, "captions": None, "stages": [STAGE]}
+    other.write_text(yaml.safe_dump(change))
+    train(other, tmp_path / "run", log=quiet)
+    kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    optimizer = CONFIG["optimizer"] | {"warmup_steps": 1}
+    whole = CONFIG | {"seed": 4, "optimizer": optimizer, "stages": [STAGE]}
+    assert kept == {key: value for key, value in whole.items() if key != "captions"}
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("../run.yaml", "the same folder"),
+        (3, "the same folder"),
+        ("gone.yaml", "cannot be read"),
+        ("other.yaml", "without a base of its own"),
+    ],
+)
+def test_a_base_is_one_config_in_the_same_folder(config: Path, base: object, message: str) -> None:
+    other = config.with_name("other.yaml")
+    other.write_text(yaml.safe_dump({"base": base}))
+    with pytest.raises(ConfigError, match=message):
+        read_config(other)
 
 
 def test_a_config_with_a_tag_is_refused(config: Path) -> None:

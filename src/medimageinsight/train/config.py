@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from medimageinsight import strict
 from medimageinsight.datasets import CheckSettings, DataSource
-from medimageinsight.errors import ConfigError, missing_extra
+from medimageinsight.errors import ConfigError
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.train.augment_pixels import PixelAugmentation
+from medimageinsight.train.config_file import load_mapping
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-MAX_CONFIG_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +47,7 @@ class DataConfig:
     table: str | None = None  # CSV or Parquet
     sources: tuple[DataSource, ...] = ()
     original: OriginalData | None = None
+    leave_out: tuple[str, ...] = ()  # sources that are neither learned nor validated on, nor is a choice made by them
     splits: dict[str, float] = field(default_factory=dict)  # shares, by patient, of the samples that have no split
     checks: CheckSettings = field(default_factory=CheckSettings)  # before the first step
     on_disk: bool = False
@@ -233,13 +233,13 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_run(path: Path, kind: type[Config]) -> Config:
-    """Reads a run's YAML (safe loading: no tags, no code).
+    """Reads a run's YAML (safe loading: no tags, no code), and what it takes from its `base`.
 
     Raises:
         ConfigError: The file is missing, is not YAML, or has a missing, unknown or mistyped key (the message names it).
     """
     try:
-        config = strict.build(kind, _load(path), "config")
+        config = strict.build(kind, load_mapping(path), "config")
     except strict.MappingError as error:
         raise ConfigError(str(error)) from None
     if not config.stages or any(stage.steps < 1 or stage.batch_size < 2 for stage in config.stages):
@@ -255,18 +255,3 @@ def read_run(path: Path, kind: type[Config]) -> Config:
     if config.parallel.micro_batch is not None and config.parallel.micro_batch < 1:
         raise ConfigError("config.parallel.micro_batch: expected at least 1")
     return config
-
-
-def _load(path: Path) -> object:
-    try:
-        import yaml
-    except ImportError:
-        raise missing_extra("train", "reading a training config") from None
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError("the config is larger than 1 MiB: expected a short YAML file")
-        return yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the config cannot be read: {error.strerror}", code="config_not_found") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"the config is not valid YAML: {' '.join(str(error).split())}") from None

@@ -53,6 +53,7 @@ def read_inputs(data: DataConfig, base: Path, seed: int, *, check: bool, log: Ca
         table = read_sources(data.sources, base, problems=problems)
     else:
         table = read_table(base / (data.table or ""))
+    table = _leave_out(table, data.leave_out, problems)
     if check:
         cache = data.checks.cache
         checked = check_table(
@@ -129,6 +130,15 @@ def _read_original(original: OriginalData, base: Path, problems: Problems, log: 
     for key, reason in asked.unused.items():
         log(f"{Path(original.config).name}: {key} is left alone: {reason}")
     return table
+
+
+def _leave_out(table: Table, sources: tuple[str, ...], problems: Problems) -> Table:
+    present = {sample.source for sample in table.samples}
+    for name in sources:
+        if name not in present:
+            problems.add("config_value_invalid", "data.leave_out", f"there is no source {name!r}")
+    kept = tuple(sample for sample in table.samples if sample.source not in sources)
+    return replace(table, samples=kept) if sources else table
 
 
 def _split_rest(table: Table, shares: dict[str, float], seed: int) -> Table:

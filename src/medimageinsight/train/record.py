@@ -12,6 +12,7 @@ import torch
 
 from medimageinsight.bench.machine import describe_machine
 from medimageinsight.errors import ConfigError
+from medimageinsight.train.config_file import config_text
 from medimageinsight.train.durable import replaced_file
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def keep_config(config: RunConfig, config_path: Path, folder: Path) -> None:
     Raises:
         ConfigError: It is another one (``config_changed``), apart from how the work is laid on the machine.
     """
-    kept, text = folder / CONFIG, config_path.read_text("utf-8")
+    kept, text = folder / CONFIG, config_text(config_path)
     changed = kept.exists() and kept.read_text("utf-8") != text
     if (folder / RUN).exists():
         earlier = json.loads((folder / RUN).read_text("utf-8"))["config"]
