@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medimageinsight import images
-from medimageinsight.datasets import DatasetProblems, Problems, ShardStream, StreamPosition, read_shards
-from medimageinsight.errors import DatasetError
+from medimageinsight.datasets import DatasetProblems, Problems, read_shards
 from tests.datasets.made import png, shard_of, text, write_shard
 
 if TYPE_CHECKING:
@@ -148,68 +145,6 @@ def test_what_else_can_be_wrong_is_one_list(tmp_path):
     assert "SECRET" not in caught.value.message
     with pytest.raises(DatasetProblems, match="none was given"):
         read_shards([])
-
-
-@pytest.fixture
-def shards(tmp_path):
-    return [shard_of(tmp_path / f"{n}.tar", range(n * 10, n * 10 + 5 + n)) for n in range(4)]  # 26 samples
-
-
-def test_an_epoch_has_every_sample_once_and_the_next_another_order(shards):
-    stream = ShardStream(shards, seed=1, buffer=7)
-    first = [sample.id for sample in islice(stream, 26)]
-    assert stream.epoch == 0
-    second = [sample.id for sample in islice(stream, 26)]
-    assert stream.epoch == 1
-    assert sorted(first) == sorted(second) == sorted(set(first))
-    assert first != second != sorted(second)
-    assert first == [sample.id for sample in islice(ShardStream(shards, seed=1, buffer=7), 26)]
-    assert first != [sample.id for sample in islice(ShardStream(shards, seed=2, buffer=7), 26)]
-
-
-def test_processes_share_an_epoch(shards):
-    parts = [{one.id for one in islice(ShardStream(shards, seed=3, rank=rank, world=2), 11)} for rank in range(2)]
-    assert not parts[0] & parts[1]
-    with pytest.raises(DatasetError, match="5 shards or more for 5 processes"):
-        ShardStream(shards, seed=0, world=5)
-
-
-@pytest.mark.parametrize("buffer", [1, 4, 100])
-def test_a_stream_goes_on_exactly_from_any_position(shards, buffer):
-    whole = ShardStream(shards, seed=5, buffer=buffer)
-    taken, positions = [], []
-    for _ in range(60):
-        positions.append(json.loads(json.dumps(whole.position().to_dict())))
-        taken.append(next(whole).id)
-    for start in (0, 1, 13, 25, 26, 27, 51, 59):
-        again = ShardStream(shards, seed=5, buffer=buffer)
-        again.seek(StreamPosition.from_dict(positions[start]))
-        assert [next(again).id for _ in range(60 - start)] == taken[start:]
-
-
-def test_a_position_of_another_stream_is_refused(shards, tmp_path):
-    position = ShardStream(shards, seed=5).position()
-    for other in (ShardStream(shards, seed=6), ShardStream(shards[:3], seed=5), ShardStream(shards, seed=5, buffer=2)):
-        with pytest.raises(DatasetError) as caught:
-            other.seek(position)
-        assert caught.value.code == "stream_position_invalid"
-    with pytest.raises(DatasetError, match="position"):
-        StreamPosition.from_dict({"epoch": 1})
-
-
-def test_a_stream_stops_at_a_broken_shard_or_passes_over_it(shards):
-    shards[1].write_bytes(shards[1].read_bytes()[:2000])
-    with pytest.raises(DatasetProblems, match=r"1\.tar"):
-        list(islice(ShardStream(shards, seed=0), 26))
-    stream = ShardStream(shards, seed=0, skip_broken=True)
-    assert len({sample.id for sample in islice(stream, 20)}) == 20
-    assert stream.problems.counts["shard_invalid"] == 1
-
-
-def test_shards_without_a_sample_do_not_spin(tmp_path):
-    with pytest.raises(DatasetError) as caught:
-        next(ShardStream([write_shard(tmp_path / "s.tar", [])], seed=0))
-    assert caught.value.code == "dataset_empty"
 
 
 @given(

@@ -9,7 +9,6 @@ from medimageinsight.datasets.opening import DataSource, read_sources
 from medimageinsight.datasets.original import OriginalConfig, OriginalFiles, read_original
 from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
 from medimageinsight.datasets.sample import Piece, Sample, Table, join_tables
-from medimageinsight.datasets.shard_stream import ShardStream, StreamPosition
 from medimageinsight.datasets.shards import read_shards
 from medimageinsight.datasets.splits import split_by_patient
 from medimageinsight.datasets.table import read_table
@@ -25,8 +24,6 @@ __all__ = [
     "Problem",
     "Problems",
     "Sample",
-    "ShardStream",
-    "StreamPosition",
     "Table",
     "check_table",
     "join_tables",
