@@ -75,6 +75,40 @@ def test_a_config_becomes_a_bundle_with_figures(mi2, table: Path, tmp_path: Path
     assert "going on after step 2" in again.err
 
 
+def told_of(picture: dict) -> str:
+    return max(picture["probabilities"], key=picture["probabilities"].get)
+
+
+def test_a_classification_head_becomes_an_adapter_of_its_bundle(mi2, table: Path, tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("torch")
+    yaml = pytest.importorskip("yaml")
+    monkeypatch.chdir(tmp_path)
+    Path("speck.yaml").write_text(yaml.safe_dump(CONFIG))
+    assert mi2("train", "speck.yaml", "--no-bundle").code == 0
+    further = {key: value for key, value in CONFIG.items() if key not in ("model", "tokenizer")}
+    further |= {"name": "labels", "objective": "labels", "start": {"checkpoint": "runs/speck/best"}}
+    further["stages"] = [{"steps": 20, "image_size": 32, "batch_size": 8}]
+    further["optimizer"] = {"learning_rate": 0.01, "ema_decay": 0.5}
+    Path("labels.yaml").write_text(yaml.safe_dump(further))
+    made = mi2("finetune", "labels.yaml", "--json").json
+    assert made["adapter"] == "runs/labels/adapter.json"
+    with Path("runs/labels/curve.csv").open() as file:
+        best = max(csv.DictReader(file), key=lambda row: float(row["val_label_auc"]))
+    info = mi2("adapter", "info", made["adapter"], "--json").json
+    assert info["figures"][0]["scored_on"] == "validation"
+    assert info["figures"][0]["mean_auc"]["value"] == pytest.approx(float(best["val_label_auc"]), abs=1e-4)
+    assert info["training"]["selected_by"] == "val_label_auc"
+
+    places = range(8, 16)  # of the validation split
+    predict = ("adapter", "predict", made["adapter"], *(f"{place}.png" for place in places))
+    told = mi2(*predict, "--model", made["bundle"], "--json")
+    assert told.code == 0, told.err
+    findings = [("Bright Spot", "No Finding")[place % 2] for place in places]
+    right = [told_of(one) == finding for one, finding in zip(told.json, findings, strict=True)]
+    assert np.mean(right) == pytest.approx(float(best["val_label_accuracy"]), abs=1e-4)
+    assert mi2(*predict, "--model", "mini").code == 1, "it belongs to its own bundle"
+
+
 def test_evaluate_writes_a_report_and_the_card(mi2, table: Path, toy_bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     bundle = Path(shutil.copytree(toy_bundle, tmp_path / "toy"))

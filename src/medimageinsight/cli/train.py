@@ -1,5 +1,6 @@
 """``mi2 train``: a model from scratch."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from medimageinsight.bundle import Manifest
 from medimageinsight.cli import output
 from medimageinsight.cli.failures import about
 from medimageinsight.cli.options import AsJson
@@ -40,6 +42,7 @@ def go(
 ) -> None:
     """Runs a training of either kind, makes the bundle and tells what was made."""
     from medimageinsight.export.convert import convert
+    from medimageinsight.train.head import HEAD
 
     folder = out or Path("runs") / (config.stem if seed is None else f"{config.stem}-seed{seed}")
     with about(config, ConfigError):
@@ -50,9 +53,25 @@ def go(
     if bundle:
         target = folder / "bundle"
         with about(target, BundleError), output.stages() as progress:
-            convert(best, target, overwrite=True, progress=progress)
+            converted = convert(best, target, overwrite=True, progress=progress)
         made["bundle"] = str(target)
+        if (best / HEAD).exists():
+            made["adapter"] = str(_make_adapter(best, converted.manifest, folder / "adapter.json"))
     if as_json:
         output.print_json(made)
     else:
-        output.print_table(("made", "folder"), list(made.items()))
+        output.print_table(("made", "where"), list(made.items()))
+
+
+def _make_adapter(best: Path, manifest: Manifest, target: Path) -> Path:
+    """The classification head of a run, for ``mi2 adapter predict``."""
+    from medimageinsight.preprocess import Preprocessing
+    from medimageinsight.tasks.adapter_file import save_adapter
+    from medimageinsight.tasks.identity import ModelIdentity
+    from medimageinsight.train.head import HEAD, adapter_of_head
+
+    model = json.loads((best / "model.json").read_text("utf-8"))
+    head = json.loads((best / HEAD).read_text("utf-8"))
+    identity = ModelIdentity.of(manifest, Preprocessing.from_dict(manifest.preprocessing))
+    save_adapter(adapter_of_head(head, identity, model["provenance"]), target)
+    return target

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from medimageinsight.errors import CheckpointError
 from medimageinsight.train.distributed import sharded_as, whole
 from medimageinsight.train.durable import replaced_file, replaced_folder
+from medimageinsight.train.head import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,7 +131,7 @@ def save_model(
         (partial / "model.json").write_text(json.dumps(description, indent=2) + "\n", "utf-8")
         shutil.copyfile(tokenizer_file, partial / "tokenizer.json")
         if head is not None:
-            (partial / "head.json").write_text(json.dumps(head.to_dict()) + "\n", "utf-8")
+            (partial / HEAD).write_text(json.dumps(head.to_dict()) + "\n", "utf-8")
 
 
 def _as(value: Tensor, like: Tensor) -> Tensor:

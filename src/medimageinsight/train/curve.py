@@ -19,7 +19,15 @@ COLUMNS = (
     "val_modality_accuracy",
     "val_anatomy_accuracy",
     "val_mean_auc",
+    "val_label_accuracy",
+    "val_label_auc",
 )
+_DRAWN = {
+    "val_mean_auc": "mean AUC of the findings",
+    "val_modality_accuracy": "modality accuracy",
+    "val_label_auc": "mean AUC of the labels",
+    "val_label_accuracy": "label accuracy",
+}
 
 
 def read_curve(path: Path, *, until: int) -> list[dict[str, str]]:
@@ -55,9 +63,9 @@ def draw_curve(path: Path, rows: Sequence[dict[str, str]], speed: Sequence[dict[
     left, middle, right = figure.subplots(1, 3)
     left.plot(steps, [float(row["loss"]) for row in rows])
     left.set(xlabel="step", ylabel="training loss (mean since the last point)")
-    for column, label in (("val_mean_auc", "mean AUC of the findings"), ("val_modality_accuracy", "modality accuracy")):
-        points = [(int(row["step"]), float(row[column])) for row in rows if row.get(column)]
-        middle.plot([step for step, _ in points], [value for _, value in points], label=label)
+    for column, label in _DRAWN.items():
+        if points := [(int(row["step"]), float(row[column])) for row in rows if row.get(column)]:
+            middle.plot([step for step, _ in points], [value for _, value in points], label=label)
     middle.set(xlabel="step", ylabel="validation", ylim=(0, 1.0))
     middle.legend(loc="lower right")
     for column, label in (("mfu", "model FLOP utilisation"), ("waited_for_data", "part of the time waiting for data")):

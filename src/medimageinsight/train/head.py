@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medimageinsight.errors import DatasetError
+from medimageinsight import strict
+from medimageinsight.errors import DatasetError, ModelError
+from medimageinsight.tasks.adapter import Adapter
+from medimageinsight.tasks.adapter_figures import AdapterFigures
+from medimageinsight.tasks.heads import Layer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from medimageinsight.datasets import Sample
+    from medimageinsight.tasks.identity import ModelIdentity
 
+HEAD = "head.json"
 # Embeddings have length 1: without a factor the weights would have far to go.
 SCALE = 20.0
 
@@ -25,24 +32,35 @@ class LabelHead(nn.Module):
     """Embeddings (N, D) to logits (N, labels).
 
     Labels are classes within their source: where there are several sources, "source: label".
+
+    Attributes:
+        labels: Of the training pictures, sorted.
+        temperature: What its logits are divided by to be calibrated, and
+        figures: how good it is then, both as of its last validation.
     """
 
     def __init__(self, samples: Sequence[Sample], dim: int) -> None:
         super().__init__()
-        several = len({sample.source for sample in samples}) > 1
-        named = [(f"{sample.source}: {sample.label}" if several else sample.label) for sample in samples]
         if any(not sample.label for sample in samples):
             raise DatasetError(
                 "expected a label for every picture of the training split, got some without: name them, or use "
                 "objective unicl",
                 code="labels_missing",
             )
+        self.with_source = len({sample.source for sample in samples}) > 1
+        named = [self.label_of(sample) for sample in samples]
         self.labels = tuple(sorted(set(named)))
         places = {label: place for place, label in enumerate(self.labels)}
         self.of_sample = torch.tensor([places[one] for one in named])
         self.linear = nn.Linear(dim, len(self.labels))
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+        self.temperature = 1.0
+        self.figures: AdapterFigures | None = None
+
+    def label_of(self, sample: Sample) -> str:
+        """The head's name for a sample's label."""
+        return f"{sample.source}: {sample.label}" if self.with_source else sample.label
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """(N, D) to (N, labels)."""
@@ -53,11 +71,50 @@ class LabelHead(nn.Module):
         """The class of samples, (B,) int64."""
         return self.of_sample[torch.from_numpy(indices)]
 
+    def layer(self) -> Layer:
+        """For embeddings of length 1."""
+        weight, bias = SCALE * self.linear.weight.detach(), self.linear.bias.detach()
+        return Layer(weight=weight.T.cpu().numpy(), bias=bias.cpu().numpy())
+
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: labels, and the weight (D, labels) and bias (labels,) for embeddings of length 1."""
-        weight = (SCALE * self.linear.weight.detach()).T
+        """For JSON; the weight (D, labels) and bias (labels,) are for embeddings of length 1."""
+        layer = self.layer()
         return {
             "labels": list(self.labels),
-            "weight": weight.cpu().tolist(),
-            "bias": self.linear.bias.detach().cpu().tolist(),
+            "weight": layer.weight.tolist(),
+            "bias": layer.bias.tolist(),
+            "temperature": self.temperature,
+            "figures": None if self.figures is None else asdict(self.figures),
         }
+
+
+def adapter_of_head(head: Mapping[str, Any], model: ModelIdentity, training: dict[str, Any]) -> Adapter:
+    """The head as an adapter for the bundle of the encoder that it was learned with.
+
+    Args:
+        head: As ``head.json`` has it.
+        model: The bundle's identity.
+        training: How it came about, for people.
+
+    Raises:
+        ModelError: It is not as `LabelHead.to_dict` writes it (``head_invalid``).
+    """
+    try:
+        weight, bias = np.array(head["weight"], np.float32), np.array(head["bias"], np.float32)
+        labels, figures = tuple(head["labels"]), head["figures"]
+        if weight.shape != (model.embedding_dim, len(labels)) or bias.shape != (len(labels),):
+            raise ValueError("another shape")
+        return Adapter(
+            labels=labels,
+            kind="linear",
+            outputs="softmax",
+            layers=(Layer(weight=weight, bias=bias),),
+            temperature=float(head["temperature"]),
+            model=model,
+            figures=() if figures is None else (strict.build(AdapterFigures, figures, "figures"),),
+            training=training,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"head.json is not as a run writes it ({type(error).__name__}): go on with the run", code="head_invalid"
+        ) from None

@@ -28,10 +28,12 @@ from medimageinsight.train.record import describe_model, keep_config, keep_recor
 from medimageinsight.train.speed import Speedometer, describe, flops_of_training, measure_peak, write_speed
 from medimageinsight.train.start import TOKENIZER, Start, start_from_checkpoint, start_new
 from medimageinsight.train.step import AUTOCAST, LossScale, StepSettings, compute_gradients
-from medimageinsight.train.validate import Validator
+from medimageinsight.train.validate import LabelValidator, TextValidator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from medimageinsight.preprocess import Preprocessing
 
 LOG_EVERY = 20  # steps
 
@@ -158,7 +160,7 @@ class _Run:
         config, size, model, processes = self.config, stage.image_size, self.model, self.processes
         self.log(f"to step {end}: {size} x {size} pixels, batches of {stage.batch_size}")
         preprocessing = dataclasses.replace(self.start.preprocessing, image_size=(size, size))
-        validator = Validator(self.table, config.data.val_split, preprocessing, self.tokenizer)
+        validator = self._validator(preprocessing)
         maker = make_batches(config, stage, self.training, self.writer, self.tokenizer, preprocessing, processes)
         if stage.logit_scale is not None and self.done == end - stage.steps:
             with torch.no_grad():
@@ -216,20 +218,20 @@ class _Run:
         self.average.update(self.done - self.schedule.start, settings.ema_decay)
         return loss
 
-    def _validate(self, validator: Validator) -> None:
+    def _validator(self, preprocessing: Preprocessing) -> TextValidator | LabelValidator:
+        split = self.config.data.val_split
+        if self.head is not None:
+            return LabelValidator(self.table, split, preprocessing, self.head)
+        return TextValidator(self.table, split, preprocessing, self.tokenizer)
+
+    def _validate(self, validator: TextValidator | LabelValidator) -> None:
         with self.average.in_place():
-            report = validator.score(self.model)
-            figures = {
-                "val_modality_accuracy": report.modality_accuracy,
-                "val_anatomy_accuracy": report.anatomy_accuracy,
-                "val_mean_auc": report.mean_auc,
-            }
-            values = {name: figure.value for name, figure in figures.items() if figure is not None}
+            values, size = validator.score(self.model), validator.pictures.preprocessing.image_size
             self.log("  ".join([f"step {self.done}", *(f"{name} {value:.4f}" for name, value in values.items())]))
             self.rows.append(
                 {
                     "step": str(self.done),
-                    "image_size": str(validator.preprocessing.image_size[0]),
+                    "image_size": str(size[0]),
                     "learning_rate": f"{self.schedule.learning_rate(self.done):.2e}",
                     "loss": f"{sum(self.losses) / len(self.losses):.4f}",
                     **{name: f"{value:.4f}" for name, value in values.items()},
@@ -240,9 +242,9 @@ class _Run:
                 write_curve(self.folder / "curve.csv", self.rows)
                 write_speed(self.folder / "speed.csv", self.speed)
             # A model is chosen among those seen at the size it will be used at.
-            selected_by = "val_mean_auc" if "val_mean_auc" in values else "val_modality_accuracy"
+            selected_by = next((name for name in validator.choose_by if name in values), validator.choose_by[-1])
             value = self.processes.agree(values.get(selected_by, 0.0))
-            if validator.preprocessing.image_size == self.start.architecture.image.image_size and value > self.best:
+            if size == self.start.architecture.image.image_size and value > self.best:
                 self.best = value
                 self._save("best", steps=self.done, selected_by=selected_by, **{selected_by: round(value, 4)})
 
