@@ -75,6 +75,26 @@ def test_a_config_becomes_a_bundle_with_figures(mi2, table: Path, tmp_path: Path
     assert "going on after step 2" in again.err
 
 
+def test_the_data_of_a_config_are_evaluated_in_the_splits_that_it_draws(mi2, table: Path, toy_bundle: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    rows = [line.rpartition(",")[0] for line in table.read_text().splitlines()]
+    table.write_text("\n".join(rows) + "\n")  # a table without splits
+    config = table.with_name("speck.yaml")
+    data = {"table": table.name, "splits": {"train": 0.5, "val": 0.2, "test": 0.3}}
+    config.write_text(yaml.safe_dump(CONFIG | {"data": data}))
+    counts = []
+    for split in data["splits"]:
+        told = mi2("evaluate", config, "--split", split, "--model", toy_bundle, "--json")
+        assert told.code == 0, told.err
+        counts.append(told.json["images"])
+    assert sum(counts) == 24
+    assert min(counts) > 0
+    config.write_text(yaml.safe_dump(CONFIG | {"dta": data}))
+    failed = mi2("evaluate", config, "--model", toy_bundle)
+    assert failed.code == 1
+    assert "speck.yaml: config: unknown dta" in failed.err
+
+
 def told_of(picture: dict) -> str:
     return max(picture["probabilities"], key=picture["probabilities"].get)
 

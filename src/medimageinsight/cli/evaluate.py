@@ -22,7 +22,12 @@ DEFAULT_SENSITIVITY = 0.9
 
 
 def evaluate(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet file with one row an image.")],
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE|CONFIG", help="A .csv or .parquet file with one row an image, or the YAML of a training."
+        ),
+    ],
     split: Annotated[str, typer.Option(help="The split to score.")] = "test",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Evaluate in full and write the report and its plots there.")
@@ -50,9 +55,8 @@ def evaluate(
 
     With --out or --against also kNN, a linear probe, operating points, calibration and groups: what is learnt is
     learnt on the split 'train', what is chosen is chosen on 'val'. --out, --against need the extra 'evaluate', a
-    Parquet table the extra 'parquet'.
+    Parquet table the extra 'parquet'. The YAML of a training stands for its data, in every format, split as there.
     """
-    from medimageinsight.datasets import read_table
     from medimageinsight.evaluate import EvaluationSettings, write_assessment
     from medimageinsight.evaluate import evaluate as evaluate_model
     from medimageinsight.evaluate.folder import to_dict
@@ -63,8 +67,8 @@ def evaluate(
         with about(out):
             check_report_folder(out)
     loaded = load_model(model)
-    with about(table, DatasetError):
-        rows = read_table(table)
+    with about(table, (DatasetError, ConfigError)):
+        rows, columns = _read(table)
         count = len(rows.of_split(split))
     command = _command(table, split, model, against, group, sensitivity)
     if out is None and against is None:
@@ -83,7 +87,8 @@ def evaluate(
         else:
             _print(report)
         return
-    found = _assess(table, rows, loaded, against, command, split, group, sensitivity)
+    with about(table, (DatasetError, ConfigError)):
+        found = _assess(columns, rows, loaded, against, command, split, group, sensitivity)
     if out is not None:
         with about(out):
             write_assessment(found.assessment, out, comparison=found.comparison, other=found.other)
@@ -97,6 +102,21 @@ def evaluate(
         _print_comparison(found.comparison)
 
 
+def _read(source: Path) -> "tuple[Table, Path | None]":
+    """All splits, and the file whose columns say groups, row by row, if there is one."""
+    from medimageinsight.datasets import read_table
+
+    if source.suffix.lower() not in (".yaml", ".yml"):
+        return read_table(source), source
+    from medimageinsight.train.config import read_any
+    from medimageinsight.train.samples import read_samples
+
+    config = read_any(source)
+    rows = read_samples(config.data, source.parent, config.seed, check=False, log=output.note)
+    whole = config.data.table is not None and not config.data.leave_out
+    return rows, source.parent / config.data.table if whole and config.data.table else None
+
+
 class _Found(NamedTuple):
     assessment: "Assessment"
     other: "Assessment | None"
@@ -104,7 +124,7 @@ class _Found(NamedTuple):
 
 
 def _assess(
-    table: Path,
+    columns: Path | None,
     rows: "Table",
     loaded: "MedImageInsight",
     against: str | None,
@@ -126,13 +146,14 @@ def _assess(
     settings = AssessmentSettings(
         evaluation=EvaluationSettings(split=split), criteria=("youden", f"sensitivity:{sensitivity:g}")
     )
-    with about(table, (DatasetError, ConfigError)):
-        groups = read_groups(table, len(rows), group or ())
+    if columns is None and group:
+        raise ConfigError("expected a table whose columns say the groups: name it", code="group_column_unknown")
+    groups = {} if columns is None else read_groups(columns, len(rows), group or ())
     second = None if against is None else load_model(against)
     names = [loaded.name] if second is None else _told_apart(loaded.name, second.name)
     embedded, assessed = [], []
     for one, name in zip([loaded, *([] if second is None else [second])], names, strict=True):
-        with about(table, DatasetError), output.counting(f"embedding with {name}", len(rows)) as progress:
+        with output.counting(f"embedding with {name}", len(rows)) as progress:
             embedded.append(embed_table(one, rows, progress=progress))
         assessed.append(assess(embedded[-1], settings=settings, groups=groups, name=name, command=command))
     if second is None:

@@ -232,6 +232,12 @@ def read_config(path: Path) -> TrainConfig:
     return read_run(path, TrainConfig)
 
 
+def read_any(path: Path) -> RunConfig:
+    """Reads the YAML of either kind; see `read_run`."""
+    mapping = load_mapping(path)
+    return read_run(path, FinetuneConfig if isinstance(mapping, dict) and "start" in mapping else TrainConfig)
+
+
 def read_run(path: Path, kind: type[Config]) -> Config:
     """Reads a run's YAML (safe loading: no tags, no code), and what it takes from its `base`.
 

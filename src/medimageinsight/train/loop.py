@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from medimageinsight.train.average import Average
+from medimageinsight.train.batches import drawn_samples, make_batches
 from medimageinsight.train.captions import CaptionWriter
 from medimageinsight.train.checkpoint import has_state, load_state, save_model, save_state
 from medimageinsight.train.config import FinetuneConfig, RunConfig, StageConfig, TrainConfig, read_run
@@ -20,11 +21,11 @@ from medimageinsight.train.data_disk import DiskBatchMaker
 from medimageinsight.train.distributed import Processes, join_processes, leave_processes, whole
 from medimageinsight.train.durable import restore_folder
 from medimageinsight.train.head import LabelHead
-from medimageinsight.train.inputs import drawn_samples, make_batches, read_inputs
 from medimageinsight.train.layout import lay_out
 from medimageinsight.train.lora import merged_state
 from medimageinsight.train.optim import Schedule, build_optimizer, clip_gradients
 from medimageinsight.train.record import describe_model, keep_config, keep_record
+from medimageinsight.train.samples import read_samples
 from medimageinsight.train.speed import Speedometer, describe, flops_of_training, measure_peak, write_speed
 from medimageinsight.train.start import TOKENIZER, Start, start_from_checkpoint, start_new
 from medimageinsight.train.step import AUTOCAST, LossScale, StepSettings, compute_gradients
@@ -103,7 +104,7 @@ class _Run:
         log: Callable[[str], None],
     ) -> None:
         self.config, self.folder, self.log, self.processes = config, folder, log, processes
-        self.table = read_inputs(config.data, config_path.parent, config.seed, check=processes.is_main, log=log)
+        self.table = read_samples(config.data, config_path.parent, config.seed, check=processes.is_main, log=log)
         self.training = self.table.of_split(config.data.train_split)
         self.writer = CaptionWriter(self.training.samples, config.captions, config.templates)
         if processes.is_main:

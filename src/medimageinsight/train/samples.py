@@ -1,12 +1,10 @@
-"""From a run's config to its pictures: read, checked, and drawn in batches."""
+"""From a run's config to its samples: read, checked, split. No PyTorch here."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from medimageinsight.datasets import (
     OriginalFiles,
@@ -18,22 +16,14 @@ from medimageinsight.datasets import (
     read_table,
     split_by_patient,
 )
-from medimageinsight.train.data import BatchMaker, draw
-from medimageinsight.train.data_disk import DiskBatchMaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    from medimageinsight.preprocess import Preprocessing
-    from medimageinsight.tokenizer import Tokenizer
-    from medimageinsight.train.captions import CaptionWriter
-    from medimageinsight.train.config import DataConfig, OriginalData, RunConfig, StageConfig
-    from medimageinsight.train.distributed import Processes
+    from medimageinsight.train.config import DataConfig, OriginalData
 
 
-def read_inputs(data: DataConfig, base: Path, seed: int, *, check: bool, log: Callable[[str], None]) -> Table:
+def read_samples(data: DataConfig, base: Path, seed: int, *, check: bool, log: Callable[[str], None]) -> Table:
     """All samples of all splits.
 
     Args:
@@ -65,54 +55,6 @@ def read_inputs(data: DataConfig, base: Path, seed: int, *, check: bool, log: Ca
             log(f"look alike in {pair.splits[0]} and {pair.splits[1]}: {pair.a}, {pair.b}")
     problems.raise_any()
     return _split_rest(table, data.splits, seed)
-
-
-def make_batches(
-    config: RunConfig,
-    stage: StageConfig,
-    table: Table,
-    writer: CaptionWriter,
-    tokenizer: Tokenizer,
-    preprocessing: Preprocessing,
-    processes: Processes,
-) -> BatchMaker | DiskBatchMaker:
-    """What makes the batch of a step, this process's part of it; ``table`` is the training split."""
-    if not config.data.on_disk:
-        return BatchMaker(
-            table.samples,
-            writer,
-            tokenizer,
-            preprocessing,
-            batch_size=stage.batch_size,
-            sources_per_batch=stage.sources_per_batch,
-            seed=config.seed,
-            data=config.data,
-            augmentation=config.images,
-            rank=processes.rank,
-            world=processes.world,
-        )
-    return DiskBatchMaker(
-        table,
-        writer,
-        tokenizer,
-        preprocessing,
-        batch_size=stage.batch_size,
-        seed=config.seed,
-        augmentation=config.pixels,
-        data=config.data,
-        sources_per_batch=stage.sources_per_batch,
-        rank=processes.rank,
-        world=processes.world,
-        workers=config.data.workers,
-    )
-
-
-def drawn_samples(maker: BatchMaker | DiskBatchMaker, step: int) -> NDArray[np.int64]:
-    """The samples of a step's whole batch, (B,) indices, as the maker draws them."""
-    if isinstance(maker, DiskBatchMaker) and maker.order is not None:
-        return maker.order(step)
-    rng = np.random.default_rng([maker.seed, step])
-    return draw(maker.weights, maker.sources, maker.batch_size, maker.sources_per_batch, rng)
 
 
 def _read_original(original: OriginalData, base: Path, problems: Problems, log: Callable[[str], None]) -> Table:
