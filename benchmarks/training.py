@@ -4,21 +4,30 @@
     python benchmarks/training.py speed configs/mini.yaml --steps 60
 
 The first prints what `train/memory.py` calculates, which `tests/train/test_memory.py` compares with real steps of a
-smaller size. The second trains so many steps of the config's first stage in a folder that is thrown away, and prints
-pictures a second, model FLOP utilisation and the part of the time spent waiting for data, for every 20 steps.
+smaller size. The second trains so many steps of the config's first stage in a folder that is thrown away, with pictures
+in memory, and then decoded when they are drawn. It prints the medians over parts of 20 steps, without the first:
+pictures a second, model FLOP utilisation and the part of the time spent waiting for data; and how many pictures a
+second are prepared when nothing else runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
+import statistics
 import tempfile
+import time
 from pathlib import Path
 
 from medimageinsight.network.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig
+from medimageinsight.train.batches import make_batches
+from medimageinsight.train.captions import CaptionWriter
 from medimageinsight.train.config import StartConfig, TrainConfig, read_run
+from medimageinsight.train.distributed import Processes
 from medimageinsight.train.loop import run
 from medimageinsight.train.memory import OVERHEAD, estimate_memory
+from medimageinsight.train.samples import read_samples
 from medimageinsight.train.start import start_new
 
 RELEASED = ModelConfig(
@@ -56,13 +65,40 @@ def print_memory() -> None:
 
 
 def print_speed(path: Path, steps: int) -> None:
-    """Of the first steps of a training from scratch."""
+    """Of the first steps of a training from scratch, with pictures in memory and on disk, and of their preparation."""
     config = read_run(path, TrainConfig)
     stage = dataclasses.replace(config.stages[0], steps=steps)
     config = dataclasses.replace(config, stages=(stage,), evaluate_every=steps, checkpoint_every=steps)
-    with tempfile.TemporaryDirectory() as folder:
-        run(config, path, Path(folder), lambda *where: start_new(config, *where), log=print)
-        print((Path(folder) / "speed.csv").read_text())
+    print("| pictures | images/s | MFU | waiting for data | prepared alone, images/s | in one step's time |")
+    print("|---|---|---|---|---|---|")
+    for on_disk in (False, True):
+        one = dataclasses.replace(config, data=dataclasses.replace(config.data, on_disk=on_disk))
+        with tempfile.TemporaryDirectory() as folder:
+            run(one, path, Path(folder), lambda *where: start_new(config, *where), log=quiet)
+            with (Path(folder) / "speed.csv").open(newline="") as file:
+                rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            alone = prepared(one, path, Path(folder))
+        trained, mfu, waited = (
+            statistics.median(row[name] for row in rows[1:]) for name in ("images_per_second", "mfu", "waited_for_data")
+        )
+        place = "on disk" if on_disk else "in memory"
+        print(f"| {place} | {trained:.0f} | {mfu:.0%} | {waited:.1%} | {alone:.0f} | {alone / trained:.1f} |")
+
+
+def prepared(config: TrainConfig, path: Path, folder: Path, batches: int = 10) -> float:
+    """Pictures a second that are decoded, changed and laid into batches when nothing else runs."""
+    table = read_samples(config.data, path.parent, config.seed, check=False, log=quiet).of_split("train")
+    writer = CaptionWriter(table.samples, config.captions, config.templates)
+    start = start_new(config, folder, path.parent, writer)
+    maker = make_batches(config, config.stages[0], table, writer, start.tokenizer, start.preprocessing, Processes())
+    begun = time.perf_counter()
+    for step in range(batches):
+        maker(step)
+    return batches * config.stages[0].batch_size / (time.perf_counter() - begun)
+
+
+def quiet(line: str) -> None:
+    """Drops a line of progress."""
 
 
 def main() -> None:
