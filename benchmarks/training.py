@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from medimageinsight.network.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig
+from medimageinsight.network.config import RELEASED
 from medimageinsight.train.batches import make_batches
 from medimageinsight.train.captions import CaptionWriter
 from medimageinsight.train.config import StartConfig, TrainConfig, read_run
@@ -30,19 +30,6 @@ from medimageinsight.train.memory import OVERHEAD, estimate_memory
 from medimageinsight.train.samples import read_samples
 from medimageinsight.train.start import start_new
 
-RELEASED = ModelConfig(
-    embedding_dim=1024,
-    image=ImageEncoderConfig(
-        image_size=(480, 480),
-        widths=(256, 512, 1024, 2048),
-        depths=(1, 1, 9, 1),
-        heads=(8, 16, 32, 64),
-        groups=(8, 16, 32, 64),
-        window=12,
-        drop_path=0.2,
-    ),
-    text=TextEncoderConfig(width=1024, heads=16, layers=16),
-)
 GB = 1e9
 
 

@@ -5,20 +5,7 @@ from dataclasses import replace
 import pytest
 
 from medimageinsight.bench.flops import image_flops, text_flops
-from medimageinsight.network.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig
-
-RELEASED = ModelConfig(
-    image=ImageEncoderConfig(
-        image_size=(480, 480),
-        widths=(256, 512, 1024, 2048),
-        depths=(1, 1, 9, 1),
-        heads=(8, 16, 32, 64),
-        groups=(8, 16, 32, 64),
-        window=12,
-    ),
-    text=TextEncoderConfig(width=1024, heads=16, layers=16),
-    embedding_dim=1024,
-)
+from medimageinsight.network.config import RELEASED, TextEncoderConfig
 
 
 def test_the_released_size_comes_to_its_known_figures():

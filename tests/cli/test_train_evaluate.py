@@ -12,29 +12,12 @@ import pytest
 from PIL import Image
 
 from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
+from tests.train import made_run
 
-CONFIG = {
-    "name": "speck",
-    "seed": 3,
-    "model": {
-        "embedding_dim": 8,
-        "image": {
-            "image_size": [32, 32],
-            "widths": [8, 8, 8, 8],
-            "depths": [1, 1, 1, 1],
-            "heads": [1, 1, 1, 1],
-            "groups": [1, 1, 1, 1],
-            "window": 4,
-            "drop_path": 0.0,
-        },
-        "text": {"vocab_size": 520, "context_length": 16, "width": 8, "heads": 2, "layers": 1, "dropout": 0.0},
-    },
-    "tokenizer": {"vocab_size": 520},
-    "data": {"table": "table.csv"},
+CONFIG = made_run.CONFIG | {
     "stages": [{"steps": 2, "image_size": 32, "batch_size": 4}],
     "optimizer": {"learning_rate": 0.001},
     "evaluate_every": 2,
-    "checkpoint_every": 2,
 }
 
 

@@ -14,23 +14,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import medimageinsight
-from medimageinsight.network.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig
+from medimageinsight.network.config import RELEASED, ImageEncoderConfig, ModelConfig, TextEncoderConfig
 from medimageinsight.train.config import StartConfig
 from medimageinsight.train.memory import OVERHEAD, estimate_memory
 
-RELEASED = ModelConfig(
-    embedding_dim=1024,
-    image=ImageEncoderConfig(
-        image_size=(480, 480),
-        widths=(256, 512, 1024, 2048),
-        depths=(1, 1, 9, 1),
-        heads=(8, 16, 32, 64),
-        groups=(8, 16, 32, 64),
-        window=12,
-        drop_path=0.2,
-    ),
-    text=TextEncoderConfig(width=1024, heads=16, layers=16),
-)
 SMALL = ModelConfig(
     embedding_dim=256,
     image=ImageEncoderConfig(
@@ -50,7 +37,7 @@ CHILD = """
 import json, sys
 import torch
 from medimageinsight.bench.memory import _sum_of, _PROCESS, peak_bytes
-from medimageinsight.network.config import ModelConfig
+from medimageinsight.network.config import RELEASED, ModelConfig
 from medimageinsight.network.model import UniCLModel
 from medimageinsight.train.average import Average
 from medimageinsight.train.config import OptimizerConfig, ParallelConfig, StartConfig

@@ -20,13 +20,7 @@ STAGES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEncoderConfig:
-    """DaViT (arXiv 2204.03645). Every tuple has one entry a stage.
-
-    ``DaViTConfig`` of the released size::
-
-        ImageEncoderConfig(image_size=(480, 480), widths=(256, 512, 1024, 2048), depths=(1, 1, 9, 1),
-                           heads=(8, 16, 32, 64), groups=(8, 16, 32, 64), window=12)
-    """
+    """DaViT (arXiv 2204.03645). Every tuple has one entry a stage."""
 
     image_size: tuple[int, int]  # (height, width), pixels
     widths: tuple[int, ...]
@@ -151,3 +145,19 @@ class ModelConfig:
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     return int(height), int(width)
+
+
+RELEASED = ModelConfig(
+    image=ImageEncoderConfig(
+        image_size=(480, 480),
+        widths=(256, 512, 1024, 2048),
+        depths=(1, 1, 9, 1),
+        heads=(8, 16, 32, 64),
+        groups=(8, 16, 32, 64),
+        window=12,
+        drop_path=0.2,
+    ),
+    text=TextEncoderConfig(width=1024, heads=16, layers=16),
+    embedding_dim=1024,
+)
+"""The public release's size, as its ``config.yaml`` gives it; what a checkpoint says goes before this."""
