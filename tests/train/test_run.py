@@ -114,6 +114,18 @@ def test_a_folder_with_another_run_is_refused(config: Path, tmp_path: Path) -> N
     assert caught.value.code == "config_changed"
 
 
+def test_a_run_begun_before_a_key_was_known_goes_on(config: Path, tmp_path: Path) -> None:
+    train(config, tmp_path / "run", log=quiet)
+    record = tmp_path / "run" / "run.json"
+    known = json.loads(record.read_text())
+    del known["config"]["data"]["leave_out"]
+    record.write_text(json.dumps(known))
+    train(config, tmp_path / "run", log=quiet)
+    record.write_text(json.dumps(known | {"config": {}}))
+    with pytest.raises(ConfigError, match="a run of another config"):
+        train(config, tmp_path / "run", log=quiet)
+
+
 def test_another_seed_is_another_run(config: Path, tmp_path: Path) -> None:
     config.write_text(yaml.safe_dump(CONFIG | {"stages": CONFIG["stages"][:1]}))
     for seed in (3, 4):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from medimageinsight import strict
 from medimageinsight.bench.machine import describe_machine
 from medimageinsight.errors import ConfigError
 from medimageinsight.train.config_file import config_text
@@ -38,8 +39,8 @@ def keep_config(config: RunConfig, config_path: Path, folder: Path) -> None:
     kept, text = folder / CONFIG, config_text(config_path)
     changed = kept.exists() and kept.read_text("utf-8") != text
     if (folder / RUN).exists():
-        earlier = json.loads((folder / RUN).read_text("utf-8"))["config"]
-        changed = _of_the_run(earlier) != _of_the_run(resolved(config))
+        earlier = _begun_with(folder, type(config))
+        changed = earlier is None or _of_the_run(resolved(earlier)) != _of_the_run(resolved(config))
     if changed:
         raise ConfigError(
             "the run's folder holds a run of another config: choose a new folder, or go on with the config in it",
@@ -111,6 +112,14 @@ def describe_data(table: Table) -> dict[str, Any]:
         of_split = sources.setdefault(sample.split or "(none)", {})
         of_split[sample.source or "(none)"] = of_split.get(sample.source or "(none)", 0) + 1
     return {"splits": table.splits, "sources": sources}
+
+
+def _begun_with(folder: Path, kind: type[RunConfig]) -> RunConfig | None:
+    """The config of a run, with the defaults of keys that came later; None where it is not one of this kind."""
+    try:
+        return strict.build(kind, json.loads((folder / RUN).read_text("utf-8"))["config"], "config")
+    except (KeyError, ValueError):
+        return None
 
 
 def _of_the_run(config: dict[str, Any]) -> dict[str, Any]:
