@@ -43,7 +43,7 @@ def info(
         ("preprocessing", f"{preprocessing['default']}; for scoring {manifest.scoring_preprocessing}"),
         ("text input", f"at most {manifest.context_length} tokens"),
         *((file, f"{entry.bytes / 1e6:,.2f} MB") for file, entry in manifest.files.items()),
-        *((key, _shown(value)) for key, value in manifest.provenance.items()),
+        *((key, _shown(value)) for key, value in manifest.provenance.items() if key != "parents"),  # they are below
     ]
     output.print_table((manifest.name, ""), [(key, output.printable(value, limit=None)) for key, value in rows])
     line = tree(manifest)

@@ -73,5 +73,6 @@ def _make_adapter(best: Path, manifest: Manifest, target: Path) -> Path:
     model = json.loads((best / "model.json").read_text("utf-8"))
     head = json.loads((best / HEAD).read_text("utf-8"))
     identity = ModelIdentity.of(manifest, Preprocessing.from_dict(manifest.preprocessing))
-    save_adapter(adapter_of_head(head, identity, model["provenance"]), target)
+    told = {name: value for name, value in model["provenance"].items() if name != "parents"}
+    save_adapter(adapter_of_head(head, identity, told), target)
     return target
