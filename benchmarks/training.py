@@ -56,7 +56,7 @@ def print_speed(path: Path, steps: int) -> None:
     config = read_run(path, TrainConfig)
     stage = dataclasses.replace(config.stages[0], steps=steps)
     config = dataclasses.replace(config, stages=(stage,), evaluate_every=steps, checkpoint_every=steps)
-    print("| pictures | images/s | MFU | waiting for data | prepared alone, images/s | in one step's time |")
+    print("| pictures | images/s | MFU | waiting for data | prepared alone, images/s | that many times as fast |")
     print("|---|---|---|---|---|---|")
     for on_disk in (False, True):
         one = dataclasses.replace(config, data=dataclasses.replace(config.data, on_disk=on_disk))
