@@ -57,7 +57,9 @@ def _enter(rank: int, work: Callable[..., None], world: int, port: int, argument
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=world)
     work(Processes(rank=rank, world=world), *arguments)
+    dist.barrier()  # none goes while another still speaks to it
     dist.destroy_process_group()
+    os._exit(0)  # torch's threads may abort an interpreter that ends in the usual way; an error was raised before
 
 
 def batch() -> Batch:
