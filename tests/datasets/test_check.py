@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from medimageinsight import strict
 from medimageinsight.datasets import CheckSettings, DatasetProblems, Problems, Sample, Table, check_table, read_tsv
 from medimageinsight.datasets.fingerprint import HASH_BITS, difference_hash, fingerprint, near_pairs
 from medimageinsight.datasets.picture_check import check_pictures
+from medimageinsight.errors import ConfigError
 from tests.datasets.made import picture, png, text, write_pair
 
 FULL = CheckSettings(near_distance=12, workers=2)
@@ -136,13 +138,33 @@ def test_findings_are_kept_until_a_file_changes(table, tmp_path, monkeypatch):
     first = check_pictures(table.samples, cache=cache)
     assert len(opened) == 8
     assert check_pictures(table.samples, cache=cache) == first
-    assert len(opened) == 8
+    assert opened[8:] == [table.samples[3].path], "what could not be read is tried again"
     table.samples[3].path.write_bytes(png(3))
     second = check_pictures(table.samples, cache=cache)
-    assert opened[8:] == [table.samples[3].path]
+    assert opened[9:] == [table.samples[3].path]
     assert (first[3].code, second[3].code) == ("image_not_an_image", "")
-    cache.write_bytes(b"something else entirely" * 100)
+    cache.write_bytes(cache.read_bytes()[:16] + b"damaged" * 500)
     assert check_pictures(table.samples, cache=cache) == second
+    cache.write_bytes(b"")
+    assert check_pictures(table.samples, cache=cache) == second
+
+
+def test_a_cache_that_is_none_is_refused_and_left_as_it_is(table, tmp_path):
+    rows = tmp_path / "table.csv"
+    rows.write_text("path,caption\n" * 100)
+    held = tmp_path / "held.sqlite"
+    check_pictures(table.samples, cache=held)
+    with sqlite3.connect(held, isolation_level=None) as other:
+        other.execute("begin exclusive")
+        for cache in (rows, tmp_path, tmp_path / "none" / "cache.sqlite", held):
+            with pytest.raises(ConfigError) as caught:
+                check_pictures(table.samples, cache=cache)
+            assert caught.value.code == "cache_unusable"
+            assert str(tmp_path) not in caught.value.message
+        other.execute("rollback")
+    other.close()
+    assert rows.read_text() == "path,caption\n" * 100
+    assert len(check_pictures(table.samples, cache=held)) == 8
 
 
 def test_pictures_inside_a_tsv_are_checked_too(tmp_path):

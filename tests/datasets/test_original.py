@@ -9,7 +9,6 @@ from tests.datasets.made import png, text, write_pair
 yaml = pytest.importorskip("yaml", reason="a config needs the train extra")
 
 from medimageinsight.datasets import DatasetProblems, OriginalFiles, Problems, read_original
-from medimageinsight.datasets.original import is_original
 from medimageinsight.errors import ConfigError
 
 # The layout of a config as users of the hosted fine-tuning have it.
@@ -189,11 +188,6 @@ def test_what_is_no_config(tmp_path, content):
         read_original(tmp_path / "c.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_original(tmp_path / "none.yaml")
-
-
-def test_which_configs_are_the_originals():
-    assert is_original(yaml.safe_load(CONFIG))
-    assert not is_original({"name": "mini", "data": {}})
 
 
 def test_every_key_of_the_releases_config_is_understood(shared):

@@ -34,10 +34,33 @@ def test_members_of_one_name_are_one_sample(tmp_path):
     first, second, third = table
     assert (first.id, first.caption, first.label, first.patient_id) == ("a/0001", "a chest film ä", "3", "p")
     assert (first.split, first.source) == ("val", "s")
-    assert (second.caption, second.label, second.split, second.source) == ("x-ray chest", "7", "train", tmp_path.name)
+    assert (second.caption, second.label, second.split, second.source) == ("x-ray chest", "7", "train", "")
     assert (third.caption, third.label, third.source) == ("x-ray chest Edema", "x-ray chest Edema", "mine")
     for sample, number in zip(table, (1, 2, 3), strict=True):
         assert (images.load(sample.picture()) == images.load(png(number))).all()
+
+
+def test_a_name_ends_at_the_first_dot_that_no_number_follows(tmp_path):
+    uid = "1.2.840.10008.5.1"
+    members = [
+        (f"{uid}.png", png(1)),
+        (f"{uid}.txt", b"one"),
+        ("2.seg.png", png(2)),
+        ("2.jpg", png(3)),
+        ("2.txt", b"two"),
+    ]
+    problems = Problems()
+    path = write_shard(tmp_path / "dots.tar", [*members, ("scan.v2.png", png(4)), ("README", b"x"), ("3.npy", b"x")])
+    assert [sample.id for sample in read_shards([path], problems=problems)] == [uid, "2"]
+    assert [str(one) for one in problems.found] == [
+        "dots.tar: scan (no picture; a sample's name ends at its first dot)"
+    ]
+
+
+def test_what_is_no_file_is_a_problem_and_not_a_crash(tmp_path):
+    (tmp_path / "folder.tar").mkdir()
+    problems, ids = problems_of(tmp_path / "folder.tar")
+    assert (ids, problems.counts) == ([], {"shard_invalid": 1})
 
 
 def problems_of(*paths: Path) -> tuple[Problems, list[str]]:
@@ -143,7 +166,7 @@ def test_what_else_can_be_wrong_is_one_list(tmp_path):
     }
     assert "z.tar.gz (compressed: unpack it to a plain tar)" in caught.value.message
     assert "SECRET" not in caught.value.message
-    with pytest.raises(DatasetProblems, match="none was given"):
+    with pytest.raises(DatasetProblems, match=r"shards \(none\)"):
         read_shards([])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from medimageinsight.datasets import (
     join_tables,
     read_sources,
     split_by_patient,
+    split_rest,
     unknown_keys,
 )
 from medimageinsight.errors import DatasetError
@@ -98,9 +100,9 @@ def sources(*changes: dict[str, object]) -> list[DataSource]:
 
 
 def test_sources_of_every_kind_are_one_table(folder):
-    table = read_sources(sources(), folder, fractions={"train": 0.5, "val": 0.5})
+    table = split_rest(read_sources(sources(), folder), {"train": 0.5, "val": 0.5})
     assert len(table) == 1 + 2 + 1 + 5
-    assert [sample.source for sample in table] == ["hospital", "colon", "colon", "mine", *["shards"] * 5]
+    assert [sample.source for sample in table] == ["hospital", "colon", "colon", "mine", *[""] * 5]
     assert table.samples[0].split == "val"
     assert {sample.split for sample in table.samples[3:]} == {"train"}
     assert all(sample.split in ("train", "val") for sample in table)
@@ -147,10 +149,57 @@ def test_ids_and_names_agree_over_all_sources(folder):
     assert caught.value.counts == {"class_id_mismatch": 1}
 
 
-def test_joined_tables_share_a_folder():
+def test_a_picture_without_a_split_goes_where_its_patient_is():
+    table = made(40, patients=8)
+    first = replace(table.samples[0], split="test")
+    rest = tuple(replace(one, split="") for one in table.samples[1:])
+    drawn = split_rest(replace(table, samples=(first, *rest)), {"train": 0.5, "val": 0.5}, seed=3)
+    of_patient = {
+        one.patient_id: {other.split for other in drawn if other.patient_id == one.patient_id} for one in drawn
+    }
+    assert of_patient.pop(first.patient_id) == {"test"}
+    assert all(len(splits) == 1 for splits in of_patient.values())
+    assert set.union(*of_patient.values()) == {"train", "val"}
+    assert drawn.samples[0] == first
+
+
+def test_folders_that_lie_elsewhere_are_named_by_their_own_name(tmp_path):
+    near, far = tmp_path / "configs" / "near", tmp_path / "far" / "colon"
+    for folder in (near, far):
+        for label in ("a", "b"):
+            (folder / label).mkdir(parents=True)
+            (folder / label / "1.png").write_bytes(png(1))
+    given = [{"kind": "folder", "path": "near"}, {"kind": "folder", "path": str(far)}]
+    both = read_sources([strict.build(DataSource, one, "source") for one in given], tmp_path / "configs")
+    assert both.ids == ["near/a/1.png", "near/b/1.png", "colon/a/1.png", "colon/b/1.png"]
+    alone = read_sources([strict.build(DataSource, given[0], "source")], tmp_path / "configs")
+    assert alone.ids == both.ids[:2], "a further source does not rename, and so does not split anew, the others"
+    assert both.as_split("val").ids == both.ids
+
+
+def test_shards_are_found_by_every_kind_of_pattern(folder):
+    for pattern in ("shards/train-*.tar", "shards/train-?.tar", "**/train-[01].tar", str(folder / "shards" / "*.tar")):
+        (source,) = sources({"kind": "shards", "path": pattern})[-1:]
+        assert len(read_sources([source], folder)) == 5, pattern
+
+
+def test_a_field_of_another_kind_is_named(folder):
+    given = {
+        "kind": "table",
+        "path": "table.csv",
+        "columns": {"caption": "text"},
+        "template": "x {}",
+        "labels": "l.txt",
+    }
+    with pytest.raises(DatasetProblems) as caught:
+        read_sources([strict.build(DataSource, given, "source")], folder)
+    assert [one.place for one in caught.value.found] == ["table table.csv: labels", "table table.csv: template"]
+
+
+def test_joined_tables_keep_their_names():
     a, b = made(2, patients=2, prefix="a"), made(3, patients=3, prefix="b")
     joined = join_tables([Table(a.samples, Path("/data/x")), Table(b.samples, Path("/data/y"))])
-    assert (len(joined), joined.root) == (5, Path("/data"))
+    assert (len(joined), joined.root, joined.others) == (5, Path("/data/x"), (Path("/data/y"),))
     assert join_tables([a]).as_split("test").splits == {"test": 2}
     with pytest.raises(DatasetError, match="at least one table"):
         join_tables([])

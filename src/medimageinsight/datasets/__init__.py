@@ -10,7 +10,7 @@ from medimageinsight.datasets.original import OriginalConfig, OriginalFiles, rea
 from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
 from medimageinsight.datasets.sample import Piece, Sample, Table, join_tables
 from medimageinsight.datasets.shards import read_shards
-from medimageinsight.datasets.splits import split_by_patient
+from medimageinsight.datasets.splits import split_by_patient, split_rest
 from medimageinsight.datasets.table import read_table
 from medimageinsight.datasets.tsv import read_tsv, write_tsv
 
@@ -34,6 +34,7 @@ __all__ = [
     "read_table",
     "read_tsv",
     "split_by_patient",
+    "split_rest",
     "unknown_keys",
     "write_tsv",
 ]

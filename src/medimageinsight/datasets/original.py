@@ -79,11 +79,6 @@ class OriginalConfig:
     unused: dict[str, str] = field(default_factory=dict)  # keys that were read and left alone, with the reason
 
 
-def is_original(data: object) -> bool:
-    """Whether a config's mapping is of the original's form rather than this project's."""
-    return isinstance(data, dict) and ("DATASET" in data or data.get("TASK") == "UniCLTask")
-
-
 def read_original(
     path: str | Path,
     *,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medimageinsight.datasets.fingerprint import Fingerprint, fingerprint
-from medimageinsight.errors import ImageError
+from medimageinsight.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from medimageinsight.datasets.sample import Sample
 
 _CHUNK = 512
+_MAGIC = b"SQLite format 3\0"
 # The columns of a kept finding; the version changes when what is kept does.
-_SCHEMA = """create table if not exists fingerprint_1 (
-    path text, offset integer, size integer, changed integer, code text, checksum blob, difference blob,
+_SCHEMA = """create table if not exists fingerprint_2 (
+    path text, offset integer, size integer, changed integer, checksum blob, difference blob,
     primary key (path, offset)) without rowid"""
 
 
@@ -37,9 +38,12 @@ def check_pictures(
     Args:
         samples: Whose pictures.
         cache: A file (SQLite) of earlier findings; a picture whose file has the same size and time of change is not
-            opened again. One that cannot be used is begun anew.
+            opened again. Pictures that could not be read are. A damaged one is begun anew.
         workers: Threads; as many as there are cores when not given. Decoding does not hold Python's lock.
         progress: Called with the number of pictures that are done.
+
+    Raises:
+        ConfigError: The cache is a file of another kind, in use or in no folder (``cache_unusable``).
     """
     results: list[Fingerprint] = []
     with closing(_open_cache(cache)) as known, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
@@ -51,11 +55,11 @@ def check_pictures(
             results += [one or made[index] for index, one in enumerate(kept)]
             with known:
                 known.executemany(
-                    "insert or replace into fingerprint_1 values (?, ?, ?, ?, ?, ?, ?)",
+                    "insert or replace into fingerprint_2 values (?, ?, ?, ?, ?, ?)",
                     [
-                        (*state, one.code, one.checksum, one.difference)
+                        (*state, one.checksum, one.difference)
                         for index, one in made.items()
-                        if (state := states[index])
+                        if not one.code and (state := states[index])
                     ],
                 )
             if progress is not None:
@@ -87,20 +91,40 @@ def _state(sample: Sample) -> State | None:
 def _recall(cache: sqlite3.Connection, state: State | None) -> Fingerprint | None:
     if state is None:
         return None
-    query = "select code, checksum, difference from fingerprint_1 where path=? and offset=? and size=? and changed=?"
+    query = "select checksum, difference from fingerprint_2 where path=? and offset=? and size=? and changed=?"
     row = cache.execute(query, state).fetchone()
-    return None if row is None else Fingerprint(*row)
+    return None if row is None else Fingerprint(checksum=row[0], difference=row[1])
 
 
 def _open_cache(path: str | Path | None) -> sqlite3.Connection:
     """The file of earlier findings, or one in memory that is empty."""
     if path is None:
         return _with_table(":memory:")
+    if Path(path).exists() and not _is_ours(Path(path)):
+        raise _unusable("a file of another kind")
     try:
         return _with_table(str(path))
-    except sqlite3.DatabaseError:  # another kind of file, or a damaged one
-        Path(path).unlink(missing_ok=True)
+    except sqlite3.OperationalError as error:  # in use, or no such folder: nothing is wrong with the file
+        raise _unusable(str(error)) from None
+    except sqlite3.DatabaseError:  # damaged
+        Path(path).unlink()
         return _with_table(str(path))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether it may be begun anew: SQLite by its first bytes, or empty."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) in (_MAGIC, b"")
+    except OSError as error:
+        raise _unusable(error.strerror or type(error).__name__) from None
+
+
+def _unusable(reason: str) -> ConfigError:
+    return ConfigError(
+        f"expected a cache of picture checks at checks.cache, or room for one, got {reason}: name another file",
+        code="cache_unusable",
+    )
 
 
 def _with_table(path: str) -> sqlite3.Connection:

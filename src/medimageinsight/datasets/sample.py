@@ -75,10 +75,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Samples in the order of their files, one to a picture, below one folder ``root``."""
+    """Samples in the order of their files, one to a picture, below one folder ``root`` or one of ``others``."""
 
     samples: tuple[Sample, ...]
     root: Path
+    others: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -93,13 +94,16 @@ class Table:
 
     @property
     def ids(self) -> list[str]:
-        """A name for each sample, the same wherever the folder lies: its id, or its path below ``root``."""
+        """A name for each sample, the same wherever the folders lie: its id, or as `place`."""
         return [sample.id or self.place(sample) for sample in self.samples]
 
     def place(self, sample: Sample) -> str:
-        """Where a sample is, for a message: `Sample.place` below ``root``."""
+        """Where a sample is, for a message: `Sample.place` below ``root``, or from the name of another root on."""
         place = sample.place
-        return place.relative_to(self.root).as_posix() if place.is_relative_to(self.root) else place.name
+        if place.is_relative_to(self.root):
+            return place.relative_to(self.root).as_posix()
+        root = next((one for one in self.others if place.is_relative_to(one)), place.parent)
+        return f"{root.name}/{place.relative_to(root).as_posix()}"
 
     def of_split(self, split: str) -> Table:
         """The samples of one split, in order.
@@ -114,15 +118,15 @@ class Table:
                 f"expected one of the table's splits ({known}), got {split!r}: choose one of them",
                 code="dataset_split_unknown",
             )
-        return Table(samples=samples, root=self.root)
+        return replace(self, samples=samples)
 
     def as_split(self, split: str) -> Table:
         """The same samples, all of one split: for a file that is a split by itself."""
-        return Table(samples=tuple(replace(sample, split=split) for sample in self.samples), root=self.root)
+        return replace(self, samples=tuple(replace(sample, split=split) for sample in self.samples))
 
 
 def join_tables(tables: Iterable[Table]) -> Table:
-    """All samples of several tables, in order, below the folder that they share.
+    """All samples of several tables, in order, named below the first one's root, or below their own if it is elsewhere.
 
     Raises:
         DatasetError: There is no table (``dataset_empty``).
@@ -131,6 +135,5 @@ def join_tables(tables: Iterable[Table]) -> Table:
     if not listed:
         raise DatasetError("expected at least one table, got none: name one", code="dataset_empty")
     root = listed[0].root
-    while not all(one.root.is_relative_to(root) for one in listed) and root != root.parent:
-        root = root.parent
-    return Table(samples=tuple(sample for table in listed for sample in table), root=root)
+    others = {one: None for table in listed for one in (table.root, *table.others) if not one.is_relative_to(root)}
+    return Table(samples=tuple(sample for table in listed for sample in table), root=root, others=tuple(others))

@@ -46,7 +46,8 @@ def read_shards(
         read_shards(sorted(Path("shards").glob("train-*.tar")), split="train")
 
     A sample is a picture and one or more of: ``json`` (a caption as ``caption``, a ``label``, other fields of `Sample`,
-    or a text of the original's as in `read_tsv`), ``txt`` (its caption), ``cls`` (its label: a name or a number).
+    or a text of the original's as in `read_tsv`), ``txt`` (its caption), ``cls`` (its label: a name or a number). Its
+    name ends at the first dot that no number follows.
 
     Args:
         shards: Uncompressed tars.
@@ -62,7 +63,7 @@ def read_shards(
     paths = [Path(shard) for shard in shards]
     folder = Path(root) if root is not None else paths[0].parent if paths else Path()
     if not paths:
-        found.add("file_missing", "shards", "none was given")
+        found.add("file_missing", "shards", "none")
     reader = ShardReader(folder, found, split=split, classes=classes)
     samples: list[Sample] = []
     seen: set[tuple[str, str]] = set()
@@ -87,6 +88,7 @@ class _Group:
     picture: Piece | None = None
     texts: dict[str, bytes] = field(default_factory=dict)
     refused: bool = False
+    looks_used: bool = False  # by the end of a name that is not taken
     members: int = 0
 
 
@@ -148,12 +150,14 @@ class ShardReader:
             file.seek(member.offset_data)
             group.texts[extension] = file.read(member.size)
             file.seek(here)
+        elif extension.rpartition(".")[2] in PICTURES | TEXTS:
+            group.looks_used = True
 
     def _sample(self, path: Path, group: _Group) -> Sample | None:
         place = self.place(path, group.key)
         if group.picture is None:
-            if group.texts:
-                self.problems.add("rows_unpaired", place, "no picture")
+            if group.texts or group.looks_used:
+                self.problems.add("rows_unpaired", place, "no picture; a sample's name ends at its first dot")
             return None
         try:
             texts = {extension: data.decode("utf-8-sig") for extension, data in group.texts.items()}
@@ -161,7 +165,7 @@ class ShardReader:
         except (ValueError, RecursionError):
             self.problems.add("json_invalid", place, "not JSON in UTF-8")
             return None
-        text = self._text(path, data, texts, place)
+        text = self._text(data, texts, place)
         if text is None:
             return None
         others = dict(text.others)
@@ -177,10 +181,9 @@ class ShardReader:
             **others,
         )
 
-    def _text(self, path: Path, data: object, texts: dict[str, str], place: str) -> Text | None:
-        source = path.parent.resolve().name
+    def _text(self, data: object, texts: dict[str, str], place: str) -> Text | None:
         if not isinstance(data, dict) or "class_name" in data or "captions" in data:
-            return read_text(data, source, place, self.classes)
+            return read_text(data, place, self.classes)
         fields = {
             name: str(data[name]).strip()
             for name in (*OPTIONAL, "caption", "label", "source", "split")
@@ -194,7 +197,7 @@ class ShardReader:
             return None
         fields.pop("caption", None)
         fields.pop("label", None)
-        return Text(caption=caption, label=label, source=fields.pop("source", source), others=fields)
+        return Text(caption=caption, label=label, source=fields.pop("source", ""), others=fields)
 
 
 class _Bounded(io.BufferedIOBase):
@@ -223,10 +226,16 @@ def _open_tar(file: BinaryIO, start: int) -> Iterator[tarfile.TarFile]:
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """``a/0001.seg.png`` is of sample ``a/0001`` and has the extension ``seg.png``."""
+    """``a/0001.seg.png`` is of sample ``a/0001`` and has the extension ``seg.png``.
+
+    Numbers stay in the name: ``1.2.840.10008.dcm`` is of the sample that the UID names.
+    """
     folder, slash, base = name.rpartition("/")
-    stem, _, extension = base.partition(".")
-    return f"{folder}{slash}{stem}", extension.lower()
+    parts = base.split(".")
+    own = 1
+    while own < len(parts) and parts[own].isdecimal():
+        own += 1
+    return f"{folder}{slash}{'.'.join(parts[:own])}", ".".join(parts[own:]).lower()
 
 
 def _fault(member: tarfile.TarInfo, extension: str, group: _Group) -> str:
@@ -255,5 +264,8 @@ def _rest(file: BinaryIO, offset: int) -> str:
 
 
 def _compressed(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4)[:2] in (b"\x1f\x8b", b"BZ") or path.suffix in (".gz", ".zst", ".xz", ".bz2")
+    try:
+        with path.open("rb") as file:
+            return file.read(4)[:2] in (b"\x1f\x8b", b"BZ") or path.suffix in (".gz", ".zst", ".xz", ".bz2")
+    except OSError:  # a folder, or not ours to read: the shard's own error says so
+        return False

@@ -6,11 +6,12 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from medimageinsight.datasets.sample import Table
 from medimageinsight.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from medimageinsight.datasets.sample import Table
 
 _RESOLUTION = 1 << 64
 
@@ -41,7 +42,30 @@ def split_by_patient(table: Table, fractions: Mapping[str, float], *, seed: int 
         replace(sample, split=_side(sample.patient_id, name, fractions, seed))
         for sample, name in zip(table.samples, table.ids, strict=True)
     )
-    return Table(samples=samples, root=table.root)
+    return replace(table, samples=samples)
+
+
+def split_rest(table: Table, fractions: Mapping[str, float], *, seed: int = 0) -> Table:
+    """Samples without a split get one: that of their patient's other pictures, or as `split_by_patient` draws it.
+
+    Args:
+        table: The samples; those that have a split keep it.
+        fractions: Share of patients of each split, of those that have none.
+        seed: Another one gives another division.
+
+    Raises:
+        DatasetError: As `split_by_patient`.
+    """
+    drawn = split_by_patient(table, fractions, seed=seed)
+    of_patient: dict[str, str] = {}
+    for sample in table:
+        if sample.patient_id and sample.split:
+            of_patient.setdefault(sample.patient_id, sample.split)
+    samples = tuple(
+        own if own.split else replace(other, split=of_patient.get(own.patient_id, other.split))
+        for own, other in zip(table.samples, drawn.samples, strict=True)
+    )
+    return replace(table, samples=samples)
 
 
 def _side(patient: str, name: str, fractions: Mapping[str, float], seed: int) -> str:

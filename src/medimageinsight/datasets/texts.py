@@ -66,12 +66,11 @@ class Text:
     others: dict[str, str]  # of OPTIONAL
 
 
-def read_text(data: object, default_source: str, place: str, classes: ClassNames) -> Text | None:
+def read_text(data: object, place: str, classes: ClassNames) -> Text | None:
     """A text from its JSON, or None after noting what is wrong with it.
 
     Args:
         data: What the JSON reader gave.
-        default_source: For texts that name none.
         place: Names the row in a problem.
         classes: Checks class ids.
     """
@@ -79,7 +78,7 @@ def read_text(data: object, default_source: str, place: str, classes: ClassNames
     if problem or not isinstance(data, dict):
         classes.problems.add("json_invalid", place, problem)
         return None
-    source = data.get("source") or default_source
+    source = data.get("source") or ""
     caption, label = _first_caption(data.get("captions")), ""
     if "class_name" in data:
         label = data["class_name"].strip()

@@ -132,7 +132,7 @@ def _read_texts(path: Path, root: Path, classes: ClassNames, problems: Problems)
                 problems.add("json_invalid", place, json_fault(error))
                 yield key, None
                 continue
-            yield key, read_text(data, path.resolve().parent.name, place, classes)
+            yield key, read_text(data, place, classes)
 
 
 def _rows(path: Path, root: Path, problems: Problems) -> Iterator[tuple[int, str, int, int]]:

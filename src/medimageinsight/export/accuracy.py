@@ -227,7 +227,7 @@ def _with_findings(table: Table) -> Table:
     """The table with each label as its own finding in sources where nothing has one: there the labels are classes."""
     read = {sample.source for sample in table if sample.finding}
     samples = tuple(sample if sample.source in read else replace(sample, finding=sample.label) for sample in table)
-    return Table(samples=samples, root=table.root)
+    return replace(table, samples=samples)
 
 
 def _check_labels(table: Table, settings: EvaluationSettings) -> None:
