@@ -23,7 +23,8 @@ from pathlib import Path
 from medimageinsight.network.config import RELEASED
 from medimageinsight.train.batches import make_batches
 from medimageinsight.train.captions import CaptionWriter
-from medimageinsight.train.config import StartConfig, TrainConfig, read_run
+from medimageinsight.train.config import StartConfig, TrainConfig
+from medimageinsight.train.config_file import read_run
 from medimageinsight.train.distributed import Processes
 from medimageinsight.train.loop import run
 from medimageinsight.train.memory import OVERHEAD, estimate_memory

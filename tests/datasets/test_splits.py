@@ -16,10 +16,10 @@ from medimageinsight.datasets import (
     Sample,
     Table,
     join_tables,
+    known_part,
     read_sources,
     split_by_patient,
     split_rest,
-    unknown_keys,
 )
 from medimageinsight.errors import DatasetError
 from tests.datasets.made import png, shard_of, text, write_pair
@@ -137,8 +137,10 @@ def test_all_unknown_keys_are_found_at_once_however_deep():
     from medimageinsight.train.config import TrainConfig
 
     config = {"name": "x", "sed": 1, "data": {"tabel": "x"}, "stages": [{"steps": 1}, {"step": 1}], "images": None}
-    assert unknown_keys(TrainConfig, config) == ["config.sed", "config.data.tabel", "config.stages[1].step"]
-    assert unknown_keys(TrainConfig, "no mapping") == []
+    known, unknown = known_part(TrainConfig, config)
+    assert unknown == ["config.sed", "config.data.tabel", "config.stages[1].step"]
+    assert known == {"name": "x", "data": {}, "stages": [{"steps": 1}, {}], "images": None}
+    assert known_part(TrainConfig, "no mapping") == ("no mapping", [])
 
 
 def test_ids_and_names_agree_over_all_sources(folder):

@@ -41,6 +41,33 @@ CONFIG = {
     "checkpoint_every": 2,
 }
 
+# As users of the hosted fine-tuning have it: a YAML beside their TSVs.
+ORIGINAL = """
+TASK: UniCLTask
+user_dir: ""
+FP16: false
+EVAL_PER_OPTIM_STEPS: 3
+IMAGE_ENCODER:
+  IMAGE_SIZE: [32, 32]
+  SPEC: {DROP_PATH_RATE: 0.3, ENABLE_CHECKPOINT: true}
+AUG:
+  SCALE: [0.8, 1.0]
+  RATIO: [0.75, 1.3333333]
+  TORCHVISION_AUG: {AUTO_AUGMENT: ta_wide, RE_PROB: 0.25, HFLIP: 0.5, VFLIP: 0.0}
+TRAIN: {BATCH_SIZE_TOTAL: 4, BATCH_SIZE_PER_GPU: 2}
+START_LEARNING_RATE: 0.001
+MAX_NUM_EPOCHS: 2
+WORKERS: 1
+WEIGHT_SMOOTHING: {decay: 0.9}
+OPTIMIZER_PARAMS: {weight_decay: 0.4}
+CUSTOMIZED_PARAMS_CONF:
+  NO_WEIGHT_DECAY_MODULES: [dw, norm]
+  WEIGHT_DECAY_PATTERNS: {"\\\\.bias$": 0.0, logit_scale: 0.0}
+  LR_SCALE_PATTERNS: {"^lang_encoder": 0.1}
+  FREEZE_PATTERNS: ["^image_encoder\\\\.convs\\\\.0"]
+LR_SCHEDULER_PARAMS: {sched: cosine, warmup_steps: 1, warmup_lr: 0.0, min_lr: 0.00001}
+"""
+
 
 def make_table(folder: Path) -> Path:
     """A table of 16 pictures of two kinds, of which 4 are for validation."""

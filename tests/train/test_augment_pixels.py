@@ -9,14 +9,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from medimageinsight import strict
-from medimageinsight.datasets.original import OriginalConfig
 from medimageinsight.errors import ConfigError
 from medimageinsight.train.augment_pixels import (
     CHANGES,
     PixelAugmentation,
     augment_pixels,
     crop_box,
-    original_augmentation,
     picture_rng,
 )
 
@@ -125,13 +123,3 @@ def test_erasing_is_one_rectangle_of_one_grey():
 def test_settings_that_cannot_be(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         strict.build(PixelAugmentation, wrong, "pixels")
-
-
-def test_what_a_config_of_the_original_asks_for():
-    config = OriginalConfig(
-        crop_scale=(0.8, 1.0), crop_ratio=(0.75, 1.33), auto_augment="ta_wide", erase=0.25, vertical_flip=0.0
-    )
-    expected = PixelAugmentation(crop_area=(0.8, 1.0), crop_ratio=(0.75, 1.33), trivial=True, erase=0.25)
-    assert original_augmentation(config) == expected
-    assert original_augmentation(OriginalConfig(horizontal_flip=0.5)).flips == {"*": ("horizontal",)}
-    assert original_augmentation(OriginalConfig()) == PixelAugmentation()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,31 @@ def test_the_same_label_in_other_words_is_the_same_class() -> None:
     writer = CaptionWriter(samples, CaptionAugmentation())
     both = np.arange(2)
     assert writer.positives(both, writer.write(both, np.random.default_rng(0)).stated).all()
+
+
+def test_a_finding_without_a_label_is_true_where_it_is_worded_so_and_nowhere_else() -> None:
+    samples = [
+        sample("x-ray", "chest", "Edema"),
+        sample("x-ray", "chest", "Edema", "edema"),
+        sample("x-ray", "chest", "Fracture"),
+        sample("x-ray", "chest"),
+    ]
+    for shared in (False, True):
+        writer = CaptionWriter(samples, CaptionAugmentation(shared_labels=shared))
+        positives = writer.positives(ALL, writer.write(ALL, np.random.default_rng(0)).stated)
+        assert positives[:, 0].tolist() == [True, not shared, False, False]
+        assert positives[:, 2].tolist() == [False, False, True, False]
+
+
+def test_a_label_is_its_sources_own_unless_it_is_shared() -> None:
+    one, other = sample("x-ray", "chest", "Edema", "1"), sample("x-ray", "chest", "Fracture", "1")
+    same_words = sample("x-ray", "chest", "Edema", "7")
+    samples = [replace(one, source="a"), replace(other, source="b"), replace(same_words, source="b")]
+    all_of = np.arange(3)
+
+    def true_of(*, shared: bool) -> list[list[bool]]:
+        writer = CaptionWriter(samples, CaptionAugmentation(shared_labels=shared))
+        return writer.positives(all_of, writer.write(all_of, np.random.default_rng(0)).stated).tolist()
+
+    assert true_of(shared=False) == [[True, False, True], [False, True, False], [True, False, True]]
+    assert true_of(shared=True) == [[True, True, False], [True, True, False], [False, False, True]]

@@ -14,10 +14,11 @@ from medimageinsight.datasets import Sample, Table
 from medimageinsight.errors import ConfigError, DatasetError
 from medimageinsight.preprocess import Preprocessing
 from medimageinsight.train.augment_pixels import PixelAugmentation
+from medimageinsight.train.batches import drawn_samples
 from medimageinsight.train.captions import CaptionWriter
 from medimageinsight.train.config import CaptionAugmentation, DataConfig, ImageAugmentation
 from medimageinsight.train.data import BatchMaker, Prefetcher
-from medimageinsight.train.data_disk import DiskBatchMaker, EpochOrder
+from medimageinsight.train.data_disk import DiskBatchMaker
 
 PREPROCESSING = Preprocessing(image_size=(16, 16), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
 CHANGES = PixelAugmentation(crop_area=(0.6, 1.0), trivial=True, erase=0.5)
@@ -47,20 +48,8 @@ def table(tmp_path):
 
 def maker(table, **changes):
     writer = CaptionWriter(table.samples, CaptionAugmentation())
-    settings = {"batch_size": 4, "seed": 1, "augmentation": CHANGES} | changes
+    settings = {"batch_size": 4, "seed": 1, "augmentation": CHANGES, "data": DataConfig(table="")} | changes
     return DiskBatchMaker(table, writer, Letters(), PREPROCESSING, **settings)
-
-
-def test_an_epoch_has_every_sample_at_most_once_in_an_order_of_its_own():
-    order = EpochOrder(10, 4, seed=3)
-    epochs = [np.concatenate([order(step) for step in (2 * epoch, 2 * epoch + 1)]).tolist() for epoch in range(3)]
-    assert all(len(set(one)) == 8 for one in epochs)
-    assert epochs[0] != epochs[1] != epochs[2]
-    assert [order.epoch(step) for step in range(5)] == [0, 0, 1, 1, 2]
-    assert order(0).tolist() == EpochOrder(10, 4, seed=3)(0).tolist()
-    with pytest.raises(ConfigError) as caught:
-        EpochOrder(3, 4, seed=0)
-    assert caught.value.code == "batch_too_large"
 
 
 def test_a_batch_depends_on_the_step_alone(table):
@@ -84,10 +73,9 @@ def test_where_the_folder_lies_changes_nothing(table, tmp_path):
     assert maker(table).ids == maker(Table(samples=tuple(moved), root=other)).ids
 
 
-@pytest.mark.parametrize("data", [None, DataConfig(table="")])
-def test_processes_make_the_parts_of_one_batch(table, data):
-    whole = maker(table, data=data)(7)
-    parts = [maker(table, data=data, rank=rank, world=2)(7) for rank in range(2)]
+def test_processes_make_the_parts_of_one_batch(table):
+    whole = maker(table)(7)
+    parts = [maker(table, rank=rank, world=2)(7) for rank in range(2)]
     assert torch.equal(torch.cat([part.pixel_values for part in parts]), whole.pixel_values)
     assert all(torch.equal(part.positives, whole.positives) for part in parts)
     assert torch.equal(torch.cat([part.input_ids for part in parts]), whole.input_ids)
@@ -102,14 +90,14 @@ def test_without_changes_pictures_are_those_of_inference(table):
 
     made = maker(table, augmentation=PixelAugmentation())
     batch = made(0)
-    for index, pixels in zip(made.order(0), batch.pixel_values, strict=True):
+    for index, pixels in zip(drawn_samples(made, 0), batch.pixel_values, strict=True):
         expected = preprocess(images.open(table.samples[index].path), PREPROCESSING)
         np.testing.assert_allclose(pixels.numpy(), expected, atol=1e-6)
 
 
 def test_a_picture_that_breaks_while_it_trains_is_named(table):
     made = maker(table)
-    table.samples[made.order(0)[0]].path.write_bytes(b"")
+    table.samples[drawn_samples(made, 0)[0]].path.write_bytes(b"")
     with pytest.raises(DatasetError, match="image_empty"):
         made(0)
     made.close()

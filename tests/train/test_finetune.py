@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 yaml = pytest.importorskip("yaml")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
-from medimageinsight.datasets import read_table, write_tsv
+from medimageinsight.datasets import DatasetProblems, read_table, write_tsv
 from medimageinsight.errors import CheckpointError, ConfigError
 from medimageinsight.network.checkpoint import load_model
 from medimageinsight.network.config import ModelConfig
@@ -146,7 +146,8 @@ def test_what_is_refused(base: Path, tmp_path: Path) -> None:
         run(base, tmp_path / "none", start={"checkpoint": "nowhere"})
     with pytest.raises(ConfigError, match="several processes"):
         run(base, tmp_path / "alone", parallel={"strategy": "shard"})
+    (base / "x.yaml").write_text("TASK: UniCLTask\n")
     with pytest.raises(ConfigError, match="exactly one of table, sources and original"):
         run(base, tmp_path / "both", data={"table": "table.csv", "original": {"config": "x.yaml"}})
-    with pytest.raises(ConfigError, match="unknown model"):
+    with pytest.raises(DatasetProblems, match=r"\[config_key_unknown\]: config\.model"):
         run(base, tmp_path / "model", model={})

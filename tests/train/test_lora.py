@@ -66,6 +66,8 @@ def test_what_is_learned() -> None:
     assert choose_trained(model(), StartConfig(checkpoint="")) == every
     updates = choose_trained(model(), StartConfig(checkpoint="", learn="lora", rank=2))
     assert {name.rpartition("lora.")[2] for name in updates} == {"a", "b", "logit_scale"}
+    two = choose_trained(model(), StartConfig(checkpoint="", learn="last", blocks=2))
+    assert {name for name in two if ".convs." in name} == {name for name in every if ".convs.3." in name}
     last = choose_trained(model(), StartConfig(checkpoint="", learn="last", blocks=1))
     assert last >= {"image_projection", "lang_projection", "logit_scale", "image_encoder.norms.weight"}
     assert "lang_encoder.resblocks.1.ln_1.weight" in last

@@ -28,6 +28,26 @@ def test_decay_spares_vectors_filters_and_embeddings() -> None:
     assert not any(name.endswith("bias") for name in decayed)
 
 
+def test_patterns_say_rates_and_decays_of_their_own() -> None:
+    one = model()
+    names = {id(parameter): name for name, parameter in one.named_parameters()}
+    settings = OptimizerConfig(
+        learning_rate=1,
+        weight_decay=0.1,
+        layer_decay=0.5,
+        rate_factors={"^lang_encoder": 0.1, "resblocks": 7.0},
+        weight_decays={"bias$": 0.3},
+    )
+    found = {
+        names[id(parameter)]: (group["scale"], group["weight_decay"])
+        for group in build_optimizer(one, settings, MODEL, set(names.values())).param_groups
+        for parameter in group["params"]
+    }
+    assert found["lang_encoder.resblocks.1.mlp.c_fc.weight"] == (0.05, 0.1), "the first pattern, and the layer's decay"
+    assert found["image_encoder.norms.bias"] == (1.0, 0.3)
+    assert found["image_encoder.norms.weight"] == (1.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -16,7 +16,8 @@ safetensors_torch = pytest.importorskip("safetensors.torch")
 
 from medimageinsight.datasets.table import Sample
 from medimageinsight.errors import ConfigError, DatasetError
-from medimageinsight.train.config import DataConfig, OptimizerConfig, read_config
+from medimageinsight.train.config import DataConfig, OptimizerConfig, TrainConfig
+from medimageinsight.train.config_file import read_run
 from medimageinsight.train.data import sampling_weights
 from medimageinsight.train.loop import train
 from medimageinsight.train.optim import Schedule
@@ -84,7 +85,7 @@ def test_a_stage_with_a_rate_of_its_own_has_a_schedule_of_its_own(config: Path, 
     content["stages"].append({"steps": 1, "image_size": 32, "batch_size": 4})
     config.write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError, match="of their own"):
-        read_config(config)
+        read_run(config, TrainConfig)
 
 
 def test_a_run_cut_off_at_any_moment_goes_on_to_the_same_bits(config: Path, tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_a_source_that_is_left_out_is_neither_read_nor_counted(config: Path, tmp
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sed": 1}, "config: unknown sed"),
+        ({"sed": 1, "data": {"tabel": "", "table": "t.csv"}}, r"config\.sed: unknown; config\.data\.tabel: unknown"),
         ({"seed": "one"}, "config.seed: expected int, got str"),
         ({"model": {}}, "config.model: missing"),
         ({"stages": []}, "config.stages"),
@@ -171,7 +172,7 @@ def test_a_source_that_is_left_out_is_neither_read_nor_counted(config: Path, tmp
 def test_a_wrong_config_names_the_key(config: Path, change: dict[str, object], message: str) -> None:
     config.write_text(yaml.safe_dump(CONFIG | change))
     with pytest.raises(ConfigError, match=message):
-        read_config(config)
+        read_run(config, TrainConfig)
 
 
 def test_a_config_is_laid_over_its_base(config: Path, tmp_path: Path) -> None:
@@ -199,13 +200,13 @@ def test_a_base_is_one_config_in_the_same_folder(config: Path, base: object, mes
     other = config.with_name("other.yaml")
     other.write_text(yaml.safe_dump({"base": base}))
     with pytest.raises(ConfigError, match=message):
-        read_config(other)
+        read_run(other, TrainConfig)
 
 
 def test_a_config_with_a_tag_is_refused(config: Path) -> None:
     config.write_text("name: !!python/object/apply:os.system ['true']")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        read_config(config)
+        read_run(config, TrainConfig)
 
 
 def test_a_vocabulary_larger_than_the_captions_give_is_refused_before_the_first_step(

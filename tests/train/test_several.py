@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,11 @@ yaml = pytest.importorskip("yaml")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
 import medimageinsight
-from medimageinsight.train.config import FinetuneConfig, TrainConfig, read_run
+from medimageinsight.train.config import FinetuneConfig, TrainConfig
+from medimageinsight.train.config_file import read_run
+from medimageinsight.train.curve import read_curve
 from medimageinsight.train.loop import train
-from tests.train.made_run import CONFIG, make_table, quiet
+from tests.train.made_run import CONFIG, ORIGINAL, make_table, quiet
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLAIN = {
@@ -27,24 +30,51 @@ PLAIN = {
 }
 
 
+def torchrun(config: Path, out: Path) -> str:
+    """What two processes that train together say."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--module"]
+    verb = ["medimageinsight", "train", str(config), "--out", str(out), "--no-bundle", "--json"]
+    settings = {"PYTHONPATH": str(Path(medimageinsight.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        launcher + verb, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
 def test_two_processes_make_the_run_of_one(tmp_path: Path) -> None:
     make_table(tmp_path)
     config = tmp_path / "run.yaml"
     config.write_text(yaml.safe_dump(CONFIG | PLAIN))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--module"]
-    verb = ["medimageinsight", "train", str(config), "--out", str(tmp_path / "two"), "--no-bundle", "--json"]
-    settings = {"PYTHONPATH": str(Path(medimageinsight.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        torchrun + verb, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("to step 4") == 1, "only the main process talks"
+    assert torchrun(config, tmp_path / "two").count("to step 4") == 1, "only the main process talks"
     train(config, tmp_path / "one", log=quiet)
     one, two = (safetensors_torch.load_file(tmp_path / name / "last" / "model.safetensors") for name in ("one", "two"))
     assert all((one[name] - two[name]).abs().max() < 1e-3 for name in one)
     assert (tmp_path / "one" / "curve.csv").read_text().count("\n") == (
         tmp_path / "two" / "curve.csv"
     ).read_text().count("\n")
+
+
+def test_shards_go_through_validations_and_are_kept(tmp_path: Path) -> None:
+    """A whole run with FSDP: what a validation gathers is laid out again before the next step and the next state."""
+    make_table(tmp_path)
+    config = tmp_path / "run.yaml"
+    often = {"evaluate_every": 1, "checkpoint_every": 2, "optimizer": {"learning_rate": 0.01, "ema_decay": 0.5}}
+    shards = {"parallel": {"strategy": "shard", "checkpointing": True}}
+    config.write_text(yaml.safe_dump(CONFIG | PLAIN | often | shards))
+    torchrun(config, tmp_path / "two")
+    again = torchrun(config, tmp_path / "two")
+    assert "going on after step 4" in again
+    config.write_text(yaml.safe_dump(CONFIG | PLAIN | often))
+    train(config, tmp_path / "one", log=quiet)
+    one, two = (tmp_path / name for name in ("one", "two"))
+    for file in ("best/model.safetensors", "last/model.safetensors", "state.safetensors"):
+        alone, shared = (safetensors_torch.load_file(folder / file) for folder in (one, two))
+        assert alone.keys() == shared.keys()
+        differences = {name: float((alone[name].float() - shared[name].float()).abs().max()) for name in alone}
+        assert max(differences.values()) < 1e-2, differences
+    assert read_curve(one / "curve.csv", until=9)[-1].keys() == read_curve(two / "curve.csv", until=9)[-1].keys()
+    assert len(read_curve(two / "curve.csv", until=9)) == 4
 
 
 def test_bf16_and_fp16_learn_too(tmp_path: Path) -> None:
@@ -58,7 +88,11 @@ def test_bf16_and_fp16_learn_too(tmp_path: Path) -> None:
         assert all(value.dtype == torch.float32 and value.isfinite().all() for value in weights.values())
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_example_configs_are_read(path: Path) -> None:
-    kind = FinetuneConfig if path.stem.startswith("finetune") else TrainConfig
-    assert read_run(path, kind).steps > 0
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.yaml")))
+def test_the_example_configs_are_read(name: str, tmp_path: Path) -> None:
+    for path in CONFIGS.glob("*.yaml"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "train.yaml").write_text(ORIGINAL)  # which one of them takes what it does not say from
+    (tmp_path / "train_text.tsv").write_text("\n" * 480)
+    kind = FinetuneConfig if name.startswith("finetune") else TrainConfig
+    assert read_run(tmp_path / name, kind).steps > 0

@@ -108,11 +108,11 @@ def _read(source: Path) -> "tuple[Table, Path | None]":
 
     if source.suffix.lower() not in (".yaml", ".yml"):
         return read_table(source), source
-    from medimageinsight.train.config import read_any
+    from medimageinsight.train.config_file import read_any
     from medimageinsight.train.samples import read_samples
 
     config = read_any(source)
-    rows = read_samples(config.data, source.parent, config.seed, check=False, log=output.note)
+    rows = read_samples(config.data, source.parent, check=False, log=output.note)
     whole = config.data.table is not None and not config.data.leave_out
     return rows, source.parent / config.data.table if whole and config.data.table else None
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from medimageinsight.datasets.check import CheckSettings, check_table
-from medimageinsight.datasets.config_keys import unknown_keys
+from medimageinsight.datasets.config_keys import known_part
 from medimageinsight.datasets.folder import read_folder
 from medimageinsight.datasets.opening import DataSource, read_sources
-from medimageinsight.datasets.original import OriginalConfig, OriginalFiles, read_original
+from medimageinsight.datasets.original import (
+    OriginalConfig,
+    OriginalFiles,
+    count_training,
+    read_original,
+    read_original_config,
+)
 from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
 from medimageinsight.datasets.sample import Piece, Sample, Table, join_tables
 from medimageinsight.datasets.shards import read_shards
@@ -26,15 +32,17 @@ __all__ = [
     "Sample",
     "Table",
     "check_table",
+    "count_training",
     "join_tables",
+    "known_part",
     "read_folder",
     "read_original",
+    "read_original_config",
     "read_shards",
     "read_sources",
     "read_table",
     "read_tsv",
     "split_by_patient",
     "split_rest",
-    "unknown_keys",
     "write_tsv",
 ]

@@ -7,11 +7,11 @@ from dataclasses import is_dataclass
 from typing import Any, get_args, get_type_hints
 
 
-def unknown_keys(cls: type, data: object, where: str = "config") -> list[str]:
-    """The full names of keys that a dataclass, and those within it, do not have.
+def known_part(cls: type, data: object, where: str = "config") -> tuple[object, list[str]]:
+    """A mapping without the keys that a dataclass, and those within it, do not have, and the full names of those keys.
 
-        for key in unknown_keys(TrainConfig, yaml.safe_load(text)):
-            problems.add("config_key_unknown", key)
+        mapping, unknown = known_part(TrainConfig, yaml.safe_load(text))
+        config = strict.build(TrainConfig, mapping, "config")
 
     Args:
         cls: A dataclass, as `strict.build` takes it.
@@ -19,18 +19,20 @@ def unknown_keys(cls: type, data: object, where: str = "config") -> list[str]:
         where: How to name the mapping.
     """
     if not isinstance(data, Mapping):
-        return []
+        return data, []
     hints = get_type_hints(cls)
-    found = [f"{where}.{key}" for key in data if key not in hints]
-    for key, value in data.items():
-        for inner in _dataclasses(hints.get(key)):
+    unknown = [f"{where}.{key}" for key in data if key not in hints]
+    known = {key: value for key, value in data.items() if key in hints}
+    for key, value in known.items():
+        for inner in _dataclasses(hints[key]):
             if isinstance(value, list):
-                found += [
-                    one for i, item in enumerate(value) for one in unknown_keys(inner, item, f"{where}.{key}[{i}]")
-                ]
+                parts = [known_part(inner, item, f"{where}.{key}[{i}]") for i, item in enumerate(value)]
+                known[key] = [part for part, _ in parts]
+                unknown += [name for _, names in parts for name in names]
             else:
-                found += unknown_keys(inner, value, f"{where}.{key}")
-    return found
+                known[key], names = known_part(inner, value, f"{where}.{key}")
+                unknown += names
+    return known, unknown
 
 
 def _dataclasses(hint: Any) -> list[type]:  # noqa: ANN401 - any type's hint

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight import strict
+from medimageinsight.datasets.lines import line_starts
 from medimageinsight.datasets.original_keys import EVALUATION_KEYS, EVALUATION_PREFIXES, KEYS, OPEN_SECTIONS, Key
 from medimageinsight.datasets.problems import Problems
 from medimageinsight.datasets.sample import Table, join_tables
@@ -47,11 +48,8 @@ class OriginalConfig:
     name: str | None = None
     seed: int | None = None
     image_size: tuple[int, ...] | None = None  # (height, width), pixels
-    image_mean: tuple[float, ...] | None = None
-    image_std: tuple[float, ...] | None = None
     drop_path: float | None = None
     gradient_checkpointing: bool | None = None
-    context_length: int | None = None
     workers: int | None = None
     crop_scale: tuple[float, ...] | None = None  # of the area
     crop_ratio: tuple[float, ...] | None = None  # width to height
@@ -64,7 +62,6 @@ class OriginalConfig:
     epochs: int | None = None
     learning_rate: float | None = None
     warmup_steps: int | None = None
-    warmup_learning_rate: float | None = None
     final_learning_rate: float | None = None
     weight_decay: float | None = None
     no_weight_decay: tuple[str, ...] = ()
@@ -95,14 +92,32 @@ def read_original(
         ConfigError: The file cannot be read or is no YAML.
         DatasetProblems: Keys, values, files or rows cannot be used, and ``problems`` was not given to collect them.
     """
-    config_path = Path(path)
     found = Problems() if problems is None else problems
-    data = _nested(_load(config_path))
+    data = _nested(_load(Path(path)))
     config = _config(data, found)
-    table = _dataset(data, files, config_path.parent, found)
+    table = _dataset(data, files, Path(path).parent, found)
     if problems is None:
         found.raise_any()
     return config, table
+
+
+def read_original_config(path: str | Path) -> OriginalConfig:
+    """The settings alone, those that can be used; `read_original` tells what is wrong with the others.
+
+    Raises:
+        ConfigError: The file cannot be read or is no YAML.
+    """
+    return _config(_nested(_load(Path(path))), Problems())
+
+
+def count_training(path: str | Path, *, files: OriginalFiles = OriginalFiles()) -> int:
+    """How many training pictures `read_original` will find at most: the rows of its text TSVs.
+
+    Raises:
+        ConfigError: The file cannot be read or is no YAML.
+    """
+    _, texts = _training(_nested(_load(Path(path))), files, Path(path).parent)
+    return sum(len(line_starts(one)) - 1 for one in texts if one.is_file())
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -112,14 +127,14 @@ def _load(path: Path) -> dict[str, Any]:
         raise missing_extra("train", "reading a config") from None
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError("the config is larger than 1 MiB: expected a short YAML file")
+            raise ConfigError(f"{path.name} is larger than 1 MiB: expected a short YAML file")
         data = yaml.safe_load(path.read_text("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"the config cannot be read: {error.strerror}", code="config_not_found") from None
+        raise ConfigError(f"{path.name} cannot be read: {error.strerror}", code="config_not_found") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"the config is not valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise ConfigError("the config: expected a mapping of names")
+        raise ConfigError(f"{path.name}: expected a mapping of names")
     return data
 
 

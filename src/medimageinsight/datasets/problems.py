@@ -114,7 +114,7 @@ def describe(counts: Mapping[str, int], found: Sequence[Problem]) -> str:
     for one in found:
         by_kind[one.kind].append(one)
     total = sum(counts.values())
-    lines = [f"the dataset has {total:,} problem{'s' if total > 1 else ''}; nothing was trained:"]
+    lines = [f"{total:,} problem{'s' if total > 1 else ''} with the data or their config; nothing was done:"]
     for kind, meaning in KINDS.items():
         if counts.get(kind):
             shown = [str(one) for one in by_kind[kind][:EXAMPLES]]

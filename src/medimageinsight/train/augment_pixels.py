@@ -1,6 +1,6 @@
 """Random changes to one training picture at a time, as pure functions on uint8 arrays.
 
-Every picture's changes are drawn from (seed, epoch, its id) alone, so that they are the same after a resume, on any
+Every picture's changes are drawn from (seed, step, its id) alone, so that they are the same after a resume, on any
 number of processes and with any number of workers.
 
 What is changed is what differs between two scanners or two technicians: framing, tilt, exposure, sharpness, noise. What
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from medimageinsight.datasets.original import OriginalConfig
 
     Pixels = NDArray[np.uint8]
 
@@ -83,33 +81,10 @@ class PixelAugmentation:
                 raise ConfigError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
 
 
-def original_augmentation(config: OriginalConfig) -> PixelAugmentation:
-    """What a config of the original asks for, as far as it does not lie about colour.
-
-    Its TrivialAugment becomes the mild one here, and a flip of any probability one of a half.
-    """
-    flips: list[Flip] = []
-    if config.horizontal_flip:
-        flips.append("horizontal")
-    if config.vertical_flip:
-        flips.append("vertical")
-    return PixelAugmentation(
-        crop_area=_two(config.crop_scale),
-        crop_ratio=_two(config.crop_ratio),
-        trivial=bool(config.auto_augment),
-        erase=config.erase or 0.0,
-        flips={"*": tuple(flips)} if flips else {},
-    )
-
-
-def _two(values: tuple[float, ...] | None) -> tuple[float, float]:
-    return (values[0], values[1]) if values is not None and len(values) == 2 else (1.0, 1.0)
-
-
-def picture_rng(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
-    """The source of chance for one picture in one epoch."""
+def picture_rng(seed: int, step: int, sample_id: str) -> np.random.Generator:
+    """The source of chance for one picture in one step."""
     digest = hashlib.blake2b(sample_id.encode(), digest_size=16).digest()
-    return np.random.default_rng([seed, epoch, *np.frombuffer(digest, "<u4").tolist()])
+    return np.random.default_rng([seed, step, *np.frombuffer(digest, "<u4").tolist()])
 
 
 def augment_pixels(

@@ -62,7 +62,5 @@ def make_batches(
 
 def drawn_samples(maker: BatchMaker | DiskBatchMaker, step: int) -> NDArray[np.int64]:
     """The samples of a step's whole batch, (B,) indices, as the maker draws them."""
-    if isinstance(maker, DiskBatchMaker) and maker.order is not None:
-        return maker.order(step)
     rng = np.random.default_rng([maker.seed, step])
     return draw(maker.weights, maker.sources, maker.batch_size, maker.sources_per_batch, rng)

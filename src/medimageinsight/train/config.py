@@ -1,26 +1,21 @@
-"""A training run as data, read strictly from YAML."""
+"""A training run as data; `config_file` reads it from YAML."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal
 
-from medimageinsight import strict
 from medimageinsight.datasets import CheckSettings, DataSource
-from medimageinsight.errors import ConfigError
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.train.augment_pixels import PixelAugmentation
-from medimageinsight.train.config_file import load_mapping
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class OriginalData:
     """A dataset as it was made for the hosted fine-tuning: its YAML config and the files that were given beside it.
 
-    What the YAML says of the training itself (rates, epochs, augmentation) is printed and not used: it is said here.
+    What the YAML says of the training (rates, epochs, batches, changes to pictures, freezing ...) lies under the run's
+    config as a `base` does: what the config does not say is taken from it, see `original_settings`.
     """
 
     config: str
@@ -49,6 +44,7 @@ class DataConfig:
     original: OriginalData | None = None
     leave_out: tuple[str, ...] = ()  # sources that are neither learned nor validated on, nor is a choice made by them
     splits: dict[str, float] = field(default_factory=dict)  # shares, by patient, of the samples that have no split
+    split_seed: int = 0  # of that division, whatever the run's seed: runs of several seeds share their test set
     checks: CheckSettings = field(default_factory=CheckSettings)  # before the first step
     on_disk: bool = False
     workers: int = 4  # threads that decode, with on_disk
@@ -103,6 +99,7 @@ class CaptionAugmentation:
         default_factory=dict
     )  # a part, as captions have it, to others of its meaning
     broader: dict[str, tuple[str, ...]] = field(default_factory=dict)  # a general finding to the findings it covers
+    shared_labels: bool = False  # a label is the same finding in every source, rather than within its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +130,11 @@ class StageConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up, then half a cosine down to `final_learning_rate`."""
+    """AdamW with linear warm-up, then half a cosine down to `final_learning_rate`.
+
+    `weight_decay` spares biases, norms, depth-wise filters, embeddings and the scale. Of `rate_factors` and
+    `weight_decays`, regular expressions, the first that is found in a parameter's name counts.
+    """
 
     learning_rate: float
     final_learning_rate: float = 0.0
@@ -141,6 +142,8 @@ class OptimizerConfig:
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.98)
     layer_decay: float = 1.0  # factor on the rate, for each block further from the output
+    rate_factors: dict[str, float] = field(default_factory=dict)  # on the rate, besides layer_decay
+    weight_decays: dict[str, float] = field(default_factory=dict)  # in place of weight_decay
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     max_logit_scale: float = 100.0  # of the factor, not its logarithm
@@ -222,42 +225,3 @@ class FinetuneConfig(RunConfig):
     """Everything that a fine-tuning depends on besides the pictures and the checkpoint."""
 
     start: StartConfig
-
-
-Config = TypeVar("Config", bound=RunConfig)
-
-
-def read_config(path: Path) -> TrainConfig:
-    """Reads the YAML of a training from scratch; see `read_run`."""
-    return read_run(path, TrainConfig)
-
-
-def read_any(path: Path) -> RunConfig:
-    """Reads the YAML of either kind; see `read_run`."""
-    mapping = load_mapping(path)
-    return read_run(path, FinetuneConfig if isinstance(mapping, dict) and "start" in mapping else TrainConfig)
-
-
-def read_run(path: Path, kind: type[Config]) -> Config:
-    """Reads a run's YAML (safe loading: no tags, no code), and what it takes from its `base`.
-
-    Raises:
-        ConfigError: The file is missing, is not YAML, or has a missing, unknown or mistyped key (the message names it).
-    """
-    try:
-        config = strict.build(kind, load_mapping(path), "config")
-    except strict.MappingError as error:
-        raise ConfigError(str(error)) from None
-    if not config.stages or any(stage.steps < 1 or stage.batch_size < 2 for stage in config.stages):
-        raise ConfigError("config.stages: expected at least one stage, each of 1 step or more and a batch of 2 or more")
-    own = [stage.learning_rate is not None for stage in config.stages]
-    if own != sorted(own):
-        raise ConfigError("config.stages: expected stages with a learning_rate of their own after those without")
-    data = config.data
-    if sum((data.table is not None, bool(data.sources), data.original is not None)) != 1:
-        raise ConfigError("config.data: expected exactly one of table, sources and original")
-    if config.evaluate_every < 1 or config.checkpoint_every < 1 or data.ahead < 1 or data.workers < 1:
-        raise ConfigError("evaluate_every, checkpoint_every, data.ahead, data.workers: expected at least 1")
-    if config.parallel.micro_batch is not None and config.parallel.micro_batch < 1:
-        raise ConfigError("config.parallel.micro_batch: expected at least 1")
-    return config

@@ -1,15 +1,60 @@
-"""A run's YAML file: read safely, and laid over another when it says so."""
+"""A run's YAML file: read safely and strictly, and laid over another when it says so."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from medimageinsight import strict
+from medimageinsight.datasets import Problems, known_part
 from medimageinsight.errors import ConfigError, missing_extra
+from medimageinsight.train.config import FinetuneConfig, OriginalData, RunConfig, TrainConfig
+from medimageinsight.train.original_settings import settings_of
+from medimageinsight.train.run_check import check_values
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES = 1 << 20
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def read_any(path: Path) -> RunConfig:
+    """Reads the YAML of a training from scratch or of a fine-tuning; see `read_run`."""
+    mapping = load_mapping(path)
+    return read_run(path, FinetuneConfig if isinstance(mapping, dict) and "start" in mapping else TrainConfig)
+
+
+def read_run(path: Path, kind: type[Config], problems: Problems | None = None) -> Config:
+    """Reads a run's YAML (safe loading: no tags, no code), what it takes from its `base`, and from an original's YAML.
+
+    Args:
+        path: The file.
+        kind: What it describes.
+        problems: Collects unknown keys and values that cannot be, to be told together with what is wrong with the data;
+            the config is returned without those keys.
+
+    Raises:
+        ConfigError: The file is missing, is not YAML, or does not make a config (the message names the key). Without
+            ``problems`` also everything that they would collect, in one list.
+    """
+    found = Problems() if problems is None else problems
+    mapping = _over_original(load_mapping(path), path.parent)
+    known, unknown = known_part(kind, mapping)
+    for key in unknown:
+        found.add("config_key_unknown", key)
+    try:
+        config = strict.build(kind, known, "config")
+    except strict.MappingError as error:
+        raise ConfigError("; ".join([str(error), *(f"{key}: unknown" for key in unknown)])) from None
+    if not config.stages:
+        raise ConfigError("config.stages: expected at least one stage")
+    data = config.data
+    if sum((data.table is not None, bool(data.sources), data.original is not None)) != 1:
+        raise ConfigError("config.data: expected exactly one of table, sources and original")
+    check_values(config, found)
+    if problems is None and found:
+        raise ConfigError("; ".join(f"{one.place}: {one.detail or 'unknown'}" for one in found.found))
+    return config
 
 
 def load_mapping(path: Path) -> object:
@@ -50,6 +95,19 @@ def _load(path: Path) -> object:
         raise ConfigError(f"the config cannot be read: {error.strerror}", code="config_not_found") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"the config is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _over_original(own: object, folder: Path) -> object:
+    """The mapping laid over what the YAML of a dataset of the original says of training, where it names one."""
+    data = own.get("data") if isinstance(own, dict) else None
+    given = data.get("original") if isinstance(data, dict) else None
+    if given is None:
+        return own
+    try:
+        original = strict.build(OriginalData, given, "config.data.original")
+    except strict.MappingError:  # told with everything else that is wrong with the config
+        return own
+    return _laid_over(own, settings_of(original, folder, own))
 
 
 def config_text(path: Path) -> str:

@@ -19,12 +19,14 @@ COLUMNS = (
     "val_modality_accuracy",
     "val_anatomy_accuracy",
     "val_mean_auc",
+    "val_caption_auc",
     "val_label_accuracy",
     "val_label_auc",
 )
 _DRAWN = {
     "val_mean_auc": "mean AUC of the findings",
     "val_modality_accuracy": "modality accuracy",
+    "val_caption_auc": "captions told apart",
     "val_label_auc": "mean AUC of the labels",
     "val_label_accuracy": "label accuracy",
 }

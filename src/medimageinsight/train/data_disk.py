@@ -1,6 +1,6 @@
 """Batches of pictures that stay on disk and are decoded when they are drawn: for sets larger than memory.
 
-As in `data`, a batch is a pure function of the seed and the step. A picture's changes depend on the seed, the epoch and
+As in `data`, a batch is a pure function of the seed and the step. A picture's changes depend on the seed, the step and
 its id, so the number of processes and of workers changes nothing but the time it takes.
 """
 
@@ -14,7 +14,7 @@ import torch
 
 from medimageinsight import images
 from medimageinsight.datasets.table import broken_images
-from medimageinsight.errors import ConfigError, InputError
+from medimageinsight.errors import InputError
 from medimageinsight.train.augment_pixels import PixelAugmentation, augment_pixels, picture_rng
 from medimageinsight.train.data import Batch, draw, own_part, sampling_weights
 
@@ -26,31 +26,6 @@ if TYPE_CHECKING:
     from medimageinsight.tokenizer import Tokenizer
     from medimageinsight.train.captions import CaptionWriter
     from medimageinsight.train.config import DataConfig
-
-
-class EpochOrder:
-    """Every sample once an epoch, in an order of the seed and the epoch; what does not fill a batch is left out."""
-
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
-        if count < batch_size:
-            raise ConfigError(
-                f"expected at least as many pictures as a batch has ({batch_size}), got {count}: use a smaller batch",
-                code="batch_too_large",
-            )
-        self.count, self.batch_size, self.seed = count, batch_size, seed
-        self.steps_per_epoch = count // batch_size
-        self._kept: tuple[int, npt.NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
-
-    def epoch(self, step: int) -> int:
-        """The epoch of a step, from 0."""
-        return step // self.steps_per_epoch
-
-    def __call__(self, step: int) -> npt.NDArray[np.int64]:
-        """The samples of a step, (batch_size,) indices."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        if self._kept[0] != epoch:
-            self._kept = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.count)
-        return self._kept[1][position * self.batch_size : (position + 1) * self.batch_size]
 
 
 class DiskBatchMaker:
@@ -66,8 +41,8 @@ class DiskBatchMaker:
         batch_size: Of all processes together.
         seed: Of everything that is drawn.
         augmentation: Changes to pictures.
-        data: How often each picture is drawn; None: every one once an epoch.
-        sources_per_batch: As in `StageConfig`; only with ``data``.
+        data: How often each picture is drawn.
+        sources_per_batch: As in `StageConfig`.
         rank: This process's number.
         world: How many processes there are.
         workers: Threads that decode.
@@ -83,7 +58,7 @@ class DiskBatchMaker:
         batch_size: int,
         seed: int,
         augmentation: PixelAugmentation,
-        data: DataConfig | None = None,
+        data: DataConfig,
         sources_per_batch: int | None = None,
         rank: int = 0,
         world: int = 1,
@@ -94,8 +69,7 @@ class DiskBatchMaker:
         self.side = preprocessing.image_size[0]
         self.batch_size, self.seed, self.augmentation = batch_size, seed, augmentation
         self.own = own_part(batch_size, rank, world)
-        self.order = EpochOrder(len(table), batch_size, seed) if data is None else None
-        self.weights = np.zeros(0) if data is None else sampling_weights(self.samples, data)
+        self.weights = sampling_weights(self.samples, data)
         self.sources = np.array([sample.source for sample in self.samples])
         self.sources_per_batch = sources_per_batch
         self.mean, self.std = (
@@ -110,13 +84,10 @@ class DiskBatchMaker:
             DatasetError: Pictures cannot be read (``dataset_broken_images``).
         """
         rng = np.random.default_rng([self.seed, step])
-        if self.order is not None:
-            indices, epoch = self.order(step), self.order.epoch(step)
-        else:
-            indices, epoch = draw(self.weights, self.sources, self.batch_size, self.sources_per_batch, rng), step
+        indices = draw(self.weights, self.sources, self.batch_size, self.sources_per_batch, rng)
         texts = self.writer.write(indices, rng)
         input_ids, attention_mask = self.tokenizer.pad(self.tokenizer.encode(texts.texts[self.own]))
-        x = torch.from_numpy(self._pixels(indices[self.own], epoch)).permute(0, 3, 1, 2)  # (B, 3, S, S), channels last
+        x = torch.from_numpy(self._pixels(indices[self.own], step)).permute(0, 3, 1, 2)  # (B, 3, S, S), channels last
         return Batch(
             pixel_values=x.float().div_(255).sub_(self.mean).div_(self.std),  # in place: fresh memory is what costs
             input_ids=torch.from_numpy(input_ids),
@@ -128,9 +99,9 @@ class DiskBatchMaker:
         """Ends the threads."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _pixels(self, indices: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.uint8]:
+    def _pixels(self, indices: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.uint8]:
         """(B, S, S, 3) uint8."""
-        made = list(self._pool.map(lambda index: self._one(int(index), epoch), indices))
+        made = list(self._pool.map(lambda index: self._one(int(index), step), indices))
         problems = {
             self.samples[int(index)].place: one
             for index, one in zip(indices, made, strict=True)
@@ -140,12 +111,12 @@ class DiskBatchMaker:
             raise broken_images(problems)
         return np.stack([one for one in made if not isinstance(one, InputError)])
 
-    def _one(self, index: int, epoch: int) -> npt.NDArray[np.uint8] | InputError:
+    def _one(self, index: int, step: int) -> npt.NDArray[np.uint8] | InputError:
         sample = self.samples[index]
         try:
             pixels = images.load(sample.picture())
         except InputError as error:
             return error
-        rng = picture_rng(self.seed, epoch, f"{sample.source}\0{self.ids[index]}")
+        rng = picture_rng(self.seed, step, f"{sample.source}\0{self.ids[index]}")
         kind = f"{sample.modality} {sample.anatomy}"
         return augment_pixels(pixels, self.side, self.augmentation, rng, kind=kind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+PATIENCE = timedelta(hours=12)  # before the first step: the main process looks at every picture
 BUCKET = 1 << 24  # gradients sent at once: 64 MiB of float32
 
 
@@ -28,6 +30,7 @@ class Processes:
     rank: int = 0
     world: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    patient: dist.ProcessGroup | None = None  # the same processes, who wait for each other for hours
 
     @property
     def is_main(self) -> bool:
@@ -37,7 +40,7 @@ class Processes:
     def wait(self) -> None:
         """Returns when all have come here."""
         if self.world > 1:
-            dist.barrier()
+            dist.barrier(self.patient)
 
     def agree(self, value: float) -> float:
         """The main process's value, in all."""
@@ -84,7 +87,8 @@ def join_processes(device: Literal["auto", "cpu", "cuda"] = "auto") -> Processes
         torch.cuda.set_device(place)
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo")
-    return Processes(rank=rank, world=world, device=place)
+    patient = dist.new_group(backend="gloo", timeout=PATIENCE) if world > 1 else None
+    return Processes(rank=rank, world=world, device=place, patient=patient)
 
 
 def leave_processes() -> None:

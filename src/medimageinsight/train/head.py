@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from medimageinsight import strict
-from medimageinsight.errors import DatasetError, ModelError
+from medimageinsight.errors import ModelError
 from medimageinsight.tasks.adapter import Adapter
 from medimageinsight.tasks.adapter_figures import AdapterFigures
 from medimageinsight.tasks.heads import Layer
+from medimageinsight.train.label_names import LabelNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,38 +30,24 @@ SCALE = 20.0
 
 
 class LabelHead(nn.Module):
-    """Embeddings (N, D) to logits (N, labels).
-
-    Labels are classes within their source: where there are several sources, "source: label".
+    """Embeddings (N, D) to logits (N, labels) of the training pictures, named as `LabelNames` does.
 
     Attributes:
-        labels: Of the training pictures, sorted.
+        names: The labels, in the order of the logits.
         temperature: What its logits are divided by to be calibrated, and
         figures: how good it is then, both as of its last validation.
     """
 
     def __init__(self, samples: Sequence[Sample], dim: int) -> None:
         super().__init__()
-        if any(not sample.label for sample in samples):
-            raise DatasetError(
-                "expected a label for every picture of the training split, got some without: name them, or use "
-                "objective unicl",
-                code="labels_missing",
-            )
-        self.with_source = len({sample.source for sample in samples}) > 1
-        named = [self.label_of(sample) for sample in samples]
-        self.labels = tuple(sorted(set(named)))
-        places = {label: place for place, label in enumerate(self.labels)}
-        self.of_sample = torch.tensor([places[one] for one in named])
-        self.linear = nn.Linear(dim, len(self.labels))
+        self.names = LabelNames(samples)
+        places = {label: place for place, label in enumerate(self.names.labels)}
+        self.of_sample = torch.tensor([places[self.names.of(sample)] for sample in samples])
+        self.linear = nn.Linear(dim, len(places))
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         self.temperature = 1.0
         self.figures: AdapterFigures | None = None
-
-    def label_of(self, sample: Sample) -> str:
-        """The head's name for a sample's label."""
-        return f"{sample.source}: {sample.label}" if self.with_source else sample.label
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """(N, D) to (N, labels)."""
@@ -76,15 +63,24 @@ class LabelHead(nn.Module):
         weight, bias = SCALE * self.linear.weight.detach(), self.linear.bias.detach()
         return Layer(weight=weight.T.cpu().numpy(), bias=bias.cpu().numpy())
 
+    def validation(self) -> dict[str, Any]:
+        """What the last validation found, for a run's state."""
+        return {"temperature": self.temperature, "figures": None if self.figures is None else asdict(self.figures)}
+
+    def restore(self, validation: Mapping[str, Any]) -> None:
+        """The other way."""
+        figures = validation["figures"]
+        self.temperature = validation["temperature"]
+        self.figures = None if figures is None else strict.build(AdapterFigures, figures, "figures")
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON; the weight (D, labels) and bias (labels,) are for embeddings of length 1."""
         layer = self.layer()
         return {
-            "labels": list(self.labels),
+            "labels": list(self.names.labels),
             "weight": layer.weight.tolist(),
             "bias": layer.bias.tolist(),
-            "temperature": self.temperature,
-            "figures": None if self.figures is None else asdict(self.figures),
+            **self.validation(),
         }
 
 

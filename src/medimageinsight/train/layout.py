@@ -54,4 +54,5 @@ def _shard(model: UniCLModel, processes: Processes) -> None:
 
     mesh = init_device_mesh(processes.device.type, (processes.world,))
     for module in [*blocks(model), model.image_encoder, model.lang_encoder]:
-        fully_shard(module, mesh=mesh)
+        # Encoders would otherwise stay whole after a validation, and be taken for the parameters.
+        fully_shard(module, mesh=mesh, reshard_after_forward=True)

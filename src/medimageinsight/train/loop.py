@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from medimageinsight.datasets import Problems
+from medimageinsight.errors import ConfigError
 from medimageinsight.train.average import Average
 from medimageinsight.train.batches import drawn_samples, make_batches
 from medimageinsight.train.captions import CaptionWriter
 from medimageinsight.train.checkpoint import has_state, load_state, save_model, save_state
-from medimageinsight.train.config import FinetuneConfig, RunConfig, StageConfig, TrainConfig, read_run
+from medimageinsight.train.config import FinetuneConfig, RunConfig, StageConfig, TrainConfig
+from medimageinsight.train.config_file import Config, read_run
 from medimageinsight.train.curve import draw_curve, read_curve, write_curve
 from medimageinsight.train.data import Batch, Prefetcher
 from medimageinsight.train.data_disk import DiskBatchMaker
@@ -24,7 +28,8 @@ from medimageinsight.train.head import LabelHead
 from medimageinsight.train.layout import lay_out
 from medimageinsight.train.lora import merged_state
 from medimageinsight.train.optim import Schedule, build_optimizer, clip_gradients
-from medimageinsight.train.record import describe_model, keep_config, keep_record
+from medimageinsight.train.record import check_begun, describe_model, keep_record
+from medimageinsight.train.run_check import check_data, check_model
 from medimageinsight.train.samples import read_samples
 from medimageinsight.train.speed import Speedometer, describe, flops_of_training, measure_peak, write_speed
 from medimageinsight.train.start import TOKENIZER, Start, start_from_checkpoint, start_new
@@ -34,6 +39,7 @@ from medimageinsight.train.validate import LabelValidator, TextValidator
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from medimageinsight.datasets import Table
     from medimageinsight.preprocess import Preprocessing
 
 LOG_EVERY = 20  # steps
@@ -57,36 +63,39 @@ def train(
         The folder of the model with the best validation figure, which `mi2 convert` turns into a bundle.
 
     Raises:
-        ConfigError: The config is wrong, or is not the one that the run was begun with.
-        DatasetError: The pictures cannot be used.
+        ConfigError: The config cannot be read, does not fit the model, or is not the one that the run was begun with.
+        DatasetProblems: The data or values of the config cannot be used; everything that is wrong, in one list.
         CheckpointError: The saved state is damaged, or cannot be saved.
     """
-    config = read_run(Path(config_path), TrainConfig)
-    config = config if seed is None else dataclasses.replace(config, seed=seed)
-    return run(config, Path(config_path), Path(out), lambda *where: start_new(config, *where), log=log)
+    return _go(TrainConfig, start_new, Path(config_path), Path(out), seed, log)
 
 
 def finetune(
     config_path: str | Path, out: str | Path, *, seed: int | None = None, log: Callable[[str], None] = print
 ) -> Path:
     """Trains a checkpoint further; as `train`, with a `FinetuneConfig`."""
-    config = read_run(Path(config_path), FinetuneConfig)
-    config = config if seed is None else dataclasses.replace(config, seed=seed)
-    return run(config, Path(config_path), Path(out), lambda *where: start_from_checkpoint(config, *where), log=log)
+    return _go(FinetuneConfig, start_from_checkpoint, Path(config_path), Path(out), seed, log)
 
 
-def run(
-    config: RunConfig,
+def _go(
+    kind: type[Config],
+    begin: Callable[[Config, Path, Path, CaptionWriter], Start],
     config_path: Path,
     folder: Path,
-    begin: Callable[[Path, Path, CaptionWriter], Start],
-    *,
+    seed: int | None,
     log: Callable[[str], None],
 ) -> Path:
     """What `train` and `finetune` do with their configs; `begin` makes the network."""
+    problems = Problems()
+    config = read_run(config_path, kind, problems)
+    config = config if seed is None else dataclasses.replace(config, seed=seed)
     processes = join_processes(config.parallel.device)
+    log = log if processes.is_main else _quiet
     try:
-        return _Run(config, config_path, folder, begin, processes, log if processes.is_main else _quiet).go()
+        table = read_samples(config.data, config_path.parent, check=processes.is_main, log=log, problems=problems)
+        check_data(config, table, processes.world, problems)
+        problems.raise_any()
+        return _Run(config, config_path, folder, functools.partial(begin, config), processes, table, log).go()
     finally:
         leave_processes()
 
@@ -101,17 +110,19 @@ class _Run:
         folder: Path,
         begin: Callable[[Path, Path, CaptionWriter], Start],
         processes: Processes,
+        table: Table,
         log: Callable[[str], None],
     ) -> None:
-        self.config, self.folder, self.log, self.processes = config, folder, log, processes
-        self.table = read_samples(config.data, config_path.parent, config.seed, check=processes.is_main, log=log)
+        self.config, self.folder, self.log, self.processes, self.table = config, folder, log, processes, table
         self.training = self.table.of_split(config.data.train_split)
         self.writer = CaptionWriter(self.training.samples, config.captions, config.templates)
         if processes.is_main:
             folder.mkdir(parents=True, exist_ok=True)
-            keep_config(config, config_path, folder)
+            if not check_begun(config, folder, table):
+                (folder / TOKENIZER).unlink(missing_ok=True)  # of a run that never began
             start = begin(folder, config_path.parent, self.writer)  # writes the tokenizer, which the others read
-            keep_record(config, folder, start, self.table, processes)
+            check_model(config, start)
+            keep_record(config, config_path, folder, start, table, processes)
             restore_folder(folder / "best")
         processes.wait()
         if not processes.is_main:
@@ -137,12 +148,14 @@ class _Run:
 
     def go(self) -> Path:
         """Runs the stages that are not done yet; returns the best model's folder."""
-        if has_state(self.folder):
+        if self._has_state():
             progress = load_state(self.folder, self.model, self.optimizer, self.average.values)
             self.done, self.best, self.losses = progress["done"], progress["best"], progress["losses"]
             self.scale.value, self.scale.good = progress.get("loss_scale", (self.scale.value, 0))
             self.rows = read_curve(self.folder / "curve.csv", until=self.done)
             self.speed = read_curve(self.folder / "speed.csv", until=self.done)
+            if self.head is not None and "head" in progress:
+                self.head.restore(progress["head"])
             self.log(f"going on after step {self.done}")
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.log(f"{parameters / 1e6:.2f} M parameters, {len(self.training)} pictures, {self.config.steps} steps")
@@ -156,6 +169,20 @@ class _Run:
         if self.processes.is_main:
             draw_curve(self.folder / "curve.png", self.rows, self.speed)
         return self.folder / "best"
+
+    def _has_state(self) -> bool:
+        """Whether the run goes on.
+
+        Raises:
+            ConfigError: Some processes see a state and others do not (``out_not_shared``).
+        """
+        here = has_state(self.folder)
+        if self.processes.agree(float(here)) != float(here):
+            raise ConfigError(
+                "expected one folder for the run, seen by all processes, got another on this node: name a shared one",
+                code="out_not_shared",
+            )
+        return here
 
     def _run_stage(self, stage: StageConfig, end: int) -> None:
         config, size, model, processes = self.config, stage.image_size, self.model, self.processes
@@ -241,10 +268,9 @@ class _Run:
             self.losses.clear()
             if self.processes.is_main:
                 write_curve(self.folder / "curve.csv", self.rows)
-                write_speed(self.folder / "speed.csv", self.speed)
             # A model is chosen among those seen at the size it will be used at.
-            selected_by = next((name for name in validator.choose_by if name in values), validator.choose_by[-1])
-            value = self.processes.agree(values.get(selected_by, 0.0))
+            selected_by = next(name for name in validator.choose_by if name in values)
+            value = self.processes.agree(values[selected_by])
             if size == self.start.architecture.image.image_size and value > self.best:
                 self.best = value
                 self._save("best", steps=self.done, selected_by=selected_by, **{selected_by: round(value, 4)})
@@ -264,7 +290,10 @@ class _Run:
             "best": self.best,
             "losses": self.losses,
             "loss_scale": (self.scale.value, self.scale.good),
+            **({} if self.head is None else {"head": self.head.validation()}),
         }
+        if self.processes.is_main:
+            write_speed(self.folder / "speed.csv", self.speed)
         save_state(self.folder, self.model, self.optimizer, self.average.values, progress, write=self.processes.is_main)
 
 

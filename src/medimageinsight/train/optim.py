@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from medimageinsight.train.distributed import is_sharded, own_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from medimageinsight.network.config import ModelConfig
     from medimageinsight.train.config import OptimizerConfig
@@ -29,7 +29,7 @@ def build_optimizer(
     """AdamW. Weight decay spares biases, norms, depth-wise filters, embeddings and the scale.
 
     Each group has a ``scale``, the factor on the schedule's learning rate: ``layer_decay`` to the power of how many
-    blocks follow.
+    blocks follow, times that of ``rate_factors``.
 
     Args:
         model: Its parameters.
@@ -37,18 +37,24 @@ def build_optimizer(
         config: The network's, for the number of its blocks.
         trained: Names of the parameters that are ever learned.
     """
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if name not in trained:
             continue
         plain = parameter.ndim < 2 or ".dw." in name or "embedding" in name
-        scale = settings.layer_decay ** blocks_after(name, config)
-        groups.setdefault((scale, plain), []).append(parameter)
+        scale = settings.layer_decay ** blocks_after(name, config) * _first(settings.rate_factors, name, 1.0)
+        decay = _first(settings.weight_decays, name, 0.0 if plain else settings.weight_decay)
+        groups.setdefault((scale, decay), []).append(parameter)
     listed = [
-        {"params": parameters, "weight_decay": 0.0 if plain else settings.weight_decay, "scale": scale}
-        for (scale, plain), parameters in sorted(groups.items(), key=lambda item: (-item[0][0], item[0][1]))
+        {"params": parameters, "weight_decay": decay, "scale": scale}
+        for (scale, decay), parameters in sorted(groups.items(), key=lambda item: item[0], reverse=True)
     ]
     return torch.optim.AdamW(listed, lr=settings.learning_rate, betas=settings.betas)
+
+
+def _first(patterns: Mapping[str, float], name: str, otherwise: float) -> float:
+    """The value of the first pattern that is found in the name."""
+    return next((value for pattern, value in patterns.items() if re.search(pattern, name)), otherwise)
 
 
 def blocks_after(name: str, config: ModelConfig) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict
@@ -30,28 +31,40 @@ _LIBRARIES = ("safetensors", "tokenizers", "pillow", "pydicom")
 _NOT_THE_RUN = ("parallel",)  # may change between two calls of one run
 
 
-def keep_config(config: RunConfig, config_path: Path, folder: Path) -> None:
-    """Copies the config into the run, or checks that it is the one that the run was begun with.
+def check_begun(config: RunConfig, folder: Path, table: Table) -> bool:
+    """Whether the folder holds a run, which has to be this one.
 
     Raises:
-        ConfigError: It is another one (``config_changed``), apart from how the work is laid on the machine.
+        ConfigError: It is of another config, apart from how the work is laid on the machine (``config_changed``), or of
+            other pictures, texts or splits (``data_changed``).
     """
-    kept, text = folder / CONFIG, config_text(config_path)
-    changed = kept.exists() and kept.read_text("utf-8") != text
-    if (folder / RUN).exists():
-        earlier = _begun_with(folder, type(config))
-        changed = earlier is None or _of_the_run(resolved(earlier)) != _of_the_run(resolved(config))
-    if changed:
+    if not (folder / RUN).exists():
+        return False
+    try:
+        record = json.loads((folder / RUN).read_text("utf-8"))
+        earlier = strict.build(type(config), record["config"], "config")  # with the defaults of keys that came later
+        same = _of_the_run(resolved(earlier)) == _of_the_run(resolved(config))
+    except (KeyError, TypeError, ValueError):
+        record, same = {}, False
+    if not same:
         raise ConfigError(
             "the run's folder holds a run of another config: choose a new folder, or go on with the config in it",
             code="config_changed",
         )
-    with replaced_file(kept) as partial:
-        partial.write_text(text, "utf-8")
+    if record["data"].get("sha256", digest := digest_of(table)) != digest:
+        raise ConfigError(
+            "the run was begun with other pictures, texts or splits: choose a new folder, or bring the data back",
+            code="data_changed",
+        )
+    return True
 
 
-def keep_record(config: RunConfig, folder: Path, start: Start, table: Table, processes: Processes) -> None:
-    """Writes ``run.json``: the config with every default, seed, versions, machine, data and parents."""
+def keep_record(
+    config: RunConfig, config_path: Path, folder: Path, start: Start, table: Table, processes: Processes
+) -> None:
+    """Writes the config as given, and ``run.json``: with every default, seed, versions, machine, data and parents."""
+    with replaced_file(folder / CONFIG) as partial:
+        partial.write_text(config_text(config_path), "utf-8")
     record = {
         "name": config.name,
         "seed": config.seed,
@@ -106,20 +119,21 @@ def environment(processes: Processes) -> dict[str, Any]:
 
 
 def describe_data(table: Table) -> dict[str, Any]:
-    """Pictures by split, and of each split by source; no ids, no paths."""
+    """Pictures by split, and of each split by source; no ids, no paths, but a checksum of them all."""
     sources: dict[str, dict[str, int]] = {}
     for sample in table:
         of_split = sources.setdefault(sample.split or "(none)", {})
         of_split[sample.source or "(none)"] = of_split.get(sample.source or "(none)", 0) + 1
-    return {"splits": table.splits, "sources": sources}
+    return {"splits": table.splits, "sources": sources, "sha256": digest_of(table)}
 
 
-def _begun_with(folder: Path, kind: type[RunConfig]) -> RunConfig | None:
-    """The config of a run, with the defaults of keys that came later; None where it is not one of this kind."""
-    try:
-        return strict.build(kind, json.loads((folder / RUN).read_text("utf-8"))["config"], "config")
-    except (KeyError, ValueError):
-        return None
+def digest_of(table: Table) -> str:
+    """Of what a run is told of its pictures, in order: names, texts, labels, splits; not of the pixels."""
+    digest = hashlib.sha256()
+    for name, one in zip(table.ids, table, strict=True):
+        told = (name, one.source, one.split, one.label, one.caption, one.modality, one.anatomy, one.view, one.finding)
+        digest.update(json.dumps(told).encode())
+    return digest.hexdigest()
 
 
 def _of_the_run(config: dict[str, Any]) -> dict[str, Any]:

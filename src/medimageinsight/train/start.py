@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from medimageinsight.bundle.bundle import describe_file
-from medimageinsight.errors import ConfigError
 from medimageinsight.export.source import find_checkpoint, read_description
 from medimageinsight.export.tokenizer_file import check_tokenizer, read_tokenizer
 from medimageinsight.network.checkpoint import load_state_dict
@@ -65,7 +64,7 @@ def start_from_checkpoint(config: FinetuneConfig, folder: Path, base: Path, writ
 
     Raises:
         CheckpointError: It cannot be found or loaded.
-        ConfigError: Its config describes another kind of network, or nothing is left to learn.
+        ConfigError: Its config describes another kind of network.
     """
     files = find_checkpoint(base / config.start.checkpoint)
     described = read_description(files)
@@ -103,15 +102,14 @@ def choose_trained(model: UniCLModel, settings: StartConfig) -> set[str]:
     if settings.learn == "full":
         return names
     if settings.learn == "lora":
-        if settings.rank < 1:
-            raise ConfigError(f"config.start.rank: expected at least 1, got {settings.rank}")
         add_updates(model, settings.rank, settings.alpha)
         return {name for name, _ in model.named_parameters()} - names | {"logit_scale"}
-    if settings.blocks < 1:
-        raise ConfigError(f"config.start.blocks: expected at least 1, got {settings.blocks}")
     depths = model.config.image.depths
     places = [(stage, block) for stage, depth in enumerate(depths) for block in range(depth)]
-    pictures = [f"image_encoder.blocks.{stage}.{block}." for stage, block in places]
+    learned = places[-settings.blocks :]
+    pictures = [f"image_encoder.blocks.{stage}.{block}." for stage, block in learned]
+    # What lies between two learned blocks is learned too: where a stage begins with one, unless it is the first.
+    between = [f"image_encoder.convs.{stage}." for stage, block in learned[1:] if block == 0]
     texts = [f"lang_encoder.resblocks.{layer}." for layer in range(model.config.text.layers)]
-    last = (*pictures[-settings.blocks :], *texts[-settings.blocks :])
+    last = (*pictures, *between, *texts[-settings.blocks :])
     return {name for name in names if name.startswith(last) or AFTER_BLOCKS.match(name)}

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from medimageinsight import images
-from medimageinsight.errors import DatasetError
 from medimageinsight.evaluate import EvaluationSettings, caption_prompts, score_table
 from medimageinsight.preprocess import Preprocessing, preprocess
 from medimageinsight.tasks.adapter_figures import score_probabilities
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 64
 MAX_HELD = 2 << 30  # bytes
+MAX_CAPTIONS = 1000  # told apart in a validation
 
 
 class Pictures:
@@ -63,40 +63,72 @@ class Pictures:
 
 
 class TextValidator:
-    """Zero-shot figures, of a model that was trained on texts."""
+    """Zero-shot figures, of a model that was trained on texts.
 
-    choose_by = ("val_mean_auc", "val_modality_accuracy")  # the first that the split allows
+    Where the split has no findings, the figure is how well texts are told apart: for a picture, the part of the others'
+    captions that are less like it than its own; 0.5 is chance.
+    """
+
+    choose_by = ("val_mean_auc", "val_caption_auc")  # the first that the split allows
 
     def __init__(self, table: Table, split: str, preprocessing: Preprocessing, tokenizer: Tokenizer) -> None:
         self.table = table
         self.settings = EvaluationSettings(split=split, resamples=1)  # no intervals while training
         self.prompts = caption_prompts(table)
-        self.token_ids = tokenizer.encode(self.prompts)
         self.tokenizer = tokenizer
-        self.pictures = Pictures(table.of_split(split).samples, preprocessing)
+        samples = table.of_split(split).samples
+        self.pictures = Pictures(samples, preprocessing)
+        self.captions = sorted({sample.caption for sample in samples})[:MAX_CAPTIONS]
+        places = {caption: place for place, caption in enumerate(self.captions)}
+        self.own_caption = np.array([places.get(sample.caption, -1) for sample in samples])
 
     def score(self, model: UniCLModel) -> dict[str, float]:
         """By name; what the split does not allow is left out."""
         pictures = self.pictures.embed(model)
+        prompts = self._embed(model, self.prompts)
         report = score_table(
-            self.table, pictures, self.prompts, self._embed(model), model.logit_scale.item(), settings=self.settings
+            self.table, pictures, self.prompts, prompts, model.logit_scale.item(), settings=self.settings
         )
         figures = {
             "val_modality_accuracy": report.modality_accuracy,
             "val_anatomy_accuracy": report.anatomy_accuracy,
             "val_mean_auc": report.mean_auc,
         }
-        return {name: figure.value for name, figure in figures.items() if figure is not None}
+        found = {name: figure.value for name, figure in figures.items() if figure is not None}
+        if report.mean_auc is None:
+            found["val_caption_auc"] = caption_auc(pictures, self._embed(model, self.captions), self.own_caption)
+        return found
 
-    def _embed(self, model: UniCLModel) -> npt.NDArray[np.float32]:
-        """The prompts, (M, D)."""
-        device = model.logit_scale.device
+    def _embed(self, model: UniCLModel, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """(M, D)."""
+        device, token_ids = model.logit_scale.device, self.tokenizer.encode(texts)
         parts = []
         with torch.inference_mode():
-            for start in range(0, len(self.token_ids), BATCH_SIZE):
-                ids, mask = map(torch.from_numpy, self.tokenizer.pad(self.token_ids[start : start + BATCH_SIZE]))
+            for start in range(0, len(token_ids), BATCH_SIZE):
+                ids, mask = map(torch.from_numpy, self.tokenizer.pad(token_ids[start : start + BATCH_SIZE]))
                 parts.append(model.encode_text(ids.to(device), mask.to(device)).cpu())
         return torch.cat(parts).numpy()
+
+
+def caption_auc(
+    pictures: npt.NDArray[np.float32], captions: npt.NDArray[np.float32], own: npt.NDArray[np.int64]
+) -> float:
+    """The mean over pictures of the part of the other captions that are less like the picture than its own.
+
+    Args:
+        pictures: (N, D).
+        captions: (M, D), two or more.
+        own: (N,), the caption of each picture; -1 for those that have none of them and do not count.
+    """
+    parts = []
+    for start in range(0, len(pictures), BATCH_SIZE):
+        here = own[start : start + BATCH_SIZE]
+        scores = (pictures[start : start + BATCH_SIZE] @ captions.T)[here >= 0]
+        right = np.take_along_axis(scores, here[here >= 0, None], axis=1)
+        equal = (scores == right).sum(axis=1) - 1  # besides itself
+        less = (scores < right).sum(axis=1) + equal / 2
+        parts.append(less / (captions.shape[0] - 1))
+    return float(np.concatenate(parts).mean())
 
 
 class LabelValidator:
@@ -106,14 +138,10 @@ class LabelValidator:
 
     def __init__(self, table: Table, split: str, preprocessing: Preprocessing, head: LabelHead) -> None:
         self.head = head
-        samples = tuple(one for one in table.of_split(split).samples if head.label_of(one) in head.labels)
-        if not samples:
-            raise DatasetError(
-                f"expected pictures of split {split!r} with labels of the training split, found none: label some",
-                code="labels_missing",
-            )
+        labels, name_of = head.names.labels, head.names.of
+        samples = tuple(one for one in table.of_split(split).samples if name_of(one) in labels)
         self.pictures = Pictures(samples, preprocessing)
-        self.truth = np.array([[head.label_of(one) == label for label in head.labels] for one in samples])
+        self.truth = np.array([[name_of(one) == label for label in labels] for one in samples])
         self.groups = number_patients(patients_of(samples), len(samples))
 
     def score(self, model: UniCLModel) -> dict[str, float]:
@@ -124,7 +152,7 @@ class LabelValidator:
         figures = score_probabilities(
             activate(values / self.head.temperature, "softmax"),
             self.truth,
-            self.head.labels,
+            self.head.names.labels,
             "softmax",
             groups=self.groups,
             scored_on="validation",

@@ -1,0 +1,113 @@
+"""A run's config from the YAML of the hosted fine-tuning: what is taken from it, and what lies over it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+torch = pytest.importorskip("torch")
+yaml = pytest.importorskip("yaml")
+pytest.importorskip("safetensors")
+
+from medimageinsight.datasets import DatasetProblems, read_table, write_tsv
+from medimageinsight.train.config import FinetuneConfig
+from medimageinsight.train.config_file import read_run
+from medimageinsight.train.loop import finetune, train
+from tests.train.made_run import CONFIG, ORIGINAL, make_table, quiet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = {
+    "image_tsv": "train_image.tsv",
+    "text_tsv": "train_text.tsv",
+    "eval_image_tsv": "val_image.tsv",
+    "eval_text_tsv": "val_text.tsv",
+    "label_file": "labels.txt",
+}
+OWN = {
+    "name": "further",
+    "seed": 1,
+    "start": {"checkpoint": "base/best"},
+    "data": {"original": {"config": "train.yaml", **FILES}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """TSVs, label file and YAML, and a config that says no more than it has to."""
+    for split in ("train", "val"):
+        samples = [replace(one, finding="") for one in read_table(make_table(tmp_path)).of_split(split)]
+        write_tsv(samples, tmp_path / f"{split}_image.tsv", tmp_path / f"{split}_text.tsv", tmp_path / "labels.txt")
+    (tmp_path / "train.yaml").write_text(ORIGINAL)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(OWN))
+    return tmp_path
+
+
+def test_the_yaml_says_what_the_config_does_not(folder: Path) -> None:
+    config = read_run(folder / "run.yaml", FinetuneConfig)
+    (stage,) = config.stages
+    assert (stage.steps, stage.batch_size, stage.image_size) == (6, 4, 32), "two epochs of three batches"
+    assert stage.freeze == (r"^image_encoder\.convs\.0",)
+    assert (config.name, config.seed, config.precision, config.evaluate_every) == ("further", 1, "fp32", 3)
+    assert (config.start.drop_path, config.parallel.checkpointing, config.parallel.micro_batch) == (0.3, True, 2)
+    optimizer = config.optimizer
+    assert (optimizer.learning_rate, optimizer.final_learning_rate, optimizer.warmup_steps) == (0.001, 0.00001, 1)
+    assert (optimizer.weight_decay, optimizer.ema_decay) == (0.4, 0.9)
+    assert optimizer.weight_decays == {r"\.bias$": 0.0, "logit_scale": 0.0, "dw": 0.0, "norm": 0.0}
+    assert optimizer.rate_factors == {"^lang_encoder": 0.1}
+    pixels = config.pixels
+    assert (pixels.crop_area, pixels.crop_ratio) == ((0.8, 1.0), (0.75, 1.3333333))
+    assert (pixels.trivial, pixels.erase, pixels.flips) == (True, 0.25, {"*": ("horizontal",)})
+    assert (config.data.on_disk, config.data.workers) == (True, 1)
+
+
+def test_the_config_lies_over_the_yaml(folder: Path) -> None:
+    own = {"optimizer": {"learning_rate": 0.5}, "stages": [{"steps": 1, "image_size": 32, "batch_size": 2}]}
+    data = OWN["data"] | {"on_disk": False}
+    (folder / "run.yaml").write_text(yaml.safe_dump(OWN | own | {"data": data, "images": {"rotation": 5}}))
+    (folder / "train_text.tsv").unlink()
+    config = read_run(folder / "run.yaml", FinetuneConfig)
+    assert (config.optimizer.learning_rate, config.optimizer.weight_decay) == (0.5, 0.4)
+    assert (config.steps, config.stages[0].freeze) == (1, ())
+    assert (config.images.rotation, config.pixels.trivial) == (5, False)
+
+
+def test_a_yaml_that_says_nothing_leaves_all_to_the_config(folder: Path) -> None:
+    (folder / "train.yaml").write_text("TASK: UniCLTask\n")
+    own = {"optimizer": {"learning_rate": 0.5}, "stages": [{"steps": 1, "image_size": 32, "batch_size": 2}]}
+    (folder / "run.yaml").write_text(yaml.safe_dump(OWN | own))
+    assert read_run(folder / "run.yaml", FinetuneConfig).optimizer.weight_decays == {}
+
+
+def test_it_trains_from_the_yaml_alone(folder: Path) -> None:
+    (folder / "base.yaml").write_text(yaml.safe_dump(CONFIG | {"stages": CONFIG["stages"][:1]}))
+    train(folder / "base.yaml", folder / "base", log=quiet)
+    told: list[str] = []
+    best = finetune(folder / "run.yaml", folder / "run", log=told.append)
+    record = json.loads((folder / "run" / "run.json").read_text())
+    assert record["data"]["splits"] == {"train": 12, "val": 4}
+    assert record["config"]["stages"][0]["steps"] == 6
+    assert "train.yaml: user_dir is left alone: there is no code to import" in told
+    selected = json.loads((best / "model.json").read_text())["provenance"]
+    assert selected["selected_by"] == "val_caption_auc", "class names alone: there are no findings to score"
+    # Without files for an evaluation the config may draw a validation set.
+    shutil.rmtree(folder / "run")
+    files = {"image_tsv": "train_image.tsv", "text_tsv": "train_text.tsv"}
+    data = {"original": {"config": "train.yaml", **files}, "splits": {"train": 0.6, "val": 0.4}}
+    (folder / "run.yaml").write_text(yaml.safe_dump(OWN | {"data": data}))
+    finetune(folder / "run.yaml", folder / "run", log=quiet)
+    assert sum(json.loads((folder / "run" / "run.json").read_text())["data"]["splits"].values()) == 12
+
+
+def test_its_unknown_keys_are_in_the_list_of_everything_that_is_wrong(folder: Path) -> None:
+    (folder / "train.yaml").write_text(ORIGINAL + "NEW_KEY: 1\n")
+    (folder / "run.yaml").write_text(yaml.safe_dump(OWN | {"sed": 1}))
+    (folder / "val_text.tsv").unlink()
+    with pytest.raises(DatasetProblems) as caught:
+        finetune(folder / "run.yaml", folder / "run", log=quiet)
+    assert caught.value.counts == {"config_key_unknown": 2, "file_missing": 1, "config_value_invalid": 1}

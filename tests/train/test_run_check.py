@@ -1,0 +1,191 @@
+"""What stops a run before its first step, and what a run does with data that say little."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+yaml = pytest.importorskip("yaml")
+pytest.importorskip("safetensors")
+
+from medimageinsight.datasets import DatasetProblems
+from medimageinsight.errors import ConfigError
+from medimageinsight.train.config import TrainConfig
+from medimageinsight.train.config_file import read_run
+from medimageinsight.train.loop import train
+from medimageinsight.train.validate import caption_auc
+from tests.train.made_run import CONFIG, make_table, quiet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STAGE = {"steps": 2, "image_size": 32, "batch_size": 4}
+SHORT = CONFIG | {"stages": [STAGE], "evaluate_every": 1, "checkpoint_every": 1}
+
+
+def written(folder: Path, config: dict[str, object]) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def rewrite(table: Path, keep: list[str], **columns: object) -> None:
+    """The table with some of its columns, and others in which each row number has its value."""
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*keep, *columns])
+        writer.writeheader()
+        for number, row in enumerate(rows):
+            made = {name: value(number) for name, value in columns.items()}  # type: ignore[operator]
+            writer.writerow({name: row[name] for name in keep} | made)
+
+
+WRONG = [
+    ({"stages": [STAGE | {"freeze": ["("]}]}, r"stages\[0\]\.freeze .*no pattern"),
+    ({"stages": [STAGE | {"logit_scale": 0.0}]}, r"stages\[0\]\.logit_scale"),
+    ({"stages": [STAGE | {"sources_per_batch": 0}]}, r"stages\[0\]\.sources_per_batch"),
+    ({"stages": [STAGE | {"batch_size": 1, "steps": 0}]}, r"stages\[0\]\.steps.*stages\[0\]\.batch_size"),
+    ({"data": {"table": "table.csv", "source_weights": {"boxs": 2.0}}}, r"source_weights\.boxs \(expected a source"),
+    ({"data": {"table": "table.csv", "on_disk": True}}, r"config\.images \(expected none"),
+    ({"pixels": {"trivial": True}}, r"config\.pixels \(expected none"),
+    ({"data": {"table": "table.csv", "val_split": "test"}}, r"config\.data\.val_split .*train, val"),
+    ({"data": {"table": "table.csv", "splits": {"train": 0.5}}}, r"data\.splits"),
+    ({"data": {"table": "gone.csv"}}, r"\[table_invalid\]: data\.table"),
+    ({"captions": {"drop_view": 1.5}}, r"captions\.drop_view"),
+    ({"optimizer": {"learning_rate": -1.0, "ema_decay": 1.0}}, r"learning_rate.*ema_decay"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_what_cannot_be_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    make_table(tmp_path)
+    with pytest.raises(DatasetProblems, match=message):
+        train(written(tmp_path, SHORT | change), tmp_path / "run", log=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_config_and_the_data_are_one_list(tmp_path: Path) -> None:
+    table = make_table(tmp_path)
+    rewrite(table, ["path", "caption", "split"], patient_id=lambda number: f"p{number // 2 if number != 12 else 0}")
+    (tmp_path / "3.png").unlink()
+    (tmp_path / "4.png").write_bytes(b"no picture")
+    change = {"sed": 1, "data": {"table": "table.csv", "wrkers": 2}, "evaluate_every": 0}
+    with pytest.raises(DatasetProblems) as caught:
+        train(written(tmp_path, SHORT | change), tmp_path / "run", log=quiet)
+    assert caught.value.counts == {
+        "config_key_unknown": 2,
+        "config_value_invalid": 1,
+        "image_missing": 1,
+        "image_broken": 1,
+        "patient_in_two_splits": 1,
+    }
+    told = r"config\.sed: unknown; .*wrkers: unknown; .*evaluate_every: expected at least 1"
+    with pytest.raises(ConfigError, match=told):
+        read_run(tmp_path / "run.yaml", TrainConfig)
+
+
+def test_what_does_not_fit_the_network_is_told_and_the_corrected_config_may_have_the_folder(tmp_path: Path) -> None:
+    make_table(tmp_path)
+    vocabulary = {"tokenizer": {"vocab_size": 531}, "model": CONFIG["model"]}
+    vocabulary["model"] = CONFIG["model"] | {"text": CONFIG["model"]["text"] | {"vocab_size": 531}}
+    wrong = {"stages": [{"steps": 1, "image_size": 64, "batch_size": 4, "freeze": ["blok", "."]}]} | vocabulary
+    with pytest.raises(ConfigError) as caught:
+        train(written(tmp_path, SHORT | wrong), tmp_path / "run", log=quiet)
+    assert caught.value.code == "config_misfits_model"
+    for told in ("'blok' finds no parameter", "nothing is left to learn", "the model's own image_size, 32"):
+        assert told in caught.value.message
+    assert train(written(tmp_path, SHORT), tmp_path / "run", log=quiet).is_dir()
+
+
+def test_a_model_is_chosen_by_captions_where_there_is_nothing_else(tmp_path: Path) -> None:
+    rewrite(make_table(tmp_path), ["path", "caption", "split"])
+    best = train(written(tmp_path, SHORT), tmp_path / "run", log=quiet)
+    with (tmp_path / "run" / "curve.csv").open() as file:
+        values = {int(row["step"]): float(row["val_caption_auc"]) for row in csv.DictReader(file)}
+    chosen = json.loads((best / "model.json").read_text())["provenance"]
+    assert chosen["selected_by"] == "val_caption_auc"
+    assert chosen["val_caption_auc"] == max(values.values()) == values[chosen["steps"]]
+    rewrite(tmp_path / "table.csv", ["path", "split"], caption=lambda _: "the same")
+    with pytest.raises(DatasetProblems, match="two captions or more"):
+        train(tmp_path / "run.yaml", tmp_path / "same", log=quiet)
+
+
+def test_captions_told_apart_are_counted_as_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    pictures, captions = rng.standard_normal((70, 4)).astype(np.float32), rng.integers(-1, 2, (9, 4)).astype(np.float32)
+    captions[3] = captions[5]  # a tie
+    own = rng.integers(-1, 9, 70)
+    parts = []
+    for picture, right in zip(pictures, own, strict=True):
+        if right >= 0:
+            scores = captions @ picture
+            others = np.delete(scores, right)
+            parts.append((others < scores[right]).mean() + (others == scores[right]).mean() / 2)
+    assert caption_auc(pictures, captions, own) == pytest.approx(np.mean(parts), abs=1e-6)
+
+
+def test_leaks_are_looked_for_between_the_splits_that_are_drawn(tmp_path: Path) -> None:
+    table = make_table(tmp_path)
+    rewrite(table, ["path", "caption"])
+    for number in range(1, 16):
+        Image.open(tmp_path / "0.png").save(tmp_path / f"{number}.png")
+    change = {"data": {"table": "table.csv", "splits": {"train": 0.5, "val": 0.5}}}
+    with pytest.raises(DatasetProblems) as caught:
+        train(written(tmp_path, SHORT | change), tmp_path / "run", log=quiet)
+    assert caught.value.counts["picture_in_two_splits"] == 1
+
+
+def test_another_seed_draws_no_other_splits(tmp_path: Path) -> None:
+    rewrite(make_table(tmp_path), ["path"], caption=lambda number: f"phantom {number}")
+    data = {"table": "table.csv", "splits": {"train": 0.7, "val": 0.3}}
+    path = written(tmp_path, SHORT | {"data": data})
+    for seed in (1, 2):
+        train(path, tmp_path / str(seed), seed=seed, log=quiet)
+    written(tmp_path, SHORT | {"data": data | {"split_seed": 1}})
+    train(path, tmp_path / "other", log=quiet)
+    one, same, other = (json.loads((tmp_path / name / "run.json").read_text())["data"] for name in ("1", "2", "other"))
+    assert one == same
+    assert one["sha256"] != other["sha256"]
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
+    table = make_table(tmp_path)
+    path = written(tmp_path, SHORT)
+    train(path, tmp_path / "run", log=quiet)
+    table.write_text(table.read_text().replace("phantom box Bright Spot", "phantom box Dark Spot", 1))
+    with pytest.raises(ConfigError) as caught:
+        train(path, tmp_path / "run", log=quiet)
+    assert caught.value.code == "data_changed"
+
+
+def test_a_finished_run_repeated_stays_as_it_is(tmp_path: Path) -> None:
+    make_table(tmp_path)
+    path = written(tmp_path, SHORT | {"objective": "labels", "stages": [STAGE | {"steps": 41}], "evaluate_every": 41})
+    train(path, tmp_path / "run", log=quiet)
+
+    def left() -> dict[str, bytes]:
+        names = ("last/head.json", "last/model.safetensors", "best/head.json", "curve.csv", "speed.csv")
+        return {name: (tmp_path / "run" / name).read_bytes() for name in names}
+
+    before = left()
+    assert json.loads(before["last/head.json"])["figures"] is not None
+    assert before["speed.csv"].count(b"\n") == 3
+    train(path, tmp_path / "run", log=quiet)
+    assert left() == before
+
+
+def test_labels_that_are_not_there_are_named(tmp_path: Path) -> None:
+    table = make_table(tmp_path)
+    rewrite(table, ["path", "caption", "split"], label=lambda number: "" if number == 5 else f"l{number % 2}")
+    with pytest.raises(DatasetProblems, match="1 have none"):
+        train(written(tmp_path, SHORT | {"objective": "labels"}), tmp_path / "run", log=quiet)
+    rewrite(table, ["path", "caption", "split"], label=lambda number: f"l{number % 2}{number > 11}")
+    with pytest.raises(DatasetProblems, match=r"data\.val_split .*of the training split too"):
+        train(tmp_path / "run.yaml", tmp_path / "run", log=quiet)
