@@ -6,7 +6,6 @@ import csv
 import json
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -19,7 +18,6 @@ from medimageinsight.errors import ConfigError
 from medimageinsight.train.config import TrainConfig
 from medimageinsight.train.config_file import read_run
 from medimageinsight.train.loop import train
-from medimageinsight.train.validate import caption_auc
 from tests.train.made_run import CONFIG, make_table, quiet
 
 if TYPE_CHECKING:
@@ -115,20 +113,6 @@ def test_a_model_is_chosen_by_captions_where_there_is_nothing_else(tmp_path: Pat
     rewrite(tmp_path / "table.csv", ["path", "split"], caption=lambda _: "the same")
     with pytest.raises(DatasetProblems, match="two captions or more"):
         train(tmp_path / "run.yaml", tmp_path / "same", log=quiet)
-
-
-def test_captions_told_apart_are_counted_as_by_hand() -> None:
-    rng = np.random.default_rng(0)
-    pictures, captions = rng.standard_normal((70, 4)).astype(np.float32), rng.integers(-1, 2, (9, 4)).astype(np.float32)
-    captions[3] = captions[5]  # a tie
-    own = rng.integers(-1, 9, 70)
-    parts = []
-    for picture, right in zip(pictures, own, strict=True):
-        if right >= 0:
-            scores = captions @ picture
-            others = np.delete(scores, right)
-            parts.append((others < scores[right]).mean() + (others == scores[right]).mean() / 2)
-    assert caption_auc(pictures, captions, own) == pytest.approx(np.mean(parts), abs=1e-6)
 
 
 def test_leaks_are_looked_for_between_the_splits_that_are_drawn(tmp_path: Path) -> None:

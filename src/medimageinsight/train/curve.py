@@ -26,7 +26,7 @@ COLUMNS = (
 _DRAWN = {
     "val_mean_auc": "mean AUC of the findings",
     "val_modality_accuracy": "modality accuracy",
-    "val_caption_auc": "captions told apart",
+    "val_caption_auc": "mean AUC of the captions",
     "val_label_auc": "mean AUC of the labels",
     "val_label_accuracy": "label accuracy",
 }

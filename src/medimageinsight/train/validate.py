@@ -9,6 +9,7 @@ import torch
 
 from medimageinsight import images
 from medimageinsight.evaluate import EvaluationSettings, caption_prompts, score_table
+from medimageinsight.evaluate.metrics import roc_auc
 from medimageinsight.preprocess import Preprocessing, preprocess
 from medimageinsight.tasks.adapter_figures import score_probabilities
 from medimageinsight.tasks.calibration import fit_temperature
@@ -65,8 +66,8 @@ class Pictures:
 class TextValidator:
     """Zero-shot figures, of a model that was trained on texts.
 
-    Where the split has no findings, the figure is how well texts are told apart: for a picture, the part of the others'
-    captions that are less like it than its own; 0.5 is chance.
+    Where the split has no findings, its captions take their place: the mean over captions of the AUC of the pictures
+    that have it against all others.
     """
 
     choose_by = ("val_mean_auc", "val_caption_auc")  # the first that the split allows
@@ -80,7 +81,7 @@ class TextValidator:
         self.pictures = Pictures(samples, preprocessing)
         self.captions = sorted({sample.caption for sample in samples})[:MAX_CAPTIONS]
         places = {caption: place for place, caption in enumerate(self.captions)}
-        self.own_caption = np.array([places.get(sample.caption, -1) for sample in samples])
+        self.own_caption = np.array([places.get(sample.caption, -1) for sample in samples])  # (N,); -1: none of these
 
     def score(self, model: UniCLModel) -> dict[str, float]:
         """By name; what the split does not allow is left out."""
@@ -96,7 +97,9 @@ class TextValidator:
         }
         found = {name: figure.value for name, figure in figures.items() if figure is not None}
         if report.mean_auc is None:
-            found["val_caption_auc"] = caption_auc(pictures, self._embed(model, self.captions), self.own_caption)
+            captions = self._embed(model, self.captions)
+            each = [roc_auc(pictures @ caption, self.own_caption == place) for place, caption in enumerate(captions)]
+            found["val_caption_auc"] = float(np.mean(each))
         return found
 
     def _embed(self, model: UniCLModel, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -108,27 +111,6 @@ class TextValidator:
                 ids, mask = map(torch.from_numpy, self.tokenizer.pad(token_ids[start : start + BATCH_SIZE]))
                 parts.append(model.encode_text(ids.to(device), mask.to(device)).cpu())
         return torch.cat(parts).numpy()
-
-
-def caption_auc(
-    pictures: npt.NDArray[np.float32], captions: npt.NDArray[np.float32], own: npt.NDArray[np.int64]
-) -> float:
-    """The mean over pictures of the part of the other captions that are less like the picture than its own.
-
-    Args:
-        pictures: (N, D).
-        captions: (M, D), two or more.
-        own: (N,), the caption of each picture; -1 for those that have none of them and do not count.
-    """
-    parts = []
-    for start in range(0, len(pictures), BATCH_SIZE):
-        here = own[start : start + BATCH_SIZE]
-        scores = (pictures[start : start + BATCH_SIZE] @ captions.T)[here >= 0]
-        right = np.take_along_axis(scores, here[here >= 0, None], axis=1)
-        equal = (scores == right).sum(axis=1) - 1  # besides itself
-        less = (scores < right).sum(axis=1) + equal / 2
-        parts.append(less / (captions.shape[0] - 1))
-    return float(np.concatenate(parts).mean())
 
 
 class LabelValidator:
