@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from medimageinsight.errors import ModelError
 from medimageinsight.train.average import Average
 from medimageinsight.train.config import OptimizerConfig
 from medimageinsight.train.optim import blocks_after, build_optimizer
@@ -91,4 +92,10 @@ def test_a_gradient_that_is_not_finite_skips_a_step_and_halves_the_factor() -> N
     assert scale.value == first / 4
     assert all(scale.goes_on(1.0) for _ in range(LossScale.GROWTH_STEPS))
     assert scale.value == first / 2
-    assert LossScale(enabled=False).value == 1
+    with pytest.raises(ModelError) as caught:
+        [scale.goes_on(float("inf")) for _ in range(60)]
+    assert caught.value.code == "training_diverged"
+    plain = LossScale(enabled=False)
+    assert (plain.value, plain.goes_on(3.0)) == (1, True)
+    with pytest.raises(ModelError, match="not a finite number"):
+        plain.goes_on(float("nan"))

@@ -14,7 +14,7 @@ yaml = pytest.importorskip("yaml")
 pytest.importorskip("safetensors")
 
 from medimageinsight.datasets import DatasetProblems
-from medimageinsight.errors import ConfigError
+from medimageinsight.errors import ConfigError, ModelError
 from medimageinsight.train.config import TrainConfig
 from medimageinsight.train.config_file import read_run
 from medimageinsight.train.loop import train
@@ -173,3 +173,11 @@ def test_labels_that_are_not_there_are_named(tmp_path: Path) -> None:
     rewrite(table, ["path", "caption", "split"], label=lambda number: f"l{number % 2}{number > 11}")
     with pytest.raises(DatasetProblems, match=r"data\.val_split .*of the training split too"):
         train(tmp_path / "run.yaml", tmp_path / "run", log=quiet)
+
+
+def test_a_run_that_diverges_ends_and_says_so(tmp_path: Path) -> None:
+    make_table(tmp_path)
+    change = {"optimizer": {"learning_rate": 1e30}, "stages": [STAGE | {"steps": 30}], "evaluate_every": 30}
+    with pytest.raises(ModelError) as caught:
+        train(written(tmp_path, SHORT | change), tmp_path / "run", log=quiet)
+    assert caught.value.code == "training_diverged"

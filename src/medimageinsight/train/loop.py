@@ -66,6 +66,7 @@ def train(
         ConfigError: The config cannot be read, does not fit the model, or is not the one that the run was begun with.
         DatasetProblems: The data or values of the config cannot be used; everything that is wrong, in one list.
         CheckpointError: The saved state is damaged, or cannot be saved.
+        ModelError: A gradient is not a finite number (``training_diverged``).
     """
     return _go(TrainConfig, start_new, Path(config_path), Path(out), seed, log)
 
@@ -238,8 +239,7 @@ class _Run:
         parameters = list(model.parameters())
         self.processes.average_gradients(parameters)
         self.scale.unscale(parameters)
-        norm = clip_gradients(parameters, settings.clip_norm)
-        if self.scale.goes_on(float(norm) if self.scale.enabled else 0.0):
+        if self.scale.goes_on(float(clip_gradients(parameters, settings.clip_norm))):
             self.optimizer.step()
             with torch.no_grad():
                 model.logit_scale.clamp_(max=math.log(settings.max_logit_scale))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medimageinsight.errors import ModelError
 from medimageinsight.train.loss import unicl_loss
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class LossScale:
     """
 
     GROWTH_STEPS = 2000
+    SMALLEST = 2.0**-14  # gradients that are too large even so are not the format's fault
 
     def __init__(self, *, enabled: bool) -> None:
         self.value, self.good = (2.0**16 if enabled else 1.0), 0
@@ -153,10 +155,20 @@ class LossScale:
             torch._foreach_div_(gradients, self.value)
 
     def goes_on(self, norm: float) -> bool:
-        """Whether a step with gradients of this norm may be taken; the factor follows."""
+        """Whether a step with gradients of this norm may be taken; the factor follows.
+
+        Raises:
+            ModelError: They are not finite, whatever the factor (``training_diverged``).
+        """
+        finite = norm < float("inf")
+        if not finite and (not self.enabled or self.value < self.SMALLEST):
+            raise ModelError(
+                "a gradient is not a finite number: lower the learning rate and begin in a new folder; the best model so "
+                "far stays",
+                code="training_diverged",
+            )
         if not self.enabled:
             return True
-        finite = norm < float("inf")
         self.good = self.good + 1 if finite else 0
         if not finite:
             self.value /= 2
