@@ -163,7 +163,7 @@ class LossScale:
         finite = norm < float("inf")
         if not finite and (not self.enabled or self.value < self.SMALLEST):
             raise ModelError(
-                "a gradient is not a finite number: lower the learning rate and begin in a new folder; the best model so "
+                "a gradient is not a finite number: lower the learning rate and begin in a new folder; the best one so "
                 "far stays",
                 code="training_diverged",
             )
