@@ -38,4 +38,5 @@ def test_a_config_for_training_from_scratch_is_refused(mi2, tmp_path: Path) -> N
     (tmp_path / "x.yaml").write_text("name: x\nseed: 1\nmodel: {}\n")
     done = mi2("finetune", tmp_path / "x.yaml")
     assert done.code == 1
-    assert "unknown model; missing " in done.err
+    assert "config: missing data" in done.err
+    assert "config.model: unknown" in done.err

@@ -75,7 +75,7 @@ def test_the_data_of_a_config_are_evaluated_in_the_splits_that_it_draws(mi2, tab
     config.write_text(yaml.safe_dump(CONFIG | {"dta": data}))
     failed = mi2("evaluate", config, "--model", toy_bundle)
     assert failed.code == 1
-    assert "speck.yaml: config: unknown dta" in failed.err
+    assert "speck.yaml: config.dta: unknown" in failed.err
 
 
 def told_of(picture: dict) -> str:
@@ -147,4 +147,5 @@ def test_a_config_that_is_wrong_is_named(mi2, tmp_path: Path) -> None:
     config.write_text("name: x\nsed: 1\n")
     done = mi2("train", config)
     assert done.code == 1
-    assert done.err.startswith(f"error: {config}: config: unknown sed; missing ")
+    assert done.err.startswith(f"error: {config}: config: missing data, ")
+    assert "config.sed: unknown" in done.err
