@@ -57,6 +57,12 @@ WRONG = [
     ({"data": {"table": "table.csv", "splits": {"train": 0.5}}}, r"data\.splits"),
     ({"data": {"table": "gone.csv"}}, r"\[table_invalid\]: data\.table"),
     ({"captions": {"drop_view": 1.5}}, r"captions\.drop_view"),
+    ({"seed": -1}, r"config\.seed"),
+    ({"name": " "}, r"config\.name"),
+    ({"stages": [STAGE, STAGE | {"image_size": 10**6}]}, r"stages\[1\]\.image_size \(expected 32 to 4096"),
+    ({"optimizer": {"learning_rate": float("inf")}}, r"learning_rate \(expected a number above 0"),
+    ({"data": {"table": "table.csv", "splits": {"train": float("nan"), "val": 0.2}}}, r"data\.splits"),
+    ({"data": {"sources": [{"kind": "shards", "path": "**x/*.tar"}]}}, r"Invalid pattern"),
     ({"optimizer": {"learning_rate": -1.0, "ema_decay": 1.0}}, r"learning_rate.*ema_decay"),
 ]
 
@@ -173,6 +179,19 @@ def test_labels_that_are_not_there_are_named(tmp_path: Path) -> None:
     rewrite(table, ["path", "caption", "split"], label=lambda number: f"l{number % 2}{number > 11}")
     with pytest.raises(DatasetProblems, match=r"data\.val_split .*of the training split too"):
         train(tmp_path / "run.yaml", tmp_path / "run", log=quiet)
+
+
+def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    table = make_table(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        train(written(tmp_path, SHORT), table, log=quiet)
+    assert caught.value.code == "out_unusable"
+    assert str(tmp_path) not in caught.value.message
+    change = {"parallel": {"device": "cuda"}}
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="got 0") as caught:
+            train(written(tmp_path, SHORT | change), tmp_path / "run", log=quiet)
+        assert caught.value.code == "gpu_missing"
 
 
 def test_a_run_that_diverges_ends_and_says_so(tmp_path: Path) -> None:

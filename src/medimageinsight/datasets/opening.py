@@ -138,4 +138,7 @@ def _matching(base: Path, pattern: str) -> list[Path]:
     if path.is_file() or not any(one in pattern for one in "*?["):
         return [path]
     start = Path(path.anchor) if Path(pattern).is_absolute() else base
-    return sorted(start.glob(Path(pattern).relative_to(start).as_posix() if start != base else pattern))
+    try:
+        return sorted(start.glob(Path(pattern).relative_to(start).as_posix() if start != base else pattern))
+    except ValueError as error:
+        raise DatasetError(f"{error}: correct it", code="pattern_invalid") from None

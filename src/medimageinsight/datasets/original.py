@@ -101,13 +101,18 @@ def read_original(
     return config, table
 
 
-def read_original_config(path: str | Path) -> OriginalConfig:
-    """The settings alone, those that can be used; `read_original` tells what is wrong with the others.
+def read_original_config(path: str | Path, *, problems: Problems | None = None) -> OriginalConfig:
+    """The settings alone, those that can be used.
 
     Raises:
         ConfigError: The file cannot be read or is no YAML.
+        DatasetProblems: Keys or values cannot be used, and ``problems`` was not given to collect them.
     """
-    return _config(_nested(_load(Path(path))), Problems())
+    found = Problems() if problems is None else problems
+    config = _config(_nested(_load(Path(path))), found)
+    if problems is None:
+        found.raise_any()
+    return config
 
 
 def count_training(path: str | Path, *, files: OriginalFiles = OriginalFiles()) -> int:

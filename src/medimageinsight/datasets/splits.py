@@ -33,7 +33,8 @@ def split_by_patient(table: Table, fractions: Mapping[str, float], *, seed: int 
     Raises:
         DatasetError: The fractions do not sum to 1, or one is not above 0 (``fractions_invalid``).
     """
-    if not fractions or abs(sum(fractions.values()) - 1) > 1e-6 or min(fractions.values()) <= 0 or "" in fractions:
+    shares = fractions.values()
+    if not all(share > 0 for share in shares) or not abs(sum(shares) - 1) <= 1e-6 or "" in fractions:
         raise DatasetError(
             "expected named fractions above 0 that sum to 1, as train 0.8 and val 0.2: correct them",
             code="fractions_invalid",

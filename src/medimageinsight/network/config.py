@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 STAGES = 4
 
 
+def _expect_counts(name: str, values: Sequence[int]) -> None:
+    if min(values) < 1:
+        raise ConfigError(f"{name}: expected numbers from 1 on, got {min(values)}")
+
+
+def _expect_rate(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ConfigError(f"{name}: expected 0 to below 1, got {value}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageEncoderConfig:
     """DaViT (arXiv 2204.03645). Every tuple has one entry a stage."""
@@ -40,6 +50,12 @@ class ImageEncoderConfig:
             value = getattr(self, field.name)
             if isinstance(value, tuple) and field.name != "image_size" and len(value) != STAGES:
                 raise ConfigError(f"{field.name}: expected {STAGES} entries, one a stage, got {len(value)}")
+        for name in ("image_size", "widths", "depths", "heads", "groups", "patch_sizes", "patch_strides"):
+            _expect_counts(name, getattr(self, name))
+        _expect_counts("window, mlp_ratio", (self.window, self.mlp_ratio))
+        _expect_rate("drop_path", self.drop_path)
+        if min(self.patch_paddings) < 0:
+            raise ConfigError("patch_paddings: expected 0 or more")
         for width, heads, groups in zip(self.widths, self.heads, self.groups, strict=True):
             if width % heads or width % groups:
                 raise ConfigError(f"widths: {width} is not divisible by its {heads} heads or {groups} channel groups")
@@ -67,6 +83,11 @@ class TextEncoderConfig:
     dropout: float = 0.0  # training only
 
     def __post_init__(self) -> None:
+        _expect_counts(
+            "text vocab_size, context_length, width, heads, layers",
+            (self.vocab_size, self.context_length, self.width, self.heads, self.layers),
+        )
+        _expect_rate("text dropout", self.dropout)
         if self.width % self.heads:
             raise ConfigError(f"text width {self.width} is not divisible by its {self.heads} heads")
 
@@ -78,6 +99,9 @@ class ModelConfig:
     image: ImageEncoderConfig
     text: TextEncoderConfig
     embedding_dim: int
+
+    def __post_init__(self) -> None:
+        _expect_counts("embedding_dim", (self.embedding_dim,))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelConfig:

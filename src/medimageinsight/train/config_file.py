@@ -38,14 +38,14 @@ def read_run(path: Path, kind: type[Config], problems: Problems | None = None) -
             ``problems`` also everything that they would collect, in one list.
     """
     found = Problems() if problems is None else problems
-    mapping = _over_original(load_mapping(path), path.parent)
+    mapping, original_faults = _over_original(load_mapping(path), path.parent)
     known, unknown = known_part(kind, mapping)
     for key in unknown:
         found.add("config_key_unknown", key)
     try:
         config = strict.build(kind, known, "config")
     except strict.MappingError as error:
-        raise ConfigError("; ".join([str(error), *(f"{key}: unknown" for key in unknown)])) from None
+        raise ConfigError("; ".join([str(error), *(f"{key}: unknown" for key in unknown), *original_faults])) from None
     if not config.stages:
         raise ConfigError("config.stages: expected at least one stage")
     data = config.data
@@ -97,17 +97,22 @@ def _load(path: Path) -> object:
         raise ConfigError(f"the config is not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def _over_original(own: object, folder: Path) -> object:
-    """The mapping laid over what the YAML of a dataset of the original says of training, where it names one."""
+def _over_original(own: object, folder: Path) -> tuple[object, list[str]]:
+    """The mapping laid over what the YAML of a dataset of the original says of training, where it names one.
+
+    Second comes what of that YAML cannot be used, for where a key is missing; else `read_original` tells it.
+    """
     data = own.get("data") if isinstance(own, dict) else None
     given = data.get("original") if isinstance(data, dict) else None
     if given is None:
-        return own
+        return own, []
     try:
         original = strict.build(OriginalData, given, "config.data.original")
     except strict.MappingError:  # told with everything else that is wrong with the config
-        return own
-    return _laid_over(own, settings_of(original, folder, own))
+        return own, []
+    problems = Problems()
+    mapping = _laid_over(own, settings_of(original, folder, own, problems=problems))
+    return mapping, [f"{original.config}: {one}" for one in problems.found]
 
 
 def config_text(path: Path) -> str:

@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from medimageinsight.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -76,12 +78,22 @@ class Processes:
 
 
 def join_processes(device: Literal["auto", "cpu", "cuda"] = "auto") -> Processes:
-    """Meets the other processes where ``torchrun`` started this one; alone otherwise."""
+    """Meets the other processes where ``torchrun`` started this one; alone otherwise.
+
+    Raises:
+        ConfigError: There is no GPU where one is asked for (``gpu_missing``).
+    """
     world, rank, local = (
         int(os.environ.get(name, default))
         for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
     )
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    if cuda and local >= torch.cuda.device_count():
+        raise ConfigError(
+            f"config.parallel.device: expected {local + 1} or more GPUs for cuda, got {torch.cuda.device_count()}: use "
+            "cpu, start fewer processes, or install a PyTorch for your GPU",
+            code="gpu_missing",
+        )
     place = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(place)

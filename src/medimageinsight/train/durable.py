@@ -7,11 +7,25 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from medimageinsight.errors import CheckpointError
+from medimageinsight.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+def make_folder(path: Path) -> None:
+    """A folder that is there afterwards.
+
+    Raises:
+        ConfigError: It cannot be (``out_unusable``).
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"expected a folder for the run or room for one, got: {error.strerror}. Name another", code="out_unusable"
+        ) from None
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from medimageinsight.train.curve import draw_curve, read_curve, write_curve
 from medimageinsight.train.data import Batch, Prefetcher
 from medimageinsight.train.data_disk import DiskBatchMaker
 from medimageinsight.train.distributed import Processes, join_processes, leave_processes, whole
-from medimageinsight.train.durable import restore_folder
+from medimageinsight.train.durable import make_folder, restore_folder
 from medimageinsight.train.head import LabelHead
 from medimageinsight.train.layout import lay_out
 from medimageinsight.train.lora import merged_state
@@ -118,7 +118,7 @@ class _Run:
         self.training = self.table.of_split(config.data.train_split)
         self.writer = CaptionWriter(self.training.samples, config.captions, config.templates)
         if processes.is_main:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             if not check_begun(config, folder, table):
                 (folder / TOKENIZER).unlink(missing_ok=True)  # of a run that never began
             start = begin(folder, config_path.parent, self.writer)  # writes the tokenizer, which the others read

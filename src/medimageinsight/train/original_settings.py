@@ -11,10 +11,13 @@ from medimageinsight.datasets import OriginalConfig, OriginalFiles, count_traini
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from medimageinsight.datasets import Problems
     from medimageinsight.train.config import OriginalData
 
 
-def settings_of(original: OriginalData, folder: Path, own: object = None) -> dict[str, Any]:
+def settings_of(
+    original: OriginalData, folder: Path, own: object = None, *, problems: Problems | None = None
+) -> dict[str, Any]:
     """What the original's YAML says of training, as a `FinetuneConfig`'s mapping, without the keys that it leaves out.
 
     Its TrivialAugment becomes the mild one here, without lies about colour; a flip of any probability becomes one of a
@@ -24,12 +27,13 @@ def settings_of(original: OriginalData, folder: Path, own: object = None) -> dic
         original: Where it is.
         folder: That paths start from.
         own: What will lie over it; settings that it makes impossible are left out.
+        problems: Collects keys and values that cannot be used; they are left out.
 
     Raises:
         ConfigError: The YAML cannot be read.
     """
     path = folder / original.config
-    config = read_original_config(path)
+    config = read_original_config(path, problems=problems)
     batch = config.batch_size or (config.batch_size_per_process or 0) * int(os.environ.get("WORLD_SIZE", "1"))
     stated = own if isinstance(own, dict) else {}
     stage: dict[str, Any] = {"batch_size": batch or None, "freeze": list(config.freeze) or None}

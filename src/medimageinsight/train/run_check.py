@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ConfigError
+from medimageinsight.preprocess import LARGEST_SIZE
 from medimageinsight.train.augment_pixels import PixelAugmentation
 from medimageinsight.train.config import CaptionAugmentation, FinetuneConfig, ImageAugmentation, OptimizerConfig
 from medimageinsight.train.label_names import LabelNames
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from medimageinsight.train.start import Start
 
 SMALLEST = 32  # pixels: the image encoder halves a side five times
+SEEDS = 1 << 32
 
 
 def check_values(config: RunConfig, problems: Problems) -> None:
     """Notes values of the right type that cannot be."""
     checks = _Checks(problems)
+    checks.expect(bool(config.name.strip()), "name", "a name")
     for number, stage in enumerate(config.stages):
         _check_stage(stage, f"stages[{number}]", checks)
     own = [stage.learning_rate is not None for stage in config.stages]
@@ -47,9 +50,12 @@ def check_values(config: RunConfig, problems: Problems) -> None:
 def check_data(config: RunConfig, table: Table, world: int, problems: Problems) -> None:
     """Notes what the run asks of its data and does not find, and batches that its processes cannot share."""
     checks = _Checks(problems)
+    checks.expect(0 <= config.seed < SEEDS, "seed", f"0 to below {SEEDS}")
     for number, stage in enumerate(config.stages):
         what = f"a multiple of the {world} processes"
         checks.expect(stage.batch_size % world == 0, f"stages[{number}].batch_size", what)
+    if not len(table):  # why is in the list
+        return
     data = config.data
     of_split: dict[str, list[Sample]] = {data.train_split: [], data.val_split: []}
     for sample in table:
@@ -120,19 +126,20 @@ class _Checks:
 def _check_stage(stage: StageConfig, place: str, checks: _Checks) -> None:
     checks.expect(stage.steps >= 1, f"{place}.steps", "at least 1")
     checks.expect(stage.batch_size >= 2, f"{place}.batch_size", "at least 2")
-    checks.expect(stage.image_size >= SMALLEST, f"{place}.image_size", f"at least {SMALLEST}")
+    sides = range(SMALLEST, LARGEST_SIZE + 1)
+    checks.expect(stage.image_size in sides, f"{place}.image_size", f"{SMALLEST} to {LARGEST_SIZE}")
     for key in ("sources_per_batch", "logit_scale", "learning_rate"):
         value = getattr(stage, key)
-        checks.expect(value is None or value > 0, f"{place}.{key}", "more than 0")
+        checks.expect(value is None or 0 < value < math.inf, f"{place}.{key}", "a number above 0")
     for pattern in stage.freeze:
         checks.pattern(f"{place}.freeze", pattern)
 
 
 def _check_optimizer(settings: OptimizerConfig, checks: _Checks) -> None:
     for key in ("learning_rate", "layer_decay", "clip_norm", "max_logit_scale"):
-        checks.expect(getattr(settings, key) > 0, f"optimizer.{key}", "more than 0")
+        checks.expect(0 < getattr(settings, key) < math.inf, f"optimizer.{key}", "a number above 0")
     for key in ("final_learning_rate", "warmup_steps", "weight_decay"):
-        checks.expect(getattr(settings, key) >= 0, f"optimizer.{key}", "0 or more")
+        checks.expect(0 <= getattr(settings, key) < math.inf, f"optimizer.{key}", "a number from 0 on")
     for key, values in (("ema_decay", [settings.ema_decay]), ("betas", settings.betas)):
         checks.expect(all(0 <= value < 1 for value in values), f"optimizer.{key}", "0 to below 1")
     for key in ("rate_factors", "weight_decays"):
