@@ -56,7 +56,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    table = made_table(sources=("chest <b>", "GastroVision"), count=24, per_patient=1)
+    table = made_table(sources=("chest <b> 胸 $\\x{$", "GastroVision"), count=24, per_patient=1)
     sexes = ["female" if n % 2 else "male" for n in range(len(table))]
     pair = [made_embedded(table, noise=noise) for noise in (2.0, 3.0)]
     found = [
@@ -85,7 +85,7 @@ def test_everything_is_there(folder):
     assert data["comparison"]["differences"]
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     assert all(f"]({plot}.png)" in markdown for plot in plots)
-    assert "| linear probe, chest <b>: inverse L2 penalty |" in markdown
+    assert r"| linear probe, chest \<b> 胸 $\x{$: inverse L2 penalty |" in markdown
     assert "| the val split |" in markdown
 
 
@@ -126,7 +126,7 @@ def test_published_figures_stand_beside_the_sets_they_are_of(folder):
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     row = next(line for line in markdown.splitlines() if line.startswith("| GastroVision") and "77.61" in line)
     assert "| 3,200 | 77.61 | 76.77 |" in row
-    assert "| chest <b> | 72 |" in markdown
+    assert r"| chest \<b> 胸 $\x{$ | 72 |" in markdown
 
 
 def test_an_occupied_folder_and_a_failure_leave_all_as_it_was(folder, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ _STYLE: dict[Any, Any] = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "svg.fonttype": "none",  # texts stay texts: smaller, and read aloud
+    "text.parse_math": False,  # a dollar in a name is a dollar
 }
 _NOTHING = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
@@ -55,9 +57,11 @@ def new_canvas(width: float, height: float, *, name: str) -> Iterator[Canvas]:
 
 def save(canvas: Canvas, folder: Path, name: str) -> str:
     """Writes ``NAME.png`` and returns the same as SVG; inside `new_canvas`."""
-    canvas.savefig(folder / f"{name}.png", dpi=144)
     stream = io.StringIO()
-    canvas.savefig(stream, format="svg", transparent=True, metadata=_NOTHING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # boxes in the PNG; the page has them
+        canvas.savefig(folder / f"{name}.png", dpi=144)
+        canvas.savefig(stream, format="svg", transparent=True, metadata=_NOTHING)
     return inline_svg(stream.getvalue(), name)
 
 

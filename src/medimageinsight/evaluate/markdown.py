@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from medimageinsight.evaluate.document import Paragraph, Plot, Table
@@ -29,13 +30,18 @@ def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def _block(block: Block) -> str:
     if isinstance(block, Paragraph):
-        return block.text
+        return _plain(block.text)
     if isinstance(block, Table):
-        return f"{block.caption}\n\n{table(block.columns, block.rows)}"
+        return f"{_plain(block.caption)}\n\n{table(block.columns, block.rows)}"
     if isinstance(block, Plot):
-        return f"![{block.alt}]({block.name})"
+        return f"![{_plain(block.alt)}]({block.name})"
     return f"```\n{block.text}\n```"
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return _plain(" ".join(text.split())).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """A name from a table may look like HTML, which Markdown lets through."""
+    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
