@@ -131,8 +131,8 @@ def test_two_checkpoints_are_ambiguous(golden_checkpoint, tmp_path):
     ("name", "content", "said"),
     [
         ("config.yaml", "- a list", "expected a mapping"),
-        ("config.yaml", "a: [", "cannot be parsed"),
-        ("config.yaml", "!!python/object/apply:os.getcwd []", "cannot be parsed"),
+        ("config.yaml", "a: [", "not valid YAML"),
+        ("config.yaml", "!!python/object/apply:os.getcwd []", "not valid YAML"),
         ("config.yaml", "IMAGE_ENCODER: {}", "missing"),
         ("model.json", "{", "cannot be parsed"),
         ("model.json", '{"architecture": {}}', "missing preprocessing"),

@@ -77,6 +77,18 @@ def test_the_config_lies_over_the_yaml(folder: Path) -> None:
     assert (config.images.rotation, config.pixels.trivial) == (5, False)
 
 
+def test_what_the_original_takes_for_nothing_is_nothing_here(folder: Path) -> None:
+    changed = ORIGINAL.replace("WORKERS: 1", "WORKERS: 0").replace(
+        "EVAL_PER_OPTIM_STEPS: 3", "EVAL_PER_OPTIM_STEPS: -1"
+    )
+    (folder / "train.yaml").write_text(changed.replace("START_LEARNING_RATE: 0.001", "START_LEARNING_RATE: 1e-3"))
+    config = read_run(folder / "run.yaml", FinetuneConfig)
+    assert (config.data.workers, config.evaluate_every, config.optimizer.learning_rate) == (1, 500, 0.001)
+    (folder / "train.yaml").write_text(ORIGINAL.replace("ta_wide", "rand-m9"))
+    with pytest.raises(DatasetProblems, match=r"AUTO_AUGMENT \(expected '' or 'ta_wide'\)"):
+        finetune(folder / "run.yaml", folder / "run", log=quiet)
+
+
 def test_a_yaml_that_says_nothing_leaves_all_to_the_config(folder: Path) -> None:
     (folder / "train.yaml").write_text("TASK: UniCLTask\n")
     own = {"optimizer": {"learning_rate": 0.5}, "stages": [{"steps": 1, "image_size": 32, "batch_size": 2}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,12 @@ from medimageinsight.datasets.problems import Problems
 from medimageinsight.datasets.sample import Table, join_tables
 from medimageinsight.datasets.texts import ClassNames
 from medimageinsight.datasets.tsv import read_tsv
-from medimageinsight.errors import ConfigError, missing_extra
+from medimageinsight.errors import ConfigError
+from medimageinsight.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-MAX_CONFIG_BYTES = 1 << 20
 TRAIN, VALIDATION = "train", "val"  # splits
 _SECTIONS = {name.rpartition(".")[0] for name in KEYS} - {""}
 # How the original tells the files of a folder apart.
@@ -122,22 +123,11 @@ def count_training(path: str | Path, *, files: OriginalFiles = OriginalFiles()) 
         ConfigError: The file cannot be read or is no YAML.
     """
     _, texts = _training(_nested(_load(Path(path))), files, Path(path).parent)
-    return sum(len(line_starts(one)) - 1 for one in texts if one.is_file())
+    return sum(len(line_starts(one)) - 1 for one in texts if os.access(one, os.R_OK) and one.is_file())
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        import yaml
-    except ImportError:
-        raise missing_extra("train", "reading a config") from None
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path.name} is larger than 1 MiB: expected a short YAML file")
-        data = yaml.safe_load(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path.name} cannot be read: {error.strerror}", code="config_not_found") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+    data = read_yaml(path)
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise ConfigError(f"{path.name}: expected a mapping of names")
     return data
@@ -192,7 +182,7 @@ def _config(data: Mapping[str, Any], problems: Problems) -> OriginalConfig:
             problems.add("config_key_unknown", name)
         elif isinstance(value, str) and "${" in value:
             problems.add("config_value_invalid", name, "environment variables are not read: write the value")
-        elif key.kind == "fixed" and not any(value == one and type(value) is type(one) for one in key.values):
+        elif not _allowed(key, value):
             problems.add("config_value_invalid", name, f"expected {' or '.join(map(repr, key.values))}")
         elif key.kind == "unused":
             unused[name] = key.why
@@ -204,6 +194,13 @@ def _config(data: Mapping[str, Any], problems: Problems) -> OriginalConfig:
             else:
                 values[key.field] = getattr(one, key.field)
     return OriginalConfig(**values, unused=unused)
+
+
+def _allowed(key: Key, value: object) -> bool:
+    """Whether a key may have the value: one of those that it names, or nothing where it is used."""
+    if not key.values or (key.kind == "used" and value is None):
+        return True
+    return any(value == one and type(value) is type(one) for one in key.values)
 
 
 def _pair(name: str, value: object) -> object:

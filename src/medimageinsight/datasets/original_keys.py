@@ -14,8 +14,9 @@ from typing import Any, Literal
 class Key:
     """What becomes of one key.
 
-    ``used``: read into the field ``field`` of `OriginalConfig`. ``fixed``: only one of ``values`` is possible here.
-    ``unused``: read and left alone, for the reason ``why``. ``data``: names a file of the dataset.
+    ``used``: read into the field ``field`` of `OriginalConfig`, one of ``values`` where there are any. ``fixed``: only
+    one of ``values`` is possible here. ``unused``: read and left alone, for the reason ``why``. ``data``: names a file
+    of the dataset.
     """
 
     kind: Literal["used", "fixed", "unused", "data"]
@@ -24,8 +25,8 @@ class Key:
     why: str = ""
 
 
-def _used(field: str) -> Key:
-    return Key("used", field=field)
+def _used(field: str, *values: object) -> Key:
+    return Key("used", field=field, values=values)
 
 
 def _fixed(*values: object) -> Key:
@@ -123,7 +124,7 @@ KEYS: dict[str, Key] = {
     "AUG.MIXCUT_MINMAX": _unused("without effect, as MIXUP_PROB is 0"),
     "AUG.MIXUP_SWITCH_PROB": _unused("without effect, as MIXUP_PROB is 0"),
     "AUG.MIXUP_MODE": _unused("without effect, as MIXUP_PROB is 0"),
-    "AUG.TORCHVISION_AUG.AUTO_AUGMENT": _used("auto_augment"),
+    "AUG.TORCHVISION_AUG.AUTO_AUGMENT": _used("auto_augment", "", "ta_wide"),
     "AUG.TORCHVISION_AUG.RE_PROB": _used("erase"),
     "AUG.TORCHVISION_AUG.HFLIP": _used("horizontal_flip"),
     "AUG.TORCHVISION_AUG.VFLIP": _used("vertical_flip"),

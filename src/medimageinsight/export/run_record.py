@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.errors import ConfigError, missing_extra
+from medimageinsight.errors import ConfigError
+from medimageinsight.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CONFIG, CURVE = "config.yaml", "curve.csv"
-MAX_CONFIG_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +32,8 @@ def read_run_record(folder: str | Path) -> RunRecord:
         MissingExtraError: Without PyYAML.
     """
     try:
-        import yaml
-    except ImportError:
-        raise missing_extra("train", "reading a run's config") from None
-    config = Path(folder) / CONFIG
-    try:
-        if config.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError("the run's config is larger than 1 MiB: expected a short YAML file", code="run_not_found")
-        data = yaml.safe_load(config.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError):
+        data = read_yaml(Path(folder) / CONFIG)
+    except ConfigError:
         data = None
     if not isinstance(data, dict):
         raise ConfigError(

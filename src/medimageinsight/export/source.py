@@ -19,6 +19,7 @@ from medimageinsight.errors import CheckpointError, ConfigError, missing_extra
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.preprocess import Preprocessing
 from medimageinsight.strict import MappingError, build
+from medimageinsight.yaml_file import read_yaml
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 PROJECT_WEIGHTS, PROJECT_MODEL, PROJECT_TOKENIZER = "model.safetensors", "model.json", "tokenizer.json"
@@ -187,14 +188,7 @@ def _read_project(path: Path) -> ModelDescription:
 
 
 def _read_release(path: Path) -> ModelDescription:
-    try:
-        import yaml
-    except ImportError:
-        raise missing_extra("export", "reading config.yaml") from None
-    try:
-        data = yaml.safe_load(_read_text(path))
-    except (yaml.YAMLError, RecursionError, ValueError):
-        raise ConfigError(f"{RELEASE_CONFIG}: expected YAML, it cannot be parsed") from None
+    data = read_yaml(path)
     if not isinstance(data, Mapping):
         raise ConfigError(f"{RELEASE_CONFIG}: expected a mapping, got {type(data).__name__}")
     architecture = ModelConfig.from_release(data)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from medimageinsight import strict
 from medimageinsight.datasets import Problems, known_part
-from medimageinsight.errors import ConfigError, missing_extra
+from medimageinsight.errors import ConfigError
 from medimageinsight.train.config import FinetuneConfig, OriginalData, RunConfig, TrainConfig
 from medimageinsight.train.original_settings import settings_of
 from medimageinsight.train.run_check import check_values
+from medimageinsight.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_BYTES = 1 << 20
 Config = TypeVar("Config", bound=RunConfig)
 
 
@@ -62,13 +62,13 @@ def load_mapping(path: Path) -> object:
 
     As a merge patch (RFC 7396): mappings key by key, null takes a key away, everything else takes the base's place.
     """
-    own = _load(path)
+    own = read_yaml(path)
     if not isinstance(own, dict) or "base" not in own:
         return own
     name = own.pop("base")
     if not isinstance(name, str) or "/" in name or "\\" in name:
         raise ConfigError("config.base: expected the name of a config in the same folder")
-    base = _load(path.with_name(name))
+    base = read_yaml(path.with_name(name))
     if isinstance(base, dict) and "base" in base:
         raise ConfigError("config.base: expected a config without a base of its own")
     return _laid_over(own, base)
@@ -80,21 +80,6 @@ def _laid_over(own: object, base: object) -> object:
     under = base if isinstance(base, dict) else {}
     merged = {**under, **{key: _laid_over(value, under.get(key)) for key, value in own.items()}}
     return {key: value for key, value in merged.items() if key not in own or own[key] is not None}
-
-
-def _load(path: Path) -> object:
-    try:
-        import yaml
-    except ImportError:
-        raise missing_extra("train", "reading a training config") from None
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError("the config is larger than 1 MiB: expected a short YAML file")
-        return yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the config cannot be read: {error.strerror}", code="config_not_found") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"the config is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def _over_original(own: object, folder: Path) -> tuple[object, list[str]]:
@@ -119,5 +104,5 @@ def config_text(path: Path) -> str:
     """The config as its author wrote it; with a base, what both say as one."""
     import yaml
 
-    own, whole = _load(path), load_mapping(path)
+    own, whole = read_yaml(path), load_mapping(path)
     return path.read_text("utf-8") if own == whole else yaml.safe_dump(whole, sort_keys=False, allow_unicode=True)

@@ -47,7 +47,7 @@ def settings_of(
             "name": config.name,
             "seed": config.seed,
             "start": {"drop_path": config.drop_path},
-            "data": {"workers": config.workers, "on_disk": True},
+            "data": {"workers": None if config.workers is None else max(1, config.workers), "on_disk": True},
             "stages": [_said(stage)] if _said(stage) else None,
             "optimizer": {
                 "learning_rate": config.learning_rate,
@@ -65,8 +65,8 @@ def settings_of(
                 "micro_batch": config.batch_size_per_process,
                 "checkpointing": config.gradient_checkpointing,
             },
-            "evaluate_every": config.evaluate_every,
-            "checkpoint_every": config.checkpoint_every,
+            "evaluate_every": _above_zero(config.evaluate_every),
+            "checkpoint_every": _above_zero(config.checkpoint_every),
         }
     )
 
@@ -84,6 +84,11 @@ def original_files(original: OriginalData, folder: Path) -> OriginalFiles:
         eval_text_tsv=place(original.eval_text_tsv),
         label_file=place(original.label_file),
     )
+
+
+def _above_zero(steps: int | None) -> int | None:
+    """In the original -1 and 0 say nothing."""
+    return steps if steps and steps > 0 else None
 
 
 def _weight_decays(config: OriginalConfig) -> dict[str, float]:

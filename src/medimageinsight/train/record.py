@@ -51,7 +51,7 @@ def check_begun(config: RunConfig, folder: Path, table: Table) -> bool:
             "the run's folder holds a run of another config: choose a new folder, or go on with the config in it",
             code="config_changed",
         )
-    if record["data"].get("sha256", digest := digest_of(table)) != digest:
+    if record.get("data", {}).get("sha256", digest := digest_of(table)) != digest:
         raise ConfigError(
             "the run was begun with other pictures, texts or splits: choose a new folder, or bring the data back",
             code="data_changed",
