@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,11 +14,12 @@ torch = pytest.importorskip("torch")
 yaml = pytest.importorskip("yaml")
 pytest.importorskip("safetensors")
 
-from medimageinsight.datasets import DatasetProblems
+from medimageinsight.datasets import DatasetProblems, Sample, Table
 from medimageinsight.errors import ConfigError, ModelError
 from medimageinsight.train.config import TrainConfig
 from medimageinsight.train.config_file import read_run
 from medimageinsight.train.loop import train
+from medimageinsight.train.validate import with_few_captions
 from tests.train.made_run import CONFIG, make_table, quiet
 
 if TYPE_CHECKING:
@@ -119,6 +121,29 @@ def test_a_model_is_chosen_by_captions_where_there_is_nothing_else(tmp_path: Pat
     rewrite(tmp_path / "table.csv", ["path", "split"], caption=lambda _: "the same")
     with pytest.raises(DatasetProblems, match="two captions or more"):
         train(tmp_path / "run.yaml", tmp_path / "same", log=quiet)
+
+
+def test_a_validation_embeds_few_captions_and_names_every_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sample(number: int, split: str, finding: str) -> Sample:
+        text = f"{finding} seen in report {number}"
+        modality = "x-ray" if number % 2 else "MRI"
+        return Sample(path=tmp_path, caption=text, label=finding, finding=finding, modality=modality, split=split)
+
+    splits = ["val" if number % 3 == 0 else "train" for number in range(60)]
+    samples = tuple(sample(number, split, "AB"[number % 5 == 0]) for number, split in enumerate(splits))
+    table = Table(samples=samples, root=tmp_path)
+    assert with_few_captions(table, "val") is table
+    monkeypatch.setattr("medimageinsight.train.validate.MAX_CAPTIONS", 12)
+    few = with_few_captions(table, "val")
+    assert len({one.caption for one in few}) == 12
+    assert few.splits["val"] == 20
+    asked = [one for one in table if one.split == "val"]
+    for one, before in zip((one for one in few if one.split == "val"), asked, strict=True):
+        assert replace(one, caption="") == replace(before, caption=""), "the picture and what is asked of it stay"
+        assert one.caption.startswith(one.finding)
+        assert (one.modality == "x-ray") == bool(int(one.caption.split()[-1]) % 2), "a caption of its own class"
 
 
 def test_leaks_are_looked_for_between_the_splits_that_are_drawn(tmp_path: Path) -> None:

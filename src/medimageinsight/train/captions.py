@@ -52,14 +52,15 @@ class CaptionWriter:
         self.samples = samples
         self.wording = Wording(settings, templates)
         self._ids: list[dict[Hashable, int]] = [{} for _ in range(len(PARTS) + 2)]
-        self.facts = np.array([self._facts(sample) for sample in samples], dtype=np.int64)  # (samples, 6)
+        # General findings have the first ids: 1 to as many as there are.
         self._general = {term: self._id(FINDING, ("general", term)) for term in settings.broader}
+        self.facts = np.array([self._facts(sample) for sample in samples], dtype=np.int64)  # (samples, 6)
         self._broader = {
             finding: [term for term, covered in settings.broader.items() if finding in covered]
             for finding in {sample.finding for sample in samples}
         }
-        # covers[stated finding, finding of the picture]
-        self._covers = np.eye(len(self._ids[FINDING]) + 1, dtype=bool)
+        # covers[general finding, finding of the picture]
+        self._covers = np.zeros((len(self._general) + 1, len(self._ids[FINDING]) + 1), dtype=bool)
         for sample, facts in zip(samples, self.facts, strict=True):
             for term in self._broader[sample.finding]:
                 self._covers[self._general[term], facts[FINDING]] = True
@@ -85,7 +86,9 @@ class CaptionWriter:
         facts = facts[:, None, :]  # (N, 1, 6)
         said = stated[None, :, :]  # (1, M, 6)
         plain = ((said[..., :FINDING] == UNSTATED) | (said[..., :FINDING] == facts[..., :FINDING])).all(axis=-1)
-        finding = (said[..., FINDING] == UNSTATED) | self._covers[said[..., FINDING], facts[..., FINDING]]
+        one, own = said[..., FINDING], facts[..., FINDING]
+        general = np.where(one < len(self._covers), one, UNSTATED)
+        finding = (one == UNSTATED) | (one == own) | self._covers[general, own]
         finding |= (said[..., WORDING] != UNSTATED) & (said[..., WORDING] == facts[..., WORDING])
         whole = (said[..., WHOLE] == UNSTATED) | (said[..., WHOLE] == facts[..., WHOLE])
         return np.asarray(plain & finding & whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 64
 MAX_HELD = 2 << 30  # bytes
-MAX_CAPTIONS = 1000  # told apart in a validation
+MAX_CAPTIONS = 1000  # embedded in a validation, to name classes and, apart from that, to be told apart
 
 
 class Pictures:
@@ -73,9 +74,9 @@ class TextValidator:
     choose_by = ("val_mean_auc", "val_caption_auc")  # the first that the split allows
 
     def __init__(self, table: Table, split: str, preprocessing: Preprocessing, tokenizer: Tokenizer) -> None:
-        self.table = table
+        self.table = with_few_captions(table, split)
         self.settings = EvaluationSettings(split=split, resamples=1)  # no intervals while training
-        self.prompts = caption_prompts(table)
+        self.prompts = caption_prompts(self.table)
         self.tokenizer = tokenizer
         samples = table.of_split(split).samples
         self.pictures = Pictures(samples, preprocessing)
@@ -111,6 +112,35 @@ class TextValidator:
                 ids, mask = map(torch.from_numpy, self.tokenizer.pad(token_ids[start : start + BATCH_SIZE]))
                 parts.append(model.encode_text(ids.to(device), mask.to(device)).cpu())
         return torch.cat(parts).numpy()
+
+
+def with_few_captions(table: Table, split: str) -> Table:
+    """What a validation needs of a table: the pictures of the split, and captions of all splits to name their classes.
+
+    Reports are as many as pictures, and embedding them all would take longer than the steps between two validations. Of
+    more than `MAX_CAPTIONS`, each class keeps its first ones: a label with findings, or a modality and anatomy. A
+    picture whose caption is not kept has another one of its class.
+    """
+    if len({sample.caption for sample in table}) <= MAX_CAPTIONS:
+        return table
+    captions: dict[tuple[str, ...], dict[str, None]] = {}
+    for sample in table:
+        captions.setdefault(_class_of(sample), {})[sample.caption] = None
+    each = max(1, MAX_CAPTIONS // len(captions))
+    kept = {of: list(texts)[:each] for of, texts in captions.items()}
+    few = {text for texts in kept.values() for text in texts}
+    rows = [
+        sample if sample.caption in few else replace(sample, caption=kept[_class_of(sample)][0])
+        for sample in table
+        if sample.caption in few or sample.split == split
+    ]
+    return replace(table, samples=tuple(rows))
+
+
+def _class_of(sample: Sample) -> tuple[str, ...]:
+    """What a validation asks of a picture."""
+    of_parts = (sample.modality, sample.anatomy)
+    return (sample.source, sample.label, *of_parts) if sample.label and sample.finding else of_parts
 
 
 class LabelValidator:
