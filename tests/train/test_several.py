@@ -30,7 +30,7 @@ PLAIN = {
 }
 
 
-def torchrun(config: Path, out: Path) -> str:
+def torchrun(config: Path, out: Path, *, code: int = 0) -> str:
     """What two processes that train together say."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--module"]
     verb = ["medimageinsight", "train", str(config), "--out", str(out), "--no-bundle", "--json"]
@@ -38,7 +38,7 @@ def torchrun(config: Path, out: Path) -> str:
     done = subprocess.run(
         launcher + verb, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=300
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stderr
 
 
@@ -53,6 +53,16 @@ def test_two_processes_make_the_run_of_one(tmp_path: Path) -> None:
     assert (tmp_path / "one" / "curve.csv").read_text().count("\n") == (
         tmp_path / "two" / "curve.csv"
     ).read_text().count("\n")
+
+
+def test_when_one_process_ends_the_others_do_not_wait(tmp_path: Path) -> None:
+    make_table(tmp_path)
+    config = tmp_path / "run.yaml"
+    wrong = {"stages": [{"steps": 1, "image_size": 64, "batch_size": 4}]}
+    config.write_text(yaml.safe_dump(CONFIG | PLAIN | wrong))
+    told = torchrun(config, tmp_path / "run", code=1)
+    assert "the model's own image_size, 32" in told
+    assert "should not happen" not in told
 
 
 def test_shards_go_through_validations_and_are_kept(tmp_path: Path) -> None:

@@ -40,9 +40,16 @@ class Processes:
         return self.rank == 0
 
     def wait(self) -> None:
-        """Returns when all have come here."""
+        """Returns when all have come here.
+
+        Raises:
+            ConfigError: One has ended instead (``process_ended``).
+        """
         if self.world > 1:
-            dist.barrier(self.patient)
+            try:
+                dist.barrier(self.patient)
+            except RuntimeError:
+                raise ConfigError("another process ended: see what it says", code="process_ended") from None
 
     def agree(self, value: float) -> float:
         """The main process's value, in all."""
