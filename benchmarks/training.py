@@ -14,19 +14,20 @@ from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
+import yaml
+
 from medimageinsight.network.config import RELEASED
 from medimageinsight.train.batches import make_batches
 from medimageinsight.train.captions import CaptionWriter
 from medimageinsight.train.config import StartConfig, TrainConfig
-from medimageinsight.train.config_file import read_run
+from medimageinsight.train.config_file import load_mapping, read_run
 from medimageinsight.train.distributed import Processes
-from medimageinsight.train.loop import run
+from medimageinsight.train.loop import train
 from medimageinsight.train.memory import OVERHEAD, estimate_memory
 from medimageinsight.train.samples import read_samples
 from medimageinsight.train.start import start_new
@@ -54,18 +55,15 @@ def print_memory() -> None:
 
 def print_speed(path: Path, steps: int) -> None:
     """Of the first steps of a training from scratch, with pictures in memory and on disk, and of their preparation."""
-    config = read_run(path, TrainConfig)
-    stage = dataclasses.replace(config.stages[0], steps=steps)
-    config = dataclasses.replace(config, stages=(stage,), evaluate_every=steps, checkpoint_every=steps)
     print("| pictures | images/s | MFU | waiting for data | prepared alone, images/s | that many times as fast |")
     print("|---|---|---|---|---|---|")
     for on_disk in (False, True):
-        one = dataclasses.replace(config, data=dataclasses.replace(config.data, on_disk=on_disk))
-        with tempfile.TemporaryDirectory() as folder:
-            run(one, path, Path(folder), lambda *where: start_new(config, *where), log=quiet)
-            with (Path(folder) / "speed.csv").open(newline="") as file:
+        with tempfile.TemporaryDirectory() as name:
+            config, out = shortened(path, steps, Path(name), on_disk=on_disk), Path(name) / "run"
+            train(config, out, log=quiet)
+            with (out / "speed.csv").open(newline="") as file:
                 rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-            alone = prepared(one, path, Path(folder))
+            alone = prepared(read_run(config, TrainConfig), config, out)
         trained, mfu, waited = (
             statistics.median(row[name] for row in rows[1:]) for name in ("images_per_second", "mfu", "waited_for_data")
         )
@@ -73,9 +71,22 @@ def print_speed(path: Path, steps: int) -> None:
         print(f"| {place} | {trained:.0f} | {mfu:.0%} | {waited:.1%} | {alone:.0f} | {alone / trained:.1f} |")
 
 
+def shortened(path: Path, steps: int, folder: Path, *, on_disk: bool) -> Path:
+    """A config of so many steps of the first stage, in another folder."""
+    mapping = load_mapping(path)
+    mapping |= {"stages": [mapping["stages"][0] | {"steps": steps}], "evaluate_every": steps, "checkpoint_every": steps}
+    mapping["data"] |= {"on_disk": on_disk, "table": str((path.parent / mapping["data"]["table"]).resolve())}
+    mapping["tokenizer"]["corpus"] = str((path.parent / mapping["tokenizer"]["corpus"]).resolve())
+    if on_disk:
+        mapping.pop("images", None)  # which are for pictures in memory
+    short = folder / "short.yaml"
+    short.write_text(yaml.safe_dump(mapping, allow_unicode=True), "utf-8")
+    return short
+
+
 def prepared(config: TrainConfig, path: Path, folder: Path, batches: int = 10) -> float:
     """Pictures a second that are decoded, changed and laid into batches when nothing else runs."""
-    table = read_samples(config.data, path.parent, config.seed, check=False, log=quiet).of_split("train")
+    table = read_samples(config.data, path.parent, check=False, log=quiet).of_split("train")
     writer = CaptionWriter(table.samples, config.captions, config.templates)
     start = start_new(config, folder, path.parent, writer)
     maker = make_batches(config, config.stages[0], table, writer, start.tokenizer, start.preprocessing, Processes())
