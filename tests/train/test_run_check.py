@@ -18,6 +18,7 @@ from medimageinsight.datasets import DatasetProblems, Sample, Table
 from medimageinsight.errors import ConfigError, ModelError
 from medimageinsight.train.config import TrainConfig
 from medimageinsight.train.config_file import read_run
+from medimageinsight.train.distributed import Processes
 from medimageinsight.train.loop import train
 from medimageinsight.train.validate import with_few_captions
 from tests.train.made_run import CONFIG, make_table, quiet
@@ -217,6 +218,16 @@ def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="got 0") as caught:
             train(written(tmp_path, SHORT | change), tmp_path / "run", log=quiet)
         assert caught.value.code == "gpu_missing"
+
+
+def test_a_folder_that_another_process_sees_otherwise_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_table(tmp_path)
+    monkeypatch.setattr(Processes, "agree", lambda _self, _value: 1.0)  # the main process has a state
+    with pytest.raises(ConfigError) as caught:
+        train(written(tmp_path, SHORT), tmp_path / "run", log=quiet)
+    assert caught.value.code == "out_not_shared"
 
 
 def test_a_run_that_diverges_ends_and_says_so(tmp_path: Path) -> None:
