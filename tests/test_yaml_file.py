@@ -43,6 +43,7 @@ def test_a_mapping_may_be_merged_and_overruled(tmp_path: Path) -> None:
         ("a: [", "not valid YAML"),
         ("[" * 5000, "not valid YAML"),
         (b"a: \xff", "cannot be read: expected UTF-8"),
+        ("a: 2020-13-45", "not valid YAML"),
         ("a: &a [*a]", "aliases within aliases"),
         (BOMB, "aliases within aliases"),
         ("a: 1\n" + "#" * (1 << 20), "larger than 1 MiB"),
@@ -51,7 +52,9 @@ def test_a_mapping_may_be_merged_and_overruled(tmp_path: Path) -> None:
 def test_what_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         read(tmp_path, content)
-    assert caught.value.message.startswith("run.yaml ")
+    assert caught.value.message.startswith("the file ")
+    with pytest.raises(ConfigError, match=r"^run: the file "):
+        read_yaml(tmp_path / "run.yaml", name="run")
     assert str(tmp_path) not in caught.value.message
 
 

@@ -16,35 +16,40 @@ MAX_BYTES = 1 << 20
 MAX_VALUES = 100_000  # with what aliases repeat
 
 
-def read_yaml(path: Path) -> object:
+def read_yaml(path: Path, *, name: str = "") -> object:
     """The document of a short file. ``1e-5`` is a number, as in YAML 1.2.
+
+    Args:
+        path: The file.
+        name: What a message begins with, where whoever shows it does not name the file.
 
     Raises:
         ConfigError: It cannot be read (``config_not_found``), is larger than 1 MiB, is not YAML, has a tag or a key
-            twice, or aliases that make it endless. The message begins with the file's name.
+            twice, or aliases that make it endless.
         MissingExtraError: Without PyYAML.
     """
     try:
         import yaml
     except ImportError:
         raise missing_extra("train", "reading a YAML file") from None
+    subject = f"{name}: the file" if name else "the file"
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path.name} is larger than 1 MiB: expected a short YAML file")
-        data = yaml.load(path.read_text("utf-8-sig"), _loader())  # noqa: S506 - a SafeLoader
-    except (OSError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
+            raise ConfigError(f"{subject} is larger than 1 MiB: expected a short YAML file")
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "expected UTF-8"
-        raise ConfigError(f"{path.name} cannot be read: {reason}", code="config_not_found") from None
+        raise ConfigError(f"{subject} cannot be read: {reason}", code="config_not_found") from None
+    try:
+        data = yaml.load(text, _loader())  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigError(f"{path.name} is not valid YAML: {place}{error.problem}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{subject} is not valid YAML: {place}{error.problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last of a date that is none
+        raise ConfigError(f"{subject} is not valid YAML: {' '.join(str(error).split())}") from None
     if not _is_bounded(data):
-        raise ConfigError(f"{path.name} has aliases within aliases, or too many values: write it out")
+        raise ConfigError(f"{subject} has aliases within aliases, or too many values: write it out")
     return data
 
 

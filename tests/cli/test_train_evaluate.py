@@ -149,3 +149,17 @@ def test_a_config_that_is_wrong_is_named(mi2, tmp_path: Path) -> None:
     assert done.code == 1
     assert done.err.startswith(f"error: {config}: config: missing data, ")
     assert "config.sed: unknown" in done.err
+
+
+def test_what_is_wrong_with_a_run_is_a_list(mi2, table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    yaml = pytest.importorskip("yaml")
+    (tmp_path / "3.png").unlink()
+    config = table.with_name("run.yaml")
+    config.write_text(yaml.safe_dump(CONFIG | {"sed": 1, "seed": -1}))
+    done = mi2("train", config, "--out", tmp_path / "run", "--json")
+    assert done.code == 1
+    first, *others = done.err.splitlines()
+    assert first == "error: 3 problems with the data or their config; nothing was done:"
+    assert [line.partition("]: ")[2].partition(" ")[0] for line in others] == ["config.sed", "config.seed", "3.png"]
+    assert done.json["error"]["code"] == "dataset_problems"

@@ -1,4 +1,4 @@
-"""How a verb ends when something fails: one line on standard error and an exit code, never a traceback."""
+"""How a verb ends when something fails: a line or a list on standard error and an exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -101,10 +101,20 @@ def _fail(raised: Exception, *, as_json: bool) -> NoReturn:
     described = _describe(error)
     if source is None:  # else the notes, of a source's place among others, say less
         described["message"] += "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    output.error(described["message"], source=source)
+    first, *others = _lines(error, described["message"])
+    output.error(first, source=source)
+    for line in others:
+        output.detail(line)
     if as_json:
         output.print_json({"source": source, "error": described} if source is not None else {"error": described})
     raise typer.Exit(exit_code(error)) from None
+
+
+def _lines(error: Exception, message: str) -> list[str]:
+    """A message is one line, whatever is in it; a list of problems has one for each kind."""
+    from medimageinsight.datasets import DatasetProblems
+
+    return message.split("\n") if isinstance(error, DatasetProblems) else [message]
 
 
 def _describe(error: Exception) -> dict[str, str]:

@@ -52,6 +52,11 @@ def error(message: str, *, source: str | None = None) -> None:
     )
 
 
+def detail(line: str) -> None:
+    """A line below that of `error`."""
+    messages().print(Text(printable(line, limit=None)), soft_wrap=True)
+
+
 def print_json(document: object) -> None:
     """One JSON document on standard output, in ASCII, so that any locale can print any file name."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")

@@ -127,7 +127,7 @@ def count_training(path: str | Path, *, files: OriginalFiles = OriginalFiles()) 
 
 
 def _load(path: Path) -> dict[str, Any]:
-    data = read_yaml(path)
+    data = read_yaml(path, name=path.name)
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise ConfigError(f"{path.name}: expected a mapping of names")
     return data

@@ -48,7 +48,8 @@ class Problem:
     detail: str = ""
 
     def __str__(self) -> str:
-        return f"{self.place} ({self.detail})" if self.detail else self.place
+        text = f"{self.place} ({self.detail})" if self.detail else self.place
+        return " ".join(text.split())  # a name with a line's end makes no line of its own
 
 
 class Problems:

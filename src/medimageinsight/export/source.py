@@ -188,7 +188,7 @@ def _read_project(path: Path) -> ModelDescription:
 
 
 def _read_release(path: Path) -> ModelDescription:
-    data = read_yaml(path)
+    data = read_yaml(path, name=RELEASE_CONFIG)
     if not isinstance(data, Mapping):
         raise ConfigError(f"{RELEASE_CONFIG}: expected a mapping, got {type(data).__name__}")
     architecture = ModelConfig.from_release(data)

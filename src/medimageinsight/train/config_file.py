@@ -68,7 +68,7 @@ def load_mapping(path: Path) -> object:
     name = own.pop("base")
     if not isinstance(name, str) or "/" in name or "\\" in name:
         raise ConfigError("config.base: expected the name of a config in the same folder")
-    base = read_yaml(path.with_name(name))
+    base = read_yaml(path.with_name(name), name=name)
     if isinstance(base, dict) and "base" in base:
         raise ConfigError("config.base: expected a config without a base of its own")
     return _laid_over(own, base)
