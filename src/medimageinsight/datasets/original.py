@@ -95,7 +95,7 @@ def read_original(
     """
     found = Problems() if problems is None else problems
     data = _nested(_load(Path(path)))
-    config = _config(data, found)
+    config = _config(data, found, Path(path).name)
     table = _dataset(data, files, Path(path).parent, found)
     if problems is None:
         found.raise_any()
@@ -110,7 +110,7 @@ def read_original_config(path: str | Path, *, problems: Problems | None = None) 
         DatasetProblems: Keys or values cannot be used, and ``problems`` was not given to collect them.
     """
     found = Problems() if problems is None else problems
-    config = _config(_nested(_load(Path(path))), found)
+    config = _config(_nested(_load(Path(path))), found, Path(path).name)
     if problems is None:
         found.raise_any()
     return config
@@ -172,25 +172,26 @@ def _leaves(data: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, K
             yield full, KEYS.get(full), value
 
 
-def _config(data: Mapping[str, Any], problems: Problems) -> OriginalConfig:
-    """The settings; what is not understood or cannot be is noted."""
+def _config(data: Mapping[str, Any], problems: Problems, file: str) -> OriginalConfig:
+    """The settings; what is not understood or cannot be is noted as of the file."""
     known = {one.name for one in fields(OriginalConfig)}
     values: dict[str, Any] = {}
     unused: dict[str, str] = {}
     for name, key, value in _leaves(data):
+        place = f"{file}: {name}"
         if key is None:
-            problems.add("config_key_unknown", name)
+            problems.add("config_key_unknown", place)
         elif isinstance(value, str) and "${" in value:
-            problems.add("config_value_invalid", name, "environment variables are not read: write the value")
+            problems.add("config_value_invalid", place, "environment variables are not read: write the value")
         elif not _allowed(key, value):
-            problems.add("config_value_invalid", name, f"expected {' or '.join(map(repr, key.values))}")
+            problems.add("config_value_invalid", place, f"expected {' or '.join(map(repr, key.values))}")
         elif key.kind == "unused":
             unused[name] = key.why
         elif key.kind == "used" and value is not None and key.field in known:
             try:
                 one = strict.build(OriginalConfig, {key.field: _pair(key.field, value)}, name)
             except strict.MappingError as error:
-                problems.add("config_value_invalid", name, str(error).rpartition(": ")[2])
+                problems.add("config_value_invalid", place, str(error).rpartition(": ")[2])
             else:
                 values[key.field] = getattr(one, key.field)
     return OriginalConfig(**values, unused=unused)

@@ -97,7 +97,7 @@ def _over_original(own: object, folder: Path) -> tuple[object, list[str]]:
         return own, []
     problems = Problems()
     mapping = _laid_over(own, settings_of(original, folder, own, problems=problems))
-    return mapping, [f"{original.config}: {one}" for one in problems.found]
+    return mapping, [str(one) for one in problems.found]
 
 
 def config_text(path: Path) -> str:
