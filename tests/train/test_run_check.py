@@ -220,6 +220,20 @@ def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         assert caught.value.code == "gpu_missing"
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.yaml", "bundle"])
+def test_a_folder_that_is_not_a_runs_is_left_as_it_is(tmp_path: Path, name: str) -> None:
+    make_table(tmp_path)
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / name).write_text("mine")
+    with pytest.raises(ConfigError, match=name) as caught:
+        train(written(tmp_path, SHORT), out, log=quiet)
+    assert caught.value.code == "out_in_use"
+    assert [(one.name, one.read_text()) for one in out.iterdir()] == [(name, "mine")]
+    (out / name).rename(out / "notes.txt")
+    assert train(written(tmp_path, SHORT), out, log=quiet).is_dir(), "what a run does not write is not in its way"
+
+
 def test_a_folder_that_another_process_sees_otherwise_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

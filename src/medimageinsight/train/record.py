@@ -27,21 +27,39 @@ if TYPE_CHECKING:
 
 RUN = "run.json"
 CONFIG = "config.yaml"
+# What else a run, and the command that converts its model, write into its folder.
+WRITTEN = (
+    CONFIG,
+    "tokenizer.json",
+    "curve.csv",
+    "curve.png",
+    "speed.csv",
+    "state.safetensors",
+    "best",
+    "last",
+    "bundle",
+    "adapter.json",
+)
+_CLAIMED = {"begun": False}
 _LIBRARIES = ("safetensors", "tokenizers", "pillow", "pydicom")
 _NOT_THE_RUN = ("parallel",)  # may change between two calls of one run
 
 
 def check_begun(config: RunConfig, folder: Path, table: Table) -> bool:
-    """Whether the folder holds a run, which has to be this one.
+    """Whether the folder holds a run, which has to be this one; else it is made this run's own.
 
     Raises:
+        ConfigError: It holds no run, but files that one would replace (``out_in_use``).
         ConfigError: It is of another config, apart from how the work is laid on the machine (``config_changed``), or of
             other pictures, texts or splits (``data_changed``).
     """
     if not (folder / RUN).exists():
+        _claim(folder)
         return False
     try:
         record = json.loads((folder / RUN).read_text("utf-8"))
+        if record == _CLAIMED:  # what was written into it is of a run that never began
+            return False
         earlier = strict.build(type(config), record["config"], "config")  # with the defaults of keys that came later
         same = _of_the_run(resolved(earlier)) == _of_the_run(resolved(config))
     except (KeyError, TypeError, ValueError):
@@ -57,6 +75,17 @@ def check_begun(config: RunConfig, folder: Path, table: Table) -> bool:
             code="data_changed",
         )
     return True
+
+
+def _claim(folder: Path) -> None:
+    """Says that what a run writes into the folder may be replaced by a run."""
+    if others := [name for name in WRITTEN if (folder / name).exists()]:
+        raise ConfigError(
+            f"expected a new folder or one of a run, got one with {', '.join(others)} of something else: name another",
+            code="out_in_use",
+        )
+    with replaced_file(folder / RUN) as partial:
+        partial.write_text(json.dumps(_CLAIMED) + "\n", "utf-8")
 
 
 def keep_record(
