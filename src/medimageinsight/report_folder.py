@@ -22,13 +22,22 @@ def check_report_folder(folder: str | Path) -> Path:
         InputError: It holds something else (``report_folder_occupied``).
     """
     folder = Path(folder).absolute()
-    occupied = folder.exists() and not (folder / REPORT_NAME).is_file()
-    if occupied and not (folder.is_dir() and not any(folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and _is_report(folder)):
         raise InputError(
             "expected a new or empty folder or an earlier report, got a place with other things: choose another",
             code="report_folder_occupied",
         )
     return folder
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether all that is in it is of an earlier report, so that nothing else goes with it. An empty one is, too."""
+    names = {one.name for one in folder.iterdir()}
+    if REPORT_NAME in names:
+        names -= {REPORT_NAME, "report.md", "report.html"}
+        text = (folder / "report.md").read_text("utf-8", "replace") if (folder / "report.md").is_file() else ""
+        names = {name for name in names if not name.endswith(".png") or f"]({name})" not in text}
+    return not names
 
 
 @contextmanager

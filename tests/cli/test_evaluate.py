@@ -37,7 +37,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_report_in_full(mi2, table: Path, tmp_path: Path) -> None:
+def test_a_report_in_full(mi2, table: Path, tmp_path: Path, toy_bundle: Path) -> None:
     out = tmp_path / "report"
     done = mi2("evaluate", table, "--out", out, "--json")
     assert done.code == 0, done.err
@@ -52,7 +52,9 @@ def test_a_report_in_full(mi2, table: Path, tmp_path: Path) -> None:
     assert "linear probe" in shown.out
     assert "toy on 32 images" in shown.out
     again = json.loads((out / "report.json").read_text())
-    assert again["command"] == f"mi2 evaluate {table} --split test --group ward --sensitivity 0.8"
+    assert again["command"] == (
+        f"mi2 evaluate {table} --split test --model {toy_bundle} --out {out} --group ward --sensitivity 0.8"
+    )
     assert again["criteria"] == ["youden", "sensitivity:0.8"]
 
 
@@ -76,6 +78,18 @@ def test_what_is_refused_before_anything_runs(mi2, table: Path, tmp_path: Path) 
     assert occupied.code == 2
     assert "choose another" in occupied.err
     assert mi2("evaluate", table, "--run", tmp_path).code == 2
+    for unused in (("--group", "ward"), ("--sensitivity", "0.5")):
+        told = mi2("evaluate", table, *unused)
+        assert told.code == 2
+        assert "with --out or --against" in told.err
+    single = mi2("evaluate", table, "--out", tmp_path / "r", "--group", "path")
+    assert "names pictures or patients" in single.err
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for name in ("report.json", "thesis.txt"):
+        (kept / name).write_text("{}")
+    assert "choose another" in mi2("evaluate", table, "--out", kept).err
+    assert (kept / "thesis.txt").is_file()
     assert mi2("evaluate", table, "--out", tmp_path / "r", "--split", "dev").code == 2
 
 

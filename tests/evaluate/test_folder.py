@@ -18,6 +18,7 @@ from medimageinsight.evaluate import (
     compare,
     write_assessment,
 )
+from medimageinsight.evaluate.markdown import plain
 from medimageinsight.evaluate.published import EVALUATION_PAGE, published
 from tests.evaluate.made_embedded import made_embedded, made_table
 
@@ -152,3 +153,8 @@ def test_a_card_says_how_the_methods_were_chosen():
     assert "| linear probe |" in text
     assert "chosen on the val split" in text
     assert card_section(found.report) in text
+
+
+def test_a_name_is_no_markup_in_markdown():
+    assert plain("<b> x\n# y ![z](http://a/b.png) <!-- c") == r"\<b> x # y \![z](http://a/b.png) \<!-- c"
+    assert plain("p < 0.05") == "p < 0.05"

@@ -9,6 +9,7 @@ import pytest
 
 from medimageinsight.errors import ConfigError
 from medimageinsight.evaluate import AssessmentSettings, EvaluationSettings, assess, compare
+from medimageinsight.evaluate.bootstrap import resampled_means
 from medimageinsight.evaluate.metrics import roc_auc
 from medimageinsight.evaluate.paired import draw_swaps, holm, p_value, rank_aucs, swapped_aucs, swapped_means
 from tests.evaluate.made_embedded import made_embedded, made_table
@@ -116,3 +117,18 @@ def test_two_tables_are_no_pair():
     with pytest.raises(ConfigError, match="one table") as caught:
         compare(first, assess(first, settings=SETTINGS), second, assess(second, settings=SETTINGS))
     assert caught.value.code == "comparison_unpaired"
+
+
+def test_few_patients_are_never_significant_whatever_the_rounding():
+    table = made_table(sources=("chest", "colon"), count=16, per_patient=8)
+    pair = [made_embedded(table, noise=noise) for noise in (1.0, 3.0)]
+    found = [assess(one, settings=SETTINGS, name=name) for one, name in zip(pair, "ab", strict=True)]
+    comparison = compare(pair[0], found[0], pair[1], found[1])
+    patients = {one.patient_id for one in table if one.split == "test" and one.source == "chest"}
+    smallest = 0.6 / 2 ** (len(patients) - 1)  # swapping none and swapping all are equally extreme; less sampling noise
+    assert min(one.p for one in comparison.differences if one.source) > smallest
+
+
+def test_means_are_those_of_float64():
+    values, weights = np.array([0.2, 0.6, 1.0]), np.ones((130, 3), np.float32)
+    assert (resampled_means(values, weights) == values.sum() / 3).all()

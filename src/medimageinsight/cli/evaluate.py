@@ -1,5 +1,6 @@
 """``mi2 evaluate``: how good a model is on a table of labelled images."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -63,6 +64,10 @@ def evaluate(
 
     if run is not None and not update_card:
         raise InputError("expected --run with --update-card: add it", code="run_unused")
+    if out is None and against is None and (group or sensitivity != DEFAULT_SENSITIVITY):
+        raise InputError("expected --group and --sensitivity with --out or --against: add one", code="option_unused")
+    if update_card:
+        _check_card(model, run)
     if out is not None:
         with about(out):
             check_report_folder(out)
@@ -70,7 +75,7 @@ def evaluate(
     with about(table, (DatasetError, ConfigError)):
         rows, columns = _read(table)
         count = len(rows.of_split(split))
-    command = _command(table, split, model, against, group, sensitivity)
+    command = _command(table, split, model, against, out, group, sensitivity)
     if out is None and against is None:
         with output.counting("embedding", count) as progress:
             report = evaluate_model(
@@ -148,6 +153,8 @@ def _assess(
     )
     if columns is None and group:
         raise ConfigError("expected a table whose columns say the groups: name it", code="group_column_unknown")
+    if columns is None:
+        output.note("no groups: they are read from a table, all of whose rows are scored")
     groups = {} if columns is None else read_groups(columns, len(rows), group or ())
     second = None if against is None else load_model(against)
     names = [loaded.name] if second is None else _told_apart(loaded.name, second.name)
@@ -164,6 +171,18 @@ def _assess(
 def _told_apart(first: str, second: str) -> list[str]:
     """Two bundles may have one name."""
     return [first, second] if first != second else [f"{first} (model)", f"{second} (against)"]
+
+
+def _check_card(model: str | None, run: Path | None) -> None:
+    """What an update of the card needs, before a long run."""
+    if run is not None:
+        from medimageinsight.export.run_record import read_run_record
+
+        with about(run, ConfigError):
+            read_run_record(run)
+    elif not (card := find(model) / MODEL_CARD).is_file():
+        with about(card):
+            raise InputError("expected a model card, found no such file: check the path", code="model_card_not_found")
 
 
 def _update_card(model: str | None, found: "Report | Assessment", run: Path | None, *, update: bool) -> None:
@@ -192,12 +211,20 @@ def _update_card(model: str | None, found: "Report | Assessment", run: Path | No
 
 
 def _command(
-    table: Path, split: str, model: str | None, against: str | None, group: list[str] | None, sensitivity: float
+    table: Path,
+    split: str,
+    model: str | None,
+    against: str | None,
+    out: Path | None,
+    group: list[str] | None,
+    sensitivity: float,
 ) -> str:
-    """What repeats the figures."""
+    """What repeats the figures, whatever the environment says."""
+    model = model or os.environ.get("MI2_MODEL")
     words = ["mi2", "evaluate", str(table), "--split", split]
     words += [] if model is None else ["--model", model]
     words += [] if against is None else ["--against", against]
+    words += [] if out is None else ["--out", str(out)]
     words += [word for column in group or () for word in ("--group", column)]
     words += [] if sensitivity == DEFAULT_SENSITIVITY else ["--sensitivity", f"{sensitivity:g}"]
     return shlex.join(words)

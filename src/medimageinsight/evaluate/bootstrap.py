@@ -46,7 +46,9 @@ def draw_multiplicities(groups: Integers, strata: Integers, *, resamples: int, s
 
 def resampled_means(values: Floats | Flags, weights: Weights) -> Floats:
     """Mean of (N,) values in each of the resamples of (R, N) weights: (R,), NaN where nothing was drawn."""
-    total = (weights @ values.astype(np.float32)).astype(np.float64)
+    # In float64, a few resamples at a time: in float32 equal means would not be equal to those of a permutation.
+    exact = values.astype(np.float64)
+    total = np.concatenate([weights[start : start + 64] @ exact for start in range(0, len(weights), 64)])
     return ratio(total, weights.sum(axis=1, dtype=np.float64))
 
 

@@ -23,6 +23,7 @@ KNOWN = {
     "device": ("device", "scanner", "manufacturer"),
 }
 AGE_BANDS = ((0, 17), (18, 39), (40, 64), (65, 79), (80, 150))  # years, both ends counted; fixed in advance
+OF_ONE_PICTURE = ("path", "image", "id", "patient_id", "caption")
 UNKNOWN = {"", "nan", "none", "null", "unknown", "n/a", "na", "?"}
 MOST_GROUPS = 30
 _SEX = {"f": "female", "female": "female", "woman": "female", "m": "male", "male": "male", "man": "male"}
@@ -43,7 +44,7 @@ def read_groups(file: Path, count: int, columns: Sequence[str] = ()) -> dict[str
 
     Raises:
         ConfigError: A column that the file does not have or that has too many values to be a grouping
-            (``group_column_unknown``, ``group_column_too_fine``).
+            (``group_column_unknown``, ``group_column_too_fine``); one of `KNOWN` that was not asked for is left out.
         DatasetError: The file cannot be read, or has changed meanwhile.
         MissingExtraError: Parquet without pyarrow.
     """
@@ -56,17 +57,22 @@ def read_groups(file: Path, count: int, columns: Sequence[str] = ()) -> dict[str
             f"expected columns of the table to group by, got {', '.join(missing)}: it has {', '.join(header)}",
             code="group_column_unknown",
         )
+    if single := [column for column in columns if column in OF_ONE_PICTURE]:
+        raise ConfigError(
+            f"{', '.join(single)}: expected a column of classes, got one that names pictures or patients: name another",
+            code="group_column_too_fine",
+        )
     cells = _read(file, list(chosen.values())) if chosen else {}
     groups = {name: tuple(group_of(name, cell) for cell in cells[column]) for name, column in chosen.items()}
-    for name, values in groups.items():
-        if len(values) != count:
-            raise DatasetError("expected the table that was read, its file has changed: run it again")
-        if len(set(values) - {""}) > MOST_GROUPS:
-            raise ConfigError(
-                f"{name}: expected at most {MOST_GROUPS} groups, got {len(set(values))}: name a column of classes",
-                code="group_column_too_fine",
-            )
-    return groups
+    if any(len(values) != count for values in groups.values()):
+        raise DatasetError("expected the table that was read, its file has changed: run it again")
+    fine = {name: found for name, values in groups.items() if (found := len(set(values) - {""})) > MOST_GROUPS}
+    for name in fine if columns else ():
+        raise ConfigError(
+            f"{name}: expected at most {MOST_GROUPS} groups, got {fine[name]}: name a column of classes",
+            code="group_column_too_fine",
+        )
+    return {name: values for name, values in groups.items() if name not in fine}
 
 
 def group_of(name: str, cell: str) -> str:

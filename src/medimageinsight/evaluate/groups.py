@@ -54,7 +54,8 @@ class Grouping:
         gap: Best less worst group of a source, mean over the sources with two groups or more. Among several groups
             that are alike, chance makes a gap; the interval holds for the gap that was found.
         unknown: Scored pictures whose group is not known.
-        too_few: Groups without figures, as they have fewer than ten patients in every source.
+        too_few: How many groups have no figures, as they have fewer than ten patients in every source; a name could be
+            a patient's.
     """
 
     column: str
@@ -63,7 +64,7 @@ class Grouping:
     groups: tuple[GroupFigures, ...]
     gap: Figure | None
     unknown: int
-    too_few: tuple[str, ...]
+    too_few: int
 
 
 def by_group(
@@ -99,7 +100,8 @@ def by_group(
                 differences[name].append(one - against)
         if len(scored) > 1:
             of_groups = np.stack(list(scored.values()))
-            gaps.append(of_groups.max(axis=0) - of_groups.min(axis=0))
+            best, worst = of_groups[:, 0].argmax(), of_groups[:, 0].argmin()  # in the split itself
+            gaps.append(of_groups[best] - of_groups[worst])
             gap_images += int(np.isin(own, list(scored)).sum())
     figures = [
         GroupFigures(
@@ -118,7 +120,7 @@ def by_group(
         groups=tuple(one for one in figures if one.value is not None),
         gap=_mean(gaps, resamples, gap_images),
         unknown=sum(not groups[row] for row in resamples.rows),
-        too_few=tuple(one.name for one in figures if one.value is None),
+        too_few=sum(one.value is None for one in figures),
     )
 
 

@@ -30,18 +30,18 @@ def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def _block(block: Block) -> str:
     if isinstance(block, Paragraph):
-        return _plain(block.text)
+        return plain(block.text)
     if isinstance(block, Table):
-        return f"{_plain(block.caption)}\n\n{table(block.columns, block.rows)}"
+        return f"{plain(block.caption)}\n\n{table(block.columns, block.rows)}"
     if isinstance(block, Plot):
-        return f"![{_plain(block.alt)}]({block.name})"
+        return f"![{plain(block.alt)}]({block.name})"
     return f"```\n{block.text}\n```"
 
 
 def _cell(text: str) -> str:
-    return _plain(" ".join(text.split())).replace("|", "\\|")
+    return plain(text).replace("|", "\\|")
 
 
-def _plain(text: str) -> str:
-    """A name from a table may look like HTML, which Markdown lets through."""
-    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
+def plain(text: str) -> str:
+    """A name from a table may look like HTML, a picture elsewhere or a heading, which Markdown lets through."""
+    return re.sub(r"<(?=[A-Za-z/!?])|!(?=\[)", r"\\\g<0>", " ".join(text.split()))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.evaluate.metrics import Flags, Floats, Integers
 
-_EQUAL = 1e-12  # differences within it are one: sums in another order round otherwise
+_EQUAL = 1e-9  # differences within it are one: sums in another order round otherwise
 
 
 def draw_swaps(groups: Integers, *, permutations: int, seed: int) -> Flags:

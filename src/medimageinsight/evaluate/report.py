@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
 from medimageinsight.errors import InputError
 from medimageinsight.evaluate.figures import Report
-from medimageinsight.evaluate.markdown import table
+from medimageinsight.evaluate.markdown import plain, table
 from medimageinsight.evaluate.plots import MEAN_AUC_NAME, PRECISION_NAME, draw_plots
 from medimageinsight.evaluate.sections import methods_table, overall_rows
 from medimageinsight.report_folder import REPORT_NAME, new_report_folder
@@ -151,4 +151,4 @@ def _notes(report: Report) -> str:
     for name, source in report.sources.items():
         if source.findings and source.findings.left_out:
             sentences.append(f"Without an AUC in {name}: {', '.join(source.findings.left_out)}.")
-    return " ".join(filter(None, sentences))
+    return plain(" ".join(filter(None, sentences)))

@@ -276,13 +276,14 @@ def by_groups(assessment: Assessment, plots: Sequence[Plot]) -> Section:
             )
     for column in dict.fromkeys(one.column for one in assessment.groups):
         first = next(one for one in assessment.groups if one.column == column)
-        few = f"; fewer than ten patients in every source: {', '.join(first.too_few)}" if first.too_few else ""
+        few = f"; {first.too_few} groups have fewer than ten patients in every source" if first.too_few else ""
         blocks.append(Paragraph(text=f"{column}: not known of {first.unknown:,} scored pictures{few}."))
     if blocks:
         blocks.append(
             Paragraph(
-                text="A group is set against the other groups of the same source, and the mean is over sources, so "
-                "that a group's kind of pictures does not decide. Sources where a group has fewer than ten patients "
+                text="A group is set against the other groups of the same source, and the mean is over sources. "
+                "Within a source the classes may be mixed otherwise from group to group, which can make a gap or hide "
+                "one. Sources where a group has fewer than ten patients "
                 "are left out. The gap is the best group less the worst; among several that are alike chance makes one."
             )
         )
