@@ -21,8 +21,8 @@ import numpy as np
 
 from medimageinsight import MedImageInsight, search
 from medimageinsight.datasets import read_table
-from medimageinsight.evaluate.bootstrap import draw_multiplicities, figure, resampled_means
-from medimageinsight.evaluate.metrics import precision_at_k
+from medimageinsight.metrics.bootstrap import draw_multiplicities, figure, resampled_means
+from medimageinsight.metrics.scores import precision_at_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def score_images(store: Store, samples: Sequence[Sample], *, other_patients: boo
     for sample in samples:
         own = str(sample.path)
         column = "patient" if other_patients else None
-        hits = [hit for hit in store.more_like(own, k=len(samples), other_than_same=column) if hit.id != own]
+        hits = [hit for hit in store.more_like(own, k=len(samples), exclude_same=column) if hit.id != own]
         relevant = np.array([labels[hit.id] == labels[own] for hit in hits])
         found = [float(precision_at_k(relevant[None], k)[0]) for k in CUTS]
         rows.append([*found, average_precision(relevant)] if relevant.any() else [np.nan] * 4)

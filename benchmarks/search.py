@@ -5,8 +5,8 @@
     python benchmarks/search.py --work WORK --count 1000000 --postgres-minutes 60
     python benchmarks/search.py --work WORK --count 1000000 --queries-only      # again, on what was built
 
-Vectors are made (`made_vectors`) and kept in WORK, and so is each contestant's store; what is there already is not made
-again. Query i goes to every contestant in turn, so that what else the machine does hits them alike; the filters are
+Vectors are made (`made_vectors`) and kept in WORK, and so is each candidate's store; what is there already is not made
+again. Query i goes to every candidate in turn, so that what else the machine does hits them alike; the filters are
 none, 10 % of the rows and 1 % of them, both scattered at random, and 1 % that lie together, seldom near the query.
 How many lists FAISS looks into is chosen so that it reaches a recall of 0.99 on other queries. Exact searches are asked
 one query in ten. Memory is the largest of the process that builds; PostgreSQL's is its server's, which is not counted.
@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from made_vectors import BLOCK, Clusters, clusters_of, describe, write_vectors
-from search_contestants import CONTESTANTS, FILTERS, K, Place, attributes, build, passing
+from search_contestants import CANDIDATES, FILTERS, K, Place, attributes, build, passing
 
 if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
-    from search_contestants import Contestant
+    from search_contestants import Candidate
 
 QUERIES, TUNING_QUERIES, WARMING_QUERIES = 200, 50, 10
 _TIE = 1e-6  # scores this near are one score
@@ -61,7 +61,7 @@ def exact_scores(
 
 
 def build_all(place: Place, names: list[str]) -> dict[str, Any]:
-    """Build what is not there, each in a process of its own; what building took, by contestant."""
+    """Build what is not there, each in a process of its own; what building took, by candidate."""
     noted = place.folder / "built.json"
     built = json.loads(noted.read_text()) if noted.exists() else {}
     for name in names:
@@ -75,29 +75,29 @@ def build_all(place: Place, names: list[str]) -> dict[str, Any]:
     return built
 
 
-def ask(contestant: Contestant, query: NDArray[np.float32], filter_: str, worst: float) -> tuple[float, float]:
+def ask(candidate: Candidate, query: NDArray[np.float32], filter_: str, worst: float) -> tuple[float, float]:
     """Milliseconds of one search, and the part of the K best that it found."""
     start = time.perf_counter()
-    scores = contestant.search(query, filter_)
+    scores = candidate.search(query, filter_)
     seconds = time.perf_counter() - start
     return 1000 * seconds, sum(score >= worst - _TIE for score in scores[:K]) / K
 
 
 def run_queries(
-    contestants: dict[str, Contestant], queries: NDArray[np.float32], exact: NDArray[np.float32]
+    candidates: dict[str, Candidate], queries: NDArray[np.float32], exact: NDArray[np.float32]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Every query with every filter to every contestant in turn."""
+    """Every query with every filter to every candidate in turn."""
     taken: dict[str, dict[str, list[tuple[float, float]]]] = {
-        name: {filter_: [] for filter_ in FILTERS} for name in contestants
+        name: {filter_: [] for filter_ in FILTERS} for name in candidates
     }
     for number, query in enumerate(queries):
         if number % 20 == 0:
             log(f"query {number} of {len(queries)}")
         for place, filter_ in enumerate(FILTERS):
             worst = float(exact[place, number].min())
-            for name, contestant in contestants.items():
-                if number % contestant.every == 0:
-                    taken[name][filter_].append(ask(contestant, query, filter_, worst))
+            for name, candidate in candidates.items():
+                if number % candidate.every == 0:
+                    taken[name][filter_].append(ask(candidate, query, filter_, worst))
     return {
         name: {
             filter_: {
@@ -135,14 +135,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="a folder for vectors and stores")
     parser.add_argument("--count", type=int, default=100_000, help="how many vectors (default: 100,000)")
     parser.add_argument("--queries", type=int, default=QUERIES, help=f"how many queries (default: {QUERIES})")
-    parser.add_argument("--contestants", default=",".join(CONTESTANTS), help="some of the default, with commas between")
+    parser.add_argument("--candidates", default=",".join(CANDIDATES), help="some of the default, with commas between")
     parser.add_argument("--queries-only", action="store_true", help="take the stores that are there")
     parser.add_argument("--build-only", action="store_true", help="ask nothing")
     parser.add_argument(
         "--postgres-minutes", type=float, default=60, help="stop building PostgreSQL's index after this"
     )
     arguments = parser.parse_args()
-    names, count = arguments.contestants.split(","), arguments.count
+    names, count = arguments.candidates.split(","), arguments.count
     place = Place(work=arguments.work, count=count, postgres_minutes=arguments.postgres_minutes)
     place.folder.mkdir(parents=True, exist_ok=True)
     if not arguments.queries_only:
@@ -157,23 +157,23 @@ def main() -> None:
     vectors = np.load(place.vectors, mmap_mode="r")
     exact = exact_scores(vectors, queries, clusters)
     measured, tuning = slice(0, arguments.queries), slice(arguments.queries, arguments.queries + TUNING_QUERIES)
-    contestants: dict[str, Contestant] = {}
+    candidates: dict[str, Candidate] = {}
     for name in names:
         if name in built:
             log(f"opening {name}")
-            contestants[name] = CONTESTANTS[name](place)
-            contestants[name].tune(queries[tuning], exact[0, tuning])
+            candidates[name] = CANDIDATES[name](place)
+            candidates[name].tune(queries[tuning], exact[0, tuning])
             for query in queries[tuning.stop :]:
                 for filter_ in FILTERS:
-                    contestants[name].search(query, filter_)
+                    candidates[name].search(query, filter_)
     document = {
         "count": count,
         "described": describe(vectors, clusters, queries[measured], of_query[measured]),
-        "built": {name: built[name] for name in contestants},
-        "settings": {name: one.settings() for name, one in contestants.items()},
-        "queries": run_queries(contestants, queries[measured], exact[:, measured]),
+        "built": {name: built[name] for name in candidates},
+        "settings": {name: one.settings() for name, one in candidates.items()},
+        "queries": run_queries(candidates, queries[measured], exact[:, measured]),
     }
-    for one in contestants.values():
+    for one in candidates.values():
         one.close()
     (place.work / f"search-{count}.json").write_text(json.dumps(document, indent=1))
     print_markdown(document)

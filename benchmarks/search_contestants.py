@@ -100,13 +100,13 @@ def read_vectors(place: Place, start: int, stop: int) -> NDArray[np.float32]:
 
 
 def build(name: str, place: Place) -> dict[str, Any]:
-    """Build one contestant in this process: seconds, gigabytes on disk and of memory."""
-    taken = CONTESTANTS[name].build(place)
+    """Build one candidate in this process: seconds, gigabytes on disk and of memory."""
+    taken = CANDIDATES[name].build(place)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
     return {**taken, "peak_gb": peak / 1e9}
 
 
-class Contestant:
+class Candidate:
     """One that is asked. `every`: it is asked one query in so many."""
 
     every: ClassVar[int] = 1
@@ -134,7 +134,7 @@ class Contestant:
         """Let go of files and servers."""
 
 
-class Folder(Contestant):
+class Folder(Candidate):
     """A store in a folder, with its index."""
 
     exact: ClassVar[bool] = False
@@ -144,7 +144,7 @@ class Folder(Contestant):
 
     @classmethod
     def build(cls, place: Place) -> dict[str, Any]:
-        """See `Contestant.build`."""
+        """See `Candidate.build`."""
         folder = place.folder / "folder"
         with search.open_or_create_store(folder, identity=_IDENTITY) as store:
             taken = fill(store, place)
@@ -155,15 +155,15 @@ class Folder(Contestant):
         return {**taken, "disk_gb": size_of(folder)}
 
     def search(self, query: NDArray[np.float32], filter_: str) -> list[float]:
-        """See `Contestant.search`."""
+        """See `Candidate.search`."""
         return [hit.score for hit in self._store.search(query, k=K, where=FILTERS[filter_], exact=self.exact)]
 
     def settings(self) -> str:
-        """See `Contestant.settings`."""
+        """See `Candidate.settings`."""
         return str(self._store.index())
 
     def close(self) -> None:
-        """See `Contestant.close`."""
+        """See `Candidate.close`."""
         self._store.close()
 
 
@@ -175,11 +175,11 @@ class FolderExact(Folder):
 
     @classmethod
     def build(cls, place: Place) -> dict[str, Any]:
-        """See `Contestant.build`."""
+        """See `Candidate.build`."""
         return {"add_s": 0.0, "build_s": 0.0, "disk_gb": size_of(place.folder / "folder"), "note": "(the same folder)"}
 
 
-class Postgres(Contestant):
+class Postgres(Candidate):
     """A store in PostgreSQL, with its index."""
 
     def __init__(self, place: Place) -> None:
@@ -188,7 +188,7 @@ class Postgres(Contestant):
 
     @classmethod
     def build(cls, place: Place) -> dict[str, Any]:
-        """See `Contestant.build`."""
+        """See `Candidate.build`."""
         folder = place.folder / "postgres"
         with (
             running_postgres(folder) as url,
@@ -205,20 +205,20 @@ class Postgres(Contestant):
         return {**taken, "disk_gb": size_of(folder)}
 
     def search(self, query: NDArray[np.float32], filter_: str) -> list[float]:
-        """See `Contestant.search`."""
+        """See `Candidate.search`."""
         return [hit.score for hit in self._store.search(query, k=K, where=FILTERS[filter_])]
 
     def settings(self) -> str:
-        """See `Contestant.settings`."""
+        """See `Candidate.settings`."""
         return str(self._store.index())
 
     def close(self) -> None:
-        """See `Contestant.close`."""
+        """See `Candidate.close`."""
         self._store.close()
         self._running.__exit__(None, None, None)
 
 
-class FaissFlat(Contestant):
+class FaissFlat(Candidate):
     """Every vector, in memory."""
 
     every = 10
@@ -233,11 +233,11 @@ class FaissFlat(Contestant):
 
     @classmethod
     def build(cls, place: Place) -> dict[str, Any]:
-        """See `Contestant.build`."""
+        """See `Candidate.build`."""
         return {"add_s": 0.0, "build_s": 0.0, "disk_gb": size_of(place.vectors), "note": "(the vectors)"}
 
     def search(self, query: NDArray[np.float32], filter_: str) -> list[float]:
-        """See `Contestant.search`."""
+        """See `Candidate.search`."""
         scores, found = self._index.search(query[None], K, params=self._parameters[filter_])
         return [float(score) for score, row in zip(scores[0], found[0], strict=True) if row >= 0]
 
@@ -247,7 +247,7 @@ class FaissFlat(Contestant):
         return faiss.SearchParameters(sel=selector(rows))
 
 
-class FaissIvf(Contestant):
+class FaissIvf(Candidate):
     """Inverted lists of vectors as they are, mapped from a file."""
 
     def __init__(self, place: Place) -> None:
@@ -259,7 +259,7 @@ class FaissIvf(Contestant):
 
     @classmethod
     def build(cls, place: Place) -> dict[str, Any]:
-        """See `Contestant.build`."""
+        """See `Candidate.build`."""
         import faiss
 
         file = place.folder / "faiss-ivf"
@@ -275,7 +275,7 @@ class FaissIvf(Contestant):
         return {"add_s": done - trained, "build_s": trained - start, "disk_gb": size_of(file)}
 
     def tune(self, queries: NDArray[np.float32], exact: NDArray[np.float32]) -> None:
-        """See `Contestant.tune`."""
+        """See `Candidate.tune`."""
         while self._probes < self._index.nlist:
             found = [self.search(query, "no filter") for query in queries]
             worst = exact.min(axis=1) - 1e-6
@@ -284,7 +284,7 @@ class FaissIvf(Contestant):
             self._probes = max(self._probes + 1, int(1.25 * self._probes))
 
     def search(self, query: NDArray[np.float32], filter_: str) -> list[float]:
-        """See `Contestant.search`."""
+        """See `Candidate.search`."""
         import faiss
 
         parameters = faiss.SearchParametersIVF(sel=self._selectors[filter_], nprobe=self._probes)
@@ -292,11 +292,11 @@ class FaissIvf(Contestant):
         return [float(score) for score, row in zip(scores[0], found[0], strict=True) if row >= 0]
 
     def settings(self) -> str:
-        """See `Contestant.settings`."""
+        """See `Candidate.settings`."""
         return f"{self._index.nlist} lists, {self._probes} of them looked into"
 
 
-CONTESTANTS: dict[str, type[Contestant]] = {
+CANDIDATES: dict[str, type[Candidate]] = {
     "folder": Folder,
     "folder (exact)": FolderExact,
     "PostgreSQL": Postgres,

@@ -54,7 +54,7 @@ def read_images(folder: Path | None, count: int) -> list[bytes]:
 
 
 def embed_on_demand(pipe: Any, images: list[bytes], model_name: str) -> None:
-    """The contestant without a server, in a process of its own: seconds for all images, each time it is asked."""
+    """The candidate without a server, in a process of its own: seconds for all images, each time it is asked."""
     with MedImageInsight.load(model_name) as model:
         model.embed_images(images[:64])
         while pipe.recv():
@@ -145,7 +145,7 @@ def server(model_name: str) -> Iterator[int]:
 
 
 @contextmanager
-def contestant(function: Any, *arguments: object) -> Iterator[Any]:
+def candidate(function: Any, *arguments: object) -> Iterator[Any]:
     """A process that measures when it is asked; what it is asked through."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=function, args=(there, *arguments))
@@ -174,8 +174,8 @@ def main() -> None:
     rounds = []
     with (
         server(options.model) as port,
-        contestant(embed_on_demand, images, options.model) as local,
-        contestant(load_server, port, bodies, options.clients) as remote,
+        candidate(embed_on_demand, images, options.model) as local,
+        candidate(load_server, port, bodies, options.clients) as remote,
     ):
         for number in range(options.rounds + 1):
             local.send(True)

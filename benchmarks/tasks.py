@@ -17,17 +17,17 @@ from rich.progress import track
 from sklearn.linear_model import LogisticRegression
 
 from medimageinsight import MedImageInsight
+from medimageinsight.adapters.adapter import train_adapter
+from medimageinsight.adapters.fitting import AdapterSettings
+from medimageinsight.adapters.labelled import Labelled
+from medimageinsight.adapters.tables import patients_of
+from medimageinsight.bundle.identity import ModelIdentity
 from medimageinsight.datasets import read_table
-from medimageinsight.evaluate.metrics import mean_one_vs_rest_auc
-from medimageinsight.tasks.adapter import train_adapter
-from medimageinsight.tasks.fitting import AdapterSettings
-from medimageinsight.tasks.identity import ModelIdentity
-from medimageinsight.tasks.labelled import Labelled
+from medimageinsight.metrics.scores import mean_one_vs_rest_auc
+from medimageinsight.metrics.thresholds import Criterion, wilson
+from medimageinsight.tagging.tagger import TagPrompts, embed_tags, fit_tagger, prompt_scores
+from medimageinsight.tagging.vocabularies import VOCABULARIES, term_probabilities, vocabulary
 from medimageinsight.tasks.neighbours import classify_by_neighbours
-from medimageinsight.tasks.tables import patients_of
-from medimageinsight.tasks.tagging import TagPrompts, embed_tags, fit_tagger, prompt_scores
-from medimageinsight.tasks.thresholds import Criterion, wilson
-from medimageinsight.tasks.vocabularies import VOCABULARIES, term_probabilities, vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

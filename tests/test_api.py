@@ -12,8 +12,8 @@ import pytest
 from medimageinsight import MedImageInsight
 from medimageinsight.client import Endpoint
 from medimageinsight.errors import BundleError, ImageError, InputError, ModelError
+from medimageinsight.tagging.tagger import Tagger, tag_prompts
 from medimageinsight.tasks import Text
-from medimageinsight.tasks.tagging import Tagger, tag_prompts
 from tests.toy import DIM, LOGIT_SCALE
 
 if TYPE_CHECKING:

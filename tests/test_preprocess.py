@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from medimageinsight import images
 from medimageinsight.errors import BundleError, InputError
-from medimageinsight.images import Picture
+from medimageinsight.images import DecodedImage
 from medimageinsight.preprocess import Preprocessing, preprocess, standardize
 
 MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"]
@@ -22,7 +22,7 @@ RELEASE = Preprocessing(image_size=(480, 480), mean=(0.485, 0.456, 0.406), std=(
 SMALL = Preprocessing(image_size=(24, 40), mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
 
 
-def picture_of(mode: str, width: int = 90, height: int = 70) -> Image.Image:
+def find_image(mode: str, width: int = 90, height: int = 70) -> Image.Image:
     noise = np.random.default_rng(1).integers(0, 256, (7, 9, 4), dtype=np.uint8)
     image = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
     return (image.convert("LA") if mode == "PA" else image).convert(mode)
@@ -46,8 +46,8 @@ def azure(image: Image.Image, like: Preprocessing, size: int = 512, quality: int
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("like", [RELEASE, SMALL], ids=["480", "24x40"])
 def test_direct_is_the_recipe_to_the_bit(mode: str, like: Preprocessing) -> None:
-    image = picture_of(mode)
-    tensor = preprocess(Picture(image=image), like)
+    image = find_image(mode)
+    tensor = preprocess(DecodedImage(image=image), like)
     assert tensor.shape == (3, *like.image_size)
     assert tensor.dtype == np.float32
     assert tensor.flags.c_contiguous
@@ -56,8 +56,8 @@ def test_direct_is_the_recipe_to_the_bit(mode: str, like: Preprocessing) -> None
 
 @pytest.mark.parametrize("mode", MODES)
 def test_azure_is_the_recipe_to_the_bit(mode: str) -> None:
-    image = picture_of(mode)
-    np.testing.assert_array_equal(preprocess(Picture(image=image), SMALL, steps="azure"), azure(image, SMALL))
+    image = find_image(mode)
+    np.testing.assert_array_equal(preprocess(DecodedImage(image=image), SMALL, steps="azure"), azure(image, SMALL))
 
 
 @pytest.mark.parametrize("quality", [1, 30, 75, 95, 100])
@@ -65,8 +65,8 @@ def test_grey_goes_through_jpeg_as_one_channel_with_the_same_bits(quality: int) 
     grey = Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 64), dtype=np.uint8))
     options = {"steps": "azure", "standardization_size": 100, "jpeg_quality": quality}
     np.testing.assert_array_equal(
-        preprocess(Picture(image=grey), SMALL, **options),
-        preprocess(Picture(image=grey.convert("RGB")), SMALL, **options),
+        preprocess(DecodedImage(image=grey), SMALL, **options),
+        preprocess(DecodedImage(image=grey.convert("RGB")), SMALL, **options),
     )
 
 
@@ -74,7 +74,7 @@ def test_direct_is_upright_and_azure_is_not() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     buffer = io.BytesIO()
-    picture_of("RGB").save(buffer, "JPEG", exif=exif.tobytes(), quality=90)
+    find_image("RGB").save(buffer, "JPEG", exif=exif.tobytes(), quality=90)
     picture = images.open(buffer.getvalue())
     with Image.open(buffer) as stored:
         np.testing.assert_array_equal(preprocess(picture, SMALL), direct(ImageOps.exif_transpose(stored), SMALL))
@@ -82,7 +82,7 @@ def test_direct_is_upright_and_azure_is_not() -> None:
 
 
 def test_the_default_is_the_settings_own_and_can_be_overruled() -> None:
-    picture = Picture(image=picture_of("RGB"))
+    picture = DecodedImage(image=find_image("RGB"))
     hosted = dataclasses.replace(SMALL, default="azure", standardization_size=64, jpeg_quality=20)
     np.testing.assert_array_equal(preprocess(picture, hosted), azure(picture.image, SMALL, 64, 20))
     np.testing.assert_array_equal(
@@ -99,17 +99,17 @@ def test_the_default_is_the_settings_own_and_can_be_overruled() -> None:
 )
 @settings(max_examples=60, deadline=None)
 def test_any_size_from_one_pixel_on(mode: str, width: int, height: int, steps: str) -> None:
-    image = picture_of(mode, width, height)
-    tensor = preprocess(Picture(image=image), SMALL, steps=steps, standardization_size=33)
+    image = find_image(mode, width, height)
+    tensor = preprocess(DecodedImage(image=image), SMALL, steps=steps, standardization_size=33)
     expected = direct(image, SMALL) if steps == "direct" else azure(image, SMALL, 33)
     np.testing.assert_array_equal(tensor, expected)
 
 
 def test_the_picture_is_left_alone() -> None:
-    image = picture_of("RGB")
+    image = find_image("RGB")
     before = image.tobytes()
-    first = preprocess(Picture(image=image), SMALL, steps="azure")
-    np.testing.assert_array_equal(first, preprocess(Picture(image=image), SMALL, steps="azure"))
+    first = preprocess(DecodedImage(image=image), SMALL, steps="azure")
+    np.testing.assert_array_equal(first, preprocess(DecodedImage(image=image), SMALL, steps="azure"))
     assert image.tobytes() == before
 
 
@@ -126,7 +126,7 @@ def test_the_picture_is_left_alone() -> None:
 )
 def test_settings_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(InputError) as caught:
-        preprocess(Picture(image=picture_of("L")), SMALL, **options)
+        preprocess(DecodedImage(image=find_image("L")), SMALL, **options)
     assert caught.value.code == "preprocessing_invalid"
 
 
@@ -138,7 +138,7 @@ def test_impossible_settings_cannot_be_made(change: dict[str, object]) -> None:
 
 def test_standardize_says_what_it_refuses() -> None:
     with pytest.raises(InputError, match="standardization size from 1 to 4096, got -3"):
-        standardize(picture_of("L"), size=-3, jpeg_quality=75)
+        standardize(find_image("L"), size=-3, jpeg_quality=75)
 
 
 def test_a_manifest_keeps_the_settings() -> None:

@@ -6,12 +6,12 @@ import dataclasses
 from typing import TYPE_CHECKING, Self
 
 from medimageinsight.bundle import Bundle, find
+from medimageinsight.bundle.identity import ModelIdentity
 from medimageinsight.embedder import Embedder
 from medimageinsight.engine import Engine
 from medimageinsight.images import Limits
+from medimageinsight.model import EmbeddingModel
 from medimageinsight.preprocess import Preprocessing
-from medimageinsight.tasks.identity import ModelIdentity
-from medimageinsight.tasks.model import EmbeddingModel
 
 if TYPE_CHECKING:
     import os

@@ -37,7 +37,7 @@ _R = TypeVar("_R")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Embedded:
+class EmbeddedSource:
     """What became of one source: its embedding or its error, the other is None.
 
     Args:
@@ -103,8 +103,8 @@ class Embedder:
         batch_size: int = BATCH_SIZE,
         frame: int = 0,
         preprocessing: Preprocessing | None = None,
-    ) -> Generator[Embedded]:
-        """One `Embedded` for each source, in order, as batches are done; memory does not grow with their number.
+    ) -> Generator[EmbeddedSource]:
+        """One `EmbeddedSource` for each source, in order, as batches are done; memory does not grow with their number.
 
         Bad images are reported in their place. At most three batches of sources, and one for each core, are drawn
         ahead of what was yielded. An iterator that is not read to its end should be closed, as generators are.
@@ -206,7 +206,9 @@ class Embedder:
         except InputError as error:
             return error
 
-    def _stream(self, prepared: Generator[NDArray[np.float32] | InputError], batch_size: int) -> Generator[Embedded]:
+    def _stream(
+        self, prepared: Generator[NDArray[np.float32] | InputError], batch_size: int
+    ) -> Generator[EmbeddedSource]:
         index = 0
         with closing(prepared):
             while batch := list(islice(prepared, batch_size)):
@@ -214,9 +216,9 @@ class Embedder:
                 embeddings = iter(self._engine.embed_pixels(np.stack(pixels)) if pixels else ())
                 for one in batch:
                     if isinstance(one, InputError):
-                        yield Embedded(index=index, error=one)
+                        yield EmbeddedSource(index=index, error=one)
                     else:
-                        yield Embedded(index=index, embedding=next(embeddings))
+                        yield EmbeddedSource(index=index, embedding=next(embeddings))
                     index += 1
 
     def _stack(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -224,7 +226,7 @@ class Embedder:
 
 
 def collect(
-    stream: Callable[[Iterable[images.Source]], Generator[Embedded]],
+    stream: Callable[[Iterable[images.Source]], Generator[EmbeddedSource]],
     sources: images.Source | Iterable[images.Source],
     *,
     errors: OnError,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image
 
-from medimageinsight import strict
 from medimageinsight.errors import BundleError, InputError
-from medimageinsight.images.picture import to_rgb
+from medimageinsight.files import strict
+from medimageinsight.images.decoded import to_rgb
 from medimageinsight.images.quiet import quiet
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from medimageinsight.images import Picture
+    from medimageinsight.images import DecodedImage
 
 Steps: TypeAlias = Literal["direct", "azure"]
 
@@ -87,7 +87,7 @@ class Preprocessing:
 
 
 def preprocess(
-    picture: Picture,
+    picture: DecodedImage,
     settings: Preprocessing,
     *,
     steps: Steps | None = None,
@@ -116,7 +116,7 @@ def preprocess(
 
 
 def as_seen(
-    picture: Picture,
+    picture: DecodedImage,
     settings: Preprocessing,
     *,
     steps: Steps | None = None,

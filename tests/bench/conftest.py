@@ -38,9 +38,9 @@ def mini() -> Bundle:
 def opening(mini: Bundle) -> Callable[..., Opening]:
     """An opening of the built-in bundle with one thread, and a tiny architecture where the weights are random."""
 
-    def make(contestant: str, **given: object) -> Opening:
+    def make(candidate: str, **given: object) -> Opening:
         plain = {"side": "image", "architecture": SPECK, "threads": 1, "providers": ["CPUExecutionProvider"]}
-        return Opening(contestant=contestant, bundle=str(mini.folder), **(plain | given))
+        return Opening(candidate=candidate, bundle=str(mini.folder), **(plain | given))
 
     return make
 
@@ -53,7 +53,7 @@ def told() -> list[tuple[str, float]]:
 
 @pytest.fixture(scope="session")
 def measured(mini: Bundle, told: list[tuple[str, float]], tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """One round of every contestant, without a C++ compiler; with three pictures and a file that is none."""
+    """One round of every candidate, without a C++ compiler; with three pictures and a file that is none."""
     folder = tmp_path_factory.mktemp("pictures")
     for name in "abc":
         pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)

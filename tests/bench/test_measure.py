@@ -6,11 +6,11 @@ import shutil
 
 import pytest
 
-from medimageinsight.bench import BenchSettings, contestant, run, to_json
-from medimageinsight.bench.flops import image_flops, text_flops
+from medimageinsight.bench import BenchSettings, candidate, run, to_json
 from medimageinsight.bundle import Bundle
 from medimageinsight.errors import InputError, ModelError
 from medimageinsight.network.config import ModelConfig
+from medimageinsight.network.flops import image_flops, text_flops
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
@@ -21,8 +21,8 @@ ONE = BenchSettings(batch_sizes=(1,), rounds=1, threads=1, baselines=("eager",))
 def test_all_that_is_possible_is_measured_in_every_case(measured):
     assert [one.case.label for one in measured.results] == ["1", "2", "12 tokens", "12 padded to 77"]
     for result in measured.results:
-        assert {timing.contestant for timing in result.timings} == EXPECTED
-        assert result.timings[0].contestant == "bundle"
+        assert {timing.candidate for timing in result.timings} == EXPECTED
+        assert result.timings[0].candidate == "bundle"
         assert result.timings[0].ratio == 1.0
         for timing in result.timings:
             assert len(timing.samples) == 1
@@ -40,13 +40,13 @@ def test_the_operations_needed_are_those_of_the_architecture(measured, mini):
 
 @pytest.mark.skipif(not HAS_TORCH, reason="needs the extra export")
 def test_a_baseline_that_cannot_run_is_left_out_with_its_reason(measured):
-    reasons = {(one.contestant, one.side): one.reason for one in measured.skipped}
+    reasons = {(one.candidate, one.side): one.reason for one in measured.skipped}
     assert "needs a C++ compiler" in reasons["compile", "image"]
     assert "needs a C++ compiler" in reasons["compile", "text"]
 
 
 def test_memory_and_the_cold_start_are_there(measured):
-    assert {(one.contestant, one.side) for one in measured.memory} == {
+    assert {(one.candidate, one.side) for one in measured.memory} == {
         (name, side) for name in EXPECTED for side in ("image", "text")
     }
     assert len(measured.cold_start.opened) == 1
@@ -69,14 +69,14 @@ def test_progress_only_grows(measured, told):
 def test_a_process_that_dies_while_it_warms_up_leaves_its_baseline_out(mini, tmp_path, monkeypatch):
     (tmp_path / "torch.py").write_text("import os\nos._exit(9)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(contestant.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(candidate.importlib.util, "find_spec", lambda name: object())
     bench = run(mini, ONE)
-    assert [timing.contestant for timing in bench.results[0].timings] == ["bundle"]
+    assert [timing.candidate for timing in bench.results[0].timings] == ["bundle"]
     assert "exit code 9" in bench.skipped[0].reason
 
 
 def test_without_torch_the_bundle_is_measured_alone(mini, monkeypatch):
-    monkeypatch.setattr(contestant.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(candidate.importlib.util, "find_spec", lambda name: None)
     bench = run(mini, ONE)
     assert {one.reason for one in bench.skipped} == {"needs the extra 'export'"}
     assert len(bench.results) == 3

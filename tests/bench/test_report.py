@@ -45,14 +45,14 @@ BENCH = Bench(
         ),
     ),
     memory=(
-        Memory(contestant="bundle", side="image", peak=3 << 20, private=2 << 20),
-        Memory(contestant="eager", side="image", peak=None, private=None),
+        Memory(candidate="bundle", side="image", peak=3 << 20, private=2 << 20),
+        Memory(candidate="eager", side="image", peak=None, private=None),
     ),
     cold_start=ColdStart(opened=(0.5,), first_embedding=(1.25,)),
     files=Files(images=4, failed=1, batch=8, seconds=(2.0,), network_seconds=(1.0,)),
     skipped=(
-        Skipped(contestant="plain", side="image", reason="needs the extra 'export'"),
-        Skipped(contestant="plain", side="text", reason="needs the extra 'export'"),
+        Skipped(candidate="plain", side="image", reason="needs the extra 'export'"),
+        Skipped(candidate="plain", side="text", reason="needs the extra 'export'"),
     ),
 )
 
@@ -88,7 +88,7 @@ def test_json_is_strict_and_complete():
     assert data["peak"]["flops_per_second"] == pytest.approx(1e11)
     assert data["settings"]["rounds"] == 2
     assert data["files"]["fraction"] == 0.25
-    assert data["skipped"][0]["contestant"] == "plain"
+    assert data["skipped"][0]["candidate"] == "plain"
 
 
 def test_a_folder_is_written_whole_and_an_earlier_report_replaced(tmp_path):

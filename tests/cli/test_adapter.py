@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from medimageinsight import MedImageInsight
-from medimageinsight.tasks.adapter_file import load_adapter
-from tests.cli.labelled_pictures import KINDS, write_picture, write_table
+from medimageinsight.adapters.file import load_adapter
+from tests.cli.labelled_images import KINDS, write_picture, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from medimageinsight import MedImageInsight
-from tests.cli.labelled_pictures import write_picture, write_table
+from tests.cli.labelled_images import write_picture, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 from medimageinsight import MedImageInsight
 from medimageinsight.tasks.drift import find_drift
 from medimageinsight.tasks.outliers import fit_outliers
-from tests.cli.labelled_pictures import write_picture, write_table
+from tests.cli.labelled_images import write_picture, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path

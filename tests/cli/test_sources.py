@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medimageinsight.cli.failures import SourceFailedError
+from medimageinsight.cli.errors import SourceFailedError
 from medimageinsight.cli.sources import list_sources
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from medimageinsight import MedImageInsight
-from medimageinsight.tasks.tagger_file import load_tagger
-from medimageinsight.tasks.tagging import tag_prompts
-from medimageinsight.tasks.vocabularies import term_probabilities, vocabulary
-from tests.cli.labelled_pictures import write_picture, write_table
+from medimageinsight.tagging.file import load_tagger
+from medimageinsight.tagging.tagger import tag_prompts
+from medimageinsight.tagging.vocabularies import term_probabilities, vocabulary
+from tests.cli.labelled_images import write_picture, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path

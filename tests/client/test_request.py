@@ -37,10 +37,10 @@ def test_batches_by_size(
     endpoint: Endpoint, server: Scoring, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = len(base64.b64encode(encoded(pictures[0], "BMP")))
-    monkeypatch.setattr("medimageinsight.client.request.LARGEST_BODY", 2 * cell)
+    monkeypatch.setattr("medimageinsight.client.encode.LARGEST_BODY", 2 * cell)
     endpoint.embed_images([encoded(picture, "BMP") for picture in pictures[:5]])
     assert [len(cells) for cells in server.cells(0)] == [2, 2, 1]
-    monkeypatch.setattr("medimageinsight.client.request.LARGEST_BODY", 1)
+    monkeypatch.setattr("medimageinsight.client.encode.LARGEST_BODY", 1)
     endpoint.embed_images(pictures[:2])
     assert [len(cells) for cells in server.cells(0)[3:]] == [1, 1]
 

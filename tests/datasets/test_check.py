@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medimageinsight import strict
 from medimageinsight.datasets import CheckSettings, DatasetProblems, Problems, Sample, Table, check_table, read_tsv
 from medimageinsight.datasets.fingerprint import HASH_BITS, difference_hash, fingerprint, near_pairs
-from medimageinsight.datasets.picture_check import check_pictures
+from medimageinsight.datasets.image_check import check_pictures
 from medimageinsight.errors import ConfigError
+from medimageinsight.files import strict
 from tests.datasets.made import picture, png, text, write_pair
 
 FULL = CheckSettings(near_distance=12, workers=2)
@@ -132,7 +132,7 @@ def test_findings_are_kept_until_a_file_changes(table, tmp_path, monkeypatch):
         opened.append(source)
         return fingerprint(source)
 
-    monkeypatch.setattr("medimageinsight.datasets.picture_check.fingerprint", look)
+    monkeypatch.setattr("medimageinsight.datasets.image_check.fingerprint", look)
     table.samples[3].path.write_text("no picture")
     cache = tmp_path / "cache.sqlite"
     first = check_pictures(table.samples, cache=cache)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from medimageinsight import strict
 from medimageinsight.datasets import (
     DatasetProblems,
     DataSource,
@@ -22,6 +21,7 @@ from medimageinsight.datasets import (
     split_rest,
 )
 from medimageinsight.errors import DatasetError
+from medimageinsight.files import strict
 from tests.datasets.made import png, shard_of, text, write_pair
 
 THIRDS = {"train": 0.6, "val": 0.2, "test": 0.2}

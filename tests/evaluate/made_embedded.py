@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medimageinsight.datasets import Sample, Table
-from medimageinsight.evaluate import Embedded, caption_prompts
+from medimageinsight.evaluate import EmbeddedTable, caption_prompts
 
 DIM = 16
 
@@ -52,7 +52,7 @@ def made_embedded(table, *, noise=1.0, seed=0, scale=3.0):
     prompts = caption_prompts(table)
     vectors = np.stack([direction(sample.caption) for sample in table])
     images = unit(vectors + noise * generator.standard_normal(vectors.shape) / np.sqrt(DIM))
-    return Embedded(
+    return EmbeddedTable(
         table=table,
         images=images,
         prompts=prompts,

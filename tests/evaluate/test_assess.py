@@ -11,7 +11,7 @@ import pytest
 
 from medimageinsight.datasets import Table
 from medimageinsight.errors import ConfigError, DatasetError, InputError
-from medimageinsight.evaluate import AssessmentSettings, Embedded, EvaluationSettings, assess, embed_table
+from medimageinsight.evaluate import AssessmentSettings, EmbeddedTable, EvaluationSettings, assess, embed_table
 from tests.evaluate.made_embedded import made_embedded, made_table
 
 sklearn = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn")
@@ -192,5 +192,5 @@ def test_every_split_is_embedded_and_a_broken_picture_is_named(tmp_path):
     assert seen == [36]
     kept = without(table, lambda one: one.path == Path("knee/val/b/1.png"))
     embedded = embed_table(Model(), kept, progress=seen.append)
-    assert isinstance(embedded, Embedded)
+    assert isinstance(embedded, EmbeddedTable)
     assert embedded.images.shape == (35, 8)

@@ -18,8 +18,8 @@ from medimageinsight.evaluate import (
     compare,
     write_assessment,
 )
-from medimageinsight.evaluate.markdown import plain
 from medimageinsight.evaluate.published import EVALUATION_PAGE, published
+from medimageinsight.reports.markdown import plain
 from tests.evaluate.made_embedded import made_embedded, made_table
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")

@@ -11,7 +11,7 @@ import pytest
 from medimageinsight.errors import ConfigError
 from medimageinsight.evaluate import AssessmentSettings, EvaluationSettings, assess, read_groups
 from medimageinsight.evaluate.group_columns import group_of
-from medimageinsight.evaluate.metrics import roc_auc
+from medimageinsight.metrics.scores import roc_auc
 from tests.evaluate.made_embedded import made_embedded, made_table, unit
 
 SETTINGS = AssessmentSettings(evaluation=EvaluationSettings(resamples=60))

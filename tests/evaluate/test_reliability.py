@@ -1,4 +1,4 @@
-"""Calibration against closed forms."""
+"""Reliability against closed forms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from medimageinsight.evaluate import AssessmentSettings, EvaluationSettings, assess
 from medimageinsight.evaluate.reliability import expected_errors, rescale
-from medimageinsight.tasks.calibration import calibration_error
+from medimageinsight.metrics.calibration import calibration_error
 from tests.evaluate.made_embedded import made_embedded, made_table
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")

@@ -82,7 +82,7 @@ def test_search_by_image_text_and_id(agent, place) -> None:
     text = agent.ask("search", text="ultrasound breast", store="cases", k=1)
     assert text["store"] == "cases"
     assert text["hits"][0]["metadata"]["kind"] == "US"
-    others = agent.ask("search", id=FILES[0], other_than_same="kind")["hits"]
+    others = agent.ask("search", id=FILES[0], exclude_same="kind")["hits"]
     assert {hit["metadata"]["kind"] for hit in others} == {"MR", "US"}
     assert not agent.ask("search", text="dermoscopy skin", min_score=0.99)["hits"]
     some = agent.ask("search", image=FILES[0], where="kind in ('US', 'MR')", k=100)["hits"]

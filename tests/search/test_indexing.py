@@ -135,6 +135,6 @@ def test_a_query_is_one_thing(model, store, paths):
     assert code_of(lambda: search.search(model, store)) == "query_invalid"
     assert code_of(lambda: search.search(model, store, text="x", item_id="a")) == "query_invalid"
     assert code_of(lambda: search.search(None, store, text="x")) == "query_invalid"
-    assert code_of(lambda: search.search(model, store, text="x", other_than_same="site")) == "query_invalid"
+    assert code_of(lambda: search.search(model, store, text="x", exclude_same="site")) == "query_invalid"
     with pytest.raises(ImageError):
         search.search(model, store, image=b"not an image")

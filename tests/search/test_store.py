@@ -84,11 +84,11 @@ def test_more_like_may_leave_out_the_same_patient(store):
     near = vectors(1)[0]
     store.add([item("a", near, patient="p1", n=1), item("b", near, patient="p1", n=2), item("c", near, patient="p2")])
     store.add([item("d", near), item("e", near, patient="o'p1")])
-    assert sorted(ids_of(store.more_like("a", other_than_same="patient"))) == ["c", "d", "e"]
-    assert ids_of(store.more_like("e", other_than_same="patient", where="n = 2")) == ["b"]
-    assert sorted(ids_of(store.more_like("b", other_than_same="n"))) == ["a", "c", "d", "e"]
-    assert code_of(lambda: store.more_like("d", other_than_same="patient")) == "column_empty"
-    assert code_of(lambda: store.more_like("a", other_than_same="ward")) == "column_unknown"
+    assert sorted(ids_of(store.more_like("a", exclude_same="patient"))) == ["c", "d", "e"]
+    assert ids_of(store.more_like("e", exclude_same="patient", where="n = 2")) == ["b"]
+    assert sorted(ids_of(store.more_like("b", exclude_same="n"))) == ["a", "c", "d", "e"]
+    assert code_of(lambda: store.more_like("d", exclude_same="patient")) == "column_empty"
+    assert code_of(lambda: store.more_like("a", exclude_same="ward")) == "column_unknown"
 
 
 def test_hits_have_the_columns_that_have_values(store):
@@ -149,7 +149,7 @@ def test_hostile_text_is_data_everywhere(store, text):
     assert store.count(where=f"id != '{literal}'") == 1
     escaped = "".join(f"\\{one}" if one in "%_\\" else one for one in literal)
     assert store.count(where=f"note like '{escaped}'") == 1
-    assert ids_of(store.more_like(text, other_than_same="note")) == ["other"]
+    assert ids_of(store.more_like(text, exclude_same="note")) == ["other"]
     store.update([item(text, note="new")])
     assert store.delete([text]) == 1
     assert store.count() == 1

@@ -15,7 +15,7 @@ pytest.importorskip("prometheus_client", reason="the server needs the serve extr
 from medimageinsight.errors import ImageError, InputError, ModelError
 from medimageinsight.serve.batcher import LARGEST_BATCH, Batcher
 from medimageinsight.serve.metrics import Metrics
-from medimageinsight.serve.refused import Refused
+from medimageinsight.serve.rejection import Refused
 from tests.serve.running import picture
 
 if TYPE_CHECKING:

@@ -108,8 +108,9 @@ def test_every_operation_has_a_name_a_good_answer_and_an_example_where_it_takes_
 
 def test_exactly_the_routes_of_the_server_are_described() -> None:
     pytest.importorskip("fastapi", reason="the server needs the serve extra")
-    from medimageinsight.serve.routes import inference, openai, service, stores, uses
+    from medimageinsight.serve.routes import inference, openai, service, stores
     from medimageinsight.serve.routes import score as score_routes
+    from medimageinsight.serve.routes import tasks as uses
 
     routers = (score_routes.router, openai.router, inference.router, uses.router, stores.router, service.router)
     served = {(method.lower(), route.path) for router in routers for route in router.routes for method in route.methods}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from medimageinsight.tasks.identity import ModelIdentity
-from medimageinsight.tasks.labelled import Labelled
+from medimageinsight.adapters.labelled import Labelled
+from medimageinsight.bundle.identity import ModelIdentity
 
 DIM = 24
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from medimageinsight import strict
 from medimageinsight.errors import ConfigError
+from medimageinsight.files import strict
 from medimageinsight.train.augment_pixels import (
     CHANGES,
     PixelAugmentation,

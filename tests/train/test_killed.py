@@ -20,10 +20,10 @@ safetensors_torch = pytest.importorskip("safetensors.torch")
 
 import medimageinsight
 from medimageinsight.errors import CheckpointError
+from medimageinsight.files.atomic import replace_folder, restore_folder
 from medimageinsight.train.average import Average
 from medimageinsight.train.checkpoint import load_state, save_model, save_state
 from medimageinsight.train.config import OptimizerConfig
-from medimageinsight.train.durable import replaced_folder, restore_folder
 from medimageinsight.train.loop import train
 from medimageinsight.train.optim import build_optimizer
 from tests.train.gloo import MODEL, model
@@ -154,12 +154,12 @@ def test_a_full_disk_keeps_the_last_state_and_model(kind: str, tmp_path: Path) -
 
 def test_a_folder_lost_between_two_moves_comes_back(tmp_path: Path) -> None:
     target = tmp_path / "best"
-    with replaced_folder(target) as fresh:
+    with replace_folder(target) as fresh:
         (fresh / "a").write_text("1")
     target.rename(tmp_path / ".best.earlier")
     restore_folder(target)
     assert (target / "a").read_text() == "1"
-    with replaced_folder(target) as fresh:
+    with replace_folder(target) as fresh:
         (fresh / "a").write_text("2")
     assert (target / "a").read_text() == "2"
     assert [file.name for file in tmp_path.iterdir()] == ["best"]

@@ -42,16 +42,16 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """One contestant in one case.
+    """One candidate in one case.
 
     Attributes:
-        contestant: Its name.
+        candidate: Its name.
         samples: Seconds a call, one for each round.
         ratio: Its time to the bundle's, within each round, then the median; above 1 the bundle is faster.
         times_floor: Its median to the time of the operations needed at the peak of the same rounds.
     """
 
-    contestant: str
+    candidate: str
     samples: tuple[float, ...]
     ratio: float
     times_floor: float
@@ -73,7 +73,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peak:
-    """The machine's float32 matrix product, measured between the contestants.
+    """The machine's float32 matrix product, measured between the candidates.
 
     Attributes:
         size: Side of the square matrices.
@@ -111,7 +111,7 @@ class Peak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All contestants in one case.
+    """All candidates in one case.
 
     Attributes:
         case: What a call was given.
@@ -126,23 +126,23 @@ class Result:
     timings: tuple[Timing, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """With each contestant's rate: images or texts a second."""
+        """With each candidate's rate: images or texts a second."""
         timings = [one.to_dict() | {"per_second": self.case.batch / one.median} for one in self.timings]
         return {"case": asdict(self.case), "flops": self.flops, "peak": self.peak.to_dict(), "timings": timings}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Bytes of one contestant's process with one encoder, after all cases; None where the platform does not tell.
+    """Bytes of one candidate's process with one encoder, after all cases; None where the platform does not tell.
 
     Attributes:
-        contestant: Its name.
+        candidate: Its name.
         side: The encoder that was loaded.
         peak: Resident at most, mapped files counted.
         private: Its own and no one else's at the end; what it maps from a file is not counted.
     """
 
-    contestant: str
+    candidate: str
     side: Side
     peak: int | None
     private: int | None
@@ -212,7 +212,7 @@ class Files:
 class Skipped:
     """A baseline that was not measured, or not to the end, and why."""
 
-    contestant: str
+    candidate: str
     side: Side
     reason: str
 
@@ -228,7 +228,7 @@ class Bench:
         settings: How it was measured.
         machine: Processor, cores, threads, provider and versions.
         results: One a case, in the order measured.
-        memory: One a contestant and encoder.
+        memory: One a candidate and encoder.
         cold_start: The bundle's.
         files: None when no files were given.
         skipped: Baselines without figures.
@@ -275,15 +275,15 @@ class Bench:
 
 
 def timings_of(samples: Mapping[str, Sequence[float]], floor: float) -> tuple[Timing, ...]:
-    """Samples of one case, as many a contestant as there are rounds, with what only all of them together can tell.
+    """Samples of one case, as many a candidate as there are rounds, with what only all of them together can tell.
 
     Args:
-        samples: Seconds by contestant, the bundle among them.
+        samples: Seconds by candidate, the bundle among them.
         floor: Seconds that the operations of a call need at the machine's peak.
     """
     return tuple(
         Timing(
-            contestant=name,
+            candidate=name,
             samples=tuple(own),
             ratio=_median_ratio(own, samples[BUNDLE]),
             times_floor=statistics.median(own) / floor,
@@ -302,7 +302,7 @@ NOTES = (
     "A padded text needs the operations of its real tokens only.",
     "The floor is the time that the operations needed take at the speed of the best float32 matrix product of the same "
     "rounds.",
-    "Each contestant runs in a process of its own, one at a time, in turn. A ratio is a contestant's time to the "
+    "Each candidate runs in a process of its own, one at a time, in turn. A ratio is a candidate's time to the "
     "bundle's within each round, then the median: above 1 the bundle is faster.",
     "eager is PyTorch as it comes; tuned and compile have an allocator that keeps its memory, which is faster.",
 )

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from medimageinsight.bench.contestant import Contestant, unavailable
+from medimageinsight.bench.candidate import Candidate, unavailable
 from medimageinsight.bench.figures import (
     BUNDLE,
     Bench,
@@ -24,14 +24,14 @@ from medimageinsight.bench.figures import (
     Skipped,
     timings_of,
 )
-from medimageinsight.bench.flops import image_flops, text_flops
-from medimageinsight.bench.machine import describe_machine
 from medimageinsight.bench.matmul import SIZE
 from medimageinsight.bench.runners import Opening
 from medimageinsight.bench.settings import BenchSettings
 from medimageinsight.engine import available_cpus, choose_providers
+from medimageinsight.engine.machine import describe_machine
 from medimageinsight.errors import InputError, ModelError
 from medimageinsight.network.config import ModelConfig
+from medimageinsight.network.flops import image_flops, text_flops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def run(
 ) -> Bench:
     """Measure a bundle beside the machine's matrix product and the baselines.
 
-    Each contestant has a process of its own, and in each round each has its turn, one at a time. The first round does
+    Each candidate has a process of its own, and in each round each has its turn, one at a time. The first round does
     not count. Only one encoder is loaded at a time.
 
     Args:
@@ -77,7 +77,7 @@ def run(
     manifest = bundle.manifest
     config = ModelConfig.from_dict(manifest.architecture)
     opening = Opening(
-        contestant=BUNDLE,
+        candidate=BUNDLE,
         bundle=str(bundle.folder.absolute()),
         side="image",
         architecture=manifest.architecture,
@@ -91,7 +91,7 @@ def run(
     measured: list[_Measured] = []
     memory: list[Memory] = []
     skipped: list[Skipped] = []
-    with Contestant(replace(opening, contestant="matmul", images=())) as matmul:
+    with Candidate(replace(opening, candidate="matmul", images=())) as matmul:
         matmul.open()
         for side in SIDES:
             race = _Race(replace(opening, side=side, images=()), settings, matmul, steps)
@@ -123,7 +123,7 @@ def cases_of(side: Side, settings: BenchSettings, config: ModelConfig) -> list[C
 
 @dataclass(frozen=True, kw_only=True)
 class _Measured:
-    """Samples of one case as they came: seconds by contestant and by who made the matrix product."""
+    """Samples of one case as they came: seconds by candidate and by who made the matrix product."""
 
     case: Case
     samples: dict[str, list[float]]
@@ -146,13 +146,13 @@ class _Steps:
 
 @dataclass
 class _Race:
-    """All contestants of one encoder, from opening them to their memory at the end."""
+    """All candidates of one encoder, from opening them to their memory at the end."""
 
     opening: Opening
     settings: BenchSettings
-    matmul: Contestant
+    matmul: Candidate
     steps: _Steps
-    running: dict[str, Contestant] = field(default_factory=dict)
+    running: dict[str, Candidate] = field(default_factory=dict)
     memory: list[Memory] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -161,36 +161,36 @@ class _Race:
             for name in (BUNDLE, *self.settings.baselines):
                 self._enter(name, Path(scratch), stack)
             measured = [self._measure(case) for case in cases]
-            for name, contestant in self.running.items():
-                self.memory.append(Memory(contestant=name, side=self.opening.side, **contestant.memory()))
+            for name, candidate in self.running.items():
+                self.memory.append(Memory(candidate=name, side=self.opening.side, **candidate.memory()))
         return measured
 
     def _enter(self, name: str, scratch: Path, stack: ExitStack) -> None:
-        """Open a contestant, or note why it takes no part."""
+        """Open a candidate, or note why it takes no part."""
         self.steps.next(f"opening {name}, {self.opening.side}")
         reason = None if name == BUNDLE else unavailable(name, self.opening.providers[0])
         if reason is not None:
             self._skip(name, reason)
             return
-        opening = replace(self.opening, contestant=name)
+        opening = replace(self.opening, candidate=name)
         try:
             if name == "plain":
                 opening = replace(opening, graph=str(scratch / "graph.onnx"))
-                with Contestant(replace(opening, contestant="export")) as exporter:
+                with Candidate(replace(opening, candidate="export")) as exporter:
                     exporter.open()
-            contestant = stack.enter_context(Contestant(opening))
-            self.running[name] = contestant
-            contestant.open()
+            candidate = stack.enter_context(Candidate(opening))
+            self.running[name] = candidate
+            candidate.open()
         except ModelError as error:
             self._drop(name, error)
 
     def _measure(self, case: Case) -> _Measured:
         plain = asdict(case)
         label = f"{case.side} {case.label}"
-        for name, contestant in list(self.running.items()):
+        for name, candidate in list(self.running.items()):
             self.steps.next(f"warming up {name}, {label}")
             try:
-                contestant.time(plain)
+                candidate.time(plain)
             except ModelError as error:
                 self._drop(name, error)
         products = ["onnxruntime", *(["numpy"] if self.opening.providers[0] == CPU else [])]
@@ -203,26 +203,26 @@ class _Race:
         turns += [(self.matmul, {"by": by}, measured.peak[by]) for by in products]
         for number in range(self.settings.rounds):
             # Backwards every other time, so that a machine that grows slower or faster favours no one.
-            for contestant, request, samples in turns[:: -1 if number % 2 else 1]:
+            for candidate, request, samples in turns[:: -1 if number % 2 else 1]:
                 self.steps.next(f"{label}, round {number + 1}")
-                samples.append(_turn(contestant, request)["seconds"])
+                samples.append(_turn(candidate, request)["seconds"])
         return measured
 
     def _drop(self, name: str, error: ModelError) -> None:
         """A baseline that fails is left out; without the bundle there is nothing to measure."""
         if name == BUNDLE:
             raise error
-        if (contestant := self.running.pop(name, None)) is not None:
-            contestant.close()
+        if (candidate := self.running.pop(name, None)) is not None:
+            candidate.close()
         self._skip(name, error.message)
 
     def _skip(self, name: str, reason: str) -> None:
-        self.skipped.append(Skipped(contestant=name, side=self.opening.side, reason=reason))
+        self.skipped.append(Skipped(candidate=name, side=self.opening.side, reason=reason))
 
 
-def _turn(contestant: Contestant, request: dict[str, Any]) -> dict[str, Any]:
+def _turn(candidate: Candidate, request: dict[str, Any]) -> dict[str, Any]:
     time.sleep(PAUSE_S)
-    return contestant.time(request)
+    return candidate.time(request)
 
 
 def _measure_cold_start(opening: Opening, rounds: int, steps: _Steps) -> ColdStart:
@@ -231,7 +231,7 @@ def _measure_cold_start(opening: Opening, rounds: int, steps: _Steps) -> ColdSta
     for _ in range(rounds + 1):
         steps.next("cold start")
         start = time.perf_counter()
-        with Contestant(replace(opening, contestant="cold", images=())) as fresh:
+        with Candidate(replace(opening, candidate="cold", images=())) as fresh:
             fresh.open()
             opened.append(time.perf_counter() - start)
             fresh.first({})
@@ -244,17 +244,17 @@ def _measure_files(opening: Opening, rounds: int, steps: _Steps) -> Files:
     every = len(opening.images)
     through = {"files": every, "batch": FILES_BATCH}
     seconds, network_seconds = [], []
-    with Contestant(replace(opening, contestant="files")) as contestant:
+    with Candidate(replace(opening, candidate="files")) as candidate:
         steps.next("opening the files")
-        contestant.open()
-        contestant.time({"batch": FILES_BATCH})
-        images = contestant.first(through)["rows"]
+        candidate.open()
+        candidate.time({"batch": FILES_BATCH})
+        images = candidate.first(through)["rows"]
         if not images:
             raise InputError("expected image files, none of them can be read: see mi2 embed", code="images_unusable")
         for number in range(rounds):
             steps.next(f"files, round {number + 1}")
-            seconds.append(_turn(contestant, through)["seconds"])
-            network_seconds.append(_turn(contestant, {"batch": FILES_BATCH})["seconds"])
+            seconds.append(_turn(candidate, through)["seconds"])
+            network_seconds.append(_turn(candidate, {"batch": FILES_BATCH})["seconds"])
     return Files(
         images=images,
         failed=every - images,
@@ -265,10 +265,10 @@ def _measure_files(opening: Opening, rounds: int, steps: _Steps) -> Files:
 
 
 def _count_steps(settings: BenchSettings, config: ModelConfig, *, files: bool) -> int:
-    contestants = 1 + len(settings.baselines)
+    candidates = 1 + len(settings.baselines)
     cases = sum(len(cases_of(side, settings, config)) for side in SIDES)
-    turns = contestants + settings.rounds * (contestants + 2)  # two make the matrix product
-    return len(SIDES) * contestants + cases * turns + (1 + files) * (settings.rounds + 1)
+    turns = candidates + settings.rounds * (candidates + 2)  # two make the matrix product
+    return len(SIDES) * candidates + cases * turns + (1 + files) * (settings.rounds + 1)
 
 
 def _result(measured: _Measured, config: ModelConfig) -> Result:

@@ -19,7 +19,7 @@ _BUNDLE, _OTHER, _INK = "#6fa8d6", "#d3dfe9", "#333333"
 
 
 def draw_plot(bench: Bench, path: Path) -> None:
-    """Images or texts a second in each case, one bar a contestant; whiskers are the slowest and the fastest round.
+    """Images or texts a second in each case, one bar a candidate; whiskers are the slowest and the fastest round.
 
     Made without pyplot, which keeps global state and may look for a display.
 
@@ -46,7 +46,7 @@ def draw_plot(bench: Bench, path: Path) -> None:
 def _draw_case(axes: Axes, result: Result) -> None:
     batch = result.case.batch
     for timing in result.timings:
-        name = timing.contestant
+        name = timing.candidate
         axes.barh(name, batch / timing.median, color=_BUNDLE if name == BUNDLE else _OTHER, height=0.6)
         whiskers = (batch / max(timing.samples), batch / timing.min)
         axes.plot(whiskers, (name, name), color=_INK, linewidth=2, solid_capstyle="butt")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.bench.figures import NOTES
 from medimageinsight.bench.plots import PLOT_NAME, draw_plot
-from medimageinsight.report_folder import REPORT_NAME, new_report_folder
+from medimageinsight.reports.folder import REPORT_NAME, new_report_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from medimageinsight.bench.figures import Bench, Result, Side, Timing
 
-MEMORY_COLUMNS = ("contestant", "encoder", "peak MiB", "private MiB")
+MEMORY_COLUMNS = ("candidate", "encoder", "peak MiB", "private MiB")
 MIB = 1 << 20
 QUIET_SPREAD = 1.5
 
@@ -48,16 +48,16 @@ def write_report(bench: Bench, folder: str | Path) -> Path:
 
 def side_columns(side: Side) -> tuple[str, ...]:
     """The heads of `side_rows`."""
-    return ("contestant", "batch" if side == "image" else "text", "median ms", f"{side}s/s", "times floor", "ratio")
+    return ("candidate", "batch" if side == "image" else "text", "median ms", f"{side}s/s", "times floor", "ratio")
 
 
 def side_rows(bench: Bench, side: Side) -> list[tuple[str, ...]]:
-    """One row a case and contestant."""
+    """One row a case and candidate."""
     return [_row(result, timing) for result in bench.of_side(side) for timing in result.timings]
 
 
 def other_rows(bench: Bench) -> list[tuple[str, str]]:
-    """What is not by contestant: the machine's peak, the cold start, files to vectors."""
+    """What is not by candidate: the machine's peak, the cold start, files to vectors."""
     peak, cold = bench.peak.to_dict(), bench.cold_start.to_dict()
     rows = [
         (f"float32 matrix product, {peak['best']}", f"{peak['flops_per_second'] / 1e9:,.0f} GFLOP/s"),
@@ -76,14 +76,14 @@ def other_rows(bench: Bench) -> list[tuple[str, str]]:
 
 
 def memory_rows(bench: Bench) -> list[tuple[str, ...]]:
-    """Contestant, encoder, peak and private memory in MiB."""
-    return [(one.contestant, one.side, _mib(one.peak), _mib(one.private)) for one in bench.memory]
+    """Candidate, encoder, peak and private memory in MiB."""
+    return [(one.candidate, one.side, _mib(one.peak), _mib(one.private)) for one in bench.memory]
 
 
 def _row(result: Result, timing: Timing) -> tuple[str, ...]:
     rate = result.case.batch / timing.median
     return (
-        timing.contestant,
+        timing.candidate,
         result.case.label,
         f"{1000 * timing.median:,.2f}",
         f"{rate:,.2f}",
@@ -121,7 +121,7 @@ def remarks(bench: Bench) -> list[str]:
         )
     sides: dict[tuple[str, str], list[str]] = {}
     for one in bench.skipped:
-        sides.setdefault((one.contestant, one.reason), []).append(one.side)
+        sides.setdefault((one.candidate, one.reason), []).append(one.side)
     lines += [f"Not measured: {name} ({' and '.join(both)}): {reason}." for (name, reason), both in sides.items()]
     return lines
 

@@ -1,4 +1,4 @@
-"""The contestants as they are inside their worker: each opens what it needs and gives a call for each case.
+"""The candidates as they are inside their worker: each opens what it needs and gives a call for each case.
 
 A call takes arrays that are in memory and returns the number of rows it made; everything before it is not timed.
 """
@@ -31,10 +31,10 @@ _FACES = {"image": ("image_encoder", "image_embeddings"), "text": ("text_encoder
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """What a contestant opens.
+    """What a candidate opens.
 
     Attributes:
-        contestant: Its name.
+        candidate: Its name.
         bundle: The bundle's folder.
         side: ``image`` or ``text``: the one encoder that is loaded.
         architecture: The manifest's.
@@ -44,7 +44,7 @@ class Opening:
         images: Files to embed.
     """
 
-    contestant: str
+    candidate: str
     bundle: str
     side: Side
     architecture: dict[str, Any]

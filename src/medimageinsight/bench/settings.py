@@ -20,8 +20,8 @@ class BenchSettings:
 
     Attributes:
         batch_sizes: Images that go through the network together, each a case of its own.
-        rounds: Times each contestant is measured, after one round that does not count.
-        threads: CPU threads of every contestant; all cores the process may use when None.
+        rounds: Times each candidate is measured, after one round that does not count.
+        threads: CPU threads of every candidate; all cores the process may use when None.
         provider: The execution provider of the bundle, such as ``cuda``; the best that is there when None.
         baselines: What to compare with: PyTorch ``eager``, the same ``tuned`` (with an allocator that keeps memory) and
             its ``compile``; the ``plain`` export; ``openvino``.

@@ -1,4 +1,4 @@
-"""A contestant's own process: ``python -m medimageinsight.bench.worker``, one JSON request and answer a line.
+"""A candidate's own process: ``python -m medimageinsight.bench.worker``, one JSON request and answer a line.
 
     {"do": "open", "opening": {...}}          {"ok": true}
     {"do": "time", "case": {...}}             {"seconds": 0.0123, "rows": 8}
@@ -36,7 +36,7 @@ class Worker:
         self._call: Callable[[], int] | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request's answer; never raises for what a contestant does."""
+        """One request's answer; never raises for what a candidate does."""
         try:
             match request:
                 case {"do": "open", "opening": opening}:
@@ -50,7 +50,7 @@ class Worker:
             raise ModelError("expected open, time or memory, got another request", code="bench_request_unknown")
         except MedImageInsightError as error:
             return {"error": error.to_dict()}
-        except Exception as error:  # what a contestant's library raises may hold paths
+        except Exception as error:  # what a candidate's library raises may hold paths
             if os.environ.get("MI2_DEBUG"):
                 sys.excepthook(*sys.exc_info())
             message = f"expected it to run, it failed ({type(error).__name__}): MI2_DEBUG=1 shows more"
@@ -59,7 +59,7 @@ class Worker:
     def _open(self, opening: dict[str, Any]) -> dict[str, Any]:
         from medimageinsight.bench.runners import OPENERS, Opening
 
-        self._opened = OPENERS[opening["contestant"]](Opening(**opening))
+        self._opened = OPENERS[opening["candidate"]](Opening(**opening))
         return {"ok": True}
 
     def _time(self, case: dict[str, Any], turn_s: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from medimageinsight.bundle.bundle import (
     Bundle,
 )
 from medimageinsight.bundle.manifest import FileEntry, Manifest, Parent
-from medimageinsight.bundle.store import InstalledModel, find, home, installed
+from medimageinsight.bundle.registry import InstalledModel, find, home, installed
 
 __all__ = [
     "IMAGE_ENCODER",

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from medimageinsight.errors import BundleError
-from medimageinsight.strict import MappingError, build, load_json
+from medimageinsight.files.strict import MappingError, build, load_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import FAILED_INPUT, about, reported
-from medimageinsight.cli.learned import (
+from medimageinsight.cli.errors import FAILED_INPUT, error_context, reported
+from medimageinsight.cli.loading import (
     LabelColumn,
     Separator,
     SourceName,
@@ -26,8 +26,8 @@ from medimageinsight.cli.tables import print_probabilities
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
-    from medimageinsight.tasks.adapter import Adapter
-    from medimageinsight.tasks.adapter_figures import AdapterFigures
+    from medimageinsight.adapters.adapter import Adapter
+    from medimageinsight.adapters.figures import AdapterFigures
 
 app = typer.Typer(
     help="Learn a small head for your own labels, and use it.",
@@ -59,23 +59,23 @@ def train(
     The splits 'train', 'val' and 'test' are used where the table has them: 'val' stops and calibrates, 'test' scores. A
     table without splits is split by patient. A linear head needs the extra 'evaluate'.
     """
-    from medimageinsight.tasks.adapter import train_adapter
-    from medimageinsight.tasks.adapter_file import save_adapter
-    from medimageinsight.tasks.fitting import AdapterSettings
-    from medimageinsight.tasks.tables import split_parts
+    from medimageinsight.adapters.adapter import train_adapter
+    from medimageinsight.adapters.file import save_adapter
+    from medimageinsight.adapters.fitting import AdapterSettings
+    from medimageinsight.adapters.tables import split_parts
 
     settings = AdapterSettings(kind=kind, balanced=balanced, seed=seed)  # type: ignore[arg-type]  # checked there
     check_out(out)
-    with about(table, DatasetError):
+    with error_context(table, DatasetError):
         samples = read_samples(table, label_column, source, separator)
     loaded = load_model(model, preprocessing)
-    with about(table, (DatasetError, InputError)):
+    with error_context(table, (DatasetError, InputError)):
         data = embed(loaded, samples, separator)
         training, validation, test = split_parts(data, samples, fraction=fraction, seed=seed)
         adapter = train_adapter(training, validation, model=identity(loaded), settings=settings)
         if test is not None:
             adapter = adapter.with_figures(adapter.score(test))
-    with about(out):
+    with error_context(out):
         save_adapter(adapter, out)
     _print_adapter(adapter, as_json=as_json)
     output.note(f"adapter: {out}")
@@ -92,13 +92,13 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Tell the labels of images, with calibrated probabilities. Images are prepared as in training."""
-    from medimageinsight.tasks.adapter_file import load_adapter
+    from medimageinsight.adapters.file import load_adapter
 
     sources = list_sources(files)
-    with about(adapter):
+    with error_context(adapter):
         head = load_adapter(adapter)
     loaded = load_model(model, steps_of(head.model))
-    with about(adapter):
+    with error_context(adapter):
         head.model.check(identity(loaded))
     with output.counting("predicting", len(sources)) as progress:
         embedded = loaded.embed_images(map(open_source, sources), errors="return", frame=frame, progress=progress)
@@ -114,9 +114,9 @@ def predict(
 
 def info(adapter: AdapterFile, as_json: AsJson = False) -> None:
     """Show an adapter's labels and figures, and the model that it belongs to."""
-    from medimageinsight.tasks.adapter_file import load_adapter
+    from medimageinsight.adapters.file import load_adapter
 
-    with about(adapter):
+    with error_context(adapter):
         head = load_adapter(adapter)
     _print_adapter(head, as_json=as_json)
 

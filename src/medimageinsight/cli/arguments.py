@@ -1,11 +1,9 @@
 """Several values after one option, which typer's options do not take."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+import typer
+from typer.core import TyperGroup
 
 
 def spread(arguments: Sequence[str], option: str) -> list[str]:
@@ -33,3 +31,16 @@ def spread(arguments: Sequence[str], option: str) -> list[str]:
 
 def _is_option(word: str) -> bool:
     return word.startswith("-") and word != "-"
+
+
+class DefaultGroup(TyperGroup):
+    """Words that do not begin with one of the group's verbs go to its first one.
+
+    A file of a verb's name is written with its folder: ``./fit``.
+    """
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # typer's Context
+        """Put the first verb before words that name none."""
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)

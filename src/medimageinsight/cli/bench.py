@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import about
+from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model
 from medimageinsight.cli.sources import list_sources
 from medimageinsight.errors import BundleError, InputError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def bench(
     batch_sizes: Annotated[str, typer.Option(metavar="N,N", help="Images that are embedded together.")] = "1,8",
-    rounds: Annotated[int, typer.Option(help="Times each contestant is measured.")] = 5,
+    rounds: Annotated[int, typer.Option(help="Times each candidate is measured.")] = 5,
     threads: Annotated[int | None, typer.Option(help="CPU threads. Default: all cores that may be used.")] = None,
     provider: Annotated[
         str | None, typer.Option(metavar="NAME", help="Execution provider, as cuda. Default: the best there is.")
@@ -38,12 +38,12 @@ def bench(
 ) -> None:
     """Measure speed and memory: images, texts, a cold start; beside the machine's own float32 peak and baselines.
 
-    Every contestant has a process of its own, one at a time, in turn. The baselines have the model's architecture and
+    Every candidate has a process of its own, one at a time, in turn. The baselines have the model's architecture and
     random weights, since speed does not depend on the values. --out needs the extra 'evaluate', PyTorch 'export'.
     """
     from medimageinsight.bench import BASELINES, BenchSettings, run, write_report
     from medimageinsight.bundle import Bundle, find
-    from medimageinsight.report_folder import check_report_folder
+    from medimageinsight.reports.folder import check_report_folder
 
     settings = BenchSettings(
         batch_sizes=_numbers(batch_sizes),
@@ -53,9 +53,9 @@ def bench(
         baselines=BASELINES if baselines is None else _names(baselines),
     )
     if out is not None:
-        with about(out):
+        with error_context(out):
             check_report_folder(out)
-    with about(model, BundleError):
+    with error_context(model, BundleError):
         bundle = Bundle.open(find(model))
     files = [] if images is None else list_sources([str(images)])
     with output.stages() as progress:
@@ -67,7 +67,7 @@ def bench(
             progress=progress,
         )
     if out is not None:
-        with about(out):
+        with error_context(out):
             write_report(measured, out)
     if as_json:
         output.print_json(measured.to_dict())

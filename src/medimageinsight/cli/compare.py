@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import about
+from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model, Preprocessing, load_model
 from medimageinsight.cli.sources import STANDARD_INPUT, list_sources, open_source
 from medimageinsight.errors import InputError
@@ -84,7 +84,7 @@ def _embed(model: "MedImageInsight", words: list[str]) -> "NDArray[np.float32]":
     rows = []
     with output.counting("embedding", len(words), shown=len(words) > 2) as progress:
         for place, word in enumerate(words):
-            with about(word):
+            with error_context(word):
                 rows.append(model.embed_images(open_source(word)) if is_image(word) else model.embed_texts(word))
             progress(place + 1)
     return np.stack(rows)
@@ -145,7 +145,7 @@ def _embed_study(model: "MedImageInsight", sources: list[str], name: str) -> "ND
         found = model.embed_images(map(open_source, sources), errors="return", progress=progress)
     rows = []
     for source, one in zip(sources, found, strict=True):
-        with about(source):
+        with error_context(source):
             if isinstance(one, InputError):
                 raise one
         rows.append(one)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import about
+from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson
 from medimageinsight.cli.tables import print_parity
 from medimageinsight.errors import BundleError, CheckpointError, ConfigError, DatasetError
@@ -43,12 +43,12 @@ def convert(
     from medimageinsight.export.convert import convert as convert_checkpoint
     from medimageinsight.export.parity import read_parity
 
-    with about(model_card):
+    with error_context(model_card):
         card = None if model_card is None else model_card.read_text("utf-8")
     with (
-        about(checkpoint, (CheckpointError, ConfigError)),
-        about(calibration, DatasetError),
-        about(out, BundleError),
+        error_context(checkpoint, (CheckpointError, ConfigError)),
+        error_context(calibration, DatasetError),
+        error_context(out, BundleError),
         output.stages() as progress,
     ):
         bundle = convert_checkpoint(

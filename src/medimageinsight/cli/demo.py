@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import about
+from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model, load_model
 from medimageinsight.errors import ImageError
 
@@ -43,7 +43,7 @@ def demo(
     examples = [example for example, _ in found]
     ranked = [_best(row, PROMPTS) for row in probabilities]
     pictures = [_as_seen(loaded, path) for _, path in found]
-    with about(out):
+    with error_context(out):
         _save_sheet(out, loaded.name, examples, pictures, ranked)
     if as_json:
         images = [

@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import FAILED_INPUT
+from medimageinsight.cli.errors import FAILED_INPUT
 from medimageinsight.cli.options import AsJson, Model
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "off": "dim"}

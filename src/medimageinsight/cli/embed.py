@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import FAILED_INPUT, about
+from medimageinsight.cli.errors import FAILED_INPUT, error_context
 from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.errors import InputError, TextError
@@ -54,7 +54,7 @@ def embed(
     loaded = load_model(model, preprocessing)
     count, failed = len(sources) + len(texts), 0
     with ExitStack() as stack:
-        stack.enter_context(about(out, OSError))
+        stack.enter_context(error_context(out, OSError))
         writers = [stack.enter_context(one) for one in _outputs(out, count, loaded.embedding_dim, as_json=as_json)]
         shown = not (as_json and sys.stdout.isatty())  # two streams on one screen
         progress = stack.enter_context(output.counting("embedding", count, shown=shown))

@@ -9,10 +9,10 @@ import typer
 
 from medimageinsight.bundle import MODEL_CARD, Bundle, find
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import about
+from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model, load_model
 from medimageinsight.errors import ConfigError, DatasetError, InputError
-from medimageinsight.report_folder import check_report_folder
+from medimageinsight.reports.folder import check_report_folder
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
@@ -69,10 +69,10 @@ def evaluate(
     if update_card:
         _check_card(model, run)
     if out is not None:
-        with about(out):
+        with error_context(out):
             check_report_folder(out)
     loaded = load_model(model)
-    with about(table, (DatasetError, ConfigError)):
+    with error_context(table, (DatasetError, ConfigError)):
         rows, columns = _read(table)
         count = len(rows.of_split(split))
     command = _command(table, split, model, against, out, group, sensitivity)
@@ -92,10 +92,10 @@ def evaluate(
         else:
             _print(report)
         return
-    with about(table, (DatasetError, ConfigError)):
+    with error_context(table, (DatasetError, ConfigError)):
         found = _assess(columns, rows, loaded, against, command, split, group, sensitivity)
     if out is not None:
-        with about(out):
+        with error_context(out):
             write_assessment(found.assessment, out, comparison=found.comparison, other=found.other)
     _update_card(model, found.assessment, run, update=update_card)
     if as_json:
@@ -178,10 +178,10 @@ def _check_card(model: str | None, run: Path | None) -> None:
     if run is not None:
         from medimageinsight.export.run_record import read_run_record
 
-        with about(run, ConfigError):
+        with error_context(run, ConfigError):
             read_run_record(run)
     elif not (card := find(model) / MODEL_CARD).is_file():
-        with about(card):
+        with error_context(card):
             raise InputError("expected a model card, found no such file: check the path", code="model_card_not_found")
 
 
@@ -201,12 +201,12 @@ def _update_card(model: str | None, found: "Report | Assessment", run: Path | No
         from medimageinsight.export.run_record import read_run_record
 
         manifest = Bundle.open(folder).manifest
-        with about(run, ConfigError):
+        with error_context(run, ConfigError):
             record = read_run_record(run)
         parity, _ = read_parity(folder, manifest.embedding_dim)
         write_text(card, compose_model_card(manifest, parity, run=record, evaluation=card_section(found)))
         return
-    with about(card):
+    with error_context(card):
         update_model_card(card, found)
 
 

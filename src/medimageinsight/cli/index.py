@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import FAILED_INPUT, about, reported
+from medimageinsight.cli.errors import FAILED_INPUT, error_context, reported
 from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
 from medimageinsight.cli.search import StoreName, Where
 from medimageinsight.cli.sources import list_sources
@@ -66,7 +66,7 @@ def add(
     the model and its preprocessing and refuses others.
     """
     from medimageinsight.search import index_images, shown_location
-    from medimageinsight.search.tags import check_patient
+    from medimageinsight.search.dicom_metadata import check_patient
 
     check_patient(patient_id)
     if update and skip:
@@ -78,12 +78,12 @@ def add(
     if (column or id_from == "table") and metadata is None:
         raise InputError("expected --metadata with --column and --id-from table", code="metadata_missing")
     sources = list_sources(files)
-    with about(shown_location(store), StoreError):
+    with error_context(shown_location(store), StoreError):
         loaded, opened = _open(store, model, preprocessing)
     with opened:
         table = None if metadata is None else _read_table(metadata, opened, column)
         describe = _describe(opened, files, table, labels=labels_from_folders, tags=dicom_tags, patient=patient_id)
-        with output.counting("indexing", len(sources)) as progress, about(shown_location(store), StoreError):
+        with output.counting("indexing", len(sources)) as progress, error_context(shown_location(store), StoreError):
             report = index_images(
                 loaded,
                 opened,
@@ -194,7 +194,7 @@ for verb in (add, info, compact, build, delete, duplicates):
 def _opened(location: str) -> "Store":
     from medimageinsight.search import open_store, shown_location
 
-    with about(shown_location(location), StoreError):
+    with error_context(shown_location(location), StoreError):
         return open_store(location)
 
 
@@ -215,7 +215,7 @@ def _open(location: str, model: str | None, preprocessing: str | None) -> "tuple
 def _read_table(file: Path, store: "Store", columns: "Sequence[str] | None") -> "MetadataTable":
     from medimageinsight.search import read_metadata
 
-    with about(file, (DatasetError, InputError)):
+    with error_context(file, (DatasetError, InputError)):
         return read_metadata(file, columns=columns, types=store.columns)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import about
+from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model
 from medimageinsight.errors import BundleError, InputError
 
@@ -21,12 +21,12 @@ def info(
 ) -> None:
     """Show a model's manifest: its network, its files, where it came from, and what it was made from."""
     from medimageinsight.bundle import Bundle, find
-    from medimageinsight.bundle.lineage import tree
+    from medimageinsight.bundle.provenance import tree
 
     if name is not None and model is not None:
         raise InputError("expected one model, got two: leave --model out", code="model_twice")
     chosen = name or model
-    with about(chosen, BundleError):
+    with error_context(chosen, BundleError):
         bundle = Bundle.open(find(chosen))
     manifest = bundle.manifest
     if as_json:

@@ -31,7 +31,7 @@ from medimageinsight.cli import (
     verify,
 )
 from medimageinsight.cli.arguments import spread
-from medimageinsight.cli.failures import reported
+from medimageinsight.cli.errors import reported
 from medimageinsight.cli.output import DISCLAIMER
 from medimageinsight.version import __version__
 

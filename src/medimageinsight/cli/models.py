@@ -9,7 +9,7 @@ from medimageinsight.errors import BundleError
 
 def models(as_json: AsJson = False) -> None:
     """List the models that --model knows by name, and how to get those that are not here."""
-    from medimageinsight.bundle.store import KNOWN_MODELS, home, installed
+    from medimageinsight.bundle.registry import KNOWN_MODELS, home, installed
 
     here = [_describe(model.name, str(model.folder)) for model in installed()]
     names = {one["name"] for one in here}

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medimageinsight.cli.failures import about
+from medimageinsight.cli.errors import error_context
 from medimageinsight.errors import BundleError
 
 if TYPE_CHECKING:
@@ -26,5 +26,5 @@ def load_model(model: str | None, preprocessing: str | None = None) -> "MedImage
     """Open the model that ``--model`` names."""
     from medimageinsight import MedImageInsight
 
-    with about(model, BundleError):
+    with error_context(model, BundleError):
         return MedImageInsight.load(model, preprocessing=preprocessing)  # type: ignore[arg-type]  # checked by load

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import FAILED_INPUT, about, reported
-from medimageinsight.cli.groups import DefaultGroup
-from medimageinsight.cli.learned import report_failures
+from medimageinsight.cli.arguments import DefaultGroup
+from medimageinsight.cli.errors import FAILED_INPUT, error_context, reported
+from medimageinsight.cli.loading import report_failures
 from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.errors import DatasetError, InputError
@@ -163,7 +163,7 @@ def read_set(model: "MedImageInsight", name: str) -> "tuple[NDArray[np.float32],
     import numpy as np
 
     path = Path(name)
-    with about(name, (DatasetError, InputError, OSError)):
+    with error_context(name, (DatasetError, InputError, OSError)):
         if path.suffix == ".npy" and path.is_file():
             return _read_vectors(path), None
         if path.suffix.lower() in (".csv", ".parquet"):
@@ -173,7 +173,7 @@ def read_set(model: "MedImageInsight", name: str) -> "tuple[NDArray[np.float32],
         found = model.embed_images(map(open_source, sources), errors="return", progress=progress)
     for source, one in zip(sources, found, strict=True):
         if isinstance(one, InputError):
-            with about(source):
+            with error_context(source):
                 raise one
     return np.stack([one for one in found if not isinstance(one, InputError)]), None
 
@@ -198,9 +198,9 @@ def _read_vectors(path: Path) -> "NDArray[np.float32]":
 def _read_table(model: "MedImageInsight", path: Path) -> "tuple[NDArray[np.float32], list[str]]":
     import numpy as np
 
+    from medimageinsight.adapters.tables import patients_of
     from medimageinsight.datasets import read_table
     from medimageinsight.datasets.table import broken_images
-    from medimageinsight.tasks.tables import patients_of
 
     samples = read_table(path).samples
     paths = [sample.path for sample in samples]

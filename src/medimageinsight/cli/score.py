@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from medimageinsight.cli.failures import FAILED_INPUT, about
+from medimageinsight.cli.errors import FAILED_INPUT, error_context
 from medimageinsight.cli.options import AsJson, Model, load_model
 from medimageinsight.cli.sources import STANDARD_INPUT
 from medimageinsight.errors import InputError
@@ -22,7 +22,7 @@ def score(
     model: Model = None,
     as_json: AsJson = False,  # noqa: ARG001 - the answer is JSON in any case
 ) -> None:
-    """Answer a scoring request as the endpoint does: JSON in, JSON out.
+    """ScoringResponse a scoring request as the endpoint does: JSON in, JSON out.
 
     Images are prepared as the model's endpoint prepares them, unless the request says otherwise. Exit code 1: the
     endpoint would have answered with another status than 200.
@@ -36,7 +36,7 @@ def score(
             code="response_shape_unknown",
         )
     limit = RequestLimits().max_bytes + 1  # one more than allowed: too large is the contract's own error
-    with about(request, OSError):
+    with error_context(request, OSError):
         body = sys.stdin.buffer.read(limit) if request == STANDARD_INPUT else _read(Path(request), limit)
     answer = answer_request(body, load_model(model), response_shape=response_shape)  # type: ignore[arg-type]
     sys.stdout.write(to_json(answer).decode() + "\n")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import about
-from medimageinsight.cli.found_sheet import Folders, Found, Pictures, check_folders, query_card, reread, save_sheet
-from medimageinsight.cli.learned import check_out
+from medimageinsight.cli.contact_sheet import Folders, Found, Pictures, check_folders, query_card, reread, save_sheet
+from medimageinsight.cli.errors import error_context
+from medimageinsight.cli.loading import check_out
 from medimageinsight.cli.options import AsJson, Frame, Model, load_model
 from medimageinsight.errors import ImageError, InputError, StoreError, TextError
 
@@ -35,7 +35,7 @@ def search(
     where: Where = None,
     min_score: Annotated[float | None, typer.Option(help="The smallest cosine similarity, -1 to 1.")] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector, without the index.")] = False,
-    other_than_same: Annotated[
+    exclude_same: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="With --id: leave out images with its value there, as PatientID."),
     ] = None,
@@ -58,9 +58,9 @@ def search(
     if pictures is not None:
         check_out(pictures)
     source = None if image is None else reread(image)
-    with about(shown_location(store), StoreError):
+    with error_context(shown_location(store), StoreError):
         opened = open_store(store)
-    with opened, about(image, ImageError), about(text, TextError):
+    with opened, error_context(image, ImageError), error_context(text, TextError):
         hits = find(
             load_model(model) if image is not None or text is not None else None,
             opened,
@@ -72,7 +72,7 @@ def search(
             where=where,
             min_score=min_score,
             exact=exact,
-            other_than_same=other_than_same,
+            exclude_same=exclude_same,
             frame=frame,
         )
         own = None if item_id is None or pictures is None else opened.get([item_id])[0].path
@@ -93,7 +93,7 @@ def _read_vector(file: Path) -> "NDArray[np.float64]":
     """An embedding that `mi2 embed --out` wrote; nothing of the file is executed."""
     import numpy as np
 
-    with about(file):
+    with error_context(file):
         try:
             with file.open("rb") as stream:
                 array = np.load(stream, allow_pickle=False)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medimageinsight.cli.failures import about
+from medimageinsight.cli.errors import error_context
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def list_sources(names: Sequence[str]) -> list[str]:
             continue
         below = list(_files_below(name))
         if not below:
-            with about(name):
+            with error_context(name):
                 raise InputError("expected files in the folder, it has none: choose another", code="folder_empty")
         found.extend(below)
     return found

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from medimageinsight.evaluate.figures import Figure
     from medimageinsight.export.accuracy_figures import Accuracy, SetFigures, SideFigures
     from medimageinsight.export.parity import Parity
+    from medimageinsight.metrics.bootstrap import Figure
 
 
 def print_parity(parity: Parity, *, title: str) -> None:

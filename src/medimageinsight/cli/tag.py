@@ -7,9 +7,9 @@ import typer
 from rich.text import Text
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import FAILED_INPUT, about, reported
-from medimageinsight.cli.groups import DefaultGroup
-from medimageinsight.cli.learned import report_failures, steps_of
+from medimageinsight.cli.arguments import DefaultGroup
+from medimageinsight.cli.errors import FAILED_INPUT, error_context, reported
+from medimageinsight.cli.loading import report_failures, steps_of
 from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.cli.tag_fit import fit
@@ -18,7 +18,7 @@ from medimageinsight.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from medimageinsight.tasks.tagged import Tagged, Tags
+    from medimageinsight.tagging.tags import Tagged, Tags
 
 app = typer.Typer(
     cls=DefaultGroup,
@@ -62,7 +62,7 @@ def apply(
 
     With negative prompts a label's score is a probability, without them a cosine, which needs a threshold of its own.
     """
-    from medimageinsight.tasks.tagged import check_tags, thresholds_of
+    from medimageinsight.tagging.tags import check_tags, thresholds_of
 
     sources = list_sources(files or [])
     if not sources:
@@ -79,7 +79,7 @@ def apply(
     tags, steps = _read(tagger) if tagger is not None else (_given(vocabulary, labels, template, negative), None)
     thresholds_of(tags, threshold)  # refused before the model is opened
     loaded = load_model(model, preprocessing if tagger is None else steps)
-    with about(tagger):
+    with error_context(tagger):
         check_tags(tags, loaded.identity, threshold)
     with output.counting("tagging", len(sources)) as progress:
         found = loaded.tag(
@@ -104,9 +104,9 @@ for verb in (apply, fit):
 
 def _read(path: Path) -> "tuple[Tags, str | None]":
     """A tagger, and how images are prepared for it."""
-    from medimageinsight.tasks.tagger_file import load_tagger
+    from medimageinsight.tagging.file import load_tagger
 
-    with about(path):
+    with error_context(path):
         tagger = load_tagger(path)
     return tagger, steps_of(tagger.model)
 
@@ -115,7 +115,7 @@ def _given(
     vocabulary: str | None, labels: list[str] | None, template: list[str] | None, negative: list[str] | None
 ) -> "Tags":
     """A vocabulary's name, or the prompts of labels."""
-    from medimageinsight.tasks.tagging import tag_prompts
+    from medimageinsight.tagging.tagger import tag_prompts
 
     if vocabulary is not None:
         return vocabulary

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import about
-from medimageinsight.cli.learned import (
+from medimageinsight.cli.errors import error_context
+from medimageinsight.cli.loading import (
     LabelColumn,
     Separator,
     SourceName,
@@ -23,12 +23,12 @@ from medimageinsight.cli.options import AsJson, Model, Preprocessing, load_model
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
+    from medimageinsight.adapters.adapter import Adapter
+    from medimageinsight.adapters.labelled import Labelled
     from medimageinsight.api import MedImageInsight
     from medimageinsight.datasets import Sample
-    from medimageinsight.tasks.adapter import Adapter
-    from medimageinsight.tasks.labelled import Labelled
-    from medimageinsight.tasks.tagging import Tagger, TagPrompts
-    from medimageinsight.tasks.thresholds import Criterion
+    from medimageinsight.metrics.thresholds import Criterion
+    from medimageinsight.tagging.tagger import Tagger, TagPrompts
 
 
 def fit(
@@ -62,10 +62,10 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Choose a threshold for each tag on labelled images, and keep them with what they were worth."""
-    from medimageinsight.tasks.tables import rows_of_split
-    from medimageinsight.tasks.tagger_file import save_tagger
-    from medimageinsight.tasks.tagging import tag_prompts
-    from medimageinsight.tasks.thresholds import Criterion
+    from medimageinsight.adapters.tables import rows_of_split
+    from medimageinsight.metrics.thresholds import Criterion
+    from medimageinsight.tagging.file import save_tagger
+    from medimageinsight.tagging.tagger import tag_prompts
 
     wanted = Criterion.parse(criterion)
     if adapter is not None and (prompts or template or negative or preprocessing is not None):
@@ -76,13 +76,13 @@ def fit(
     check_out(out)
     given = None if prompts is None else _read_prompts(prompts, template, negative or [])
     head = _load_adapter(adapter)
-    with about(table, DatasetError):
+    with error_context(table, DatasetError):
         samples = _of_splits(read_samples(table, label_column, source, separator), validation_split, test_split)
     loaded = load_model(model, preprocessing if head is None else steps_of(head.model))
     if head is not None and adapter is not None:
-        with about(adapter):
+        with error_context(adapter):
             head.model.check(identity(loaded))
-    with about(table, (DatasetError, InputError)):
+    with error_context(table, (DatasetError, InputError)):
         data = embed(loaded, samples, separator)
         has_splits = any(sample.split for sample in samples)
         chosen = data.take(rows_of_split(samples, validation_split)) if has_splits else data
@@ -96,7 +96,7 @@ def fit(
                 others.truth(made.names),
                 patients=others.patients,
             )
-    with about(out):
+    with error_context(out):
         save_tagger(made, out)
     _print_tagger(made, as_json=as_json)
     output.note(f"tagger: {out}")
@@ -119,7 +119,7 @@ def _fitted(
     model: "MedImageInsight", data: "Labelled", scored_by: "Adapter | dict[str, TagPrompts]", criterion: "Criterion"
 ) -> "Tagger":
     """The tagger of an adapter's labels, or of tags with prompts."""
-    from medimageinsight.tasks.tagging import adapter_scores, embed_tags, fit_tagger, prompt_scores
+    from medimageinsight.tagging.tagger import adapter_scores, embed_tags, fit_tagger, prompt_scores
 
     if isinstance(scored_by, dict):
         names, head = tuple(scored_by), None
@@ -139,18 +139,18 @@ def _fitted(
 
 
 def _read_prompts(path: Path, template: list[str] | None, negative: list[str]) -> "dict[str, TagPrompts]":
-    from medimageinsight.tasks.prompts_file import read_prompts
+    from medimageinsight.tagging.file import read_prompts
 
-    with about(path):
+    with error_context(path):
         return read_prompts(path, template=template, negative=negative)
 
 
 def _load_adapter(path: Path | None) -> "Adapter | None":
-    from medimageinsight.tasks.adapter_file import load_adapter
+    from medimageinsight.adapters.file import load_adapter
 
     if path is None:
         return None
-    with about(path):
+    with error_context(path):
         return load_adapter(path)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from medimageinsight.bundle import Manifest
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import about
+from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson
 from medimageinsight.errors import BundleError, ConfigError, missing_extra
 
@@ -45,14 +45,14 @@ def go(
     from medimageinsight.train.head import HEAD
 
     folder = out or Path("runs") / (config.stem if seed is None else f"{config.stem}-seed{seed}")
-    with about(config, ConfigError):
+    with error_context(config, ConfigError):
         best = run(config, folder, seed=seed, log=output.note)
     if os.environ.get("RANK", "0") != "0":  # of several processes, one goes on
         return
     made = {"checkpoint": str(best)}
     if bundle:
         target = folder / "bundle"
-        with about(target, BundleError), output.stages() as progress:
+        with error_context(target, BundleError), output.stages() as progress:
             converted = convert(best, target, overwrite=True, progress=progress)
         made["bundle"] = str(target)
         if (best / HEAD).exists():
@@ -65,9 +65,9 @@ def go(
 
 def _make_adapter(best: Path, manifest: Manifest, target: Path) -> Path:
     """The classification head of a run, for ``mi2 adapter predict``."""
+    from medimageinsight.adapters.file import save_adapter
+    from medimageinsight.bundle.identity import ModelIdentity
     from medimageinsight.preprocess import Preprocessing
-    from medimageinsight.tasks.adapter_file import save_adapter
-    from medimageinsight.tasks.identity import ModelIdentity
     from medimageinsight.train.head import HEAD, adapter_of_head
 
     model = json.loads((best / "model.json").read_text("utf-8"))

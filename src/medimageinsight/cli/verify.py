@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.failures import about
+from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson
 from medimageinsight.cli.tables import print_accuracy, print_parity
 from medimageinsight.errors import BundleError, CheckpointError, ConfigError, DatasetError, InputError, ParityError
@@ -51,7 +51,7 @@ def verify(
     from medimageinsight.export.verify import load_original, verify_bundle
 
     table = _read(images, template, split)
-    with about(bundle, (BundleError, ParityError)), about(against, (CheckpointError, ConfigError)):
+    with error_context(bundle, (BundleError, ParityError)), error_context(against, (CheckpointError, ConfigError)):
         opened = Bundle.open(find(bundle))
         original = None if against is None else load_original(opened, against, config=config, tokenizer=tokenizer)
         parity = verify_bundle(opened, original)
@@ -62,7 +62,7 @@ def verify(
     if table is not None:
         scored = DEFAULT_SPLIT if split is None and DEFAULT_SPLIT in table.splits else split
         count = len(table if scored is None else table.of_split(scored))
-        with about(images, DatasetError), output.counting("measuring", count) as progress:
+        with error_context(images, DatasetError), output.counting("measuring", count) as progress:
             accuracy = measure_accuracy(opened, table, original=original, split=scored, progress=progress)
         document["accuracy"] = accuracy.to_dict()
         if not as_json:
@@ -86,7 +86,7 @@ def _read(images: Path | None, template: str | None, split: str | None) -> "Tabl
             "expected --template with a folder, got a table, which has captions of its own: leave it out",
             code="template_unused",
         )
-    with about(images, DatasetError):
+    with error_context(images, DatasetError):
         table = read_folder(images, template=template or "{}") if images.is_dir() else read_table(images)
         if split is not None:
             table.of_split(split)  # the whole table is kept, whose captions are the prompts

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 
-from medimageinsight.client.cells import image_cell
-from medimageinsight.client.request import batches, request_body
-from medimageinsight.client.retry import post
-from medimageinsight.client.rows import bad_answer, failed, raised, read_row, read_rows, read_scale, stated_error
-from medimageinsight.client.wire import Server
-from medimageinsight.embedder import BATCH_SIZE, Embedded, OnError, Progress, check_batch_size, collect, map_ahead
+from medimageinsight.client.decode import bad_answer, failed, raised, read_row, read_rows, read_scale, stated_error
+from medimageinsight.client.encode import batches, image_cell, request_body
+from medimageinsight.client.transport import ScoringServer, post
+from medimageinsight.embedder import BATCH_SIZE, EmbeddedSource, OnError, Progress, check_batch_size, collect, map_ahead
 from medimageinsight.errors import InputError, TextError
+from medimageinsight.model import EmbeddingModel
 from medimageinsight.preprocess import Steps
-from medimageinsight.tasks.model import EmbeddingModel
 
 if TYPE_CHECKING:
     import ssl
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight import images
-    from medimageinsight.client.rows import Column, Vector
+    from medimageinsight.client.decode import Column, Vector
 
     Vectors: TypeAlias = NDArray[np.float32]  # (N, D)
 
@@ -82,7 +80,7 @@ class Endpoint(EmbeddingModel):
             )
         check_batch_size(batch_size)
         self.batch_size = batch_size
-        self._server = Server(url, key, timeout_s=timeout_s, verify=verify)
+        self._server = ScoringServer(url, key, timeout_s=timeout_s, verify=verify)
         self._retries = retries
         self._params = {"response_shape": "rows"} | ({"preprocessing": preprocessing} if preprocessing else {})
         self._sleep = sleep
@@ -101,8 +99,8 @@ class Endpoint(EmbeddingModel):
 
     def stream_images(
         self, sources: Iterable[images.Source], *, batch_size: int | None = None, frame: int = 0
-    ) -> Generator[Embedded]:
-        """One `Embedded` for each source, in order, as requests are answered; memory does not grow with their number.
+    ) -> Generator[EmbeddedSource]:
+        """One `EmbeddedSource` for each source, in order, as requests are answered, in bounded memory.
 
         Sources are read and encoded in threads while the server works, at most two requests' worth ahead of what was
         yielded. An iterator that is not read to its end should be closed, as generators are.
@@ -196,7 +194,7 @@ class Endpoint(EmbeddingModel):
     def __repr__(self) -> str:
         return f"Endpoint({self._server.shown!r})"
 
-    def _stream(self, cells: Generator[str | InputError], batch_size: int) -> Generator[Embedded]:
+    def _stream(self, cells: Generator[str | InputError], batch_size: int) -> Generator[EmbeddedSource]:
         index = 0
         with closing(cells):
             for batch in batches(cells, batch_size):
@@ -205,9 +203,9 @@ class Endpoint(EmbeddingModel):
                 for cell in batch:
                     one = read_row(next(answers), "image") if isinstance(cell, str) else cell
                     if isinstance(one, InputError):
-                        yield Embedded(index=index, error=one)
+                        yield EmbeddedSource(index=index, error=one)
                     else:
-                        yield Embedded(index=index, embedding=one)
+                        yield EmbeddedSource(index=index, embedding=one)
                     index += 1
 
     def _embed_text(self, cells: Sequence[str]) -> Generator[Vector]:

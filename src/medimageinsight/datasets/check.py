@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from medimageinsight.datasets.image_check import check_pictures
 from medimageinsight.datasets.leaks import NearPair, find_leaks, find_near_duplicates
-from medimageinsight.datasets.picture_check import check_pictures
 from medimageinsight.datasets.problems import Problems
 
 if TYPE_CHECKING:

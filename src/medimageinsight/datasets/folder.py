@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.datasets.table import Sample, Table
 from medimageinsight.errors import DatasetError
-from medimageinsight.tasks.zero_shot import fill_template
+from medimageinsight.prompts import fill_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

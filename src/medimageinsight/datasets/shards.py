@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from medimageinsight import strict
 from medimageinsight.datasets.problems import Problems
 from medimageinsight.datasets.sample import Piece, Sample, Table
 from medimageinsight.datasets.table import CAPTION_PARTS
 from medimageinsight.datasets.texts import OPTIONAL, ClassNames, Text, read_text
+from medimageinsight.files import strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

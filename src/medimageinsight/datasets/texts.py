@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight import strict
+from medimageinsight.files import strict
 
 if TYPE_CHECKING:
     from pathlib import Path

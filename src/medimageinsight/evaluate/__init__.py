@@ -5,15 +5,16 @@ from __future__ import annotations
 from medimageinsight.evaluate.assess import assess
 from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
 from medimageinsight.evaluate.benchmark import MEDMIX_FINDING_SOURCES, evaluate, score_table
-from medimageinsight.evaluate.choices import Choice
 from medimageinsight.evaluate.comparison import Comparison, Difference, compare
-from medimageinsight.evaluate.embedded import Embedded, embed_table
-from medimageinsight.evaluate.figures import EvaluationSettings, Figure, FindingFigures, Report, SourceFigures
+from medimageinsight.evaluate.embedded import EmbeddedTable, embed_table
+from medimageinsight.evaluate.figures import EvaluationSettings, FindingFigures, Report, SourceFigures
 from medimageinsight.evaluate.folder import write_assessment
 from medimageinsight.evaluate.group_columns import read_groups
 from medimageinsight.evaluate.groups import GroupFigures, Grouping
-from medimageinsight.evaluate.report import card_section, to_json, to_markdown, update_model_card, write_report
+from medimageinsight.evaluate.methods import Choice
+from medimageinsight.evaluate.model_card import card_section, to_json, to_markdown, update_model_card, write_report
 from medimageinsight.evaluate.zeroshot import caption_prompts
+from medimageinsight.metrics.bootstrap import Figure
 
 __all__ = [
     "MEDMIX_FINDING_SOURCES",
@@ -22,7 +23,7 @@ __all__ = [
     "Choice",
     "Comparison",
     "Difference",
-    "Embedded",
+    "EmbeddedTable",
     "EvaluationSettings",
     "Figure",
     "FindingFigures",

@@ -8,33 +8,32 @@ import numpy as np
 
 from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
 from medimageinsight.evaluate.benchmark import score_table
-from medimageinsight.evaluate.choices import Choice
 from medimageinsight.evaluate.classes import read_classes
 from medimageinsight.evaluate.classification import accuracies, mean_aucs, score_classes
 from medimageinsight.evaluate.groups import MEASURES, by_group
-from medimageinsight.evaluate.methods import KNN, PROBE, ZERO_SHOT, by_linear_probe, by_neighbours, zero_shot
-from medimageinsight.evaluate.metrics import mean_of_known
+from medimageinsight.evaluate.methods import KNN, PROBE, ZERO_SHOT, Choice, by_linear_probe, by_neighbours, zero_shot
 from medimageinsight.evaluate.operating import operating_points
 from medimageinsight.evaluate.reliability import calibrate, pool
 from medimageinsight.evaluate.resamples import Resamples
-from medimageinsight.evaluate.roc import roc_corners
-from medimageinsight.tasks.thresholds import Criterion
+from medimageinsight.metrics.scores import mean_of_known, roc_corners
+from medimageinsight.metrics.thresholds import Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from medimageinsight.evaluate.classes import SourceClasses
-    from medimageinsight.evaluate.embedded import Embedded
-    from medimageinsight.evaluate.figures import Figure, Report
+    from medimageinsight.evaluate.embedded import EmbeddedTable
+    from medimageinsight.evaluate.figures import Report
     from medimageinsight.evaluate.groups import Grouping
     from medimageinsight.evaluate.methods import Scores
-    from medimageinsight.evaluate.metrics import Floats, Weights
+    from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.metrics.scores import Floats, Weights
 
 METHODS = (ZERO_SHOT, KNN, PROBE)
 
 
 def assess(
-    embedded: Embedded,
+    embedded: EmbeddedTable,
     *,
     settings: AssessmentSettings | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
@@ -95,7 +94,9 @@ def assess(
     )
 
 
-def _score(embedded: Embedded, sources: Sequence[SourceClasses], val_split: str | None) -> dict[str, dict[str, Scores]]:
+def _score(
+    embedded: EmbeddedTable, sources: Sequence[SourceClasses], val_split: str | None
+) -> dict[str, dict[str, Scores]]:
     """By method and source, those that could be made."""
     found: dict[str, dict[str, Scores]] = {ZERO_SHOT: {one.source: zero_shot(embedded, one) for one in sources}}
     learnt: tuple[tuple[str, Callable[..., Scores | None]], ...] = ((KNN, by_neighbours), (PROBE, by_linear_probe))

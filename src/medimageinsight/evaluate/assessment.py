@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import ConfigError
 from medimageinsight.evaluate.figures import EvaluationSettings
-from medimageinsight.tasks.thresholds import Criterion
+from medimageinsight.metrics.thresholds import Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medimageinsight.evaluate.choices import Choice
     from medimageinsight.evaluate.classification import ClassFigures
-    from medimageinsight.evaluate.figures import Figure, Report
+    from medimageinsight.evaluate.figures import Report
     from medimageinsight.evaluate.groups import Grouping
-    from medimageinsight.evaluate.methods import Scores
+    from medimageinsight.evaluate.methods import Choice, Scores
     from medimageinsight.evaluate.operating import OperatingPoints
-    from medimageinsight.evaluate.reliability import Bin, Calibration
+    from medimageinsight.evaluate.reliability import Bin, Reliability
+    from medimageinsight.metrics.bootstrap import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class SourceAssessment:
     """
 
     figures: ClassFigures
-    calibration: Calibration
+    calibration: Reliability
     operating: OperatingPoints | None
     roc: Mapping[str, tuple[tuple[float, float], ...]]
 

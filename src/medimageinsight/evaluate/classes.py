@@ -10,8 +10,8 @@ import numpy as np
 from medimageinsight.evaluate.trial import number, patient_numbers
 
 if TYPE_CHECKING:
-    from medimageinsight.evaluate.embedded import Embedded
-    from medimageinsight.evaluate.metrics import Integers
+    from medimageinsight.evaluate.embedded import EmbeddedTable
+    from medimageinsight.metrics.scores import Integers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +58,7 @@ class SourceClasses:
 
 
 def read_classes(
-    embedded: Embedded, *, split: str | None, train_split: str | None, val_split: str | None
+    embedded: EmbeddedTable, *, split: str | None, train_split: str | None, val_split: str | None
 ) -> tuple[SourceClasses, ...]:
     """The sources with pictures of two classes or more in the scored split.
 

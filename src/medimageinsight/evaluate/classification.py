@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.bootstrap import resampled_means
-from medimageinsight.evaluate.metrics import mean_of_known, weighted_roc_auc
+from medimageinsight.metrics.bootstrap import resampled_means
+from medimageinsight.metrics.scores import mean_of_known, weighted_roc_auc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medimageinsight.evaluate.figures import Figure
     from medimageinsight.evaluate.methods import Scores
-    from medimageinsight.evaluate.metrics import Flags, Floats, Integers, Weights
     from medimageinsight.evaluate.resamples import Resamples
+    from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.metrics.scores import Flags, Floats, Integers, Weights
 
 
 @dataclass(frozen=True, kw_only=True)

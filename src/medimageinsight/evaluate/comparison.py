@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medimageinsight.errors import ConfigError
-from medimageinsight.evaluate.bootstrap import resampled_means
 from medimageinsight.evaluate.classification import accuracies, is_right, mean_aucs
-from medimageinsight.evaluate.metrics import mean_of_known, precision_at_k
-from medimageinsight.evaluate.paired import draw_swaps, holm, mean_over, p_value, swapped_aucs, swapped_means
 from medimageinsight.evaluate.resamples import Resamples
-from medimageinsight.evaluate.retrieval import has_relevant, nearest, same_label
 from medimageinsight.evaluate.trial import number
+from medimageinsight.metrics.bootstrap import resampled_means
+from medimageinsight.metrics.permutation import draw_swaps, holm, mean_over, p_value, swapped_aucs, swapped_means
+from medimageinsight.metrics.retrieval import has_relevant, nearest, same_label
+from medimageinsight.metrics.scores import mean_of_known, precision_at_k
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from medimageinsight.evaluate.assessment import Assessment
-    from medimageinsight.evaluate.embedded import Embedded
-    from medimageinsight.evaluate.figures import Figure
+    from medimageinsight.evaluate.embedded import EmbeddedTable
     from medimageinsight.evaluate.methods import Scores
-    from medimageinsight.evaluate.metrics import Flags, Floats, Integers, Weights
+    from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.metrics.scores import Flags, Floats, Integers, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,9 @@ class _Pair:
     swapped: Floats
 
 
-def compare(embedded: Embedded, assessment: Assessment, other_embedded: Embedded, other: Assessment) -> Comparison:
+def compare(
+    embedded: EmbeddedTable, assessment: Assessment, other_embedded: EmbeddedTable, other: Assessment
+) -> Comparison:
     """The paired tests of two models that were assessed with the same settings on the same table.
 
     Raises:
@@ -139,7 +141,7 @@ def _pair(
     )
 
 
-def _retrieval_pairs(a: Embedded, b: Embedded, k: int, resamples: Resamples, swaps: Flags) -> list[_Pair]:
+def _retrieval_pairs(a: EmbeddedTable, b: EmbeddedTable, k: int, resamples: Resamples, swaps: Flags) -> list[_Pair]:
     """Image to image among the scored pictures, by the source of the query."""
     samples = [a.table.samples[row] for row in resamples.rows]
     labels, _ = number([(sample.source, sample.label) if sample.label else None for sample in samples])
@@ -156,7 +158,7 @@ def _retrieval_pairs(a: Embedded, b: Embedded, k: int, resamples: Resamples, swa
     return pairs
 
 
-def _precisions(embedded: Embedded, labels: Integers, k: int, resamples: Resamples) -> Floats:
+def _precisions(embedded: EmbeddedTable, labels: Integers, k: int, resamples: Resamples) -> Floats:
     images = embedded.images[resamples.rows]
     found = nearest(images, images, k, query_groups=resamples.groups, gallery_groups=resamples.groups)
     return precision_at_k(same_label(found, labels), k)

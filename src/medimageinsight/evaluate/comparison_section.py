@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.document import Paragraph, Section, Table
+from medimageinsight.reports.document import Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medimageinsight.evaluate.comparison import Comparison, Difference
-    from medimageinsight.evaluate.document import Plot
+    from medimageinsight.reports.document import Plot
 
 
 def comparison_section(comparison: Comparison, plots: Sequence[Plot]) -> Section:
@@ -19,7 +19,7 @@ def comparison_section(comparison: Comparison, plots: Sequence[Plot]) -> Section
     measures = dict.fromkeys(one.measure for one in comparison.differences)
     columns = (comparison.model, comparison.against, "Difference", "p")
     tables = [
-        Table(
+        TableBlock(
             caption=measure,
             columns=("Source", *columns, "p of the family"),
             rows=tuple(
@@ -40,7 +40,7 @@ def comparison_section(comparison: Comparison, plots: Sequence[Plot]) -> Section
                 "patient's all together, gave a difference as large. Of the sources of a measure, p of the family is "
                 "Holm's: below 0.05, even one false alarm among them is that rare."
             ),
-            *([Table(caption="Means over sources", columns=("Measure", *columns), rows=means)] if means else []),
+            *([TableBlock(caption="Means over sources", columns=("Measure", *columns), rows=means)] if means else []),
             *plots,
             *tables,
         ),

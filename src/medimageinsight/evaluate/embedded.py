@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.datasets import Sample, Table
-    from medimageinsight.evaluate.metrics import Integers
+    from medimageinsight.metrics.scores import Integers
 
 _CHUNK = 256  # pictures at a time: those that lie in a file of many are read into memory
 
@@ -40,7 +40,7 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Embedded:
+class EmbeddedTable:
     """A table seen by one model.
 
     Attributes:
@@ -62,14 +62,14 @@ class Embedded:
         return np.flatnonzero([split is None or sample.split == split for sample in self.table])
 
 
-def embed_table(model: Model, table: Table, *, progress: Callable[[int], None] | None = None) -> Embedded:
+def embed_table(model: Model, table: Table, *, progress: Callable[[int], None] | None = None) -> EmbeddedTable:
     """Embeds every picture and every distinct caption of a table.
 
     Raises:
         DatasetError: Pictures cannot be read (``dataset_broken_images``).
     """
     prompts = caption_prompts(table)
-    return Embedded(
+    return EmbeddedTable(
         table=table,
         images=embed_samples(model, table, table.samples, progress=progress),
         prompts=prompts,

@@ -10,18 +10,7 @@ from medimageinsight.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A value and its confidence interval, from ``count`` pictures, captions or sources."""
-
-    value: float
-    low: float
-    high: float
-    count: int
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+    from medimageinsight.metrics.bootstrap import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,21 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.evaluate import sections
-from medimageinsight.evaluate.assessment_plots import draw_groups, draw_methods, draw_reliability, draw_roc
-from medimageinsight.evaluate.comparison_plot import draw_differences
+from medimageinsight.evaluate.assessment_plots import (
+    draw_differences,
+    draw_groups,
+    draw_methods,
+    draw_reliability,
+    draw_roc,
+)
 from medimageinsight.evaluate.comparison_section import comparison_section
-from medimageinsight.evaluate.document import Document
-from medimageinsight.evaluate.html import as_html
-from medimageinsight.evaluate.markdown import as_markdown
 from medimageinsight.evaluate.plots import draw_precision
-from medimageinsight.report_folder import REPORT_NAME, new_report_folder
+from medimageinsight.reports.document import Document
+from medimageinsight.reports.folder import REPORT_NAME, new_report_folder
+from medimageinsight.reports.html import as_html
+from medimageinsight.reports.markdown import as_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from medimageinsight.evaluate.assessment import Assessment
     from medimageinsight.evaluate.comparison import Comparison
-    from medimageinsight.evaluate.document import Plot
+    from medimageinsight.reports.document import Plot
 
 MARKDOWN_NAME, HTML_NAME = "report.md", "report.html"
 

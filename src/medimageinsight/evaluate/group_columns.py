@@ -66,10 +66,11 @@ def read_groups(file: Path, count: int, columns: Sequence[str] = ()) -> dict[str
     groups = {name: tuple(group_of(name, cell) for cell in cells[column]) for name, column in chosen.items()}
     if any(len(values) != count for values in groups.values()):
         raise DatasetError("expected the table that was read, its file has changed: run it again")
-    fine = {name: found for name, values in groups.items() if (found := len(set(values) - {""})) > MOST_GROUPS}
+    sizes = {name: len(set(values) - {""}) for name, values in groups.items()}
+    fine = [name for name, size in sizes.items() if size > MOST_GROUPS]
     for name in fine if columns else ():
         raise ConfigError(
-            f"{name}: expected at most {MOST_GROUPS} groups, got {fine[name]}: name a column of classes",
+            f"{name}: expected at most {MOST_GROUPS} groups, got {sizes[name]}: name a column of classes",
             code="group_column_too_fine",
         )
     return {name: values for name, values in groups.items() if name not in fine}

@@ -9,15 +9,15 @@ import numpy as np
 
 from medimageinsight.evaluate.classification import accuracies, mean_aucs
 from medimageinsight.evaluate.group_columns import sizes
-from medimageinsight.evaluate.metrics import mean_of_known
+from medimageinsight.metrics.scores import mean_of_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from medimageinsight.evaluate.figures import Figure
     from medimageinsight.evaluate.methods import Scores
-    from medimageinsight.evaluate.metrics import Flags, Floats, Weights
     from medimageinsight.evaluate.resamples import Resamples
+    from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.metrics.scores import Flags, Floats, Weights
 
 LEAST_PATIENTS = 10  # of a group in a source: fewer say nothing, and could be known again
 MEASURES: dict[str, Callable[[Scores, Weights], Floats]] = {"mean AUC": mean_aucs, "accuracy": accuracies}

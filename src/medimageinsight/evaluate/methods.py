@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.choices import Choice
+from medimageinsight.adapters.fitting import AdapterSettings, Part, fit_linear
 from medimageinsight.evaluate.zeroshot import ensemble, zero_shot_probabilities
-from medimageinsight.tasks.fitting import AdapterSettings, Part, fit_linear
-from medimageinsight.tasks.heads import activate, logits
+from medimageinsight.metrics.heads import activate, logits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.evaluate.classes import Side, SourceClasses
-    from medimageinsight.evaluate.embedded import Embedded
-    from medimageinsight.evaluate.metrics import Floats, Integers
+    from medimageinsight.evaluate.embedded import EmbeddedTable
+    from medimageinsight.metrics.scores import Floats, Integers
+
 
 ZERO_SHOT, KNN, PROBE = "zero-shot", "kNN", "linear probe"
 NEIGHBOUR_COUNTS = (1, 5, 10, 20, 50, 100, 200)
@@ -54,7 +54,7 @@ class Scores:
     choices: tuple[Choice, ...]
 
 
-def zero_shot(embedded: Embedded, classes: SourceClasses) -> Scores:
+def zero_shot(embedded: EmbeddedTable, classes: SourceClasses) -> Scores:
     """Each class is the ensemble of its captions; nothing is learnt and nothing chosen."""
     place = {prompt: index for index, prompt in enumerate(embedded.prompts)}
     member = np.zeros((len(embedded.prompts), len(classes.names)), dtype=bool)
@@ -70,7 +70,7 @@ def zero_shot(embedded: Embedded, classes: SourceClasses) -> Scores:
     return _scores(ZERO_SHOT, classes, np.arange(len(classes.names)), score(classes.test), score(classes.val), ())
 
 
-def by_neighbours(embedded: Embedded, classes: SourceClasses, *, val_split: str) -> Scores | None:
+def by_neighbours(embedded: EmbeddedTable, classes: SourceClasses, *, val_split: str) -> Scores | None:
     """The vote of the nearest pictures of ``train``; k by the least log loss on ``val``.
 
     None where ``train`` has fewer than two classes, or ``val`` no picture of them.
@@ -100,7 +100,7 @@ def by_neighbours(embedded: Embedded, classes: SourceClasses, *, val_split: str)
     return _scores(KNN, classes, known, vote(classes.test, int(best)), vote(classes.val, int(best)), (choice,))
 
 
-def by_linear_probe(embedded: Embedded, classes: SourceClasses, *, val_split: str) -> Scores | None:
+def by_linear_probe(embedded: EmbeddedTable, classes: SourceClasses, *, val_split: str) -> Scores | None:
     """Multinomial logistic regression on ``train``; the penalty by the least log loss on ``val``.
 
     None where ``train`` has fewer than two classes, or ``val`` no picture of them.
@@ -180,3 +180,25 @@ def _scores(
         unseen=tuple(classes.names[one] for one in unseen),
         choices=tuple(choices),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One choice: ``Choice(what="kNN, chest: k", value="10", how="least log loss of 1, 5, 10", split="val")``.
+
+    Attributes:
+        what: What had to be chosen.
+        value: What was.
+        how: The rule, with what it had to choose from.
+        split: The split that the rule saw; empty for what was fixed before any picture was seen.
+    """
+
+    what: str
+    value: str
+    how: str
+    split: str = ""
+
+    @property
+    def made_on(self) -> str:
+        """For a reader."""
+        return f"the {self.split} split" if self.split else "fixed in advance"

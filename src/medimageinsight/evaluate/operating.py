@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.evaluate.bootstrap import resampled_means
-from medimageinsight.tasks.thresholds import choose_threshold
+from medimageinsight.metrics.bootstrap import resampled_means
+from medimageinsight.metrics.thresholds import choose_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medimageinsight.evaluate.figures import Figure
     from medimageinsight.evaluate.methods import Scores
-    from medimageinsight.evaluate.metrics import Flags, Floats
     from medimageinsight.evaluate.resamples import Resamples
-    from medimageinsight.tasks.thresholds import Criterion
+    from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.metrics.scores import Flags, Floats
+    from medimageinsight.metrics.thresholds import Criterion
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.canvas import INK, new_canvas, save
-from medimageinsight.evaluate.document import Plot
+from medimageinsight.reports.document import Plot
+from medimageinsight.reports.figure import INK, new_canvas, save
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from medimageinsight.evaluate.figures import Figure, Report
+    from medimageinsight.evaluate.figures import Report
+    from medimageinsight.metrics.bootstrap import Figure
 
 MEAN_AUC_NAME = "mean_auc.png"
 PRECISION_NAME = "precision.png"

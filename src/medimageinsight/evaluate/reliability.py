@@ -1,4 +1,4 @@
-"""Calibration: whether what is said with a probability of 0.8 is right four times in five."""
+"""Reliability: whether what is said with a probability of 0.8 is right four times in five."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.bootstrap import resampled_means
 from medimageinsight.evaluate.classification import is_right
-from medimageinsight.evaluate.figures import Figure
 from medimageinsight.evaluate.methods import log_loss
-from medimageinsight.evaluate.metrics import ratio
-from medimageinsight.tasks.calibration import fit_temperature
+from medimageinsight.metrics.bootstrap import Figure, resampled_means
+from medimageinsight.metrics.calibration import fit_temperature
+from medimageinsight.metrics.scores import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medimageinsight.evaluate.methods import Scores
-    from medimageinsight.evaluate.metrics import Flags, Floats, Integers, Weights
     from medimageinsight.evaluate.resamples import Resamples
+    from medimageinsight.metrics.scores import Flags, Floats, Integers, Weights
 
 BINS = 10
 _LEAST = 1e-12  # a vote of neighbours may be 0, which has no logarithm
@@ -37,7 +36,7 @@ class Bin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class Reliability:
     """One method on one source.
 
     Attributes:
@@ -61,7 +60,7 @@ class Calibration:
     bins: tuple[Bin, ...]
 
 
-def calibrate(scores: Scores, resamples: Resamples) -> Calibration:
+def calibrate(scores: Scores, resamples: Resamples) -> Reliability:
     """The calibration of one method on one source's scored pictures."""
     weights, count = resamples.of(scores.rows), len(scores.rows)
     right = is_right(scores)
@@ -70,7 +69,7 @@ def calibrate(scores: Scores, resamples: Resamples) -> Calibration:
     squares = ((scores.probabilities - truth) ** 2).sum(axis=1)
     temperature = _temperature(scores)
     scaled = None if temperature is None else rescale(scores.probabilities, temperature).max(axis=1)
-    return Calibration(
+    return Reliability(
         images=count,
         error=_pivotal(expected_errors(confidence, right, weights), resamples, count),
         brier=resamples.figure(resampled_means(squares, weights), count),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.bootstrap import draw_multiplicities, figure
 from medimageinsight.evaluate.trial import number, patient_numbers
+from medimageinsight.metrics.bootstrap import draw_multiplicities, figure
 
 if TYPE_CHECKING:
-    from medimageinsight.evaluate.embedded import Embedded
-    from medimageinsight.evaluate.figures import Figure
-    from medimageinsight.evaluate.metrics import Floats, Integers, Weights
+    from medimageinsight.evaluate.embedded import EmbeddedTable
+    from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.metrics.scores import Floats, Integers, Weights
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +33,9 @@ class Resamples:
     confidence: float
 
     @classmethod
-    def draw(cls, embedded: Embedded, *, split: str | None, resamples: int, seed: int, confidence: float) -> Resamples:
+    def draw(
+        cls, embedded: EmbeddedTable, *, split: str | None, resamples: int, seed: int, confidence: float
+    ) -> Resamples:
         """Of patients, within each source."""
         rows = embedded.rows_of(split)
         samples = [embedded.table.samples[row] for row in rows]

@@ -7,25 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.bootstrap import draw_multiplicities, figure, resampled_means
-from medimageinsight.evaluate.figures import Figure, FindingFigures
-from medimageinsight.evaluate.metrics import (
-    mean_of_known,
-    one_vs_rest_auc,
-    precision_at_k,
-    recall_at_k,
-    weighted_roc_auc,
-)
-from medimageinsight.evaluate.retrieval import has_relevant, nearest, same_label
+from medimageinsight.evaluate.figures import FindingFigures
 from medimageinsight.evaluate.trial import number
 from medimageinsight.evaluate.zeroshot import ensemble, membership, zero_shot_probabilities
+from medimageinsight.metrics.bootstrap import Figure, draw_multiplicities, figure, resampled_means
+from medimageinsight.metrics.retrieval import has_relevant, nearest, same_label
+from medimageinsight.metrics.scores import mean_of_known, one_vs_rest_auc, precision_at_k, recall_at_k, weighted_roc_auc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from medimageinsight.datasets import Sample
-    from medimageinsight.evaluate.metrics import Floats, Integers
     from medimageinsight.evaluate.trial import Trial
+    from medimageinsight.metrics.scores import Floats, Integers
 
 
 def best_prompt_accuracy(trial: Trial, attributes: tuple[str, ...]) -> Figure | None:

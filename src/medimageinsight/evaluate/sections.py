@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.document import Listing, Paragraph, Section, Table
 from medimageinsight.evaluate.published import published
+from medimageinsight.reports.document import Listing, Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from medimageinsight.evaluate.assessment import Assessment, MethodAssessment, SourceAssessment
-    from medimageinsight.evaluate.document import Block, Plot
-    from medimageinsight.evaluate.figures import Figure, Report
+    from medimageinsight.evaluate.figures import Report
+    from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.reports.document import Block, Plot
 
 NO_NAME = "(no name)"
 
@@ -22,11 +23,11 @@ def shown(figure: Figure | None) -> str:
     return "–" if figure is None else str(figure)
 
 
-def methods_table(assessment: Assessment) -> Table:
+def methods_table(assessment: Assessment) -> TableBlock:
     """One row a method: the means over the same sources."""
-    return Table(
+    return TableBlock(
         caption="By method, mean over the same sources",
-        columns=("Method", "Mean AUC", "Accuracy", "Calibration error", "Sources"),
+        columns=("Method", "Mean AUC", "Accuracy", "Reliability error", "Sources"),
         rows=tuple(
             (name, shown(one.mean_auc), shown(one.accuracy), shown(one.calibration_error), str(len(one.averaged)))
             for name, one in assessment.methods.items()
@@ -51,7 +52,7 @@ def overall_rows(report: Report) -> list[tuple[str, ...]]:
 
 def in_short(assessment: Assessment) -> Section:
     """What a reader in a hurry needs."""
-    overall = Table(
+    overall = TableBlock(
         caption="Zero-shot and retrieval",
         columns=("Figure", "Value", "Counted"),
         rows=tuple(overall_rows(assessment.report)),
@@ -73,11 +74,11 @@ def how_chosen(assessment: Assessment) -> Section:
             if report.settings.split not in (None, assessment.settings.train_split, assessment.settings.val_split)
             else f"Everything below was scored on {scored}."
         ),
-        Table(caption="Choices", columns=columns, rows=common),
+        TableBlock(caption="Choices", columns=columns, rows=common),
     ]
     if len(rows) > len(common):
         own = tuple(row for row in rows if row not in common)
-        blocks.append(Table(caption="Choices of each source", columns=columns, rows=own, folded=True))
+        blocks.append(TableBlock(caption="Choices of each source", columns=columns, rows=own, folded=True))
     blocks += [Paragraph(text=note) for note in assessment.notes]
     return Section(title="How each choice was made", blocks=tuple(blocks))
 
@@ -113,10 +114,10 @@ def by_source(assessment: Assessment, plots: Sequence[Plot]) -> Section:
         title="Telling classes apart",
         blocks=(
             *plots,
-            Table(caption="Mean one-against-rest AUC", columns=columns, rows=rows("mean_auc")),
-            Table(caption="Accuracy", columns=columns, rows=rows("accuracy")),
-            Table(caption="Balanced accuracy", columns=columns, rows=rows("balanced_accuracy"), folded=True),
-            Table(
+            TableBlock(caption="Mean one-against-rest AUC", columns=columns, rows=rows("mean_auc")),
+            TableBlock(caption="Accuracy", columns=columns, rows=rows("accuracy")),
+            TableBlock(caption="Balanced accuracy", columns=columns, rows=rows("balanced_accuracy"), folded=True),
+            TableBlock(
                 caption="AUC of each class against its source's others",
                 columns=("Source", "Class", "Method", "Pictures", "AUC"),
                 rows=labels,
@@ -164,7 +165,7 @@ def release_tables(assessment: Assessment) -> Section:
         if known
         else "No source of this table is a test set of the release's evaluation page, so none stands beside."
     )
-    table = Table(caption="Zero-shot mAUC", columns=columns[:kept], rows=tuple(row[:kept] for row in rows))
+    table = TableBlock(caption="Zero-shot mAUC", columns=columns[:kept], rows=tuple(row[:kept] for row in rows))
     return Section(title="As the release publishes it", blocks=(table, Paragraph(text=said)) if rows else ())
 
 
@@ -184,7 +185,7 @@ def retrieval(report: Report, plots: Sequence[Plot]) -> Section:
                 "them it has."
             ),
             *plots,
-            Table(
+            TableBlock(
                 caption=f"Image to image, precision at {k}",
                 columns=("Source", "Pictures", "Labels", f"Precision at {k}"),
                 rows=rows,
@@ -200,7 +201,7 @@ def operating(assessment: Assessment, plots: Sequence[Plot]) -> Section:
         rows = tuple(row for name, source in one.sources.items() for row in _operating_rows(name, source))
         if rows:
             tables.append(
-                Table(
+                TableBlock(
                     caption=f"Operating points of {method}",
                     columns=(
                         "Source",
@@ -241,7 +242,7 @@ def calibration(assessment: Assessment, plots: Sequence[Plot]) -> Section:
         if name in one.sources
     )
     return Section(
-        title="Calibration",
+        title="Reliability",
         blocks=(
             *plots,
             Paragraph(
@@ -249,8 +250,8 @@ def calibration(assessment: Assessment, plots: Sequence[Plot]) -> Section:
                 "set, and its interval takes that off again. The temperature is the one that the split for choosing "
                 "likes best; the last column is the error with it."
             ),
-            Table(
-                caption="Calibration by source; 0 is best",
+            TableBlock(
+                caption="Reliability by source; 0 is best",
                 columns=("Source", "Method", "Error", "Brier score", "Log loss", "Temperature", "Error with it"),
                 rows=rows,
             ),
@@ -268,7 +269,7 @@ def by_groups(assessment: Assessment, plots: Sequence[Plot]) -> Section:
         )
         if rows:
             blocks.append(
-                Table(
+                TableBlock(
                     caption=f"By {one.column}: {one.method}, {one.measure}. Gap {shown(one.gap)}",
                     columns=("Group", "Pictures", "Sources", one.measure.capitalize(), "Less the others'"),
                     rows=rows,

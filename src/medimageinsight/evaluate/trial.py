@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.evaluate.bootstrap import draw_multiplicities, figure, resampled_means
 from medimageinsight.evaluate.zeroshot import caption_prompts, membership
+from medimageinsight.metrics.bootstrap import draw_multiplicities, figure, resampled_means
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.datasets import Sample, Table
-    from medimageinsight.evaluate.figures import EvaluationSettings, Figure
-    from medimageinsight.evaluate.metrics import Flags, Floats, Integers, Weights
+    from medimageinsight.evaluate.figures import EvaluationSettings
+    from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.metrics.scores import Flags, Floats, Integers, Weights
 
 Name = TypeVar("Name", bound="Hashable")
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.tasks.softmax import softmax
+from medimageinsight.metrics.heads import softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.datasets import Table
-    from medimageinsight.evaluate.metrics import Flags, Floats, Integers
+    from medimageinsight.metrics.scores import Flags, Floats, Integers
 
 _TINY = 1e-12  # a mean of opposite directions has no length to divide by
 

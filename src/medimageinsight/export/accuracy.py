@@ -22,12 +22,12 @@ from medimageinsight.datasets.table import Table, broken_images
 from medimageinsight.embedder import Embedder, map_ahead
 from medimageinsight.engine import Engine, available_cpus, choose_providers
 from medimageinsight.errors import DatasetError, InputError
-from medimageinsight.evaluate.bootstrap import figure
 from medimageinsight.evaluate.figures import EvaluationSettings
 from medimageinsight.evaluate.scoring import score_findings
 from medimageinsight.evaluate.trial import prepare, scored_samples
 from medimageinsight.evaluate.zeroshot import caption_prompts, ensemble
 from medimageinsight.export.accuracy_figures import Accuracy, PairFigures, SetFigures, SideFigures
+from medimageinsight.metrics.bootstrap import figure
 from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.bundle import Bundle
-    from medimageinsight.evaluate.figures import Figure
-    from medimageinsight.evaluate.metrics import Integers
     from medimageinsight.evaluate.scoring import ScoredFindings
     from medimageinsight.evaluate.trial import Trial
+    from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.metrics.scores import Integers
     from medimageinsight.network.model import UniCLModel
 
     Pixels = NDArray[np.float32]

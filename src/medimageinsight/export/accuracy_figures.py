@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medimageinsight.evaluate.figures import Figure
+    from medimageinsight.metrics.bootstrap import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,14 +40,14 @@ class Judged:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class CalibrationSet:
     """What a folder of labelled pictures is to a conversion; no picture is both."""
 
     scaled: NDArray[np.float32]  # (M, 3, H, W), for the scales of activations
     judged: Judged
 
 
-def read_calibration(source: str | Path, preprocessing: Preprocessing, tokenizer: Tokenizer) -> Calibration:
+def read_calibration(source: str | Path, preprocessing: Preprocessing, tokenizer: Tokenizer) -> CalibrationSet:
     """Draw pictures from a folder of one folder a label, or from a table, and prepare them as the model wants.
 
     The order is drawn from a fixed seed. The first third gives scales, the rest judges, each up to its limit; the
@@ -81,16 +81,16 @@ def read_calibration(source: str | Path, preprocessing: Preprocessing, tokenizer
         tokens=[list(row) for row in tokenizer.encode(captions)],
         labels=[labels.index(label_of[caption]) for caption in captions],
     )
-    return Calibration(scaled=pixels[:scaled], judged=judge)
+    return CalibrationSet(scaled=pixels[:scaled], judged=judge)
 
 
-def image_inputs(calibration: Calibration) -> Iterator[dict[str, NDArray[Any]]]:
+def image_inputs(calibration: CalibrationSet) -> Iterator[dict[str, NDArray[Any]]]:
     """The image encoder's inputs for its scales, one picture each."""
     for pixels in calibration.scaled:
         yield {"pixel_values": pixels[np.newaxis]}
 
 
-def text_inputs(calibration: Calibration, config: TextEncoderConfig) -> Iterator[dict[str, NDArray[Any]]]:
+def text_inputs(calibration: CalibrationSet, config: TextEncoderConfig) -> Iterator[dict[str, NDArray[Any]]]:
     """The text encoder's: the prompts, and texts of random tokens, since users write others than these."""
     for row in [*calibration.judged.tokens, *sample_tokens(config.vocab_size, config.context_length)]:
         ids, mask = pad([row], row[-1])

@@ -20,12 +20,12 @@ from medimageinsight.bundle.bundle import (
     Bundle,
     describe_file,
 )
-from medimageinsight.bundle.lineage import parents_of
 from medimageinsight.bundle.manifest import FORMAT, Manifest, Precision
+from medimageinsight.bundle.provenance import parents_of
 from medimageinsight.bundle.writer import new_bundle, write_manifest
 from medimageinsight.errors import BundleError, ConfigError, ParityError, missing_extra
 from medimageinsight.export.agreement import embed_in_pytorch
-from medimageinsight.export.calibration import Calibration, image_inputs, read_calibration, text_inputs
+from medimageinsight.export.calibration import CalibrationSet, image_inputs, read_calibration, text_inputs
 from medimageinsight.export.model_card import generate_model_card
 from medimageinsight.export.parity import Parity, Reference, Samples, compute_reference, judge, measure, to_json
 from medimageinsight.export.source import CheckpointFiles, ModelDescription, find_checkpoint, read_description
@@ -177,13 +177,13 @@ def _load(
 
 def _read_calibration(
     source: str | Path, folder: Path, architecture: ModelConfig, preprocessing: Preprocessing
-) -> Calibration:
+) -> CalibrationSet:
     tokenizer = Tokenizer.from_file(folder / TOKENIZER, architecture.text.context_length)
     return read_calibration(source, preprocessing, tokenizer)
 
 
 def _export(
-    model: UniCLModel, folder: Path, precision: Precision, pictures: Calibration | None, report: Progress
+    model: UniCLModel, folder: Path, precision: Precision, pictures: CalibrationSet | None, report: Progress
 ) -> tuple[str, ...]:
     """Both graphs in their precision; the names of the files written."""
     from medimageinsight.export.graphs import export_image_encoder, export_text_encoder
@@ -214,7 +214,7 @@ def _verify(
     folder: Path,
     precision: Precision,
     preprocessing: Preprocessing,
-    pictures: Calibration | None,
+    pictures: CalibrationSet | None,
     report: Progress,
     *,
     force: bool,

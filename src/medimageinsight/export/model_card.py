@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
-from medimageinsight.bundle.lineage import tree
+from medimageinsight.bundle.provenance import tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

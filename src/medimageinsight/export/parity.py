@@ -14,7 +14,7 @@ from medimageinsight.engine.session import CPU, Session
 from medimageinsight.errors import BundleError, ParityError
 from medimageinsight.export.agreement import Agreement, agree, embed_in_pytorch
 from medimageinsight.export.samples import sample_pixels, sample_tokens
-from medimageinsight.strict import MappingError, build
+from medimageinsight.files.strict import MappingError, build
 from medimageinsight.tokenizer import pad
 
 if TYPE_CHECKING:

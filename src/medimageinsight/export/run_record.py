@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import ConfigError
-from medimageinsight.yaml_file import read_yaml
+from medimageinsight.files.yaml import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

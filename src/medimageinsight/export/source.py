@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medimageinsight.errors import CheckpointError, ConfigError, missing_extra
+from medimageinsight.files.strict import MappingError, build
+from medimageinsight.files.yaml import read_yaml
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.preprocess import Preprocessing
-from medimageinsight.strict import MappingError, build
-from medimageinsight.yaml_file import read_yaml
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 PROJECT_WEIGHTS, PROJECT_MODEL, PROJECT_TOKENIZER = "model.safetensors", "model.json", "tokenizer.json"

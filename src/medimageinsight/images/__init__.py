@@ -8,9 +8,9 @@ picture = images.open("stack.tif", frame=3)       # the decoded picture in its o
 
 from __future__ import annotations
 
+from medimageinsight.images.decoded import DecodedImage, to_rgb
 from medimageinsight.images.encoded import decode_base64, is_data_uri
 from medimageinsight.images.limits import Limits
-from medimageinsight.images.picture import Picture, to_rgb
 from medimageinsight.images.source import (
     Source,
     count_frames,
@@ -22,8 +22,8 @@ from medimageinsight.images.source import (
 )
 
 __all__ = [
+    "DecodedImage",
     "Limits",
-    "Picture",
     "Source",
     "count_frames",
     "decode_base64",

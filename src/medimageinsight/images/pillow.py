@@ -9,7 +9,7 @@ from PIL import Image
 
 from medimageinsight.errors import ImageError
 from medimageinsight.images.arrays import shallow
-from medimageinsight.images.picture import Picture, exif_orientation
+from medimageinsight.images.decoded import DecodedImage, exif_orientation
 
 if TYPE_CHECKING:
     from medimageinsight.images.limits import Limits
@@ -30,7 +30,7 @@ _SIGNATURES = (
 )
 
 
-def decode(data: bytes, *, frame: int, limits: Limits) -> Picture:
+def decode(data: bytes, *, frame: int, limits: Limits) -> DecodedImage:
     """Decode one frame of a PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or PNM file.
 
     Raises:
@@ -52,7 +52,7 @@ def count_frames(data: bytes) -> int:
         return int(getattr(image, "n_frames", 1))
 
 
-def finish(image: Image.Image, *, frame: int, limits: Limits) -> Picture:
+def finish(image: Image.Image, *, frame: int, limits: Limits) -> DecodedImage:
     """Decode the chosen frame of an opened image, within limits; an image already in memory stays as it is."""
     limits.check_size(*image.size)
     if frame:
@@ -64,7 +64,7 @@ def finish(image: Image.Image, *, frame: int, limits: Limits) -> Picture:
         raise
     except Exception:  # Pillow's codecs raise OSError, SyntaxError, struct.error, ValueError, ... for damaged data
         raise damaged() from None
-    return Picture(image=shallow(image), orientation=exif_orientation(image))
+    return DecodedImage(image=shallow(image), orientation=exif_orientation(image))
 
 
 def damaged() -> ImageError:

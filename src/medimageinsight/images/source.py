@@ -15,9 +15,9 @@ from PIL import Image
 from medimageinsight.errors import ImageError
 from medimageinsight.images import pillow
 from medimageinsight.images.arrays import from_array
+from medimageinsight.images.decoded import DecodedImage, to_rgb
 from medimageinsight.images.encoded import decode_base64, is_data_uri
 from medimageinsight.images.limits import Limits
-from medimageinsight.images.picture import Picture, to_rgb
 from medimageinsight.images.quiet import quiet
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def open(  # noqa: A001 - images.open reads well
     *,
     frame: int = 0,
     limits: Limits = Limits(),  # noqa: B008 - frozen
-) -> Picture:
+) -> DecodedImage:
     """Decode one frame of a source, in its own Pillow mode; DICOM and deeper pixels come as 8-bit L or RGB.
 
     What a file is, is told from its content, never from its name. Pixels of more than 8 bits are mapped from the
@@ -109,27 +109,27 @@ def load(
     return np.array(to_rgb(open(source, frame=frame, limits=limits).upright()))
 
 
-def _open(source: Source, frame: int, limits: Limits) -> Picture:
+def _open(source: Source, frame: int, limits: Limits) -> DecodedImage:
     if isinstance(source, Image.Image):
         return pillow.finish(source, frame=frame, limits=limits)
     if isinstance(source, np.ndarray):
         if frame:
             raise ImageError(_NO_FRAMES.format(frame), code="image_frame_out_of_range")
-        return Picture(image=from_array(source, limits))
+        return DecodedImage(image=from_array(source, limits))
     if is_dataset(source):
         from medimageinsight.images import dicom
 
-        return Picture(image=dicom.decode(source, frame=frame, limits=limits))
+        return DecodedImage(image=dicom.decode(source, frame=frame, limits=limits))
     return _decode(read_source(source, limits), frame, limits)
 
 
-def _decode(data: bytes, frame: int, limits: Limits) -> Picture:
+def _decode(data: bytes, frame: int, limits: Limits) -> DecodedImage:
     from medimageinsight.images import dicom
 
     if not data:
         raise ImageError("expected an image, got an empty file", code="image_empty")
     if dicom.is_dicom(data):
-        return Picture(image=dicom.decode(dicom.read(data, limits), frame=frame, limits=limits))
+        return DecodedImage(image=dicom.decode(dicom.read(data, limits), frame=frame, limits=limits))
     return pillow.decode(data, frame=frame, limits=limits)
 
 

@@ -108,7 +108,7 @@ class LabelExamplesAnswer(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ToolResult:
     """A tool's answer: data for programs, a few lines for readers, and pictures (PNG) where they were asked for."""
 
     data: BaseModel

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 
 from medimageinsight import MedImageInsight, images, search
+from medimageinsight.bundle.identity import ModelIdentity
 from medimageinsight.errors import InputError
 from medimageinsight.mcp.server import build_server
 from medimageinsight.mcp.tools import Tools
 from medimageinsight.serve.logs import configure_logging
-from medimageinsight.tasks.identity import ModelIdentity
-from medimageinsight.tasks.tagger_file import load_tagger
+from medimageinsight.tagging.file import load_tagger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 _READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
 
-class Server(MCPServer[Any]):
+class ToolServer(MCPServer[Any]):
     """An MCP server whose every failure is a tool's error with a code; the process goes on."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401
@@ -53,9 +53,9 @@ class Server(MCPServer[Any]):
             return _explained(error.__cause__ or error)
 
 
-def build_server(tools: Tools) -> Server:
+def build_server(tools: Tools) -> ToolServer:
     """The server with its tools; `run` it with ``run_stdio_async``."""
-    server = Server(
+    server = ToolServer(
         name="medimageinsight",
         title="Medical images",
         version=__version__,
@@ -64,7 +64,7 @@ def build_server(tools: Tools) -> Server:
     )
     turn = anyio.CapacityLimiter(AT_ONCE)
 
-    async def work(call: Callable[[], answers.Answer]) -> CallToolResult:
+    async def work(call: Callable[[], answers.ToolResult]) -> CallToolResult:
         return _result(await anyio.to_thread.run_sync(call, limiter=turn))
 
     async def classify(
@@ -115,7 +115,7 @@ def build_server(tools: Tools) -> Server:
                 k=k,
                 where=where,
                 min_score=min_score,
-                other_than_same=other_than_same,
+                exclude_same=other_than_same,
                 frame=frame,
                 pictures=pictures,
             )
@@ -149,7 +149,7 @@ def build_server(tools: Tools) -> Server:
     return server
 
 
-def _result(answer: answers.Answer) -> CallToolResult:
+def _result(answer: answers.ToolResult) -> CallToolResult:
     pictures = [
         ImageContent(type="image", data=base64.b64encode(one).decode("ascii"), mime_type="image/png")
         for one in answer.pictures

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from medimageinsight import images, search
 from medimageinsight.errors import InputError
 from medimageinsight.mcp import answers, write
+from medimageinsight.mcp.images import Attached, readable
 from medimageinsight.mcp.label_examples import find_label_examples
-from medimageinsight.mcp.pictures import Attached, readable
 from medimageinsight.tasks import Text
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medimageinsight.api import MedImageInsight
+    from medimageinsight.prompts import Labels
     from medimageinsight.search import Store
-    from medimageinsight.tasks.tagging import Tagger
-    from medimageinsight.tasks.zero_shot import Labels
+    from medimageinsight.tagging.tagger import Tagger
 
 MAX_PICTURES = 8  # of an answer: a picture costs an agent about as much as a page of text
 
@@ -58,7 +58,7 @@ class Tools:
         where: str | None,
         frame: int,
         pictures: bool,
-    ) -> answers.Answer:
+    ) -> answers.ToolResult:
         """Zero-shot with `labels`, or by the neighbours in a store whose labels stand in `label_column`."""
         if (labels is None) == (label_column is None):
             raise InputError(
@@ -89,7 +89,7 @@ class Tools:
         where: str | None,
         frame: int,
         pictures: bool,
-    ) -> answers.Answer:
+    ) -> answers.ToolResult:
         opened = self._store(store)[1]
         attached = self._attached(pictures)
         found = self._each(
@@ -126,10 +126,10 @@ class Tools:
         k: int,
         where: str | None,
         min_score: float | None,
-        other_than_same: str | None,
+        exclude_same: str | None,
         frame: int,
         pictures: bool,
-    ) -> answers.Answer:
+    ) -> answers.ToolResult:
         """The images of a store that are nearest to one thing."""
         name, opened = self._store(store)
         attached = self._attached(pictures)
@@ -142,14 +142,14 @@ class Tools:
             k=k,
             where=where,
             min_score=min_score,
-            other_than_same=other_than_same,
+            exclude_same=exclude_same,
             frame=frame,
         )
         data = answers.SearchAnswer(
             store=name, hits=[answers.HitAnswer(**write.hit_fields(hit, attached)) for hit in hits]
         )
         lines = [f"{hit.score:.3f} {hit.id}{write.described(hit.metadata)}" for hit in data.hits]
-        return answers.Answer(
+        return answers.ToolResult(
             data=data,
             text=write.summary(
                 f"{len(hits)} of {name}, best first:" if hits else f"nothing was found in {name}", lines
@@ -157,7 +157,7 @@ class Tools:
             pictures=attached.pictures,
         )
 
-    def compare(self, a: Sequence[tuple[str, str]], b: Sequence[tuple[str, str]] | None) -> answers.Answer:
+    def compare(self, a: Sequence[tuple[str, str]], b: Sequence[tuple[str, str]] | None) -> answers.ToolResult:
         """Cosines of images and texts, each given as ``("image", path)`` or ``("text", text)``."""
         rows = self._items("a", a)
         columns = None if b is None else self._items("b", b)
@@ -175,7 +175,7 @@ class Tools:
             f"{row}: " + ", ".join(f"{data.columns[place]} {cosines[place]:.3f}" for place in _highest(cosines))
             for row, cosines in zip(data.rows, data.similarity, strict=True)
         ]
-        return answers.Answer(data=data, text=write.summary("the most similar of each:", lines))
+        return answers.ToolResult(data=data, text=write.summary("the most similar of each:", lines))
 
     def tag(
         self,
@@ -185,7 +185,7 @@ class Tools:
         tagger: str | None,
         threshold: float | None,
         frame: int,
-    ) -> answers.Answer:
+    ) -> answers.ToolResult:
         """Tags by a vocabulary or by one of the server's taggers."""
         if (vocabulary is None) == (tagger is None):
             raise InputError("expected either a vocabulary or a tagger, got both or neither", code="tagger_missing")
@@ -213,17 +213,19 @@ class Tools:
             f"{one.image}: {one.error.message if one.error else ', '.join(one.present) or 'none of the tags'}"
             for one in results
         ]
-        return answers.Answer(
+        return answers.ToolResult(
             data=answers.TagAnswer(results=results), text=write.summary("tags that are there:", lines)
         )
 
-    def label_examples(self, *, query: str, modality: str, anatomy: str, limit: int) -> answers.Answer:
+    def label_examples(self, *, query: str, modality: str, anatomy: str, limit: int) -> answers.ToolResult:
         """Example prompts in the form that the model was trained with."""
         data = find_label_examples(self.model.name, query=query, modality=modality, anatomy=anatomy, limit=limit)
         head = f"{data.total} examples, the form is: {data.form}"
         if not data.matched:
             head = f"nothing has a word of the query; examples of other things, the form is: {data.form}"
-        return answers.Answer(data=data, text=write.summary(head, [one.prompt for one in data.examples], most=limit))
+        return answers.ToolResult(
+            data=data, text=write.summary(head, [one.prompt for one in data.examples], most=limit)
+        )
 
     def _store(self, name: str | None) -> tuple[str, Store]:
         """The named store; the only one where none is named."""

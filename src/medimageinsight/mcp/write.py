@@ -10,7 +10,7 @@ from medimageinsight.mcp import answers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medimageinsight.mcp.pictures import Attached
+    from medimageinsight.mcp.images import Attached
     from medimageinsight.search import Hit
 
 LINES = 10  # of an answer's text
@@ -22,7 +22,7 @@ def classified(
     found: Sequence[Mapping[str, float] | InputError],
     neighbours: Sequence[list[answers.NeighbourAnswer]] = (),
     pictures: Sequence[bytes] = (),
-) -> answers.Answer:
+) -> answers.ToolResult:
     """The answer of a classification.
 
     Args:
@@ -55,7 +55,7 @@ def classified(
         )
         for one in results
     ]
-    return answers.Answer(
+    return answers.ToolResult(
         data=answers.ClassifyAnswer(results=results),
         text=summary("most probable first:", lines),
         pictures=list(pictures),

@@ -9,8 +9,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight import strict
 from medimageinsight.errors import ConfigError
+from medimageinsight.files import strict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,9 @@ pgvector (the extra ``postgres``).
 from __future__ import annotations
 
 from medimageinsight.search.classify import StoreAnswer, StoreNeighbour, classify, classify_vector
+from medimageinsight.search.dicom_metadata import read_tags
 from medimageinsight.search.identity import Identity
+from medimageinsight.search.images import find_image
 from medimageinsight.search.indexing import IndexReport, index_images, make_ids
 from medimageinsight.search.metadata import MetadataTable, read_metadata
 from medimageinsight.search.opening import (
@@ -24,11 +26,9 @@ from medimageinsight.search.opening import (
     open_store,
     shown_location,
 )
-from medimageinsight.search.pictures import picture_of
 from medimageinsight.search.projection import Projection
 from medimageinsight.search.query import search
 from medimageinsight.search.store import Store
-from medimageinsight.search.tags import read_tags
 from medimageinsight.search.values import Hit, IndexInfo, Item, Pair, Recall, StoreInfo
 
 __all__ = [
@@ -48,12 +48,12 @@ __all__ = [
     "classify",
     "classify_vector",
     "create_store",
+    "find_image",
     "index_images",
     "make_ids",
     "named_location",
     "open_or_create_store",
     "open_store",
-    "picture_of",
     "read_metadata",
     "read_tags",
     "search",

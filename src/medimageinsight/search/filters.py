@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from medimageinsight.search.filter_words import Word, describe, invalid, split
+from medimageinsight.search.filter_parser import Word, describe, invalid, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,11 +7,11 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from medimageinsight import strict
 from medimageinsight.bundle import IMAGE_ENCODER
+from medimageinsight.bundle.identity import VectorIdentity, image_checksums
 from medimageinsight.errors import BundleError, InputError, StoreError
+from medimageinsight.files import strict
 from medimageinsight.preprocess import Preprocessing
-from medimageinsight.tasks.identity import VectorIdentity, image_checksums
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight

@@ -19,7 +19,7 @@ from medimageinsight.search.values import Item, Value
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
-    from medimageinsight.embedder import Embedded
+    from medimageinsight.embedder import EmbeddedSource
     from medimageinsight.search.store import Store
 
 # A transaction has at most so many rows and waits at most so long: what a crash can cost.
@@ -156,7 +156,9 @@ def _choose(
     return [_Wanted(path, one, one in present) for path, one in usable]
 
 
-def _take(one: _Wanted, embedded: Embedded, metadata: Sequence[Describe], writer: _Writer, report: IndexReport) -> None:
+def _take(
+    one: _Wanted, embedded: EmbeddedSource, metadata: Sequence[Describe], writer: _Writer, report: IndexReport
+) -> None:
     if embedded.embedding is None:
         if embedded.error is not None:
             report.failed[one.path] = embedded.error

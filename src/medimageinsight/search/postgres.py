@@ -10,7 +10,7 @@ from psycopg import sql
 from medimageinsight.errors import InputError, StoreError
 from medimageinsight.search.columns import converted, new_columns
 from medimageinsight.search.identity import Identity
-from medimageinsight.search.postgres_connection import Server
+from medimageinsight.search.postgres_connection import PostgresServer
 from medimageinsight.search.postgres_sql import to_sql
 from medimageinsight.search.rows import check_stored
 from medimageinsight.search.store import Store
@@ -49,7 +49,7 @@ class PostgresStore(Store):
 
     kind: ClassVar[str] = "postgresql"
 
-    def __init__(self, server: Server, name: str, identity: Identity) -> None:
+    def __init__(self, server: PostgresServer, name: str, identity: Identity) -> None:
         super().__init__(identity)
         self._server = server
         self._items, self._about = _table_names(name)
@@ -64,7 +64,7 @@ class PostgresStore(Store):
                 (``store_unreachable``), has no pgvector (``store_no_pgvector``), or the database cannot be written
                 (``store_not_writable``).
         """
-        server = Server(url)
+        server = PostgresServer(url)
         items, about = _table_names(name)
         with server.closed_on_failure():
             server.add_extension()
@@ -90,7 +90,7 @@ class PostgresStore(Store):
             StoreError: There is none (``store_not_found``), a newer version wrote it (``store_too_new``), it cannot be
                 read (``store_invalid``), or the server cannot be reached (``store_unreachable``).
         """
-        server = Server(url)
+        server = PostgresServer(url)
         with server.closed_on_failure():
             with server.transaction() as cursor:
                 if not _exists(cursor, name):

@@ -26,7 +26,7 @@ _REASONS: tuple[tuple[type[psycopg.Error], str], ...] = (
 )
 
 
-class Server:
+class PostgresServer:
     """One connection, opened when it is first needed and again after it broke; threads wait for each other.
 
     Args:

@@ -29,13 +29,13 @@ def search(
     where: str | None = None,
     min_score: float | None = None,
     exact: bool = False,
-    other_than_same: str | None = None,
+    exclude_same: str | None = None,
     frame: int = 0,
 ) -> list[Hit]:
     """The stored images nearest to one thing, best first.
 
         search.search(model, store, text="x-ray chest pneumonia", where="PatientAge >= 60")
-        search.search(None, store, item_id="1.dcm", other_than_same="PatientID")
+        search.search(None, store, item_id="1.dcm", exclude_same="PatientID")
 
     Args:
         model: The store's own; not needed for `item_id` and `vector`.
@@ -48,7 +48,7 @@ def search(
         where: As in `Store.search`.
         min_score: As in `Store.search`.
         exact: As in `Store.search`.
-        other_than_same: As in `Store.more_like`, for `item_id` alone.
+        exclude_same: As in `Store.more_like`, for `item_id` alone.
         frame: Which frame of a multi-frame image.
 
     Raises:
@@ -62,12 +62,10 @@ def search(
             code="query_invalid",
         )
     if item_id is not None:
-        return store.more_like(
-            item_id, k=k, where=where, min_score=min_score, exact=exact, other_than_same=other_than_same
-        )
-    if other_than_same is not None:
+        return store.more_like(item_id, k=k, where=where, min_score=min_score, exact=exact, exclude_same=exclude_same)
+    if exclude_same is not None:
         raise InputError(
-            "expected other_than_same with a stored image's id alone: what is searched for has no metadata",
+            "expected exclude_same with a stored image's id alone: what is searched for has no metadata",
             code="query_invalid",
         )
     if vector is None:

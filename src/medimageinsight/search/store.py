@@ -166,14 +166,14 @@ class Store(ABC):
         where: str | None = None,
         min_score: float | None = None,
         exact: bool = False,
-        other_than_same: str | None = None,
+        exclude_same: str | None = None,
     ) -> list[Hit]:
         """The stored images nearest to a stored one, itself included.
 
         Args:
             item_id: The stored one.
             k, where, min_score, exact: As in `search`.
-            other_than_same: A column, as ``PatientID``: items with the value that the stored one has there are left
+            exclude_same: A column, as ``PatientID``: items with the value that the stored one has there are left
                 out, itself too. Items without a value there stay.
 
         Raises:
@@ -182,8 +182,8 @@ class Store(ABC):
         """
         item = self.get([item_id])[0]
         condition = self._parse(where)
-        if other_than_same is not None:
-            condition = _both(condition, self._other_than(item, other_than_same))
+        if exclude_same is not None:
+            condition = _both(condition, self._other_than(item, exclude_same))
         return self._nearest(item.embedding, k, condition, min_score, exact)
 
     def duplicates(

@@ -18,14 +18,15 @@ from starlette.middleware.cors import CORSMiddleware
 from medimageinsight.engine import available_cpus
 from medimageinsight.errors import InputError, MedImageInsightError
 from medimageinsight.serve.access import Access
-from medimageinsight.serve.answer import status_of
 from medimageinsight.serve.http import BodyReader, ClientGoneError, json_response
 from medimageinsight.serve.keys import KeyRing
 from medimageinsight.serve.metrics import Metrics
-from medimageinsight.serve.refused import Refused
-from medimageinsight.serve.routes import inference, openai, score, service, stores, uses
+from medimageinsight.serve.models import ServedModels
+from medimageinsight.serve.rejection import Refused
+from medimageinsight.serve.routes import inference, openai, score, service, stores
+from medimageinsight.serve.routes import tasks as uses
 from medimageinsight.serve.routes.state import ServerState
-from medimageinsight.serve.served import ServedModels
+from medimageinsight.serve.scoring_response import status_of
 from medimageinsight.serve.stores import ServedStores
 from medimageinsight.version import __version__
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from medimageinsight.engine import available_cpus
 from medimageinsight.errors import InputError, MedImageInsightError
-from medimageinsight.serve.refused import overloaded
+from medimageinsight.serve.rejection import overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

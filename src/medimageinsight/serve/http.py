@@ -11,7 +11,7 @@ import orjson
 from starlette.responses import Response
 
 from medimageinsight.serve.contract import not_json
-from medimageinsight.serve.refused import Refused, overloaded
+from medimageinsight.serve.rejection import Refused, overloaded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping

@@ -13,11 +13,11 @@ class ServerConfig(uvicorn.Config):
     """uvicorn's settings, and how long a request's head may take to arrive, in seconds."""
 
     def __init__(self, app: Any, *, head_timeout_s: float, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
-        super().__init__(app, http=PatientProtocol, **options)
+        super().__init__(app, http=TimedProtocol, **options)
         self.head_timeout_s = head_timeout_s
 
 
-class PatientProtocol(HttpToolsProtocol):
+class TimedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with a time limit for what its own keep-alive limit does not cover.
 
     The limit runs from a connection's first moment or a request's first byte to the end of its head, and again from an

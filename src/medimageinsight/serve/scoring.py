@@ -13,8 +13,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from medimageinsight.errors import InputError, TextError
-from medimageinsight.serve.answer import Answer, Features, answer_request, refuse
 from medimageinsight.serve.contract import RequestLimits, parse_request
+from medimageinsight.serve.scoring_response import Features, ScoringResponse, answer_request, refuse
 from medimageinsight.tokenizer import clean
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def score(
     *,
     response_shape: ResponseShape = "auto",
     limits: RequestLimits = RequestLimits(),  # noqa: B008 - frozen
-) -> Answer:
-    """Answer one scoring request.
+) -> ScoringResponse:
+    """ScoringResponse one scoring request.
 
     Args:
         body: JSON, or what it was parsed to; its forms are told in `medimageinsight.serve.contract`.

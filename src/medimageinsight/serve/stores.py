@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from medimageinsight import search
+from medimageinsight.bundle.identity import ModelIdentity
 from medimageinsight.errors import InputError, StoreError
 from medimageinsight.preprocess import Preprocessing, Steps
-from medimageinsight.serve.refused import Refused, overloaded
-from medimageinsight.tasks.identity import ModelIdentity
-from medimageinsight.tasks.tagger_file import load_tagger
+from medimageinsight.serve.rejection import Refused, overloaded
+from medimageinsight.tagging.file import load_tagger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from medimageinsight.search import Projection, Store
-    from medimageinsight.serve.served import ServedModel
+    from medimageinsight.serve.models import ServedModel
     from medimageinsight.serve.settings import ServerSettings
-    from medimageinsight.tasks.tagging import Tagger
+    from medimageinsight.tagging.tagger import Tagger
 
 _T = TypeVar("_T")
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from medimageinsight.tasks.similarity import cosine_similarity, normalize
-from medimageinsight.tasks.text import Text
-from medimageinsight.tasks.zero_shot import (
-    Labels,
-    fill_template,
-    label_prompts,
-    mean_by_label,
-    probabilities,
-)
+from medimageinsight.metrics.vectors import cosine_similarity, normalize
+from medimageinsight.prompts import Labels, fill_template, label_prompts
+from medimageinsight.tasks.zero_shot import Text, mean_by_label, probabilities
 
 __all__ = [
     "Labels",

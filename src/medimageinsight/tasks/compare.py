@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.tasks.similarity import cosine_similarity, normalize
-from medimageinsight.tasks.vectors import unit_rows
+from medimageinsight.metrics.vectors import cosine_similarity, normalize, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

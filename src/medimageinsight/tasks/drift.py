@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.tasks.vectors import number_patients, refuse_shared, unit_rows
+from medimageinsight.metrics.vectors import number_patients, refuse_shared, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from medimageinsight.evaluate.metrics import Floats, Integers
+    from medimageinsight.metrics.scores import Floats, Integers
 
 Statistic: TypeAlias = Literal["energy", "mmd"]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.evaluate.retrieval import nearest
-from medimageinsight.tasks.softmax import softmax
-from medimageinsight.tasks.vectors import number_patients, unit_rows
+from medimageinsight.metrics.heads import softmax
+from medimageinsight.metrics.retrieval import nearest
+from medimageinsight.metrics.vectors import number_patients, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

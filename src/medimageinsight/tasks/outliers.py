@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.tasks.vectors import refuse_shared, unit_rows
+from medimageinsight.metrics.vectors import refuse_shared, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from medimageinsight.evaluate.metrics import Flags, Floats
+    from medimageinsight.metrics.scores import Flags, Floats
 
 _BLOCK = 1024  # images at a time: bounds the distances to _BLOCK x references
 

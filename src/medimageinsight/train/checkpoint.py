@@ -11,8 +11,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import CheckpointError
+from medimageinsight.files.atomic import replace_file, replace_folder
 from medimageinsight.train.distributed import sharded_as, whole
-from medimageinsight.train.durable import replaced_file, replaced_folder
 from medimageinsight.train.head import HEAD
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def save_state(
         for key, value in state.items():
             keep(f"optimizer.{names[index]}.{key}", value)
     if write:
-        with replaced_file(folder / STATE) as partial:
+        with replace_file(folder / STATE) as partial:
             save_file(tensors, partial, {"progress": json.dumps(progress)})
 
 
@@ -126,7 +126,7 @@ def save_model(
     """
     from safetensors.torch import save_file
 
-    with replaced_folder(folder) as partial:
+    with replace_folder(folder) as partial:
         save_file({name: value.cpu().contiguous() for name, value in weights.items()}, partial / "model.safetensors")
         (partial / "model.json").write_text(json.dumps(description, indent=2) + "\n", "utf-8")
         shutil.copyfile(tokenizer_file, partial / "tokenizer.json")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from medimageinsight import strict
 from medimageinsight.datasets import Problems, known_part
 from medimageinsight.errors import ConfigError
+from medimageinsight.files import strict
+from medimageinsight.files.yaml import read_yaml
+from medimageinsight.train.azureml_settings import settings_of
 from medimageinsight.train.config import FinetuneConfig, OriginalData, RunConfig, TrainConfig
-from medimageinsight.train.original_settings import settings_of
 from medimageinsight.train.run_check import check_values
-from medimageinsight.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path

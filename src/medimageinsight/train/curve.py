@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-from medimageinsight.train.durable import replaced_file
+from medimageinsight.files.atomic import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def read_curve(path: Path, *, until: int) -> list[dict[str, str]]:
 
 def write_curve(path: Path, rows: Sequence[dict[str, str]]) -> None:
     """The whole table, replaced in one move."""
-    with replaced_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with replace_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
@@ -76,5 +76,5 @@ def draw_curve(path: Path, rows: Sequence[dict[str, str]], speed: Sequence[dict[
     right.legend(loc="upper right")
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
-    with replaced_file(path) as partial:
+    with replace_file(path) as partial:
         figure.savefig(partial, dpi=120, format="png")

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medimageinsight import strict
+from medimageinsight.adapters.adapter import Adapter
+from medimageinsight.adapters.figures import AdapterFigures
 from medimageinsight.errors import ModelError
-from medimageinsight.tasks.adapter import Adapter
-from medimageinsight.tasks.adapter_figures import AdapterFigures
-from medimageinsight.tasks.heads import Layer
+from medimageinsight.files import strict
+from medimageinsight.metrics.heads import Layer
 from medimageinsight.train.label_names import LabelNames
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from medimageinsight.bundle.identity import ModelIdentity
     from medimageinsight.datasets import Sample
-    from medimageinsight.tasks.identity import ModelIdentity
 
 HEAD = "head.json"
 # Embeddings have length 1: without a factor the weights would have far to go.

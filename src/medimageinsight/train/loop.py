@@ -13,6 +13,7 @@ import torch
 
 from medimageinsight.datasets import Problems
 from medimageinsight.errors import ConfigError
+from medimageinsight.files.atomic import make_folder, restore_folder
 from medimageinsight.train.average import Average
 from medimageinsight.train.batches import drawn_samples, make_batches
 from medimageinsight.train.captions import CaptionWriter
@@ -23,7 +24,6 @@ from medimageinsight.train.curve import draw_curve, read_curve, write_curve
 from medimageinsight.train.data import Batch, Prefetcher
 from medimageinsight.train.data_disk import DiskBatchMaker
 from medimageinsight.train.distributed import Processes, join_processes, leave_processes, whole
-from medimageinsight.train.durable import make_folder, restore_folder
 from medimageinsight.train.head import LabelHead
 from medimageinsight.train.layout import lay_out
 from medimageinsight.train.lora import merged_state

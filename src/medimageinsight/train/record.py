@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from medimageinsight import strict
-from medimageinsight.bench.machine import describe_machine
+from medimageinsight.engine.machine import describe_machine
 from medimageinsight.errors import ConfigError
+from medimageinsight.files import strict
+from medimageinsight.files.atomic import replace_file
 from medimageinsight.train.config_file import config_text
-from medimageinsight.train.durable import replaced_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ def _claim(folder: Path) -> None:
             f"expected a new folder or one of a run, got one with {', '.join(others)} of something else: name another",
             code="out_in_use",
         )
-    with replaced_file(folder / RUN) as partial:
+    with replace_file(folder / RUN) as partial:
         partial.write_text(json.dumps(_CLAIMED) + "\n", "utf-8")
 
 
@@ -92,7 +92,7 @@ def keep_record(
     config: RunConfig, config_path: Path, folder: Path, start: Start, table: Table, processes: Processes
 ) -> None:
     """Writes the config as given, and ``run.json``: with every default, seed, versions, machine, data and parents."""
-    with replaced_file(folder / CONFIG) as partial:
+    with replace_file(folder / CONFIG) as partial:
         partial.write_text(config_text(config_path), "utf-8")
     record = {
         "name": config.name,
@@ -107,7 +107,7 @@ def keep_record(
         },
         "parents": start.parents,
     }
-    with replaced_file(folder / RUN) as partial:
+    with replace_file(folder / RUN) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 

@@ -16,7 +16,7 @@ from medimageinsight.datasets import (
     split_rest,
 )
 from medimageinsight.errors import DatasetError
-from medimageinsight.train.original_settings import original_files
+from medimageinsight.train.azureml_settings import original_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable

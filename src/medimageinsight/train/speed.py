@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from medimageinsight.bench.flops import image_flops, text_flops
+from medimageinsight.files.atomic import replace_file
 from medimageinsight.network.checkpoint import meta_model
-from medimageinsight.train.durable import replaced_file
+from medimageinsight.network.flops import image_flops, text_flops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -124,7 +124,7 @@ def describe(row: dict[str, str]) -> str:
 
 def write_speed(path: Path, rows: Sequence[dict[str, str]]) -> None:
     """The whole table, replaced in one move."""
-    with replaced_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with replace_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)

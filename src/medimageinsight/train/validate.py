@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from medimageinsight import images
+from medimageinsight.adapters.figures import score_probabilities
+from medimageinsight.adapters.tables import patients_of
 from medimageinsight.evaluate import EvaluationSettings, caption_prompts, score_table
-from medimageinsight.evaluate.metrics import roc_auc
+from medimageinsight.metrics.calibration import fit_temperature
+from medimageinsight.metrics.heads import activate, logits
+from medimageinsight.metrics.scores import roc_auc
+from medimageinsight.metrics.vectors import number_patients, unit_rows
 from medimageinsight.preprocess import Preprocessing, preprocess
-from medimageinsight.tasks.adapter_figures import score_probabilities
-from medimageinsight.tasks.calibration import fit_temperature
-from medimageinsight.tasks.heads import activate, logits
-from medimageinsight.tasks.tables import patients_of
-from medimageinsight.tasks.vectors import number_patients, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from medimageinsight.serve.openapi.schemas import ref
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medimageinsight.serve.answer import Json
+    from medimageinsight.serve.scoring_response import Json
 
 TEXT = "x-ray chest anteroposterior Cardiomegaly"
 OTHER_TEXT = "x-ray chest anteroposterior No Finding"

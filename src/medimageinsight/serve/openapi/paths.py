@@ -24,7 +24,7 @@ from medimageinsight.serve.openapi.operations import (
 )
 
 if TYPE_CHECKING:
-    from medimageinsight.serve.answer import Json
+    from medimageinsight.serve.scoring_response import Json
 
 
 def paths() -> Json:

@@ -12,7 +12,7 @@ from medimageinsight.tokenizer import MAX_CHARACTERS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medimageinsight.serve.answer import Json
+    from medimageinsight.serve.scoring_response import Json
 
 
 def schemas(*, model_names: Sequence[str], embedding_dims: Mapping[str, int], max_rows: int) -> Json:

@@ -11,10 +11,10 @@ from medimageinsight.search.store import MAX_K
 from medimageinsight.serve.fields import LARGEST_FRAME
 from medimageinsight.serve.openapi.operations import PNG, TEXT, get_of, parameter, post_of
 from medimageinsight.serve.openapi.schemas import array, closed, object_of, ref
-from medimageinsight.tasks.vocabularies import VOCABULARIES
+from medimageinsight.tagging.vocabularies import VOCABULARIES
 
 if TYPE_CHECKING:
-    from medimageinsight.serve.answer import Json
+    from medimageinsight.serve.scoring_response import Json
 
 TAG = "Search and tasks"
 _OR_NULL = {"type": "null"}

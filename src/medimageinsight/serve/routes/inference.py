@@ -21,8 +21,8 @@ from medimageinsight.version import __version__
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from medimageinsight.serve.refused import Refused
-    from medimageinsight.serve.served import ServedModel
+    from medimageinsight.serve.models import ServedModel
+    from medimageinsight.serve.rejection import Refused
 
 router = APIRouter(prefix="/v2", include_in_schema=False)
 OUTPUTS = {"image": "image_embeddings", "text": "text_embeddings"}

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from medimageinsight.serve.refused import Refused
-    from medimageinsight.serve.served import ServedModel
+    from medimageinsight.serve.models import ServedModel
+    from medimageinsight.serve.rejection import Refused
 
 router = APIRouter(prefix="/v1", include_in_schema=False)
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 
 from medimageinsight.errors import InputError
-from medimageinsight.serve.answer import answer_request, refuse
 from medimageinsight.serve.contract import parse_request
 from medimageinsight.serve.http import json_response, unless_gone
 from medimageinsight.serve.routes.state import ServerState, state_of
 from medimageinsight.serve.scoring import scoring_preprocessing
+from medimageinsight.serve.scoring_response import answer_request, refuse
 
 if TYPE_CHECKING:
-    from medimageinsight.serve.answer import Answer
     from medimageinsight.serve.contract import ScoreRequest
-    from medimageinsight.serve.served import ServedModel
+    from medimageinsight.serve.models import ServedModel
+    from medimageinsight.serve.scoring_response import ScoringResponse
 
 router = APIRouter(include_in_schema=False)
 
@@ -36,7 +36,7 @@ async def score(request: Request) -> Response:
             return json_response(answer.body, answer.status)
 
 
-async def _answer(server: ServerState, served: ServedModel, body: bytes) -> Answer:
+async def _answer(server: ServerState, served: ServedModel, body: bytes) -> ScoringResponse:
     try:
         request = await server.parse(body, lambda content: _read(server, content))
     except InputError as error:

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 
 from medimageinsight.serve.http import json_response
 from medimageinsight.serve.openapi import describe
-from medimageinsight.serve.refused import Refused
+from medimageinsight.serve.rejection import Refused
 from medimageinsight.serve.routes.state import ServerState, state_of
 from medimageinsight.version import __version__
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.serve.http import BodyReader
     from medimageinsight.serve.metrics import Metrics
-    from medimageinsight.serve.served import ServedModels
+    from medimageinsight.serve.models import ServedModels
     from medimageinsight.serve.settings import ServerSettings
     from medimageinsight.serve.stores import ServedStores
 

@@ -9,18 +9,18 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from medimageinsight.errors import InputError
-from medimageinsight.search import classify_vector, picture_of
+from medimageinsight.search import classify_vector, find_image
 from medimageinsight.search.projection import LARGEST_SAMPLE
 from medimageinsight.search.store import MAX_K
 from medimageinsight.serve.contract import check_rows, make_row
 from medimageinsight.serve.fields import LARGEST_FRAME, Fields, image_row, invalid
 from medimageinsight.serve.http import json_response, unless_gone
-from medimageinsight.serve.pictures import thumbnail
-from medimageinsight.serve.refused import Refused
+from medimageinsight.serve.images import thumbnail
+from medimageinsight.serve.rejection import Refused
 from medimageinsight.serve.routes.state import ServerState, state_of
-from medimageinsight.serve.routes.uses import answered, failed
+from medimageinsight.serve.routes.tasks import answered, failed
+from medimageinsight.tagging.vocabularies import VOCABULARIES, vocabulary
 from medimageinsight.tasks.neighbours import NeighbourSettings
-from medimageinsight.tasks.vocabularies import VOCABULARIES, vocabulary
 from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def picture(request: Request) -> Response:
 
     def draw() -> bytes:
         (item,) = served.store.get([one])
-        return thumbnail(picture_of(item, server.stores.folders), size, server.models.image_limits)
+        return thumbnail(find_image(item, server.stores.folders), size, server.models.image_limits)
 
     try:
         content = await unless_gone(request, server.stores.run(draw))
@@ -134,7 +134,7 @@ async def _search(server: ServerState, content: object) -> dict[str, Any]:
     other = asked.text("other_than_same")
     if "id" in asked:
         one = asked.needed_text("id")
-        return await server.stores.run(lambda: _hits(served.store.more_like(one, other_than_same=other, **how)))
+        return await server.stores.run(lambda: _hits(served.store.more_like(one, exclude_same=other, **how)))
     if other is not None:
         raise invalid("'other_than_same' with 'id' alone: what is searched for has no metadata", "another query")
     vector = _vector(asked) if "vector" in asked else await _embedded(server, served, asked)

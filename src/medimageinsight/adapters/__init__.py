@@ -1,0 +1,3 @@
+"""Small heads on frozen embeddings: train, evaluate, save, load."""
+
+from __future__ import annotations

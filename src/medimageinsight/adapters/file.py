@@ -1,0 +1,133 @@
+"""An adapter as one JSON file, its weights base64 of float32: nothing in it can run, and a text editor can read it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from medimageinsight.adapters.adapter import Adapter
+from medimageinsight.adapters.figures import AdapterFigures  # noqa: TC001 - strict.build reads the fields' types
+from medimageinsight.bundle.identity import ModelIdentity  # noqa: TC001
+from medimageinsight.files.json import decode_array, encode_array, invalid, read_document, write_document
+from medimageinsight.metrics.heads import Layer
+
+if TYPE_CHECKING:
+    import os
+
+KIND = "adapter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerDocument:
+    """A layer in a file: base64 of little-endian float32, the weight in C order of (inputs, outputs)."""
+
+    inputs: int
+    outputs: int
+    weight: str
+    bias: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterDocument:
+    """The file's keys beside ``format`` and ``kind``, which is ``adapter``; ``head`` is the adapter's kind."""
+
+    head: Literal["linear", "mlp"]
+    outputs: Literal["softmax", "sigmoid"]
+    labels: tuple[str, ...]
+    temperature: float
+    model: ModelIdentity
+    figures: tuple[AdapterFigures, ...]
+    training: dict[str, Any]
+    layers: tuple[LayerDocument, ...]
+
+
+def save_adapter(adapter: Adapter, path: str | os.PathLike[str]) -> None:
+    """Write the file; one that is there is replaced when the new one is whole.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_document(path, to_document(adapter), kind=KIND)
+
+
+def load_adapter(path: str | os.PathLike[str], *, model: ModelIdentity | None = None) -> Adapter:
+    """Read the file of `save_adapter`.
+
+    Args:
+        path: The file.
+        model: The model whose embeddings it will be given; without, only the length of vectors is checked later.
+
+    Raises:
+        ModelError: It belongs to another model (``adapter_other_model``), is too large (``adapter_too_large``), of a
+            newer version (``adapter_too_new``), or not of the form (``adapter_invalid``).
+        OSError: It cannot be read.
+    """
+    adapter = from_document(read_document(path, AdapterDocument, kind=KIND))
+    if model is not None:
+        adapter.model.check(model)
+    return adapter
+
+
+def to_document(adapter: Adapter) -> dict[str, Any]:
+    """The adapter as JSON values."""
+    layers = tuple(
+        LayerDocument(
+            inputs=layer.weight.shape[0],
+            outputs=layer.weight.shape[1],
+            weight=encode_array(layer.weight),
+            bias=encode_array(layer.bias),
+        )
+        for layer in adapter.layers
+    )
+    return asdict(
+        AdapterDocument(
+            head=adapter.kind,
+            outputs=adapter.outputs,
+            labels=adapter.labels,
+            temperature=adapter.temperature,
+            model=adapter.model,
+            figures=adapter.figures,
+            training=adapter.training,
+            layers=layers,
+        )
+    )
+
+
+def from_document(document: AdapterDocument) -> Adapter:
+    """The adapter of JSON values, its shapes checked.
+
+    Raises:
+        ModelError: ``adapter_invalid``.
+    """
+    _check(document)
+    layers = tuple(
+        Layer(
+            weight=decode_array(layer.weight, (layer.inputs, layer.outputs), kind=KIND),
+            bias=decode_array(layer.bias, (layer.outputs,), kind=KIND),
+        )
+        for layer in document.layers
+    )
+    return Adapter(
+        labels=document.labels,
+        kind=document.head,
+        outputs=document.outputs,
+        layers=layers,
+        temperature=document.temperature,
+        model=document.model,
+        figures=document.figures,
+        training=document.training,
+    )
+
+
+def _check(document: AdapterDocument) -> None:
+    expected = {"linear": 1, "mlp": 2}[document.head]
+    if len(document.layers) != expected:
+        raise invalid(KIND, f"expected {expected} layers, got {len(document.layers)}")
+    widths = [document.model.embedding_dim, *(layer.outputs for layer in document.layers)]
+    if [layer.inputs for layer in document.layers] != widths[:-1] or widths[-1] != len(document.labels):
+        raise invalid(KIND, "its layers do not lead from the model's vectors to its labels")
+    if len(set(document.labels)) != len(document.labels) or not document.labels:
+        raise invalid(KIND, "expected every label once")
+    if not (math.isfinite(document.temperature) and document.temperature > 0):
+        raise invalid(KIND, "expected a temperature above 0")

@@ -1,0 +1,230 @@
+"""Heads learned in seconds: logistic regression by scikit-learn, a small network with Adam in numpy.
+
+Both see centred vectors of mean length 1 and choose by the validation part: the first its L2 penalty, the second when
+to stop. The centring is folded into the first layer, so that a head takes embeddings as they are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from medimageinsight.errors import InputError, missing_extra
+from medimageinsight.metrics.heads import Layer, activate, class_weights, logits, losses, weighted_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from medimageinsight.metrics.heads import Outputs
+    from medimageinsight.metrics.scores import Floats
+
+    Singles = NDArray[np.float32]
+
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8  # of Adam, arXiv 1412.6980
+_LEAST_GAIN = 1e-4  # of the validation loss, in nats; less is no progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSettings:
+    """How to learn an adapter: ``AdapterSettings(kind="mlp", balanced=True)``.
+
+    Attributes:
+        kind: ``linear``, multinomial logistic regression, or ``mlp``, with one hidden layer.
+        balanced: Give rare labels the weight of common ones. Probabilities are then those of a population in which
+            labels are equally common; without, of the training images' population.
+        inverse_penalties: linear: the values of C = 1 / (L2 penalty) to choose from by the validation loss.
+        hidden: mlp: width of the hidden layer.
+        learning_rate: mlp: of Adam.
+        weight_decay: mlp: decoupled, times the learning rate (arXiv 1711.05101).
+        batch_size: mlp: images a step.
+        epochs: mlp: at most.
+        patience: mlp: epochs without a lower validation loss after which the best are taken.
+        seed: mlp: of the first weights and the order of images.
+        resamples: Of the bootstrap intervals of the figures.
+        confidence: Of these intervals.
+
+    Raises:
+        InputError: A value is out of range (``adapter_settings_invalid``).
+    """
+
+    kind: Literal["linear", "mlp"] = "linear"
+    balanced: bool = False
+    inverse_penalties: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
+    hidden: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+    batch_size: int = 128
+    epochs: int = 200
+    patience: int = 15
+    seed: int = 0
+    resamples: int = 1000
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("linear", "mlp"):
+            raise _invalid("a kind of linear or mlp", self.kind)
+        if not self.inverse_penalties or min(self.inverse_penalties) <= 0:
+            raise _invalid("inverse penalties above 0", self.inverse_penalties)
+        for name in ("hidden", "batch_size", "epochs", "patience", "resamples"):
+            if getattr(self, name) < 1:
+                raise _invalid(f"{name} of 1 or more", getattr(self, name))
+        if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 < self.confidence < 1:
+            raise _invalid(
+                "a learning rate above 0, a weight decay of 0 or more and a confidence between 0 and 1",
+                (self.learning_rate, self.weight_decay, self.confidence),
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """One side of the split as arrays: vectors (N, D), truth (N, L) of 0 and 1, weights as `class_weights`'s."""
+
+    vectors: NDArray[np.float32]
+    truth: Floats
+    weights: Floats
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.float32], truth: Floats, outputs: Outputs, *, balanced: bool) -> Part:
+        """With the weights that the settings ask for."""
+        return cls(vectors=vectors, truth=truth, weights=class_weights(truth, outputs, balanced=balanced))
+
+
+def fit_linear(train: Part, validation: Part, outputs: Outputs, settings: AdapterSettings) -> tuple[Layer, ...]:
+    """The logistic regression of the L2 penalty that has the least validation loss.
+
+    Raises:
+        MissingExtraError: Without scikit-learn.
+    """
+    mean, scale = _centre_and_scale(train.vectors)
+    inputs = (train.vectors - mean) / scale
+    heads = (_unfolded((pair,), mean, scale) for pair in _regressions(inputs, train, outputs, settings))
+    return min(heads, key=lambda layers: _loss(layers, validation, outputs))
+
+
+def _regressions(
+    inputs: NDArray[np.float32], train: Part, outputs: Outputs, settings: AdapterSettings
+) -> Iterator[tuple[Floats, Floats]]:
+    """Weight (D, L) and bias (L,) for each penalty, the strongest first; each starts from the one before."""
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise missing_extra("evaluate", "training a linear adapter") from None
+    columns = range(train.truth.shape[1]) if outputs == "sigmoid" else (None,)
+    models = [LogisticRegression(warm_start=True, max_iter=300) for _ in columns]
+    for inverse in sorted(settings.inverse_penalties):
+        for column, model in zip(columns, models, strict=True):
+            model.set_params(C=inverse)
+            target = train.truth.argmax(axis=1) if column is None else train.truth[:, column]
+            weights = train.weights[:, 0 if column is None else column]
+            with warnings.catch_warnings():
+                # Weak penalties on separable data have no end; the validation loss judges where they got to.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(inputs, target, sample_weight=weights)
+        weight = np.concatenate([model.coef_ for model in models]).T.astype(np.float64)
+        bias = np.concatenate([model.intercept_ for model in models]).astype(np.float64)
+        if outputs == "softmax" and weight.shape[1] == 1:  # two labels: one sigmoid is a softmax of its halves
+            weight, bias = weight * (-0.5, 0.5), bias * (-0.5, 0.5)
+        yield weight, bias
+
+
+def fit_mlp(train: Part, validation: Part, outputs: Outputs, settings: AdapterSettings) -> tuple[Layer, ...]:
+    """One hidden layer of ReLU, by Adam with decoupled weight decay, stopped at the least validation loss."""
+    mean, length = _centre_and_scale(train.vectors)
+    scale = length / np.sqrt(train.vectors.shape[1])  # values near 1 suit the usual first weights
+    inputs = (train.vectors - mean) / np.float32(scale)
+    generator = np.random.default_rng(settings.seed)
+    parameters = _first_parameters(inputs.shape[1], settings.hidden, train.truth.shape[1], generator)
+    moments = [(np.zeros_like(one), np.zeros_like(one)) for one in parameters]
+    truth = train.truth.astype(np.float32)
+    weights = (train.weights / train.weights.mean()).astype(np.float32)
+    best, waited, step = (np.inf, parameters), 0, 0
+    for _ in range(settings.epochs):
+        order = generator.permutation(len(inputs))
+        for start in range(0, len(order), settings.batch_size):
+            rows = order[start : start + settings.batch_size]
+            step += 1
+            gradients = _gradients(parameters, inputs[rows], truth[rows], weights[rows], outputs)
+            parameters = _adam(parameters, gradients, moments, step, settings)
+        loss = _loss(_as_layers(parameters, mean, scale), validation, outputs)
+        if loss < best[0] - _LEAST_GAIN:
+            best, waited = (loss, parameters), 0
+        else:
+            waited += 1
+            if waited >= settings.patience:
+                break
+    return _as_layers(best[1], mean, scale)
+
+
+def _first_parameters(inputs: int, hidden: int, outputs: int, generator: np.random.Generator) -> list[Singles]:
+    """He's for the hidden layer (arXiv 1502.01852); zeros for the last, so that all labels begin equal."""
+    first = generator.standard_normal((inputs, hidden), dtype=np.float32) * np.float32(np.sqrt(2 / inputs))
+    zeros = (np.zeros(shape, dtype=np.float32) for shape in ((hidden,), (hidden, outputs), (outputs,)))
+    return [first, *zeros]
+
+
+def _gradients(
+    parameters: list[Singles], inputs: Singles, truth: Singles, weights: Singles, outputs: Outputs
+) -> list[Singles]:
+    """Of the mean weighted cross entropy of a batch."""
+    first, first_bias, last, last_bias = parameters
+    before = inputs @ first + first_bias  # (B, hidden)
+    hidden = np.maximum(before, 0.0)
+    error = (activate(hidden @ last + last_bias, outputs) - truth) * weights / len(inputs)  # (B, L)
+    backwards = (error @ last.T) * (before > 0)
+    return [inputs.T @ backwards, backwards.sum(axis=0), hidden.T @ error, error.sum(axis=0)]
+
+
+def _adam(
+    parameters: list[Singles],
+    gradients: list[Singles],
+    moments: list[tuple[Singles, Singles]],
+    step: int,
+    settings: AdapterSettings,
+) -> list[Singles]:
+    """The parameters after one step; the moments are updated in place."""
+    changed = []
+    for place, (value, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+        first, second = moments[place]
+        first = first + (1 - _BETAS[0]) * (gradient - first)
+        second = second + (1 - _BETAS[1]) * (gradient**2 - second)
+        moments[place] = (first, second)
+        move = (first / (1 - _BETAS[0] ** step)) / (np.sqrt(second / (1 - _BETAS[1] ** step)) + _EPSILON)
+        decay = settings.weight_decay if value.ndim == 2 else 0.0
+        changed.append((value - settings.learning_rate * (move + decay * value)).astype(np.float32))
+    return changed
+
+
+def _as_layers(parameters: list[Singles], mean: NDArray[np.float32], scale: float) -> tuple[Layer, ...]:
+    first, first_bias, last, last_bias = parameters
+    return _unfolded(((first, first_bias), (last, last_bias)), mean, scale)
+
+
+def _centre_and_scale(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """The mean vector (D,), and the root mean square length of what is left without it."""
+    mean = vectors.mean(axis=0)
+    length = float(np.sqrt(np.mean(np.sum((vectors - mean) ** 2, axis=1))))
+    return mean, max(length, 1e-6)
+
+
+def _unfolded(
+    layers: tuple[tuple[Floats | Singles, Floats | Singles], ...], mean: NDArray[np.float32], scale: float
+) -> tuple[Layer, ...]:
+    """Layers for ``(vectors - mean) / scale`` as layers for ``vectors``."""
+    (weight, bias), *others = layers
+    scaled = weight / scale
+    pairs = [(scaled, bias - mean.astype(np.float64) @ scaled), *others]
+    return tuple(Layer(weight=one.astype(np.float32), bias=other.astype(np.float32)) for one, other in pairs)
+
+
+def _loss(layers: tuple[Layer, ...], part: Part, outputs: Outputs) -> float:
+    return weighted_mean(losses(logits(layers, part.vectors), part.truth, outputs), part.weights)
+
+
+def _invalid(expected: str, got: object) -> InputError:
+    return InputError(f"expected {expected}, got {got}", code="adapter_settings_invalid")

@@ -1,0 +1,140 @@
+"""How a verb ends when something fails: a line or a list on standard error and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn, ParamSpec
+
+import typer
+
+from medimageinsight.cli import output
+from medimageinsight.errors import ImageError, InputError, MedImageInsightError, RequestError, TextError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Parameters = ParamSpec("Parameters")
+
+FAILED_INPUT = 1
+WRONG_CALL = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+# Errors that the call's own words cause, beside every InputError that is not about an image, a text or a request.
+_WRONG_CALL_CODES = {
+    "bundle_not_found",
+    "precision_unknown",
+    "calibration_missing",
+    "store_not_found",
+    "store_exists",
+    "dataset_split_unknown",
+    "finding_sources_unknown",
+    "group_column_unknown",
+    "group_column_too_fine",
+    "run_not_found",
+}
+
+
+class SourceFailedError(Exception):
+    """An error together with the source it belongs to, which its own message never names."""
+
+    def __init__(self, source: str, error: MedImageInsightError | OSError) -> None:
+        super().__init__(source, error)
+        self.source = source
+        self.error = error
+
+
+@contextmanager
+def error_context(
+    source: str | os.PathLike[str] | None,
+    kind: type[Exception] | tuple[type[Exception], ...] = (MedImageInsightError, OSError),
+) -> Iterator[None]:
+    """Name the source in the report of an error of this kind that the block raises; nothing is named for None."""
+    try:
+        yield
+    except (MedImageInsightError, OSError) as error:
+        if source is None or not isinstance(error, kind) or isinstance(error, BrokenPipeError):
+            raise
+        raise SourceFailedError(os.fspath(source), error) from error
+
+
+def reported(verb: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """The verb with its errors turned into one line and an exit code.
+
+    With ``--json`` a failure of the whole call is a JSON document too: ``{"error": {"code", "message"}}``.
+    """
+
+    @functools.wraps(verb)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            try:
+                verb(*args, **kwargs)
+            finally:
+                sys.stdout.flush()  # a reader that has gone is noticed here and not at exit
+        except typer.Exit:
+            raise
+        except BrokenPipeError:
+            _leave_broken_pipe()
+        except KeyboardInterrupt:
+            output.note("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:  # whatever it is, a person gets one line
+            _fail(error, as_json=bool(kwargs.get("as_json")))
+
+    return run
+
+
+def exit_code(error: Exception) -> int:
+    """2 for a wrong call, 1 for everything that was called rightly and failed."""
+    about_input = isinstance(error, ImageError | TextError | RequestError)
+    wrong_call = isinstance(error, InputError) and not about_input
+    return WRONG_CALL if wrong_call or getattr(error, "code", None) in _WRONG_CALL_CODES else FAILED_INPUT
+
+
+def _fail(raised: Exception, *, as_json: bool) -> NoReturn:
+    if os.environ.get("MI2_DEBUG"):
+        traceback.print_exception(raised)
+    source, error = (raised.source, raised.error) if isinstance(raised, SourceFailedError) else (None, raised)
+    described = _describe(error)
+    if source is None:  # else the notes, of a source's place among others, say less
+        described["message"] += "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    first, *others = _lines(error, described["message"])
+    output.error(first, source=source)
+    for line in others:
+        output.detail(line)
+    if as_json:
+        output.print_json({"source": source, "error": described} if source is not None else {"error": described})
+    raise typer.Exit(exit_code(error)) from None
+
+
+def _lines(error: Exception, message: str) -> list[str]:
+    """A message is one line, whatever is in it; a list of problems has one for each kind."""
+    from medimageinsight.datasets import DatasetProblems
+
+    return message.split("\n") if isinstance(error, DatasetProblems) else [message]
+
+
+def _describe(error: Exception) -> dict[str, str]:
+    """``{"code": ..., "message": ...}`` of any error."""
+    if isinstance(error, MedImageInsightError):
+        return error.to_dict()
+    if isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+        return {
+            "code": "file_failed",
+            "message": f"expected a path that can be used, got {reason!r}: check its spelling and permissions",
+        }
+    return {
+        "code": "unexpected",
+        "message": f"{type(error).__name__}, which should not happen: run it again with MI2_DEBUG=1 and report what "
+        "it prints",
+    }
+
+
+def _leave_broken_pipe() -> NoReturn:
+    """The reader of standard output has gone, as ``head`` does; what is still buffered must not fail at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(FAILED_INPUT)

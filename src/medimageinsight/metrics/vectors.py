@@ -1,0 +1,118 @@
+"""How alike two embeddings are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medimageinsight.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from medimageinsight.metrics.scores import Integers
+
+
+def cosine_similarity(a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
+    """Cosine of every pair, (N, M) float32 in -1..1, of embeddings (N, D) and (M, D).
+
+    A single embedding (D,) on either side drops that axis.
+
+    Raises:
+        InputError: Not embeddings, or of different lengths (``embeddings_bad_shape``).
+    """
+    left, right = normalize(a), normalize(b)
+    if left.shape[-1] != right.shape[-1]:
+        raise InputError(
+            f"expected embeddings of one length, got {left.shape[-1]} and {right.shape[-1]}: "
+            "compare embeddings of the same model",
+            code="embeddings_bad_shape",
+        )
+    cosine: NDArray[np.float32] = np.clip(left @ right.T, -1.0, 1.0).astype(np.float32)
+    return cosine
+
+
+def normalize(embeddings: ArrayLike) -> NDArray[np.float64]:
+    """Embeddings (D,) or (N, D) divided by their L2 norm, in float64; a zero vector stays zero.
+
+    Raises:
+        InputError: Not an array of numbers with one or two axes (``embeddings_bad_shape``).
+    """
+    try:
+        array = np.asarray(embeddings, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"expected embeddings, an array (D,) or (N, D), got {type(embeddings).__name__}: "
+            "embed images and texts first",
+            code="embeddings_bad_shape",
+        ) from None
+    if array.ndim not in (1, 2):
+        raise InputError(
+            f"expected embeddings, an array (D,) or (N, D), got shape {array.shape}", code="embeddings_bad_shape"
+        )
+    norm = np.linalg.norm(array, axis=-1, keepdims=True)
+    return array / np.where(norm > 0, norm, 1.0)
+
+
+def unit_rows(vectors: ArrayLike, *, what: str = "vectors", dim: int | None = None) -> NDArray[np.float32]:
+    """Embeddings (N, D) as float32 of length 1.
+
+    Args:
+        vectors: (N, D), N may be 0.
+        what: How to name them in errors.
+        dim: The D that they must have.
+
+    Raises:
+        InputError: Not such an array (``embeddings_bad_shape``), or a value is NaN or infinite
+            (``embeddings_not_finite``).
+    """
+    with np.errstate(invalid="ignore"):  # infinity divided by infinity is refused below
+        rows = normalize(vectors)
+    if rows.ndim != 2 or (dim is not None and rows.shape[1] != dim):
+        raise InputError(
+            f"expected {what} of shape (N, {'D' if dim is None else dim}), got {np.shape(rows)}: "
+            "give one row an image, all embedded by one model",
+            code="embeddings_bad_shape",
+        )
+    if not np.isfinite(rows).all():
+        raise InputError(
+            f"expected finite {what}, got NaN or infinity: leave out what could not be embedded",
+            code="embeddings_not_finite",
+        )
+    return rows.astype(np.float32)
+
+
+def refuse_shared(one: Sequence[str] | None, other: Sequence[str] | None, message: str) -> None:
+    """Refuse two sets with images of one patient, which are alike; '' is a patient who is not known.
+
+    Raises:
+        InputError: ``patients_shared`` with the message.
+    """
+    if {*(one or ())} & {*(other or ())} - {""}:
+        raise InputError(message, code="patients_shared")
+
+
+def number_patients(patients: Sequence[str] | None, count: int, *, known: Sequence[str] = ()) -> Integers:
+    """Patients as whole numbers: (count,) int64; an image without a patient id ('') gets a number of its own.
+
+    Args:
+        patients: One id an image, or None when none is known.
+        count: How many images there are.
+        known: Ids that are numbered first, from 0, so that two sets can be numbered alike.
+
+    Raises:
+        InputError: Another number of ids (``patients_mismatched``).
+    """
+    if patients is None:
+        patients = [""] * count
+    if len(patients) != count:
+        raise InputError(
+            f"expected a patient id for each of {count} images, got {len(patients)}: give '' where it is not known",
+            code="patients_mismatched",
+        )
+    numbers = {name: index for index, name in enumerate(dict.fromkeys((*known, *patients)))}
+    start = len(numbers)
+    return np.array([numbers[one] if one else start + place for place, one in enumerate(patients)], dtype=np.int64)

@@ -1,0 +1,3 @@
+"""Requests and responses, once for HTTP and MCP."""
+
+from __future__ import annotations

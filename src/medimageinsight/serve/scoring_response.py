@@ -1,0 +1,131 @@
+"""The scoring answer: features and errors of rows, to a status and JSON in one of the two published shapes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from medimageinsight.errors import InputError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from medimageinsight.serve.contract import ScoreRequest
+    from medimageinsight.serve.params import ResponseShape
+
+Json: TypeAlias = dict[str, Any]
+
+# Of an error that is the whole answer. Clients try 429 and 5xx again, and none of these heals by itself.
+_STATUS = {"request_too_large": 413, "request_too_many_rows": 413}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Features:
+    """The embeddings of one row, (D,) float32 each; None where the row has no such cell."""
+
+    image: NDArray[np.float32] | None = None
+    text: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringResponse:
+    """An HTTP status and the JSON value of its body: a list, or an object ``{"error": ...}``.
+
+    Vectors in it are arrays (D,) float32.
+    """
+
+    status: int
+    body: list[Json] | Json
+
+
+def answer_request(
+    request: ScoreRequest,
+    results: Sequence[Features | InputError],
+    *,
+    logit_scale: float,
+    response_shape: ResponseShape = "auto",
+) -> ScoringResponse:
+    """Shape the results of a request's rows, one each, in order.
+
+    ``rows`` is one object a row. ``card`` is an object for all images, one for all texts and one for the scaling
+    factor; there a row without the cell is null in the list, and a bad row its error in each list. An answer in which
+    no row succeeded has nothing for a card to list and comes as rows.
+
+    Args:
+        request: The request that was scored.
+        results: Features or the error of each row.
+        logit_scale: The model's.
+        response_shape: Where the request does not say: ``rows``, ``card``, or ``auto``, which is ``card`` for the
+            sample of the hosted model's card and ``rows`` for all else.
+    """
+    failures = [(index, result) for index, result in enumerate(results) if isinstance(result, InputError)]
+    if failures and (request.params.on_error == "fail" or len(results) == 1):
+        return refuse(_located(*failures[0]) if len(results) > 1 else failures[0][1])
+    shape = request.params.response_shape or response_shape
+    if shape == "auto":
+        shape = "card" if request.is_card_sample else "rows"
+    scaling_factor = {"scaling_factor": logit_scale} if request.params.get_scaling_factor else {}
+    if shape == "card" and len(failures) < len(results):
+        return ScoringResponse(status=200, body=_card(results, scaling_factor))
+    return ScoringResponse(status=200, body=[_row(result, scaling_factor) for result in results])
+
+
+def refuse(error: InputError) -> ScoringResponse:
+    """The answer of a request that failed as a whole: 400 for its form, 413 for its size, 422 for a bad cell."""
+    return ScoringResponse(status=status_of(error), body=_error(error))
+
+
+def status_of(error: InputError) -> int:
+    """The status of an error that is the whole answer."""
+    return _STATUS.get(error.code, 400 if isinstance(error, RequestError) else 422)
+
+
+def to_json(answer: ScoringResponse) -> bytes:
+    """The body as UTF-8 JSON. Reading its vectors back as float32 gives the same bits."""
+    return json.dumps(
+        answer.body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_numbers
+    ).encode()
+
+
+def _row(result: Features | InputError, scaling_factor: Json) -> Json:
+    if isinstance(result, InputError):
+        return _error(result)
+    row: Json = {}
+    if result.image is not None:
+        row["image_features"] = [result.image]  # nested, unlike a text's: the hosted endpoint's way
+    if result.text is not None:
+        row["text_features"] = result.text
+    return row | scaling_factor
+
+
+def _card(results: Sequence[Features | InputError], scaling_factor: Json) -> list[Json]:
+    images = [result if isinstance(result, InputError) else result.image for result in results]
+    texts = [result if isinstance(result, InputError) else result.text for result in results]
+    lists = {"image_features": images, "text_features": texts}
+    body: list[Json] = [
+        {key: [_card_cell(cell) for cell in cells]}
+        for key, cells in lists.items()
+        if any(cell is not None and not isinstance(cell, InputError) for cell in cells)
+    ]
+    return [*body, scaling_factor] if scaling_factor else body
+
+
+def _card_cell(cell: NDArray[np.float32] | InputError | None) -> NDArray[np.float32] | Json | None:
+    return _error(cell) if isinstance(cell, InputError) else cell
+
+
+def _numbers(vector: NDArray[np.float32]) -> list[float]:
+    """Each value rounded to the 9 significant digits that tell any float32 from its neighbours."""
+    return [float(f"{value:.9g}") for value in vector.tolist()]
+
+
+def _error(error: InputError) -> Json:
+    return {"error": error.to_dict()}
+
+
+def _located(index: int, error: InputError) -> InputError:
+    return type(error)(f"row {index}, counted from 0: {error.message}", code=error.code)

@@ -1,0 +1,3 @@
+"""Tags with a decision threshold each."""
+
+from __future__ import annotations

@@ -1,0 +1,99 @@
+"""Readiness, which is an embedding that was made, and rows that fail with their model."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pydantic_settings", reason="the server needs the serve extra")
+
+from medimageinsight import MedImageInsight
+from medimageinsight.errors import InputError
+from medimageinsight.serve import Row
+from medimageinsight.serve.metrics import Metrics
+from medimageinsight.serve.models import ServedModel
+from medimageinsight.serve.settings import ServerSettings
+from tests.serve.running import picture
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+
+def with_model(folder: Path, use: Callable[[ServedModel], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        with ThreadPoolExecutor(1) as fetchers, MedImageInsight.load(folder, threads=1) as model:
+            served = ServedModel(model, ServerSettings(), Metrics(), fetchers)
+            try:
+                return await use(served)
+            finally:
+                served.batcher.close()
+
+    return asyncio.run(main())
+
+
+def test_readiness_makes_an_embedding_of_each_kind_and_fails_where_it_cannot(toy_bundle: Path) -> None:
+    async def use(served: ServedModel) -> None:
+        await served.prove()
+        proved = dict(served.batcher.last_success)
+        assert min(proved.values()) > 0
+        await served.prove()
+        assert served.batcher.last_success == proved, "a moment ago is proof enough"
+        for kind in ("image", "text"):
+            served.batcher.last_success = {**proved, kind: float("-inf")}
+            await served.prove()
+            assert min(served.batcher.last_success.values()) > 0
+        served.model.close()
+        served.batcher.last_success = {"image": proved["image"], "text": float("-inf")}
+        with pytest.raises(InputError, match="open model"):
+            await served.prove()
+
+    with_model(toy_bundle, use)
+
+
+def test_a_model_that_fails_fails_rows_and_not_the_server(toy_bundle: Path) -> None:
+    async def use(served: ServedModel) -> list[Any]:
+        served.model.close()
+        return await served.embed_rows([Row(image=picture()), Row(text="x-ray")], served.model.preprocessing)
+
+    assert [result.code for result in with_model(toy_bundle, use)] == ["model_closed", "model_closed"]
+
+
+def test_rows_keep_their_order_whatever_they_hold(toy_bundle: Path, toy: MedImageInsight) -> None:
+    bad = InputError("expected a row, got none", code="row_empty")
+    rows = [Row(text="a"), Row(error=bad), Row(image=picture(1), text="b"), Row(image=picture(2)), Row(text="a")]
+
+    async def use(served: ServedModel) -> list[Any]:
+        return await served.embed_rows(rows, served.model.preprocessing)
+
+    found = with_model(toy_bundle, use)
+    assert found[1] is bad
+    np.testing.assert_array_equal(found[0].text, found[4].text)
+    np.testing.assert_allclose(found[2].image, toy.embed_images(picture(1)), atol=1e-6)
+    np.testing.assert_allclose(found[3].image, toy.embed_images(picture(2)), atol=1e-6)
+    assert (found[0].image, found[3].text) == (None, None)
+
+
+def test_a_url_is_fetched_and_embedded_as_its_bytes_are(
+    toy_bundle: Path, toy: MedImageInsight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(url: str, policy: Any) -> bytes:
+        assert policy.hosts == frozenset()
+        if url.endswith("/none"):
+            raise InputError("expected an image, got none", code="image_url_failed")
+        return picture(3)
+
+    monkeypatch.setattr("medimageinsight.serve.models.fetch", fetch)
+    rows = [Row(image_url="https://a/3"), Row(image_url="https://a/none"), Row(image=picture(3))]
+
+    async def use(served: ServedModel) -> list[Any]:
+        return await served.embed_rows(rows, served.model.preprocessing)
+
+    fetched, failed, sent = with_model(toy_bundle, use)
+    np.testing.assert_array_equal(fetched.image, toy.embed_images(picture(3)))
+    np.testing.assert_array_equal(fetched.image, sent.image)
+    assert failed.code == "image_url_failed"
