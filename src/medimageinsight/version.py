@@ -1,3 +1,5 @@
-"""The package's version, readable without importing anything else."""
+"""The package's version and its disclaimer, readable without importing anything else."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+
+DISCLAIMER = "For research and development, not for diagnosis or treatment."

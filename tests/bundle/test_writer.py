@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from medimageinsight.bundle import Bundle
-from medimageinsight.bundle.writer import new_bundle, write_text
+from medimageinsight.bundle.writer import new_bundle
 from medimageinsight.errors import BundleError
 
 WAIT_INSIDE = """
@@ -134,10 +134,3 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
         pass
     assert caught.value.code == "bundle_not_writable"
     assert str(tmp_path) not in caught.value.message
-
-
-def test_a_document_is_replaced_in_one_step(tmp_path):
-    write_text(tmp_path / "MODEL_CARD.md", "one")
-    write_text(tmp_path / "MODEL_CARD.md", "two")
-    assert (tmp_path / "MODEL_CARD.md").read_text() == "two"
-    assert names(tmp_path) == ["MODEL_CARD.md"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER
+from medimageinsight.bundle.bundle import IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER
 from medimageinsight.errors import ModelError
 
 if TYPE_CHECKING:
-    from medimageinsight.bundle import Manifest
+    from medimageinsight.bundle.manifest import Manifest
     from medimageinsight.preprocess import Preprocessing
 
 _OF_AZURE = ("standardization_size", "jpeg_quality")  # settings that change nothing where the steps are ``direct``

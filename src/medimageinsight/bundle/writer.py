@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from medimageinsight.bundle.bundle import Bundle, describe_file
 from medimageinsight.bundle.manifest import MANIFEST_NAME, Manifest, is_safe_name
 from medimageinsight.errors import BundleError
+from medimageinsight.files import atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,6 @@ def new_bundle(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         try:
             yield partial
             Bundle.open(partial)
-            _flush(partial)
             _put_in_place(partial, target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -66,16 +66,6 @@ def write_manifest(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> 
     """Write ``manifest.json`` with the sizes and checksums of the named files, which must be complete."""
     manifest = manifest.with_files({name: describe_file(folder / name) for name in sorted(names)})
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a small file in one step, so that a reader sees the old or the new text and never a part."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check_target(target: Path, *, overwrite: bool) -> None:
@@ -141,24 +131,12 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _flush(folder: Path) -> None:
-    """Make the files durable before the folder gets its name, so that a power cut leaves no bundle with empty files."""
-    for path in folder.iterdir():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-
-
 def _put_in_place(partial: Path, target: Path) -> None:
-    if not (target / MANIFEST_NAME).is_file():
-        if target.is_dir():
-            target.rmdir()
-        partial.rename(target)
-        return
+    """Flush the files, so that a power failure leaves no bundle with empty files, and rename the folder to `target`."""
+    for path in partial.iterdir():
+        atomic.flush(path)
+    if target.is_dir() and not (target / MANIFEST_NAME).is_file():
+        target.rmdir()
     replaced = _hidden_sibling(target, "replaced")
-    target.rename(replaced)
-    try:
-        partial.rename(target)
-    except BaseException:
-        replaced.rename(target)
-        raise
+    atomic.move_folder(partial, target, earlier=replaced)
     shutil.rmtree(replaced, ignore_errors=True)

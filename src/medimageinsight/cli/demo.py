@@ -10,6 +10,7 @@ from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model, load_model
 from medimageinsight.errors import ImageError
+from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +57,7 @@ def demo(
     right = sum(prompts[0][0].startswith(example.modality) for example, prompts in zip(examples, ranked, strict=True))
     output.results().print(
         f"The best prompt has the right modality for {right} of {len(examples)}.\n"
-        f"Contact sheet: {out}\n{output.DISCLAIMER}"
+        f"Contact sheet: {out}\n{DISCLAIMER}"
     )
 
 
@@ -90,7 +91,7 @@ def _save_sheet(
         for example, picture, prompts in zip(examples, pictures, ranked, strict=True)
     ]
     sheet = draw_sheet(
-        rankings, title=f"Images as {name} sees them, and the prompts that fit best", footer=output.DISCLAIMER
+        rankings, title=f"Images as {name} sees them, and the prompts that fit best", footer=DISCLAIMER
     )
     sheet.save(out, format="PNG")
 

@@ -32,8 +32,7 @@ from medimageinsight.cli import (
 )
 from medimageinsight.cli.arguments import spread
 from medimageinsight.cli.errors import reported
-from medimageinsight.cli.output import DISCLAIMER
-from medimageinsight.version import __version__
+from medimageinsight.version import DISCLAIMER, __version__
 
 app = typer.Typer(
     help=f"Medical images of any kind and medical text as vectors of one space, on your own machine.\n\n{DISCLAIMER}",

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-DISCLAIMER = "For research and development, not for diagnosis or treatment."
 BAR_WIDTH = 12  # columns
 _LONGEST_SOURCE = 200  # characters; a data: URI may be megabytes
 

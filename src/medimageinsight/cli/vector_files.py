@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from medimageinsight.cli.output import numbers, printable
 from medimageinsight.errors import InputError, missing_extra
+from medimageinsight.files.atomic import replace_file
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -72,7 +72,7 @@ def new_vector_file(path: Path, *, count: int, dim: int) -> AbstractContextManag
 
 @contextmanager
 def _npy(path: Path, count: int, dim: int) -> Iterator[Write]:
-    with _whole_or_none(path) as partial:
+    with replace_file(path) as partial:
         rows = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=(count, dim))
         places = iter(range(count))
 
@@ -85,7 +85,7 @@ def _npy(path: Path, count: int, dim: int) -> Iterator[Write]:
 
 @contextmanager
 def _jsonl(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG001 - lines need neither
-    with _whole_or_none(path) as partial, partial.open("w", encoding="ascii") as file:
+    with replace_file(path) as partial, partial.open("w", encoding="ascii") as file:
 
         def write(result: Result) -> None:
             file.write(json.dumps(result.to_dict(), allow_nan=False) + "\n")
@@ -105,7 +105,7 @@ def _parquet(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG0
         {"source": text, "embedding": pa.list_(pa.float32(), dim), "error_code": text, "error_message": text}
     )
     rows: list[dict[str, Any]] = []
-    with _whole_or_none(path) as partial, pq.ParquetWriter(partial, schema) as file:
+    with replace_file(path) as partial, pq.ParquetWriter(partial, schema) as file:
 
         def write_group() -> None:
             file.write_table(pa.Table.from_pylist(rows, schema))
@@ -128,14 +128,3 @@ def _parquet(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG0
 
 
 _KINDS = {".npy": _npy, ".jsonl": _jsonl, ".parquet": _parquet}
-
-
-@contextmanager
-def _whole_or_none(path: Path) -> Iterator[Path]:
-    """A hidden file beside `path` that takes its place when the block ends, and is removed if it fails."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 
 from medimageinsight.bundle import home
 from medimageinsight.bundle.bundle import EXTERNAL_DATA_SUFFIX
+from medimageinsight.files.atomic import flush
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,7 +116,7 @@ class GraphCopy:
         record = {"format": FORMAT, "source": self._source, "cpu": _cpu(), "files": _sizes(temporary)}
         (temporary / RECORD).write_text(json.dumps(record), encoding="utf-8")
         for name in (GRAPH, DATA, RECORD):  # sizes do not tell what a power failure kept from the disk
-            _flush(temporary / name)
+            flush(temporary / name)
         if self.folder.exists() and not self.is_whole():
             self.remove()
         try:
@@ -222,8 +223,3 @@ def _remove_abandoned(root: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - folder.lstat().st_mtime > _ABANDONED:
                 shutil.rmtree(folder)
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from medimageinsight.datasets.table import unreadable
-from medimageinsight.errors import ConfigError, DatasetError, missing_extra
+from medimageinsight.errors import ConfigError, DatasetError
+from medimageinsight.files.columns import read_columns, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +47,7 @@ def read_groups(file: Path, count: int, columns: Sequence[str] = ()) -> dict[str
         DatasetError: The file cannot be read, or has changed meanwhile.
         MissingExtraError: Parquet without pyarrow.
     """
-    header = _header(file)
+    header = read_header(file)
     chosen = {one: one for one in columns} or {
         name: found for name, known in KNOWN.items() if (found := next((one for one in known if one in header), None))
     }
@@ -62,8 +61,8 @@ def read_groups(file: Path, count: int, columns: Sequence[str] = ()) -> dict[str
             f"{', '.join(single)}: expected a column of classes, got one that names pictures or patients: name another",
             code="group_column_too_fine",
         )
-    cells = _read(file, list(chosen.values())) if chosen else {}
-    groups = {name: tuple(group_of(name, cell) for cell in cells[column]) for name, column in chosen.items()}
+    cells = read_columns(file, lambda _: chosen) if chosen else {}
+    groups = {name: tuple(group_of(name, cell) for cell in cells[name]) for name in chosen}
     if any(len(values) != count for values in groups.values()):
         raise DatasetError("expected the table that was read, its file has changed: run it again")
     sizes = {name: len(set(values) - {""}) for name, values in groups.items()}
@@ -108,31 +107,3 @@ def _age_band(value: str) -> str:
 def _by_number(name: str) -> tuple[float, str]:
     number = re.match(r"\d+", name)
     return (float(number[0]) if number else math.inf, name)
-
-
-def _header(file: Path) -> list[str]:
-    if file.suffix.lower() == ".csv":
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            return [name.strip() for name in next(csv.reader(stream), [])]
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise missing_extra("parquet", "reading a Parquet table") from error
-    return list(parquet.read_schema(file).names)
-
-
-def _read(file: Path, columns: list[str]) -> dict[str, list[str]]:
-    """Column to cells, as text."""
-    if file.suffix.lower() == ".csv":
-        try:
-            with file.open(encoding="utf-8-sig", newline="") as stream:
-                reader = csv.reader(stream, strict=True)
-                header = [name.strip() for name in next(reader, [])]
-                rows = [row for row in reader if row]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise unreadable("CSV in UTF-8") from error
-        return {column: [row[header.index(column)] for row in rows] for column in columns}
-    from pyarrow import parquet
-
-    data = parquet.read_table(file, columns=columns)
-    return {column: ["" if one is None else str(one) for one in data[column].to_pylist()] for column in columns}

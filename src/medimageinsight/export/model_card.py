@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
 from medimageinsight.bundle.provenance import tree
+from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from medimageinsight.export.parity import Parity
     from medimageinsight.export.run_record import RunRecord
 
-DISCLAIMER = "For research and development, not for diagnosis or treatment."
 USE = """## Use
 
 Images and texts as vectors of one space: to search, sort and compare pictures of the kinds the model was trained on, to

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from medimageinsight.bundle.writer import write_text
 from medimageinsight.errors import ModelError
+from medimageinsight.files.atomic import write_text
 from medimageinsight.files.strict import MappingError, build, load_json
 
 if TYPE_CHECKING:

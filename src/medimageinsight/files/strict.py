@@ -54,6 +54,43 @@ def build(cls: type[T], data: Any, where: str) -> T:
     return cls(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in data.items()})
 
 
+def known_part(cls: type, data: object, where: str = "config") -> tuple[object, list[str]]:
+    """Return a mapping without its unknown keys, and the full names of those keys.
+
+    `build` reports the unknown keys of one mapping; with this, those of all nested ones are reported at once::
+
+        mapping, unknown = known_part(TrainConfig, yaml.safe_load(text))
+        config = build(TrainConfig, mapping, "config")
+
+    Args:
+        cls: A dataclass, as `build` takes it.
+        data: What the YAML or JSON reader returned; values of an unexpected type are left to `build`.
+        where: How to name the mapping.
+    """
+    if not isinstance(data, Mapping):
+        return data, []
+    hints = get_type_hints(cls)
+    unknown = [f"{where}.{key}" for key in data if key not in hints]
+    known = {key: value for key, value in data.items() if key in hints}
+    for key, value in known.items():
+        for inner in _dataclasses(hints[key]):
+            if isinstance(value, list):
+                parts = [known_part(inner, item, f"{where}.{key}[{i}]") for i, item in enumerate(value)]
+                known[key] = [part for part, _ in parts]
+                unknown += [name for _, names in parts for name in names]
+            else:
+                known[key], names = known_part(inner, value, f"{where}.{key}")
+                unknown += names
+    return known, unknown
+
+
+def _dataclasses(hint: Any) -> list[type]:
+    """Return the dataclasses of a type hint: itself, or those within a tuple or an optional type."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        return [hint]
+    return [found for argument in get_args(hint) for found in _dataclasses(argument)]
+
+
 def _convert(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.cli.output import DISCLAIMER
+from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import InputError
+from medimageinsight.files.atomic import move_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +56,4 @@ def new_report_folder(folder: str | Path) -> Iterator[Path]:
         fresh = Path(scratch) / "fresh"
         fresh.mkdir()
         yield fresh
-        if folder.exists():
-            folder.rename(Path(scratch) / "earlier")
-        fresh.rename(folder)
+        move_folder(fresh, folder, earlier=Path(scratch) / "earlier")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import os
 import re
@@ -11,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.datasets.table import bad_rows, named_rows, unreadable
-from medimageinsight.errors import DatasetError, InputError, missing_extra
-from medimageinsight.search.columns import LARGEST_INTEGER, OWN_COLUMNS, check_name
+from medimageinsight.errors import DatasetError, InputError
+from medimageinsight.files.columns import bad_rows, check_table_file, named_rows, open_parquet, read_columns
+from medimageinsight.search.columns import MAX_INTEGER, OWN_COLUMNS, check_column_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from medimageinsight.search.values import ColumnType, Value
+    from medimageinsight.search.records import ColumnType, Value
 
 PATH_COLUMNS = ("path", "image")
 # An integer as one writes it: a code such as 007 stays a text.
@@ -75,15 +74,8 @@ def read_metadata(
         MissingExtraError: Parquet without pyarrow.
     """
     file = Path(path)
-    if not file.is_file():
-        raise DatasetError("expected a table file, found none: check the path", code="dataset_not_found")
-    kind = file.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise DatasetError(
-            f"expected a .csv or .parquet table, got {kind or 'a name without ending'}: convert it",
-            code="dataset_format_unknown",
-        )
-    cells = _read_csv(file) if kind == ".csv" else _read_parquet(file, columns)
+    kind = check_table_file(file)
+    cells: dict[str, list[Any]] = _read_csv(file) if kind == ".csv" else _read_parquet(file, columns)
     paths = _paths(cells, Path(root) if root is not None else file.parent)
     ids = cells.pop("id", None)
     chosen = _choose(cells, columns)
@@ -104,38 +96,21 @@ def read_metadata(
 
 
 def _read_csv(file: Path) -> dict[str, list[Any]]:
-    """Column to cells, as texts."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            header, *rows = [row for row in csv.reader(stream, strict=True) if row] or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise unreadable("CSV in UTF-8") from error
-    if ragged := [number for number, row in enumerate(rows, start=1) if len(row) != len(header)]:
-        raise bad_rows({f"not the header's {len(header)} cells": ragged})
-    names = _names(header)
-    return {name: [row[place].strip() for row in rows] for place, name in enumerate(names)}
+    """Return column to cells, as text."""
+    return read_columns(file, lambda header: dict(zip(_names(header), header, strict=True)))
 
 
 def _read_parquet(file: Path, wanted: Sequence[str] | None) -> dict[str, list[Any]]:
-    """Column to values. Columns of other types, as whole images, are not read."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise missing_extra("parquet", "reading a Parquet table") from error
-    try:
-        with parquet.ParquetFile(file) as stream:
-            schema = stream.schema_arrow
-            names = _names(schema.names)
-            kept = [
-                (field.name, name)
-                for field, name in zip(schema, names, strict=True)
-                if _is_scalar(field.type) and (wanted is None or name in (*wanted, *PATH_COLUMNS, "id"))
-            ]
-            data = stream.read(columns=[original for original, _ in kept])
-            return {name: [_plain(value) for value in data[original].to_pylist()] for original, name in kept}
-    except (OSError, pyarrow.ArrowException) as error:
-        raise unreadable("Parquet") from error
+    """Return column to values. Columns of other types, such as whole images, are not read."""
+    with open_parquet(file) as table:
+        schema = table.schema_arrow
+        chosen = [
+            (field.name, name)
+            for field, name in zip(schema, _names(schema.names), strict=True)
+            if _is_scalar(field.type) and (wanted is None or name in (*wanted, *PATH_COLUMNS, "id"))
+        ]
+        data = table.read(columns=[original for original, _ in chosen])
+        return {name: [_plain(value) for value in data[original].to_pylist()] for original, name in chosen}
 
 
 def _names(header: Iterable[str]) -> list[str]:
@@ -183,7 +158,7 @@ def _choose(cells: Mapping[str, list[Any]], wanted: Sequence[str] | None) -> lis
     chosen = list(cells if wanted is None else dict.fromkeys(wanted))
     for name in chosen:
         if name not in OWN_COLUMNS:
-            check_name(name)
+            check_column_name(name)
     return [name for name in chosen if name not in OWN_COLUMNS]
 
 
@@ -220,7 +195,7 @@ def _integer(cell: str) -> int | None:
     if not _INTEGER.fullmatch(cell) or len(cell) > 20:
         return None
     value = int(cell)
-    return value if abs(value) <= LARGEST_INTEGER else None
+    return value if abs(value) <= MAX_INTEGER else None
 
 
 def _float(cell: str) -> float | None:

@@ -17,6 +17,7 @@ from medimageinsight.serve.logs import configure_logging
 from medimageinsight.serve.metrics import MULTIPROCESS_FOLDER
 from medimageinsight.serve.protocol import ServerConfig
 from medimageinsight.serve.settings import ServerSettings
+from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -82,7 +83,7 @@ def _say_where(settings: ServerSettings) -> None:
     reach = "this machine alone" if settings.is_local else "whoever can reach this machine"
     sys.stderr.write(
         f"Serving on {scheme}://{host}:{settings.port} for {reach}.\n"
-        "For research and development, not for diagnosis or treatment.\n"
+        f"{DISCLAIMER}\n"
     )
     if not settings.is_local and settings.api_key_file is None:
         logger.warning("reachable from other machines without a key: set api_key_file")

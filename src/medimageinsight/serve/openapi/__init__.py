@@ -12,6 +12,7 @@ from medimageinsight.serve.openapi.operations import PNG, PNG_URI, answer_of, js
 from medimageinsight.serve.openapi.paths import error_responses, paths
 from medimageinsight.serve.openapi.schemas import schemas
 from medimageinsight.serve.openapi.uses import use_paths, use_schemas
+from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,8 +22,8 @@ __all__ = ["PNG", "PNG_URI", "describe"]
 DESCRIPTION = (
     "Medical images of any kind and medical text as vectors of one space, in three protocols: the hosted endpoint's, "
     "OpenAI's embeddings and the Open Inference Protocol. Vectors are L2-normalised float32; their cosine is their dot "
-    "product. Every answer has the header `X-Request-Id`.\n\nFor research and development, not for diagnosis or "
-    "treatment."
+    "product. Every answer has the header `X-Request-Id`.\n\n"
+    f"{DISCLAIMER}"
 )
 TAGS = {
     "Scoring": "The hosted endpoint's contract.",

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from medimageinsight.errors import InputError
 from medimageinsight.search import classify_vector, find_image
-from medimageinsight.search.projection import LARGEST_SAMPLE
+from medimageinsight.search.projection import MAX_SAMPLE
 from medimageinsight.search.store import MAX_K
 from medimageinsight.serve.contract import check_rows, make_row
 from medimageinsight.serve.fields import LARGEST_FRAME, Fields, image_row, invalid
@@ -21,7 +21,7 @@ from medimageinsight.serve.routes.state import ServerState, state_of
 from medimageinsight.serve.routes.tasks import answered, failed
 from medimageinsight.tagging.vocabularies import VOCABULARIES, vocabulary
 from medimageinsight.tasks.neighbours import NeighbourSettings
-from medimageinsight.version import __version__
+from medimageinsight.version import DISCLAIMER, __version__
 
 if TYPE_CHECKING:
     from medimageinsight.search import Hit
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/api", include_in_schema=False)
 
-DISCLAIMER = "For research and development, not for diagnosis or treatment."
 SMALLEST_PICTURE, LARGEST_PICTURE = 16, 1024  # pixels of the longer side
 MAP_POINTS = 2000
 MOST_NEIGHBOURS = 100_000  # of one answer, which is held in memory with all their metadata
@@ -86,7 +85,7 @@ async def map_of_store(request: Request) -> Response:
     server.models.check_open()
     asked = Fields(dict(request.query_params), ("store", "color", "limit"))
     served = server.stores.get(asked.needed_text("store"))
-    limit = _query_number(asked, "limit", MAP_POINTS, 1, LARGEST_SAMPLE)
+    limit = _query_number(asked, "limit", MAP_POINTS, 1, MAX_SAMPLE)
     return json_response(await unless_gone(request, _map(server, served, asked.text("color"), limit)))
 
 
@@ -190,7 +189,7 @@ async def _map(server: ServerState, served: ServedStore, color: str | None, limi
 async def _place(server: ServerState, content: object) -> dict[str, Any]:
     asked = Fields(content, ("store", "images", "frame", "limit", "model"))
     served = _store_of(server, asked)
-    limit = asked.whole("limit", MAP_POINTS, 1, LARGEST_SAMPLE)
+    limit = asked.whole("limit", MAP_POINTS, 1, MAX_SAMPLE)
     rows = asked.image_rows(allow_urls=bool(server.settings.url_hosts))
     check_rows(len(rows), server.settings.max_rows)
     projection = await server.stores.run(lambda: server.stores.projection(served, limit))
