@@ -41,6 +41,7 @@ INTERFACES = (
     "picture_in_two_splits",
     "picture_not_available",
     "pictures_missing",
+    "pictures_of_several",
 )
 _JSON_KEY = r"[\"'`](?:other_than_same|pictures?)[\"'`]"
 

@@ -55,7 +55,7 @@ def mi2(
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
+def image_files(tmp_path: Path) -> list[Path]:
     """Three PNG files of noise."""
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{name}.png" for name in "abc"]

@@ -1,4 +1,4 @@
-"""Small pictures of three kinds, which any image encoder tells apart, and a table of them."""
+"""Small image_files of three kinds, which any image encoder tells apart, and a table of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 KINDS = ("left", "right", "whole")
 
 
-def write_picture(path: Path, kind: str, seed: int) -> Path:
+def write_image(path: Path, kind: str, seed: int) -> Path:
     """Grey noise with a bright left half, a bright right half, or bright throughout."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 90, (24, 24, 3), dtype=np.uint8)
@@ -30,16 +30,16 @@ def write_table(
     splits: tuple[str, ...] = ("train", "train", "val", "test"),
     together: bool = False,
 ) -> Path:
-    """``table.csv`` of pictures in turn of each kind; two pictures a patient, a patient in one split.
+    """``table.csv`` of image_files in turn of each kind; two image_files a patient, a patient in one split.
 
-    With ``together`` a whole bright picture is labelled ``left|right``, and there are black ones without a label.
+    With ``together`` a whole bright image is labelled ``left|right``, and there are black ones without a label.
     """
     folder.mkdir(exist_ok=True)
     rows = []
     for index in range(count):
         patient = index // 6
         kind = KINDS[index % 3]
-        write_picture(folder / f"{index}.png", kind, index)
+        write_image(folder / f"{index}.png", kind, index)
         label = "left|right" if together and kind == "whole" else kind
         if together and index % 12 == 0:
             Image.fromarray(np.full((24, 24, 3), index, np.uint8)).save(folder / f"{index}.png")

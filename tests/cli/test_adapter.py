@@ -8,7 +8,7 @@ import pytest
 
 from medimageinsight import MedImageInsight
 from medimageinsight.adapters.file import load_adapter
-from tests.cli.labelled_images import KINDS, write_picture, write_table
+from tests.cli.labelled_images import KINDS, write_image, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def test_train_then_predict(mi2, table: Path, tmp_path: Path, kind: str) -> None
     assert made.json["labels"] == sorted(KINDS)
     assert [one["scored_on"] for one in made.json["figures"]] == ["validation", "test"]
     assert made.json["figures"][1]["accuracy"]["value"] == 1
-    new = [write_picture(tmp_path / f"new-{one}.png", one, 100) for one in KINDS]
+    new = [write_image(tmp_path / f"new-{one}.png", one, 100) for one in KINDS]
     found = mi2("adapter", "predict", out, *new, "--json")
     assert found.code == 0
     assert [one["source"] for one in found.json] == list(map(str, new))
@@ -66,10 +66,10 @@ def test_the_built_in_model_learns_them_too(mi2, table: Path, tmp_path: Path) ->
     assert made.json["figures"][1]["accuracy"]["value"] > 0.9
 
 
-def test_the_verb_gives_what_the_functions_give(mi2, adapter: Path, toy_bundle: Path, pictures: list[Path]) -> None:
-    found = mi2("adapter", "predict", adapter, *pictures, "--json").json
+def test_the_verb_gives_what_the_functions_give(mi2, adapter: Path, toy_bundle: Path, image_files: list[Path]) -> None:
+    found = mi2("adapter", "predict", adapter, *image_files, "--json").json
     with MedImageInsight.load(toy_bundle) as model:
-        expected = load_adapter(adapter).predict(model.embed_images(pictures))
+        expected = load_adapter(adapter).predict(model.embed_images(image_files))
     np.testing.assert_allclose([list(one["probabilities"].values()) for one in found], expected, atol=1e-5)
 
 
@@ -85,7 +85,7 @@ def test_tables_for_a_person(mi2, adapter: Path, tmp_path: Path) -> None:
         "AUC of left",
     ):
         assert part in shown.out
-    found = mi2("adapter", "predict", adapter, write_picture(tmp_path / "n.png", "right", 7), "--top", 1)
+    found = mi2("adapter", "predict", adapter, write_image(tmp_path / "n.png", "right", 7), "--top", 1)
     assert "right" in found.out
     assert "left" not in found.out
 
@@ -114,13 +114,13 @@ def test_labels_that_may_come_together(mi2, tmp_path: Path) -> None:
     made = mi2(*words)
     assert made.code == 0
     assert (made.json["outputs"], made.json["labels"]) == ("sigmoid", ["left", "right"])
-    (found,) = mi2("adapter", "predict", out, write_picture(tmp_path / "n.png", "whole", 9), "--json").json
+    (found,) = mi2("adapter", "predict", out, write_image(tmp_path / "n.png", "whole", 9), "--json").json
     assert min(found["probabilities"].values()) > 0.5
 
 
-def test_a_failed_image_leaves_the_others(mi2, adapter: Path, pictures: list[Path], tmp_path: Path) -> None:
+def test_a_failed_image_leaves_the_others(mi2, adapter: Path, image_files: list[Path], tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("adapter", "predict", adapter, pictures[0], missing, pictures[1], "--json")
+    done = mi2("adapter", "predict", adapter, image_files[0], missing, image_files[1], "--json")
     assert done.code == 1
     assert [list(one) for one in done.json] == [
         ["source", "probabilities"],
@@ -130,23 +130,23 @@ def test_a_failed_image_leaves_the_others(mi2, adapter: Path, pictures: list[Pat
     assert str(missing) in done.err
 
 
-def test_another_model_is_refused(mi2, adapter: Path, pictures: list[Path]) -> None:
-    done = mi2("adapter", "predict", adapter, pictures[0], "--model", "mini", "--json")
+def test_another_model_is_refused(mi2, adapter: Path, image_files: list[Path]) -> None:
+    done = mi2("adapter", "predict", adapter, image_files[0], "--model", "mini", "--json")
     assert done.code == 1
     assert done.json["error"]["code"] == "adapter_other_model"
     assert done.err.startswith(f"error: {adapter}: ")
 
 
 def test_images_are_prepared_as_in_training(
-    mi2, table: Path, tmp_path: Path, toy_bundle: Path, pictures: list[Path]
+    mi2, table: Path, tmp_path: Path, toy_bundle: Path, image_files: list[Path]
 ) -> None:
     out = tmp_path / "a.adapter"
     words = ("adapter", "train", table, "--label-column", "kind", "--preprocessing", "azure", "--out", out)
     assert mi2(*words).code == 0
-    found = mi2("adapter", "predict", out, *pictures, "--json")
+    found = mi2("adapter", "predict", out, *image_files, "--json")
     assert found.code == 0
     with MedImageInsight.load(toy_bundle, preprocessing="azure") as model:
-        expected = load_adapter(out).predict(model.embed_images(pictures))
+        expected = load_adapter(out).predict(model.embed_images(image_files))
     np.testing.assert_allclose([list(one["probabilities"].values()) for one in found.json], expected, atol=1e-5)
 
 
@@ -168,21 +168,21 @@ def test_wrong_calls(mi2, table: Path, tmp_path: Path, words: list[str], code: i
     assert not (tmp_path / "a.adapter").exists()
 
 
-def test_pictures_that_cannot_be_read_are_named(mi2, table: Path, tmp_path: Path) -> None:
-    (table.parent / "7.png").write_bytes(b"not a picture")
+def test_images_that_cannot_be_read_are_named(mi2, table: Path, tmp_path: Path) -> None:
+    (table.parent / "7.png").write_bytes(b"not an image")
     done = mi2("adapter", "train", table, "--label-column", "kind", "--out", tmp_path / "a.adapter")
     assert done.code == 1
-    assert "1 pictures cannot be read: 7.png" in done.err
+    assert "1 images cannot be read: 7.png" in done.err
 
 
-def test_what_is_no_adapter(mi2, table: Path, pictures: list[Path]) -> None:
-    for words in (("info", table), ("predict", table, pictures[0])):
+def test_what_is_no_adapter(mi2, table: Path, image_files: list[Path]) -> None:
+    for words in (("info", table), ("predict", table, image_files[0])):
         done = mi2("adapter", *words, "--json")
         assert done.code == 1
         assert json.loads(done.out)["error"]["code"] == "adapter_invalid"
 
 
-def test_a_file_that_cannot_be_written_is_told_at_once(mi2, table: Path, tmp_path: Path) -> None:
+def test_an_unwritable_output_file_is_reported_at_once(mi2, table: Path, tmp_path: Path) -> None:
     for out in (tmp_path / "no" / "a.adapter", tmp_path):
         done = mi2("adapter", "train", table, "--label-column", "kind", "--out", out, "--model", "no such")
         assert done.code == 1

@@ -1,4 +1,4 @@
-"""Bad images: one line each that says what was expected, what came and what to do; others are embedded."""
+"""Bad images: one line per image with expected, actual and advice; the other images are embedded."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def truncated(path: Path) -> bytes:
     ],
     ids=["empty", "truncated", "no image", "too large", "DICOM without pixels", "truncated DICOM"],
 )
-def test_one_line_says_what_is_wrong(mi2, pictures: list[Path], tmp_path: Path, content, code: str, words) -> None:
+def test_an_error_is_one_line(mi2, image_files: list[Path], tmp_path: Path, content, code: str, words) -> None:
     bad = tmp_path / "bad"
-    bad.write_bytes(content(pictures[0]))
-    done = mi2("embed", bad, pictures[0], "--json")
+    bad.write_bytes(content(image_files[0]))
+    done = mi2("embed", bad, image_files[0], "--json")
     assert done.code == 1
     assert done.json[0]["error"]["code"] == code
     assert "embedding" in done.json[1]

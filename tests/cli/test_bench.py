@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_figures_are_printed_and_kept(mi2, pictures: list[Path], tmp_path: Path) -> None:
+def test_the_figures_are_printed_and_kept(mi2, image_files: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra evaluate")
-    out, folder = tmp_path / "report", pictures[0].parent
+    out, folder = tmp_path / "report", image_files[0].parent
     (tmp_path / "images").mkdir()
-    for picture in pictures:
-        picture.rename(tmp_path / "images" / picture.name)
+    for image in image_files:
+        image.rename(tmp_path / "images" / image.name)
     words = ["--model", "mini", "--rounds", 1, "--batch-sizes", "1", "--baselines", "none", "--threads", 1]
     done = mi2("bench", *words, "--images", folder / "images", "--out", out, "--json")
     assert done.code == 0

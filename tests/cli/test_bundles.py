@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -41,15 +42,17 @@ def test_models_lists_those_of_the_home_and_how_to_get_others(mi2, toy_bundle: P
     assert mi2("embed", "--text", "x", "--model", "mine").code == 0
 
 
-def test_a_changed_byte_is_found_before_the_file_is_used(mi2, copy: Path, pictures: list[Path]) -> None:
+def test_a_changed_byte_is_found_before_the_file_is_used(mi2, copy: Path, image_files: list[Path]) -> None:
     graph = copy / "image_encoder.onnx"
     content = bytearray(graph.read_bytes())
+    expected = hashlib.sha256(content).hexdigest()
     content[-1] ^= 1
     graph.write_bytes(content)
-    done = mi2("embed", pictures[0], "--model", copy)
+    done = mi2("embed", image_files[0], "--model", copy)
     assert done.code == 1
     assert done.err == (
-        "error: image_encoder.onnx is not the file this bundle was made with (its SHA-256 is another): "
+        "error: image_encoder.onnx is not the file this bundle was made with "
+        f"(expected SHA-256 {expected[:12]}..., got {hashlib.sha256(content).hexdigest()[:12]}...): "
         "copy or make the bundle again\n"
     )
     assert mi2("embed", "--text", "x", "--model", copy).code == 0

@@ -7,55 +7,55 @@ import pytest
 from PIL import Image
 
 from medimageinsight import MedImageInsight
-from tests.cli.labelled_images import write_picture, write_table
+from tests.cli.labelled_images import write_image, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_json_has_every_label_of_every_image(mi2, toy_bundle: Path, pictures: list[Path]) -> None:
-    done = mi2("classify", *pictures, "--labels", "normal", "big heart", "--json")
+def test_json_has_every_label_of_every_image(mi2, toy_bundle: Path, image_files: list[Path]) -> None:
+    done = mi2("classify", *image_files, "--labels", "normal", "big heart", "--json")
     assert done.code == 0
-    assert [one["source"] for one in done.json] == list(map(str, pictures))
+    assert [one["source"] for one in done.json] == list(map(str, image_files))
     found = [list(one["probabilities"].values()) for one in done.json]
     assert list(done.json[0]["probabilities"]) == ["normal", "big heart"]
     with MedImageInsight.load(toy_bundle) as model:
-        np.testing.assert_allclose(found, model.classify(pictures, ["normal", "big heart"]), atol=1e-5)
+        np.testing.assert_allclose(found, model.classify(image_files, ["normal", "big heart"]), atol=1e-5)
 
 
-def test_labels_may_also_come_one_by_one(mi2, pictures: list[Path]) -> None:
-    together = mi2("classify", pictures[0], "--labels", "a", "b", "--json")
-    apart = mi2("classify", pictures[0], "--labels", "a", "--labels=b", "--json")
+def test_labels_may_also_come_one_by_one(mi2, image_files: list[Path]) -> None:
+    together = mi2("classify", image_files[0], "--labels", "a", "b", "--json")
+    apart = mi2("classify", image_files[0], "--labels", "a", "--labels=b", "--json")
     assert together.out == apart.out
 
 
-def test_fields_fill_the_template_or_make_one(mi2, toy_bundle: Path, pictures: list[Path]) -> None:
+def test_fields_fill_the_template_or_make_one(mi2, toy_bundle: Path, image_files: list[Path]) -> None:
     labels, fields = ["--labels", "a", "b"], ["--modality", "x-ray", "--anatomy", "chest"]
-    own = mi2("classify", pictures[0], *fields, *labels, "--json")
-    given = mi2("classify", pictures[0], *fields, "--template", "{modality} {anatomy} {}", *labels, "--json")
-    bare = mi2("classify", pictures[0], *labels, "--json")
+    own = mi2("classify", image_files[0], *fields, *labels, "--json")
+    given = mi2("classify", image_files[0], *fields, "--template", "{modality} {anatomy} {}", *labels, "--json")
+    bare = mi2("classify", image_files[0], *labels, "--json")
     assert own.out == given.out != bare.out
     with MedImageInsight.load(toy_bundle) as model:
-        expected = model.classify(pictures[0], ["a", "b"], template="x-ray chest {}")
+        expected = model.classify(image_files[0], ["a", "b"], template="x-ray chest {}")
     np.testing.assert_allclose(list(own.json[0]["probabilities"].values()), expected, atol=1e-5)
 
 
-def test_the_table_shows_the_best_labels(mi2, pictures: list[Path]) -> None:
+def test_the_table_shows_the_best_labels(mi2, image_files: list[Path]) -> None:
     labels = [f"label{number}" for number in range(9)]
-    done = mi2("classify", pictures[0], pictures[1], "--top", 3, "--labels", *labels)
+    done = mi2("classify", image_files[0], image_files[1], "--top", 3, "--labels", *labels)
     assert done.code == 0
     assert done.out.count("label") == 2 * 3 + 1  # and the column's name
     assert done.out.count("%") == 2 * 3
 
 
-def test_a_failed_image_leaves_the_others(mi2, pictures: list[Path], tmp_path: Path) -> None:
+def test_a_failed_image_leaves_the_others(mi2, image_files: list[Path], tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("classify", pictures[0], missing, pictures[1], "--labels", "a", "b", "--json")
+    done = mi2("classify", image_files[0], missing, image_files[1], "--labels", "a", "b", "--json")
     assert done.code == 1
     assert [("error" in one) for one in done.json] == [False, True, False]
-    table = mi2("classify", missing, pictures[0], "--labels", "a", "b")
+    table = mi2("classify", missing, image_files[0], "--labels", "a", "b")
     assert table.code == 1
-    assert str(pictures[0]) in table.out
+    assert str(image_files[0]) in table.out
     assert str(missing) in table.err
 
 
@@ -66,7 +66,7 @@ def test_a_failed_image_leaves_the_others(mi2, pictures: list[Path], tmp_path: P
         (["--labels", "a", "b"], "expected image files, got none: name them before --labels"),
         (["x.png", "--labels", "a", "a"], "expected every label once"),
         (["x.png", "--labels", " "], "expected a text for every label"),
-        (["x.png", "--template", "no place", "--labels", "a"], "expected {} in the template"),
+        (["x.png", "--template", "no place", "--labels", "a"], "expected {} for the label in the template"),
         (["x.png", "--template", "{modality} {}", "--labels", "a"], "got none for modality"),
     ],
 )
@@ -80,7 +80,7 @@ def test_wrong_calls(mi2, words: list[str], message: str) -> None:
 
 @pytest.fixture
 def store(mi2, tmp_path: Path) -> Path:
-    """Thirty pictures of three kinds; every tenth has no label."""
+    """Thirty image_files of three kinds; every tenth has no label."""
     pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
     table = write_table(tmp_path / "set", count=30)
     lines = table.read_text().splitlines()
@@ -95,8 +95,8 @@ def store(mi2, tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def test_a_store_says_labels_and_why(mi2, store: Path, tmp_path: Path) -> None:
-    new = [write_picture(tmp_path / f"{kind}.png", kind, 900) for kind in ("left", "right")]
+def test_classify_by_store_returns_labels_and_evidence(mi2, store: Path, tmp_path: Path) -> None:
+    new = [write_image(tmp_path / f"{kind}.png", kind, 900) for kind in ("left", "right")]
     done = mi2("classify", *new, "--store", store, "--label-column", "kind", "-k", 5, "--json")
     assert (done.code, done.err) == (0, "")
     assert [one["source"] for one in done.json] == list(map(str, new))
@@ -112,35 +112,35 @@ def test_a_store_says_labels_and_why(mi2, store: Path, tmp_path: Path) -> None:
     assert all(each["id"] in shown.out for each in done.json[0]["neighbours"][:2])
 
 
-def test_a_filter_that_leaves_no_one(mi2, store: Path, pictures: list[Path]) -> None:
-    words = ("classify", pictures[0], "--store", store, "--label-column", "kind", "--where", "kind = 'none'")
+def test_a_filter_that_leaves_no_one(mi2, store: Path, image_files: list[Path]) -> None:
+    words = ("classify", image_files[0], "--store", store, "--label-column", "kind", "--where", "kind = 'none'")
     done = mi2(*words, "--json")
-    assert (done.code, done.json) == (0, [{"source": str(pictures[0]), "probabilities": {}, "neighbours": []}])
+    assert (done.code, done.json) == (0, [{"source": str(image_files[0]), "probabilities": {}, "neighbours": []}])
     shown = mi2(*words)
     assert (shown.code, shown.out) == (0, "")
     assert "no stored image has a label" in shown.err
 
 
-def test_a_failed_image_beside_a_store(mi2, store: Path, pictures: list[Path], tmp_path: Path) -> None:
+def test_classify_by_store_reports_a_failed_image(mi2, store: Path, image_files: list[Path], tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("classify", pictures[0], missing, "--store", store, "--label-column", "kind", "--json")
+    done = mi2("classify", image_files[0], missing, "--store", store, "--label-column", "kind", "--json")
     assert done.code == 1
     assert [list(one)[1] for one in done.json] == ["probabilities", "error"]
 
 
-def test_the_evidence_as_a_sheet(mi2, store: Path, pictures: list[Path], tmp_path: Path) -> None:
+def test_the_evidence_as_a_sheet(mi2, store: Path, image_files: list[Path], tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
-    words = ("--store", store, "--label-column", "kind", "--pictures", sheet, "--folder", tmp_path)
-    assert mi2("classify", pictures[0], *words).code == 0
+    words = ("--store", store, "--label-column", "kind", "--contact-sheet", sheet, "--folder", tmp_path)
+    assert mi2("classify", image_files[0], *words).code == 0
     with Image.open(sheet) as opened:
         assert opened.width > 1000
-    piped = mi2("classify", "-", *words, "--json", stdin=pictures[0].read_bytes())
+    piped = mi2("classify", "-", *words, "--json", stdin=image_files[0].read_bytes())
     assert (piped.code, len(piped.json[0]["neighbours"])) == (0, 10)
-    several = mi2("classify", *pictures, *words, "--json")
+    several = mi2("classify", *image_files, *words, "--json")
     assert (several.code, several.json["error"]["code"]) == (2, "pictures_of_several")
 
 
-def test_wrong_calls_of_a_store(mi2, store: Path, pictures: list[Path], tmp_path: Path) -> None:
+def test_wrong_calls_of_a_store(mi2, store: Path, image_files: list[Path], tmp_path: Path) -> None:
     by_store = ("--store", store, "--label-column", "kind")
     for words, code in [
         (("--store", store), "column_missing"),
@@ -153,10 +153,10 @@ def test_wrong_calls_of_a_store(mi2, store: Path, pictures: list[Path], tmp_path
         ((*by_store, "--preprocessing", "azure"), "classify_option_unused"),
         (("--labels", "a", "--label-column", "kind"), "classify_option_unused"),
         (("--labels", "a", "-k", 3), "classify_option_unused"),
-        (("--labels", "a", "--pictures", tmp_path / "s.png"), "classify_option_unused"),
+        (("--labels", "a", "--contact-sheet", tmp_path / "s.png"), "classify_option_unused"),
     ]:
-        done = mi2("classify", pictures[0], *words, "--json")
+        done = mi2("classify", image_files[0], *words, "--json")
         assert (done.code, done.json["error"]["code"]) == (2, code)
-    gone = mi2("classify", pictures[0], "--store", tmp_path / "no", "--label-column", "kind", "--json")
+    gone = mi2("classify", image_files[0], "--store", tmp_path / "no", "--label-column", "kind", "--json")
     assert gone.json["error"]["code"] == "store_not_found"
     assert gone.json["source"] == str(tmp_path / "no")

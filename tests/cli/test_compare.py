@@ -10,24 +10,24 @@ from medimageinsight.cli.compare import is_image
 from medimageinsight.tasks import Text
 
 
-def test_an_image_and_itself(mi2, pictures: list[Path]) -> None:
-    done = mi2("compare", pictures[0], pictures[0])
+def test_an_image_and_itself(mi2, image_files: list[Path]) -> None:
+    done = mi2("compare", image_files[0], image_files[0])
     assert (done.code, done.out) == (0, "similarity 1.0000\n")
 
 
-def test_json_for_an_image_and_a_text(mi2, pictures: list[Path]) -> None:
-    done = mi2("compare", pictures[0], "x-ray chest", "--json")
+def test_json_for_an_image_and_a_text(mi2, image_files: list[Path]) -> None:
+    done = mi2("compare", image_files[0], "x-ray chest", "--json")
     assert list(done.json) == ["similarity"]
     assert -1 <= done.json["similarity"] < 1
-    assert done.json == mi2("compare", "x-ray chest", pictures[0], "--json").json
+    assert done.json == mi2("compare", "x-ray chest", image_files[0], "--json").json
 
 
 def test_two_texts(mi2) -> None:
     assert mi2("compare", "x-ray", "x-ray", "--json").json["similarity"] == pytest.approx(1)
 
 
-def test_standard_input(mi2, pictures: list[Path]) -> None:
-    assert mi2("compare", "-", pictures[0], stdin=pictures[0].read_bytes()).out == "similarity 1.0000\n"
+def test_standard_input(mi2, image_files: list[Path]) -> None:
+    assert mi2("compare", "-", image_files[0], stdin=image_files[0].read_bytes()).out == "similarity 1.0000\n"
 
 
 @pytest.mark.parametrize(
@@ -60,46 +60,46 @@ def test_a_missing_file_is_named(mi2) -> None:
     assert done.json["source"] == "nosuch.png"
 
 
-def test_several_give_a_matrix(mi2, pictures: list[Path], toy_bundle: Path) -> None:
-    done = mi2("compare", *pictures, "x-ray chest", "--json")
+def test_several_give_a_matrix(mi2, image_files: list[Path], toy_bundle: Path) -> None:
+    done = mi2("compare", *image_files, "x-ray chest", "--json")
     assert (done.code, done.err) == (0, "")
-    assert done.json["items"] == [*map(str, pictures), "x-ray chest"]
+    assert done.json["items"] == [*map(str, image_files), "x-ray chest"]
     with MedImageInsight.load(toy_bundle) as model:
-        expected = model.compare([*pictures, Text("x-ray chest")])
-        one = model.compare(pictures[0], Text("x-ray chest"))
+        expected = model.compare([*image_files, Text("x-ray chest")])
+        one = model.compare(image_files[0], Text("x-ray chest"))
     assert expected.shape == (4, 4)
     np.testing.assert_allclose(done.json["similarity"], expected, atol=1e-5)
     assert float(one) == pytest.approx(float(expected[0, 3]), abs=1e-5)
-    shown = mi2("compare", *pictures)
+    shown = mi2("compare", *image_files)
     assert shown.out.count("1.000") == 3
 
 
-def test_studies(mi2, pictures: list[Path]) -> None:
-    words = ("compare", "--prior", *pictures[1:], "--current", pictures[1], pictures[0])
+def test_studies(mi2, image_files: list[Path]) -> None:
+    words = ("compare", "--prior", *image_files[1:], "--current", image_files[1], image_files[0])
     done = mi2(*words, "--json")
     assert (done.code, done.err) == (0, "")
     assert -1 <= done.json["similarity"] <= 1
     same, new = done.json["current"]
     assert list(same) == ["source", "nearest", "similarity", "novelty"]
-    assert (same["source"], same["nearest"]) == (str(pictures[1]), str(pictures[1]))
+    assert (same["source"], same["nearest"]) == (str(image_files[1]), str(image_files[1]))
     assert (same["similarity"], same["novelty"]) == (pytest.approx(1), pytest.approx(0, abs=1e-5))
-    assert new["nearest"] in map(str, pictures[1:])
+    assert new["nearest"] in map(str, image_files[1:])
     assert new["novelty"] == pytest.approx(1 - new["similarity"], abs=1e-5)
     assert "novelty" in mi2(*words).out
 
 
-def test_a_study_with_a_broken_image_is_none(mi2, pictures: list[Path], tmp_path: Path) -> None:
+def test_a_study_with_a_broken_image_is_none(mi2, image_files: list[Path], tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("compare", "--current", pictures[0], "--prior", pictures[1], missing, "--json")
+    done = mi2("compare", "--current", image_files[0], "--prior", image_files[1], missing, "--json")
     assert (done.code, done.json["source"]) == (1, str(missing))
 
 
-def test_wrong_calls(mi2, pictures: list[Path]) -> None:
+def test_wrong_calls(mi2, image_files: list[Path]) -> None:
     for words in (
         (),
-        (pictures[0],),
-        ("--prior", pictures[0]),
-        (pictures[1], "--prior", pictures[0], "--current", pictures[1]),
+        (image_files[0],),
+        ("--prior", image_files[0]),
+        (image_files[1], "--prior", image_files[0], "--current", image_files[1]),
     ):
         done = mi2("compare", *words, "--json")
         assert (done.code, done.json["error"]["code"]) == (2, "compare_invalid")

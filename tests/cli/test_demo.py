@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from medimageinsight.cli.contact_sheet import Ranking, draw_sheet
+from medimageinsight.cli.contact_sheet import Card, draw_sheet
 from medimageinsight.cli.examples import EXAMPLES, PROMPTS, example_path
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_demo_shows_a_table_and_writes_a_picture(mi2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_shows_a_table_and_writes_an_image(mi2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = mi2("demo")
     assert done.code == 0
-    assert all(example.what in done.out for example in EXAMPLES)
+    assert all(example.description in done.out for example in EXAMPLES)
     assert done.out.count("not for diagnosis or treatment") == 1
     with Image.open(tmp_path / "medimageinsight-demo.png") as sheet:
         assert sheet.format == "PNG"
@@ -45,8 +45,8 @@ def test_every_example_is_in_the_package_of_pydicom() -> None:
 def test_bars_are_as_long_as_their_probability() -> None:
     black = Image.new("RGB", (9, 9))
     prompts = [("a prompt much longer than the card is wide, with more words than anyone would read", 1.0), ("b", 0.0)]
-    full = draw_sheet([Ranking(image=black, title="t", prompts=prompts)], title="t", footer="f")
-    half = draw_sheet([Ranking(image=black, title="t", prompts=[("a", 0.5), ("b", 0.0)])], title="t", footer="f")
+    full = draw_sheet([Card(image=black, title="t", prompts=prompts)], title="t")
+    half = draw_sheet([Card(image=black, title="t", prompts=[("a", 0.5), ("b", 0.0)])], title="t")
     accent = (0x4F, 0xB3, 0xA9)
     lengths = [sum(pixel == accent for pixel in sheet.get_flattened_data()) for sheet in (full, half)]
     assert lengths[1] == pytest.approx(lengths[0] / 2, rel=0.05)

@@ -25,7 +25,7 @@ def test_a_missing_model_fails_with_advice(mi2) -> None:
     assert check["advice"]
 
 
-def test_an_absent_extra_says_how_to_get_it() -> None:
+def test_a_missing_extra_names_its_install_command() -> None:
     check = checks.check_extra("export", ("json", "no_such_module"))
     assert check.status == "off"
     assert check.found == "without no_such_module"

@@ -21,19 +21,19 @@ def model(toy_bundle: Path):
         yield loaded
 
 
-def test_json_has_files_then_texts_in_order(mi2, model, pictures: list[Path]) -> None:
-    done = mi2("embed", *pictures, "--text", "x-ray", "--text", "mri", "--json")
+def test_json_has_files_then_texts_in_order(mi2, model, image_files: list[Path]) -> None:
+    done = mi2("embed", *image_files, "--text", "x-ray", "--text", "mri", "--json")
     assert done.code == 0
     assert done.err == ""
-    assert [one["source"] for one in done.json] == [*map(str, pictures), "x-ray", "mri"]
+    assert [one["source"] for one in done.json] == [*map(str, image_files), "x-ray", "mri"]
     found = np.array([one["embedding"] for one in done.json], dtype=np.float32)
-    expected = np.concatenate([model.embed_images(pictures), model.embed_texts(["x-ray", "mri"])])
+    expected = np.concatenate([model.embed_images(image_files), model.embed_texts(["x-ray", "mri"])])
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_a_failed_input_is_reported_in_its_place(mi2, pictures: list[Path], tmp_path: Path) -> None:
+def test_a_failed_input_is_reported_in_its_place(mi2, image_files: list[Path], tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("embed", pictures[0], missing, pictures[1], "--json")
+    done = mi2("embed", image_files[0], missing, image_files[1], "--json")
     assert done.code == 1
     assert [list(one) for one in done.json] == [["source", "embedding"], ["source", "error"], ["source", "embedding"]]
     assert done.json[1]["source"] == str(missing)
@@ -42,49 +42,49 @@ def test_a_failed_input_is_reported_in_its_place(mi2, pictures: list[Path], tmp_
     assert done.err.count("\n") == 1
 
 
-def test_standard_input_is_one_image(mi2, pictures: list[Path]) -> None:
-    piped = mi2("embed", "-", "--json", stdin=pictures[0].read_bytes())
-    named = mi2("embed", pictures[0], "--json")
+def test_standard_input_is_one_image(mi2, image_files: list[Path]) -> None:
+    piped = mi2("embed", "-", "--json", stdin=image_files[0].read_bytes())
+    named = mi2("embed", image_files[0], "--json")
     assert piped.json[0]["source"] == "-"
     assert piped.json[0]["embedding"] == named.json[0]["embedding"]
 
 
-def test_a_folder_is_searched(mi2, pictures: list[Path]) -> None:
-    done = mi2("embed", pictures[0].parent, "--json")
-    assert [one["source"] for one in done.json] == list(map(str, pictures))
+def test_a_folder_is_searched(mi2, image_files: list[Path]) -> None:
+    done = mi2("embed", image_files[0].parent, "--json")
+    assert [one["source"] for one in done.json] == list(map(str, image_files))
 
 
-def test_without_out_a_table_is_shown(mi2, pictures: list[Path]) -> None:
-    done = mi2("embed", pictures[0])
+def test_without_out_a_table_is_shown(mi2, image_files: list[Path]) -> None:
+    done = mi2("embed", image_files[0])
     assert done.code == 0
-    assert str(pictures[0]) in done.out
+    assert str(image_files[0]) in done.out
     assert "8 numbers" in done.out
 
 
-def test_npy_keeps_rows_in_order_and_a_failed_one_as_nan(mi2, model, pictures: list[Path], tmp_path: Path) -> None:
+def test_npy_keeps_rows_in_order_and_a_failed_one_as_nan(mi2, model, image_files: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "vectors.npy"
-    done = mi2("embed", pictures[0], tmp_path / "missing.png", pictures[1], "--out", out)
+    done = mi2("embed", image_files[0], tmp_path / "missing.png", image_files[1], "--out", out)
     assert done.code == 1
     assert done.out == ""
     assert "2 of 3 embedded" in done.err
     rows = np.load(out)
     assert rows.dtype == np.float32
     assert np.isfinite(rows).all(axis=1).tolist() == [True, False, True]
-    np.testing.assert_allclose(rows[[0, 2]], model.embed_images(pictures[:2]), atol=1e-6)
+    np.testing.assert_allclose(rows[[0, 2]], model.embed_images(image_files[:2]), atol=1e-6)
 
 
-def test_jsonl_is_one_result_a_line(mi2, pictures: list[Path], tmp_path: Path) -> None:
+def test_jsonl_is_one_result_a_line(mi2, image_files: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "vectors.jsonl"
-    mi2("embed", pictures[0], tmp_path / "missing.png", "--out", out)
+    mi2("embed", image_files[0], tmp_path / "missing.png", "--out", out)
     first, second = map(json.loads, out.read_text().splitlines())
     assert len(first["embedding"]) == 8
     assert second["error"]["code"] == "image_not_found"
 
 
-def test_parquet_has_null_where_it_failed(mi2, pictures: list[Path], tmp_path: Path) -> None:
+def test_parquet_has_null_where_it_failed(mi2, image_files: list[Path], tmp_path: Path) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
     out = tmp_path / "vectors.parquet"
-    mi2("embed", pictures[0], tmp_path / "missing.png", "--out", out)
+    mi2("embed", image_files[0], tmp_path / "missing.png", "--out", out)
     table = pq.read_table(out)
     assert table.column_names == ["source", "embedding", "error_code", "error_message"]
     assert table["embedding"].type.list_size == 8

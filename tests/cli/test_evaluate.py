@@ -83,7 +83,7 @@ def test_what_is_refused_before_anything_runs(mi2, table: Path, tmp_path: Path) 
         assert told.code == 2
         assert "with --out or --against" in told.err
     single = mi2("evaluate", table, "--out", tmp_path / "r", "--group", "path")
-    assert "names pictures or patients" in single.err
+    assert "names image_files or patients" in single.err
     kept = tmp_path / "kept"
     kept.mkdir()
     for name in ("report.json", "thesis.txt"):

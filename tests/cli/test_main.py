@@ -55,7 +55,7 @@ def test_a_wrong_call_ends_with_2_and_nothing_on_standard_output(mi2, words: lis
     assert "Traceback" not in done.err
 
 
-@pytest.mark.skipif(not SCRIPT.exists(), reason="the package's script is not installed beside this Python")
+@pytest.mark.skipif(not SCRIPT.exists(), reason="the package's script is not installed with this Python")
 def test_the_installed_script() -> None:
     done = subprocess.run([SCRIPT, "--version"], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == f"mi2 {__version__}\n"

@@ -8,7 +8,7 @@ import pytest
 from medimageinsight import MedImageInsight
 from medimageinsight.tasks.drift import find_drift
 from medimageinsight.tasks.outliers import fit_outliers
-from tests.cli.labelled_images import write_picture, write_table
+from tests.cli.labelled_images import write_image, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def folder(path: Path, kind: str, count: int, seed: int) -> Path:
     path.mkdir()
     for index in range(count):
-        write_picture(path / f"{index:02}.png", kind, seed + index)
+        write_image(path / f"{index:02}.png", kind, seed + index)
     return path
 
 
@@ -32,7 +32,7 @@ def validation(tmp_path: Path) -> Path:
 
 
 def test_strange_images_are_found(mi2, reference: Path, validation: Path, tmp_path: Path, toy_bundle: Path) -> None:
-    new = [write_picture(tmp_path / f"{kind}.png", kind, 900) for kind in ("left", "right")]
+    new = [write_image(tmp_path / f"{kind}.png", kind, 900) for kind in ("left", "right")]
     done = mi2("outliers", reference, *new, "--validation", validation, "-k", 5, "--quantile", 0.99, "--json")
     assert done.code == 0
     assert [one["source"] for one in done.json] == list(map(str, new))
@@ -46,7 +46,7 @@ def test_strange_images_are_found(mi2, reference: Path, validation: Path, tmp_pa
 
 
 def test_with_the_built_in_model(mi2, reference: Path, validation: Path, tmp_path: Path) -> None:
-    new = write_picture(tmp_path / "right.png", "right", 900)
+    new = write_image(tmp_path / "right.png", "right", 900)
     done = mi2("outliers", reference, new, "--validation", validation, "--model", "mini")
     assert done.code == 0
     assert "outlier" in done.out
@@ -54,12 +54,12 @@ def test_with_the_built_in_model(mi2, reference: Path, validation: Path, tmp_pat
 
 
 def test_vectors_of_a_file_do_as_well(mi2, reference: Path, validation: Path, tmp_path: Path) -> None:
-    new = write_picture(tmp_path / "right.png", "right", 900)
+    new = write_image(tmp_path / "right.png", "right", 900)
     (validation / "broken.png").write_bytes(b"nothing")
     files = []
     for one in (reference, validation):
         files.append(tmp_path / f"{one.name}.npy")
-        mi2("embed", one, "--out", files[-1])  # the broken picture's row is NaN
+        mi2("embed", one, "--out", files[-1])  # the broken image's row is NaN
     (validation / "broken.png").unlink()
     by_file = mi2("outliers", files[0], new, "--validation", files[1], "--json")
     by_folder = mi2("outliers", reference, new, "--validation", validation, "--json")
@@ -68,20 +68,20 @@ def test_vectors_of_a_file_do_as_well(mi2, reference: Path, validation: Path, tm
 
 
 def test_a_failed_image_leaves_the_others(
-    mi2, reference: Path, validation: Path, pictures: list[Path], tmp_path: Path
+    mi2, reference: Path, validation: Path, image_files: list[Path], tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("outliers", reference, pictures[0], missing, pictures[1], "--validation", validation, "--json")
+    done = mi2("outliers", reference, image_files[0], missing, image_files[1], "--validation", validation, "--json")
     assert done.code == 1
     assert [("error" in one) for one in done.json] == [False, True, False]
 
 
 def test_a_reference_that_cannot_be_read_is_refused(
-    mi2, reference: Path, validation: Path, pictures: list[Path]
+    mi2, reference: Path, validation: Path, image_files: list[Path]
 ) -> None:
     broken = reference / "99.png"
-    broken.write_bytes(b"not a picture")
-    done = mi2("outliers", reference, pictures[0], "--validation", validation)
+    broken.write_bytes(b"not an image")
+    done = mi2("outliers", reference, image_files[0], "--validation", validation)
     assert done.code == 1
     assert done.err.startswith(f"error: {broken}: ")
 
@@ -111,12 +111,12 @@ def test_drift_between_tables_keeps_patients_together(mi2, tmp_path: Path) -> No
     assert mi2("outliers", "drift", *tables, "--permutations", 50).code == 0
 
 
-def test_a_patient_on_both_sides_is_refused(mi2, pictures: list[Path], tmp_path: Path) -> None:
+def test_a_patient_on_both_sides_is_refused(mi2, image_files: list[Path], tmp_path: Path) -> None:
     tables = [write_table(tmp_path / name, count=24, splits=()) for name in ("first", "second")]
-    done = mi2("outliers", tables[0], pictures[0], "--validation", tables[1], "--json")
+    done = mi2("outliers", tables[0], image_files[0], "--validation", tables[1], "--json")
     assert (done.code, done.json["error"]["code"]) == (2, "patients_shared")
     tables[1].write_text(tables[1].read_text().replace(",made,", ",elsewhere,"))
-    assert mi2("outliers", tables[0], pictures[0], "--validation", tables[1]).code == 0
+    assert mi2("outliers", tables[0], image_files[0], "--validation", tables[1]).code == 0
 
 
 def test_a_table_for_a_person(mi2, reference: Path, validation: Path) -> None:
@@ -125,23 +125,23 @@ def test_a_table_for_a_person(mi2, reference: Path, validation: Path) -> None:
     assert "p-value" in done.out
 
 
-def test_wrong_calls(mi2, reference: Path, pictures: list[Path], tmp_path: Path) -> None:
+def test_wrong_calls(mi2, reference: Path, image_files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "bad.npy").write_bytes(b"\x80\x04K\x01.")
     np.save(tmp_path / "pickle.npy", np.array([object()]), allow_pickle=True)
     for words, code, message in (
-        ((reference, pictures[0]), 2, "--validation"),
+        ((reference, image_files[0]), 2, "--validation"),
         (
-            (reference, pictures[0], "--validation", reference, "-k", 31),
+            (reference, image_files[0], "--validation", reference, "-k", 31),
             2,
             "expected k from 1 to the number of references",
         ),
         (
-            (reference, pictures[0], "--validation", reference, "--quantile", 2),
+            (reference, image_files[0], "--validation", reference, "--quantile", 2),
             2,
             "expected a quantile between 0 and 1",
         ),
-        ((tmp_path / "bad.npy", pictures[0], "--validation", reference), 2, "expected vectors as mi2 embed"),
-        ((tmp_path / "pickle.npy", pictures[0], "--validation", reference), 2, "expected vectors as mi2 embed"),
+        ((tmp_path / "bad.npy", image_files[0], "--validation", reference), 2, "expected vectors as mi2 embed"),
+        ((tmp_path / "pickle.npy", image_files[0], "--validation", reference), 2, "expected vectors as mi2 embed"),
         (("drift", reference, reference, "--statistic", "ks"), 2, "expected the statistic energy or mmd"),
         (("drift", reference, tmp_path / "no.csv"), 1, "expected a table file, found none"),
     ):

@@ -20,8 +20,8 @@ def encoded(path: Path) -> str:
     return base64.encodebytes(path.read_bytes()).decode()
 
 
-def test_a_request_from_standard_input_or_a_file(mi2, pictures: list[Path], tmp_path: Path) -> None:
-    body = request([encoded(pictures[0]), None], [None, "x-ray chest"])
+def test_a_request_from_standard_input_or_a_file(mi2, image_files: list[Path], tmp_path: Path) -> None:
+    body = request([encoded(image_files[0]), None], [None, "x-ray chest"])
     (tmp_path / "request.json").write_bytes(body)
     piped, named, dashed = (
         mi2("score", stdin=body),
@@ -36,8 +36,8 @@ def test_a_request_from_standard_input_or_a_file(mi2, pictures: list[Path], tmp_
     assert first["scaling_factor"] == second["scaling_factor"] == 4.5
 
 
-def test_both_response_shapes(mi2, pictures: list[Path]) -> None:
-    body = request([encoded(pictures[0]), "x-ray chest"])
+def test_both_response_shapes(mi2, image_files: list[Path]) -> None:
+    body = request([encoded(image_files[0]), "x-ray chest"])
     rows = mi2("score", "--response-shape", "rows", stdin=body).json
     card = mi2("score", "--response-shape", "card", stdin=body).json
     assert [sorted(one) for one in rows] == [["image_features", "scaling_factor", "text_features"]]

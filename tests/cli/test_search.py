@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from medimageinsight import MedImageInsight
-from tests.images.made_dicom import file_of, made
-from tests.search.made_server import running_postgres
+from tests.images.dicom_datasets import make_dataset, to_file_bytes
+from tests.search.postgres_server import running_postgres
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,45 +23,45 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def test_add_then_search(mi2, pictures: list[Path], folder: Path, toy_bundle: Path) -> None:
-    added = mi2("index", "add", folder, *pictures, "--json")
+def test_add_then_search(mi2, image_files: list[Path], folder: Path, toy_bundle: Path) -> None:
+    added = mi2("index", "add", folder, *image_files, "--json")
     assert (added.code, added.err) == (0, "")
     assert added.json == {"added": 3, "updated": 0, "skipped": 0, "undescribed": 0, "count": 3, "failed": []}
     with MedImageInsight.load(toy_bundle) as model:
-        embeddings = model.embed_images(pictures)
-    order = [str(pictures[place]) for place in np.argsort(-(embeddings @ embeddings[1]))]
-    found = mi2("search", folder, "--image", pictures[1], "--json")
+        embeddings = model.embed_images(image_files)
+    order = [str(image_files[place]) for place in np.argsort(-(embeddings @ embeddings[1]))]
+    found = mi2("search", folder, "--image", image_files[1], "--json")
     assert (found.code, found.err) == (0, "")
     assert [hit["id"] for hit in found.json["hits"]] == order
     first = found.json["hits"][0]
     assert list(first) == ["id", "path", "score", "metadata"]
-    assert (first["path"], first["metadata"]) == (str(pictures[1]), {})
+    assert (first["path"], first["metadata"]) == (str(image_files[1]), {})
     assert first["score"] == pytest.approx(1, abs=1e-6)
     np.save(folder.with_suffix(".npy"), embeddings[1:2])
-    for words in (("--id", pictures[1]), ("--vector", folder.with_suffix(".npy"))):
+    for words in (("--id", image_files[1]), ("--vector", folder.with_suffix(".npy"))):
         assert [hit["id"] for hit in mi2("search", folder, *words, "--json").json["hits"]] == order
-    piped = mi2("search", folder, "--image", "-", "--json", stdin=pictures[1].read_bytes())
+    piped = mi2("search", folder, "--image", "-", "--json", stdin=image_files[1].read_bytes())
     assert [hit["id"] for hit in piped.json["hits"]] == order
     assert len(mi2("search", folder, "--text", "x-ray", "-k", 2, "--json").json["hits"]) == 2
 
 
-def test_a_person_sees_tables(mi2, pictures: list[Path], folder: Path) -> None:
-    added = mi2("index", "add", folder, pictures[0].parent)
+def test_a_person_sees_tables(mi2, image_files: list[Path], folder: Path) -> None:
+    added = mi2("index", "add", folder, image_files[0].parent)
     assert (added.code, added.out) == (0, "")
     assert "3 added; the store has 3 images" in added.err
-    found = mi2("search", folder, "--id", pictures[0], "--exact")
+    found = mi2("search", folder, "--id", image_files[0], "--exact")
     assert "1.0000" in found.out
-    assert str(pictures[2]) in found.out
+    assert str(image_files[2]) in found.out
     shown = mi2("index", "info", folder, "--recall")
     assert "toy fp32, 8 numbers" in shown.out
     assert "every search is exact" in shown.out
     assert "recall at 10" in shown.out
-    assert "nothing was found" in mi2("search", folder, "--id", pictures[0], "--min-score", 1.1).err
+    assert "nothing was found" in mi2("search", folder, "--id", image_files[0], "--min-score", 1.1).err
 
 
-def test_a_bad_file_is_reported_and_the_rest_is_added(mi2, pictures: list[Path], folder: Path, tmp_path: Path) -> None:
+def test_a_bad_file_is_reported_and_the_rest_is_added(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("index", "add", folder, *pictures, missing, "--json")
+    done = mi2("index", "add", folder, *image_files, missing, "--json")
     assert done.code == 1
     assert done.json["added"] == 3
     assert done.json["failed"][0]["source"] == str(missing)
@@ -69,26 +69,26 @@ def test_a_bad_file_is_reported_and_the_rest_is_added(mi2, pictures: list[Path],
     assert done.err.startswith(f"error: {missing}: expected ")
 
 
-def test_what_is_there_is_refused_skipped_or_updated(mi2, pictures: list[Path], folder: Path) -> None:
-    mi2("index", "add", folder, *pictures[:2])
-    refused = mi2("index", "add", folder, *pictures, "--json")
+def test_what_is_there_is_refused_skipped_or_updated(mi2, image_files: list[Path], folder: Path) -> None:
+    mi2("index", "add", folder, *image_files[:2])
+    refused = mi2("index", "add", folder, *image_files, "--json")
     assert (refused.code, refused.json["error"]["code"]) == (2, "ids_duplicate")
-    skipped = mi2("index", "add", folder, *pictures, "--skip-existing", "--json").json
+    skipped = mi2("index", "add", folder, *image_files, "--skip-existing", "--json").json
     assert (skipped["added"], skipped["skipped"], skipped["count"]) == (1, 2, 3)
-    updated = mi2("index", "add", folder, *pictures, "--update", "--json").json
+    updated = mi2("index", "add", folder, *image_files, "--update", "--json").json
     assert (updated["added"], updated["updated"], updated["count"]) == (0, 3, 3)
-    assert mi2("index", "add", folder, *pictures, "--update", "--skip-existing").code == 2
+    assert mi2("index", "add", folder, *image_files, "--update", "--skip-existing").code == 2
 
 
-def test_metadata_from_a_table_files_and_folders(mi2, pictures: list[Path], folder: Path, tmp_path: Path) -> None:
+def test_metadata_from_a_table_files_and_folders(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
     sorted_ = tmp_path / "sorted"
-    for number, picture in enumerate(pictures):
-        target = sorted_ / ("no_finding" if number else "edema") / picture.name
+    for number, image in enumerate(image_files):
+        target = sorted_ / ("no_finding" if number else "edema") / image.name
         target.parent.mkdir(parents=True, exist_ok=True)
-        picture.rename(target)
+        image.rename(target)
     scan = sorted_ / "edema" / "scan.dcm"
     pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    scan.write_bytes(file_of(made(pixels, Modality="CT", PatientAge="045Y", PatientID="7")))
+    scan.write_bytes(to_file_bytes(make_dataset(pixels, Modality="CT", PatientAge="045Y", PatientID="7")))
     table = tmp_path / "table.csv"
     table.write_text("path,age,site,id\nsorted/edema/a.png,40,A,one\nsorted/no_finding/b.png,50,B,two\n")
     words = ("--metadata", table, "--column", "age", "--labels-from-folders", "--dicom-tags", "--patient-id", "hashed")
@@ -114,24 +114,24 @@ def test_metadata_from_a_table_files_and_folders(mi2, pictures: list[Path], fold
     assert "site" not in info["columns"]
 
 
-def test_the_tables_ids(mi2, pictures: list[Path], folder: Path, tmp_path: Path) -> None:
+def test_the_tables_ids(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("path,id\na.png,one\nb.png,two\nc.png,\n")
     words = ("--metadata", table, "--id-from", "table")
-    assert mi2("index", "add", folder, *pictures[:2], *words).code == 0
+    assert mi2("index", "add", folder, *image_files[:2], *words).code == 0
     assert mi2("search", folder, "--id", "two", "--json").json["hits"][0]["id"] == "two"
-    missing = mi2("index", "add", folder, pictures[2], *words, "--json")
+    missing = mi2("index", "add", folder, image_files[2], *words, "--json")
     assert (missing.code, missing.json["error"]["code"]) == (2, "ids_missing")
 
 
-def test_a_wrong_call_is_told(mi2, pictures: list[Path], folder: Path) -> None:
-    mi2("index", "add", folder, *pictures)
+def test_a_wrong_call_is_told(mi2, image_files: list[Path], folder: Path) -> None:
+    mi2("index", "add", folder, *image_files)
     for words, code in [
         (("--text", "a", "--id", "b"), "query_invalid"),
         ((), "query_invalid"),
-        (("--id", pictures[0], "--where", "ward = 1"), "filter_invalid"),
+        (("--id", image_files[0], "--where", "ward = 1"), "filter_invalid"),
         (("--id", "nobody"), "ids_unknown"),
-        (("--id", pictures[0], "--other-than-same", "ward"), "column_unknown"),
+        (("--id", image_files[0], "--other-than-same", "ward"), "column_unknown"),
     ]:
         done = mi2("search", folder, *words, "--json")
         assert (done.code, done.json["error"]["code"]) == (2, code)
@@ -141,7 +141,7 @@ def test_a_wrong_call_is_told(mi2, pictures: list[Path], folder: Path) -> None:
         (("--id-from", "luck"), "id_from_unknown"),
         (("--column", "age"), "metadata_missing"),
     ]:
-        done = mi2("index", "add", folder, *pictures, *words, "--json")
+        done = mi2("index", "add", folder, *image_files, *words, "--json")
         assert (done.code, done.json["error"]["code"]) == (2, code)
 
 
@@ -156,32 +156,32 @@ def test_a_store_that_is_not_there_is_named(mi2, folder: Path) -> None:
     assert not folder.exists()
 
 
-def test_another_model_is_refused(mi2, pictures: list[Path], folder: Path) -> None:
-    mi2("index", "add", folder, pictures[0])
-    for words in (("search", folder, "--text", "a"), ("index", "add", folder, pictures[1])):
+def test_another_model_is_refused(mi2, image_files: list[Path], folder: Path) -> None:
+    mi2("index", "add", folder, image_files[0])
+    for words in (("search", folder, "--text", "a"), ("index", "add", folder, image_files[1])):
         done = mi2(*words, "--model", "mini", "--json")
         assert (done.code, done.json["error"]["code"]) == (2, "store_other_model")
 
 
-def test_the_stores_preprocessing_is_taken(mi2, pictures: list[Path], folder: Path) -> None:
-    mi2("index", "add", folder, pictures[0], "--preprocessing", "azure")
-    assert mi2("index", "add", folder, pictures[1]).code == 0
-    other = mi2("index", "add", folder, pictures[2], "--preprocessing", "direct", "--json")
+def test_the_stores_preprocessing_is_taken(mi2, image_files: list[Path], folder: Path) -> None:
+    mi2("index", "add", folder, image_files[0], "--preprocessing", "azure")
+    assert mi2("index", "add", folder, image_files[1]).code == 0
+    other = mi2("index", "add", folder, image_files[2], "--preprocessing", "direct", "--json")
     assert (other.code, other.json["error"]["code"]) == (2, "store_other_preprocessing")
-    assert mi2("search", folder, "--image", pictures[1], "--json").json["hits"][0]["score"] == pytest.approx(
+    assert mi2("search", folder, "--image", image_files[1], "--json").json["hits"][0]["score"] == pytest.approx(
         1, abs=1e-6
     )
 
 
-def test_a_store_is_looked_after(mi2, pictures: list[Path], folder: Path) -> None:
-    mi2("index", "add", folder, *pictures)
+def test_a_store_is_looked_after(mi2, image_files: list[Path], folder: Path) -> None:
+    mi2("index", "add", folder, *image_files)
     built = mi2("index", "build", folder, "--json").json
     assert (built["index"]["indexed"], built["index"]["unindexed"]) == (3, 0)
     pairs = mi2("index", "duplicates", folder, "--threshold", 0.01, "--json").json["pairs"]
     assert all(list(pair) == ["a", "b", "score"] and pair["a"] < pair["b"] for pair in pairs)
     assert "no pairs" in mi2("index", "duplicates", folder, "--threshold", 1).err
-    assert mi2("index", "delete", folder, pictures[0], "--json").json == {"deleted": 1}
-    part = mi2("index", "delete", folder, pictures[1], "nobody")
+    assert mi2("index", "delete", folder, image_files[0], "--json").json == {"deleted": 1}
+    part = mi2("index", "delete", folder, image_files[1], "nobody")
     assert part.code == 1
     assert "1 are not" in part.err
     assert mi2("index", "delete", folder).code == 2
@@ -189,8 +189,8 @@ def test_a_store_is_looked_after(mi2, pictures: list[Path], folder: Path) -> Non
     assert mi2("index", "compact", folder, "--json").json["count"] == 0
 
 
-def test_a_vector_is_a_file_of_numbers(mi2, pictures: list[Path], folder: Path, tmp_path: Path) -> None:
-    mi2("index", "add", folder, *pictures)
+def test_a_vector_is_a_file_of_numbers(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
+    mi2("index", "add", folder, *image_files)
     bad = tmp_path / "bad.npy"
     bad.write_bytes(b"text")
     done = mi2("search", folder, "--vector", bad, "--json")
@@ -201,32 +201,32 @@ def test_a_vector_is_a_file_of_numbers(mi2, pictures: list[Path], folder: Path, 
     assert mi2("search", folder, "--vector", bad, "--json").json["error"]["code"] == "embedding_invalid"
 
 
-def test_postgresql_works_the_same(mi2, pictures: list[Path]) -> None:
+def test_postgresql_works_the_same(mi2, image_files: list[Path]) -> None:
     with running_postgres() as server:
         url = f"{server}#cli"
-        assert mi2("index", "add", url, *pictures, "--json").json["added"] == 3
-        found = mi2("search", url, "--image", pictures[0], "--json").json["hits"]
-        assert found[0]["id"] == str(pictures[0])
+        assert mi2("index", "add", url, *image_files, "--json").json["added"] == 3
+        found = mi2("search", url, "--image", image_files[0], "--json").json["hits"]
+        assert found[0]["id"] == str(image_files[0])
         assert mi2("index", "info", url, "--json").json["kind"] == "postgresql"
 
 
-def test_the_pictures_of_what_was_found(mi2, pictures: list[Path], folder: Path, tmp_path: Path) -> None:
-    mi2("index", "add", folder, *pictures)
+def test_the_images_of_what_was_found(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
+    mi2("index", "add", folder, *image_files)
     sheet = tmp_path / "sheet.png"
     sizes = []
-    for words in (("--image", pictures[0]), ("--text", "x-ray chest"), ("--id", pictures[1])):
+    for words in (("--image", image_files[0]), ("--text", "x-ray chest"), ("--id", image_files[1])):
         plain = mi2("search", folder, *words, "--json")
-        drawn = mi2("search", folder, *words, "--pictures", sheet, "--folder", tmp_path, "--json")
+        drawn = mi2("search", folder, *words, "--contact-sheet", sheet, "--folder", tmp_path, "--json")
         assert (drawn.code, drawn.err, drawn.out) == (0, "", plain.out)
         with Image.open(sheet) as opened:
             assert opened.format == "PNG"
             sizes.append(opened.size)
     assert len(set(sizes)) == 1
-    piped = mi2("search", folder, "--image", "-", "--pictures", sheet, "--json", stdin=pictures[1].read_bytes())
-    assert piped.json["hits"][0]["id"] == str(pictures[1])
+    piped = mi2("search", folder, "--image", "-", "--contact-sheet", sheet, "--json", stdin=image_files[1].read_bytes())
+    assert piped.json["hits"][0]["id"] == str(image_files[1])
 
 
-def test_a_picture_outside_of_the_folder_is_not_drawn(mi2, folder: Path, tmp_path: Path) -> None:
+def test_an_image_outside_of_the_folder_is_not_drawn(mi2, folder: Path, tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
     red = tmp_path / "red.png"
@@ -237,7 +237,7 @@ def test_a_picture_outside_of_the_folder_is_not_drawn(mi2, folder: Path, tmp_pat
     sheet = tmp_path / "sheet.png"
 
     def reds(*words: object) -> int:
-        done = mi2("search", folder, "--text", "red", "-k", 3, "--pictures", sheet, *words)
+        done = mi2("search", folder, "--text", "red", "-k", 3, "--contact-sheet", sheet, *words)
         assert done.code == 0
         with Image.open(sheet) as opened:
             return sum(pixel == (255, 0, 0) for pixel in opened.get_flattened_data())
@@ -246,14 +246,14 @@ def test_a_picture_outside_of_the_folder_is_not_drawn(mi2, folder: Path, tmp_pat
     assert reds("--folder", tmp_path) > 3 * 200 * 200
 
 
-def test_wrong_calls_for_pictures(mi2, pictures: list[Path], folder: Path, tmp_path: Path) -> None:
-    mi2("index", "add", folder, pictures[0])
+def test_wrong_calls_for_images(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
+    mi2("index", "add", folder, image_files[0])
     for words, code in [
         (("--folder", tmp_path), "pictures_missing"),
-        (("--pictures", tmp_path / "s.png", "--folder", pictures[0]), "folder_not_found"),
-        (("--pictures", tmp_path / "no" / "s.png"), "file_failed"),
-        (("--pictures", tmp_path), "file_failed"),
+        (("--contact-sheet", tmp_path / "s.png", "--folder", image_files[0]), "folder_not_found"),
+        (("--contact-sheet", tmp_path / "no" / "s.png"), "file_failed"),
+        (("--contact-sheet", tmp_path), "file_failed"),
     ]:
-        done = mi2("search", folder, "--id", pictures[0], *words, "--json")
+        done = mi2("search", folder, "--id", image_files[0], *words, "--json")
         assert (done.code != 0, done.json["error"]["code"]) == (True, code)
     assert not (tmp_path / "s.png").exists()

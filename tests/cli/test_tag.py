@@ -10,7 +10,7 @@ from medimageinsight import MedImageInsight
 from medimageinsight.tagging.file import load_tagger
 from medimageinsight.tagging.tagger import tag_prompts
 from medimageinsight.tagging.vocabularies import term_probabilities, vocabulary
-from tests.cli.labelled_images import write_picture, write_table
+from tests.cli.labelled_images import write_image, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,13 +33,13 @@ def fit(mi2, table: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["modality", "anatomy", "view"])
-def test_a_vocabulary_gives_probabilities(mi2, toy_bundle: Path, pictures: list[Path], name: str) -> None:
-    done = mi2("tag", *pictures, "--vocabulary", name, "--threshold", "0.1", "--json")
+def test_a_vocabulary_gives_probabilities(mi2, toy_bundle: Path, image_files: list[Path], name: str) -> None:
+    done = mi2("tag", *image_files, "--vocabulary", name, "--threshold", "0.1", "--json")
     assert done.code == 0
-    assert [one["source"] for one in done.json] == list(map(str, pictures))
+    assert [one["source"] for one in done.json] == list(map(str, image_files))
     with MedImageInsight.load(toy_bundle) as model:
         expected = term_probabilities(
-            model.embed_images(pictures), vocabulary(name), model.embed_texts, model.logit_scale
+            model.embed_images(image_files), vocabulary(name), model.embed_texts, model.logit_scale
         )
     found = [[tag["score"] for tag in one["tags"].values()] for one in done.json]
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -48,9 +48,9 @@ def test_a_vocabulary_gives_probabilities(mi2, toy_bundle: Path, pictures: list[
         assert all(tag["present"] == (tag["score"] >= tag["threshold"] == 0.1) for tag in one["tags"].values())
 
 
-def test_options_may_come_first(mi2, pictures: list[Path]) -> None:
-    first = mi2("tag", "--vocabulary", "modality", pictures[0], "--json")
-    last = mi2("tag", pictures[0], "--vocabulary", "modality", "--json")
+def test_options_may_come_first(mi2, image_files: list[Path]) -> None:
+    first = mi2("tag", "--vocabulary", "modality", image_files[0], "--json")
+    last = mi2("tag", image_files[0], "--vocabulary", "modality", "--json")
     assert first.code == 0
     assert first.out == last.out
 
@@ -75,8 +75,8 @@ def test_fit_then_tag(mi2, fit, tmp_path: Path) -> None:
         assert operation["sensitivity"]["low"] < operation["sensitivity"]["value"] <= operation["sensitivity"]["high"]
         assert operation["positives"] + operation["negatives"] == 30
         assert tag["test"]["operation"]["positives"] > 0
-    picture = write_picture(tmp_path / "n.png", "left", 7)
-    (one,) = mi2("tag", picture, "--tagger", tmp_path / "t.json", "--json").json
+    image = write_image(tmp_path / "n.png", "left", 7)
+    (one,) = mi2("tag", image, "--tagger", tmp_path / "t.json", "--json").json
     assert set(one["tags"]) == {"left", "right"}
     for tag, kept in zip(one["tags"].values(), made.json["tags"], strict=True):
         assert tag["threshold"] == kept["threshold"]
@@ -84,13 +84,13 @@ def test_fit_then_tag(mi2, fit, tmp_path: Path) -> None:
 
 
 def test_the_verb_gives_what_the_functions_give(
-    mi2, fit, toy_bundle: Path, pictures: list[Path], tmp_path: Path
+    mi2, fit, toy_bundle: Path, image_files: list[Path], tmp_path: Path
 ) -> None:
     assert fit().code == 0
-    found = mi2("tag", *pictures, "--tagger", tmp_path / "t.json", "--json").json
+    found = mi2("tag", *image_files, "--tagger", tmp_path / "t.json", "--json").json
     tagger = load_tagger(tmp_path / "t.json")
     with MedImageInsight.load(toy_bundle) as model:
-        expected = tagger.scores(model.embed_images(pictures), model.embed_texts, model.logit_scale)
+        expected = tagger.scores(model.embed_images(image_files), model.embed_texts, model.logit_scale)
     np.testing.assert_allclose([[tag["score"] for tag in one["tags"].values()] for one in found], expected, atol=1e-5)
 
 
@@ -102,7 +102,7 @@ def test_an_adapter_gives_the_scores(mi2, fit, table: Path, tmp_path: Path) -> N
     assert made.code == 0
     assert all(tag["test"]["operation"]["sensitivity"]["value"] > 0.8 for tag in made.json["tags"])
     adapter.unlink()  # the tagger has it
-    whole = write_picture(tmp_path / "n.png", "whole", 7)
+    whole = write_image(tmp_path / "n.png", "whole", 7)
     (one,) = mi2("tag", whole, "--tagger", tmp_path / "t.json", "--json").json
     assert [tag["present"] for tag in one["tags"].values()] == [True, True]
 
@@ -128,20 +128,20 @@ def test_prompts_that_cannot_be_read(fit, tmp_path: Path, content: str) -> None:
     assert "expected JSON of tags" in done.err
 
 
-def test_tables_for_a_person(mi2, fit, pictures: list[Path], tmp_path: Path) -> None:
+def test_tables_for_a_person(mi2, fit, image_files: list[Path], tmp_path: Path) -> None:
     made = fit("--criterion", "f1")
     assert made.out.count("thresholds by f1") == 2
     assert "sensitivity" in made.out
-    shown = mi2("tag", *pictures, "--tagger", tmp_path / "t.json")
+    shown = mi2("tag", *image_files, "--tagger", tmp_path / "t.json")
     assert shown.code == 0
-    assert all(str(path) in shown.out for path in pictures)
+    assert all(str(path) in shown.out for path in image_files)
 
 
-def test_a_failed_image_leaves_the_others(mi2, fit, pictures: list[Path], tmp_path: Path) -> None:
+def test_a_failed_image_leaves_the_others(mi2, fit, image_files: list[Path], tmp_path: Path) -> None:
     fit()
     missing = tmp_path / "missing.png"
     for words in (("--vocabulary", "view"), ("--tagger", tmp_path / "t.json")):
-        done = mi2("tag", pictures[0], missing, pictures[1], *words, "--json")
+        done = mi2("tag", image_files[0], missing, image_files[1], *words, "--json")
         assert done.code == 1
         assert [list(one)[1] for one in done.json] == ["tags", "error", "tags"]
         assert done.json[1]["source"] == str(missing)
@@ -149,9 +149,9 @@ def test_a_failed_image_leaves_the_others(mi2, fit, pictures: list[Path], tmp_pa
         assert (only.code, only.out) == (1, "")
 
 
-def test_another_model_is_refused(mi2, fit, pictures: list[Path], tmp_path: Path) -> None:
+def test_another_model_is_refused(mi2, fit, image_files: list[Path], tmp_path: Path) -> None:
     fit()
-    done = mi2("tag", pictures[0], "--tagger", tmp_path / "t.json", "--model", "mini", "--json")
+    done = mi2("tag", image_files[0], "--tagger", tmp_path / "t.json", "--model", "mini", "--json")
     assert done.code == 1
     assert done.json["error"]["code"] == "adapter_other_model"
 
@@ -159,9 +159,9 @@ def test_another_model_is_refused(mi2, fit, pictures: list[Path], tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["x.png"], "expected either --tagger or --vocabulary or --labels"),
-        (["x.png", "--vocabulary", "modality", "--tagger", "t.json"], "expected either --tagger or --vocabulary"),
-        (["x.png", "--vocabulary", "modality", "--labels", "a"], "expected either --tagger or --vocabulary"),
+        (["x.png"], "expected one of --tagger, --vocabulary and --labels"),
+        (["x.png", "--vocabulary", "modality", "--tagger", "t.json"], "expected one of --tagger, --vocabulary and --labels"),
+        (["x.png", "--vocabulary", "modality", "--labels", "a"], "expected one of --tagger, --vocabulary and --labels"),
         (["x.png", "--vocabulary", "modality", "--negative", "a"], "expected --template and --negative with --labels"),
         (["x.png", "--vocabulary", "modality", "--threshold", "-0.5"], "expected a threshold from 0 to 1"),
         (["x.png", "--labels", "a", "--negative", " "], "expected texts as negative prompts"),
@@ -196,13 +196,13 @@ def test_a_split_that_is_not_there(fit) -> None:
     assert "expected one of the splits test, train, val, got 'dev'" in done.err
 
 
-def test_labels_of_ones_own(mi2, toy_bundle: Path, pictures: list[Path]) -> None:
+def test_labels_of_ones_own(mi2, toy_bundle: Path, image_files: list[Path]) -> None:
     words = ("--template", "x-ray {}", "--negative", "x-ray", "--negative", "nothing", "--json")
-    done = mi2("tag", *pictures, "--labels", "big heart", "fluid", *words)
+    done = mi2("tag", *image_files, "--labels", "big heart", "fluid", *words)
     assert (done.code, done.err) == (0, "")
     prompts = tag_prompts(["big heart", "fluid"], template="x-ray {}", negative=["x-ray", "nothing"])
     with MedImageInsight.load(toy_bundle) as model:
-        expected = model.tag(pictures, prompts)
+        expected = model.tag(image_files, prompts)
     for one, tags in zip(done.json, expected, strict=True):
         assert list(one["tags"]) == ["big heart", "fluid"]
         for name, tag in one["tags"].items():
@@ -211,12 +211,12 @@ def test_labels_of_ones_own(mi2, toy_bundle: Path, pictures: list[Path]) -> None
             assert tag["present"] == (tag["score"] >= 0.5)
 
 
-def test_cosines_need_a_threshold(mi2, pictures: list[Path]) -> None:
-    refused = mi2("tag", pictures[0], "--labels", "a", "b", "--json")
+def test_cosines_need_a_threshold(mi2, image_files: list[Path]) -> None:
+    refused = mi2("tag", image_files[0], "--labels", "a", "b", "--json")
     assert (refused.code, refused.json["error"]["code"]) == (2, "threshold_missing")
     assert "no tagger" in refused.err
     assert "mi2 tag fit" in refused.err
-    (one,) = mi2("tag", pictures[0], "--labels", "a", "b", "--threshold", "-1", "--json").json
+    (one,) = mi2("tag", image_files[0], "--labels", "a", "b", "--threshold", "-1", "--json").json
     assert all(tag["present"] and -1 <= tag["score"] <= 1 for tag in one["tags"].values())
 
 

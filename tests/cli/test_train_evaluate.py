@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
+from medimageinsight.bundle import EVALUATION_BEGIN, EVALUATION_END
 from tests.train import made_run
 
 CONFIG = made_run.CONFIG | {
@@ -78,8 +78,8 @@ def test_the_data_of_a_config_are_evaluated_in_the_splits_that_it_draws(mi2, tab
     assert "speck.yaml: config.dta: unknown" in failed.err
 
 
-def told_of(picture: dict) -> str:
-    return max(picture["probabilities"], key=picture["probabilities"].get)
+def told_of(image: dict) -> str:
+    return max(image["probabilities"], key=image["probabilities"].get)
 
 
 def test_a_classification_head_becomes_an_adapter_of_its_bundle(mi2, table: Path, tmp_path: Path, monkeypatch) -> None:

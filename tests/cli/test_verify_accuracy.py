@@ -1,4 +1,4 @@
-"""``verify --images``: accuracy and time on labelled pictures, below the proof that the bundle is right."""
+"""``verify --images``: accuracy and time on labelled image_files, below the proof that the bundle is right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Eight pictures of two labels."""
+    """Eight image_files of two labels."""
     rng = np.random.default_rng(0)
     root = tmp_path / "phantoms"
     for index in range(8):
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def table(folder: Path) -> Path:
-    """The same pictures in two splits."""
+    """The same image_files in two splits."""
     path = folder / "table.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -45,11 +45,11 @@ def test_a_folder_is_scored_below_the_proof(mi2, folder: Path) -> None:
     assert "phantoms (8)" in done.out
     assert "mAUC %" in done.out
     assert "PyTorch" not in done.out[done.out.index("zero-shot") :]
-    for said in ("processor", "threads", "batch", "provider", "onnxruntime"):
-        assert said in done.out
+    for name in ("processor", "threads", "batch", "provider", "onnxruntime"):
+        assert name in done.out
 
 
-def test_json_has_it_beside_the_parity(mi2, folder: Path) -> None:
+def test_json_contains_accuracy_and_parity(mi2, folder: Path) -> None:
     document = mi2("verify", "mini", "--images", folder, "--json").json
     assert document.keys() == {"name", "parity", "accuracy"}
     (one,) = document["accuracy"]["sets"]
@@ -76,8 +76,8 @@ def test_against_the_checkpoint_both_are_shown(mi2, golden_bundle, golden_checkp
     assert "torch device" in shown
 
 
-def test_broken_pictures_are_named_and_end_it(mi2, folder: Path) -> None:
-    (folder / "no_finding" / "notes.txt").write_text("not a picture")
+def test_broken_images_are_named_and_end_it(mi2, folder: Path) -> None:
+    (folder / "no_finding" / "notes.txt").write_text("not an image")
     done = mi2("verify", "mini", "--images", folder, "--json")
     assert done.code == 1
     assert done.json["source"] == str(folder)
@@ -86,10 +86,10 @@ def test_broken_pictures_are_named_and_end_it(mi2, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (("--template", "x {}"), 2, "expected --images with --template or --split"),
-        (("--images", "FOLDER", "--template", "x"), 2, "expected {} in the template"),
+        (("--images", "FOLDER", "--template", "x"), 2, "expected {} for the label in the template"),
         (("--images", "TABLE", "--template", "x {}"), 2, "expected --template with a folder"),
         (("--images", "TABLE", "--split", "val"), 2, "expected one of the table's splits (train, test), got 'val'"),
         (("--images", "FOLDER/nothing"), 1, "check the path"),
@@ -97,9 +97,9 @@ def test_broken_pictures_are_named_and_end_it(mi2, folder: Path) -> None:
     ],
 )
 def test_a_wrong_call_ends_before_anything_is_run(
-    mi2, folder: Path, table: Path, words: tuple[str, ...], code: int, said: str
+    mi2, folder: Path, table: Path, words: tuple[str, ...], code: int, message: str
 ) -> None:
     given = [word.replace("FOLDER", str(folder)).replace("TABLE", str(table)) for word in words]
     done = mi2("verify", "mini", *given)
     assert (done.code, done.out) == (code, "")
-    assert said in done.err
+    assert message in done.err

@@ -1,4 +1,4 @@
-"""Several values after one option, which typer's options do not take."""
+"""Command lines beyond typer's: several values after one option, and a default verb of a group."""
 
 from collections.abc import Sequence
 
@@ -7,25 +7,25 @@ from typer.core import TyperGroup
 
 
 def spread(arguments: Sequence[str], option: str) -> list[str]:
-    """``--labels A B`` as ``--labels A --labels B``: all words up to the next option are values.
+    """Rewrite ``--labels A B`` as ``--labels A --labels B``: all words up to the next option are values.
 
     spread(["a.png", "--labels", "A", "B", "--json"], "--labels")
     # ["a.png", "--labels", "A", "--labels", "B", "--json"]
     """
     result: list[str] = []
-    taking = False  # whether the words at hand are values of the option
+    in_values = False  # whether the current words are values of the option
     for position, word in enumerate(arguments):
         if word == "--":
             return [*result, *arguments[position:]]
         if word == option:
-            taking = True
+            in_values = True
             if position + 1 == len(arguments) or _is_option(arguments[position + 1]):
-                result.append(word)  # without a value: the parser says so
+                result.append(word)  # without a value: the parser reports it
         elif _is_option(word):
-            taking = False
+            in_values = False
             result.append(word)
         else:
-            result.extend([option, word] if taking else [word])
+            result.extend([option, word] if in_values else [word])
     return result
 
 
@@ -34,13 +34,13 @@ def _is_option(word: str) -> bool:
 
 
 class DefaultGroup(TyperGroup):
-    """Words that do not begin with one of the group's verbs go to its first one.
+    """A group whose first verb is the default one.
 
-    A file of a verb's name is written with its folder: ``./fit``.
+    A file with the name of a verb is given with its folder: ``./fit``.
     """
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # typer's Context
-        """Put the first verb before words that name none."""
+        """Insert the first verb where the words name none."""
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)

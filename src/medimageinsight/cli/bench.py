@@ -1,4 +1,4 @@
-"""``mi2 bench``: how fast a model is here, beside what the machine can do and beside other ways to run it."""
+"""``mi2 bench``: speed and memory of a model, compared with the machine's peak and other ways to run it."""
 
 import shlex
 from pathlib import Path
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 def bench(
     batch_sizes: Annotated[str, typer.Option(metavar="N,N", help="Images that are embedded together.")] = "1,8",
     rounds: Annotated[int, typer.Option(help="Times each candidate is measured.")] = 5,
-    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: all cores that may be used.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: all usable cores.")] = None,
     provider: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Execution provider, as cuda. Default: the best there is.")
+        str | None, typer.Option(metavar="NAME", help="Execution provider, as cuda. Default: the best available.")
     ] = None,
     baselines: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B", help="Of eager, tuned, compile, plain, openvino; or none. Default: all that are possible."
+            metavar="A,B", help="Any of eager, tuned, compile, plain, openvino; or none. Default: all that can run."
         ),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Measure from these image files to vectors, too.")
+        Path | None, typer.Option(metavar="FOLDER", help="Also measure from these image files to vectors.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report and its plot there.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the report and its plot.")] = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure speed and memory: images, texts, a cold start; beside the machine's own float32 peak and baselines.
+    """Measure speed and memory of images, texts and a cold start, and compare them with the float32 peak and baselines.
 
-    Every candidate has a process of its own, one at a time, in turn. The baselines have the model's architecture and
+    Candidates run one at a time, interleaved, each in its own process. The baselines have the model's architecture and
     random weights, since speed does not depend on the values. --out needs the extra 'evaluate', PyTorch 'export'.
     """
     from medimageinsight.bench import BASELINES, BenchSettings, run, write_report
@@ -80,7 +80,7 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise InputError(
-            f"expected batch sizes as 1,8, got {text!r}: give whole numbers with commas between",
+            f"expected batch sizes as 1,8, got {text!r}: give integers separated by commas",
             code="batch_sizes_invalid",
         ) from None
 
@@ -98,7 +98,7 @@ def _command(
     images: Path | None,
     model: str | None,
 ) -> str:
-    """What repeats the figures."""
+    """Return the command that repeats the figures."""
     given = {
         "--threads": threads,
         "--provider": provider,

@@ -1,4 +1,4 @@
-"""The checks of ``mi2 doctor``: each looks at one thing a working installation needs."""
+"""The checks of ``mi2 doctor``: each examines one requirement of a working installation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GIB = 1 << 30
-SMALL_MEMORY = 4 * GIB  # the released model's weights alone are 2.5 GB
+MIN_MEMORY = 4 * GIB  # the released model's weights alone are 2.5 GB
 
 EXTRAS = {
     "export": ("torch", "safetensors", "yaml", "onnx", "onnxscript"),
@@ -35,7 +35,7 @@ EXTRAS = {
     "mcp": ("mcp",),
 }
 
-# One file of each family of compressed DICOM pixels, out of pydicom's own package.
+# A file of each family of compressed DICOM pixels, from pydicom's own package.
 CODECS = {
     "JPEG": "SC_rgb_jpeg_dcmtk.dcm",
     "JPEG 2000": "examples_jpeg2k.dcm",
@@ -46,7 +46,7 @@ CODECS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What was looked at and found; ``off`` is an optional part that is not installed."""
+    """Result of a check; the status ``off`` is an optional part that is not installed."""
 
     name: str
     status: Literal["ok", "warn", "fail", "off"]
@@ -54,12 +54,12 @@ class Check:
     advice: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        """For JSON."""
+        """Return the result for JSON."""
         return asdict(self)
 
 
 def run_checks(model: str | None) -> Iterator[Check]:
-    """Every check, one after the other; none raises."""
+    """Run every check in order; none raises."""
     yield check_python()
     yield check_runtime()
     yield check_cores()
@@ -74,7 +74,7 @@ def run_checks(model: str | None) -> Iterator[Check]:
 
 
 def check_python() -> Check:
-    """The interpreter's version and this package's."""
+    """Check the versions of the interpreter and this package."""
     version, tested = platform.python_version(), (3, 11) <= sys.version_info[:2] <= (3, 13)
     found = f"{version} on {platform.system()} {platform.machine()}, medimageinsight-onnx {__version__}"
     if tested:
@@ -83,11 +83,11 @@ def check_python() -> Check:
 
 
 def check_runtime() -> Check:
-    """ONNX Runtime and its devices."""
+    """Check ONNX Runtime and list its devices."""
     try:
         import onnxruntime as ort
 
-        providers = [one.removesuffix("ExecutionProvider") for one in ort.get_available_providers()]
+        providers = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
     except Exception as error:  # a broken wheel raises anything
         return Check(
             name="ONNX Runtime", status="fail", found=type(error).__name__, advice="pip install --force onnxruntime"
@@ -96,20 +96,20 @@ def check_runtime() -> Check:
 
 
 def check_cores() -> Check:
-    """CPU cores, and how many of them this process may use."""
+    """Count the CPU cores, and those that this process may use."""
     from medimageinsight.engine import available_cpus
 
-    there, usable = os.cpu_count() or 1, available_cpus()
-    return Check(name="CPU", status="ok", found=f"{usable} of {there} cores may be used")
+    total, usable = os.cpu_count() or 1, available_cpus()
+    return Check(name="CPU", status="ok", found=f"{usable} of {total} cores may be used")
 
 
 def check_memory() -> Check:
-    """Main memory, or what the container may have of it."""
+    """Check the main memory, or the container's limit."""
     size = _memory()
     if size is None:
         return Check(name="memory", status="ok", found="unknown on this system")
     found = f"{size / GIB:.1f} GiB"
-    if size < SMALL_MEMORY:
+    if size < MIN_MEMORY:
         return Check(
             name="memory", status="warn", found=found, advice="enough for mini; the released model needs 4 GiB or more"
         )
@@ -132,13 +132,13 @@ def check_codec(family: str, file: str) -> Check:
 
 
 def check_home() -> Check:
-    """Whether models can be put where they are looked for."""
+    """Check that the folder of models can be written."""
     from medimageinsight.bundle import home
 
     folder = home()
-    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=existing):
             return Check(name="MI2_HOME", status="ok", found=str(folder))
     except OSError as error:
         return Check(
@@ -150,7 +150,7 @@ def check_home() -> Check:
 
 
 def check_graph_cache() -> Check:
-    """What the optimised copies of large encoders take of the disk."""
+    """Measure the disk space of the optimised copies of large encoders."""
     from medimageinsight.engine import graph_cache_size
 
     size = graph_cache_size()
@@ -158,7 +158,7 @@ def check_graph_cache() -> Check:
         name="graph cache",
         status="ok",
         found=f"{size / GIB:.1f} GiB" if size else "empty",
-        advice="mi2 doctor --clear-cache gives it back" if size else "",
+        advice="mi2 doctor --clear-cache frees it" if size else "",
     )
 
 
@@ -167,24 +167,24 @@ def check_model(model: str | None) -> Check:
     from medimageinsight import MedImageInsight
 
     name = "model" if model is None else f"model {Path(model).name}"
-    picture = np.linspace(0, 255, 256 * 256).astype(np.uint8).reshape(256, 256)
+    image = np.linspace(0, 255, 256 * 256).astype(np.uint8).reshape(256, 256)
     try:
         with MedImageInsight.load(model) as loaded:
-            first = loaded.embed_images(picture)
+            first = loaded.embed_images(image)
             start = time.perf_counter()
-            again = loaded.embed_images(picture)
-            took = time.perf_counter() - start
+            again = loaded.embed_images(image)
+            duration = time.perf_counter() - start
             text = loaded.embed_texts("x-ray chest")
     except MedImageInsightError as error:
         return Check(name=name, status="fail", found=error.message, advice="see mi2 models")
-    found = f"{loaded.name}, {loaded.embedding_dim} numbers, {1000 * took:.0f} ms an image"
+    found = f"{loaded.name}, {loaded.embedding_dim} numbers, {1000 * duration:.0f} ms an image"
     if not np.array_equal(first, again) or not np.isfinite(text).all():
         return Check(name=name, status="fail", found=f"{found}, another result each time", advice="mi2 verify")
     return Check(name=name, status="ok", found=f"{found}, the same bits each time")
 
 
 def check_extra(extra: str, modules: tuple[str, ...]) -> Check:
-    """Whether an optional part is installed; nothing of it is imported."""
+    """Check that an optional part is installed, without importing it."""
     name = f"extra {extra}"
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if not missing:
@@ -198,7 +198,7 @@ def check_extra(extra: str, modules: tuple[str, ...]) -> Check:
 
 
 def _memory() -> int | None:
-    """Bytes this process may have: the machine's, or the container's limit where that is lower."""
+    """Return the bytes this process may use: the machine's, or the container's limit where that is lower."""
     sizes = []
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -1,18 +1,26 @@
-"""``mi2 classify``: probabilities of labels that are no more than texts, or of those that a store's images have."""
+"""``mi2 classify``: zero-shot probabilities of labels, or labels by the most similar images of a store."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
 from rich.text import Text
 
 from medimageinsight.cli import output
-from medimageinsight.cli.contact_sheet import Folders, Found, Pictures, check_folders, query_card, reread, save_sheet
 from medimageinsight.cli.errors import FAILED_INPUT, error_context
-from medimageinsight.cli.loading import check_out, report_failures
-from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
+from medimageinsight.cli.labelled_tables import check_output_file, print_failed_sources
+from medimageinsight.cli.options import (
+    AsJson,
+    ContactSheet,
+    Files,
+    Frame,
+    ImageFolders,
+    Model,
+    Preprocessing,
+    Top,
+    load_model,
+)
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.cli.tables import print_probabilities
 from medimageinsight.errors import InputError, StoreError
@@ -20,52 +28,55 @@ from medimageinsight.errors import InputError, StoreError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medimageinsight.search import StoreAnswer
+    from rich.console import RenderableType
+
+    from medimageinsight.images import Source
+    from medimageinsight.search import StoreClassification
+
+DEFAULT_K = 10
+_SHEET_LABELS = 3  # on the contact sheet
+
+Labels = Annotated[
+    list[str] | None, typer.Option(metavar="A B ...", help="The labels to choose from; they come after the files.")
+]
+Template = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The prompt of a label, as '{modality} {anatomy} {}' with {} for the label. Several are averaged."
+    ),
+]
+Modality = Annotated[str | None, typer.Option(help="For {modality}, as 'x-ray'.")]
+Anatomy = Annotated[str | None, typer.Option(help="For {anatomy}, as 'chest'.")]
+View = Annotated[str | None, typer.Option(help="For {view}, as 'anteroposterior'.")]
+Store = Annotated[
+    str | None,
+    typer.Option(metavar="STORE", help="Instead of --labels: a store, whose most similar images give the labels."),
+]
+StoreLabelColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="With --store: the column of labels.")]
+K = Annotated[int | None, typer.Option("-k", "--k", min=1, help="With --store: how many images vote. Default: 10.")]
+Where = Annotated[str | None, typer.Option(metavar="EXPR", help="With --store: a filter on the images that vote.")]
 
 
 def classify(
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FILE...", help="Images; folders are searched; - is standard input.", show_default=False
-        ),
-    ] = None,
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(metavar="A B ...", help="The labels to choose from; they come after the files."),
-    ] = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What a label's prompt looks like, as '{modality} {anatomy} {}' with {} for the label. "
-            "Several are averaged."
-        ),
-    ] = None,
-    modality: Annotated[str | None, typer.Option(help="For {modality}, as 'x-ray'.")] = None,
-    anatomy: Annotated[str | None, typer.Option(help="For {anatomy}, as 'chest'.")] = None,
-    view: Annotated[str | None, typer.Option(help="For {view}, as 'anteroposterior'.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="Labels shown for each image; --json has all of them.")] = 5,
-    store: Annotated[
-        str | None,
-        typer.Option(metavar="STORE", help="Instead of --labels: a store, whose most similar images say their labels."),
-    ] = None,
-    label_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="With --store: the column of labels.")
-    ] = None,
-    k: Annotated[
-        int | None, typer.Option("-k", "--k", min=1, help="With --store: how many images vote. Default: 10.")
-    ] = None,
-    where: Annotated[
-        str | None, typer.Option(metavar="EXPR", help="With --store: a filter on the images that vote.")
-    ] = None,
-    pictures: Pictures = None,
-    folder: Folders = None,
+    files: Files = None,
+    labels: Labels = None,
+    template: Template = None,
+    modality: Modality = None,
+    anatomy: Anatomy = None,
+    view: View = None,
+    top: Top = 5,
+    store: Store = None,
+    label_column: StoreLabelColumn = None,
+    k: K = None,
+    where: Where = None,
+    contact_sheet: ContactSheet = None,
+    folder: ImageFolders = None,
     frame: Frame = 0,
     preprocessing: Preprocessing = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell which of the labels fits each image best, without any training for them.
+    """Classify images by text labels, without any training for them.
 
     The labels exclude each other: an image that fits none of them still gets probabilities that sum to 1. With --store
     the most similar stored images vote with their labels, and are shown as the evidence.
@@ -73,136 +84,175 @@ def classify(
     sources = list_sources(files or [])
     if not sources:
         raise InputError("expected image files, got none: name them before --labels", code="files_missing")
-    of_labels = {
-        "--labels": labels, "--template": template, "--modality": modality, "--anatomy": anatomy, "--view": view,
-        "--preprocessing": preprocessing,
+    fields = {"modality": modality, "anatomy": anatomy, "view": view}
+    label_options = {
+        "--labels": labels,
+        "--template": template,
+        **{f"--{name}": value for name, value in fields.items()},
+    }
+    store_options = {
+        "--label-column": label_column, "-k": k, "--where": where, "--contact-sheet": contact_sheet, "--folder": folder,
     }  # fmt: skip
-    of_store = {
-        "--label-column": label_column, "-k": k, "--where": where, "--pictures": pictures, "--folder": folder,
-    }  # fmt: skip
-    unused = _given(of_labels if store is not None else of_store)
-    if unused and store is not None:
-        raise InputError(
-            f"expected no {unused[0]} with --store, whose images say the labels and how images are prepared: "
-            "leave one of them out",
-            code="classify_option_unused",
-        )
-    if unused:
-        raise InputError(
-            f"expected {unused[0]} with --store only: name a store, or leave it out", code="classify_option_unused"
-        )
-    if store is not None:
-        if label_column is None:
-            raise InputError("expected --label-column with --store, got none: name it", code="column_missing")
-        classify_by_store(
-            sources, store, label_column, k=k, where=where, pictures=pictures, folders=folder, frame=frame, model=model,
-            top=top, as_json=as_json,
+    if store is None:
+        _refuse_store_options(store_options)
+        known = {name: value for name, value in fields.items() if value is not None}
+        _classify_by_labels(
+            sources, labels or [], template=template, fields=known, top=top, frame=frame, preprocessing=preprocessing,
+            model=model, as_json=as_json,
         )  # fmt: skip
         return
+    _refuse_label_options(label_options | {"--preprocessing": preprocessing})
+    if label_column is None:
+        raise InputError("expected --label-column with --store, got none: name it", code="column_missing")
+    _classify_by_store(
+        sources, store, label_column, k=DEFAULT_K if k is None else k, where=where, sheet=contact_sheet, folders=folder,
+        top=top, frame=frame, model=model, as_json=as_json,
+    )  # fmt: skip
+
+
+def _refuse_label_options(options: "Mapping[str, object]") -> None:
+    for name in _used(options):
+        raise InputError(
+            f"expected no {name} with --store, whose images give the labels and the preprocessing: leave out either",
+            code="classify_option_unused",
+        )
+
+
+def _refuse_store_options(options: "Mapping[str, object]") -> None:
+    for name in _used(options):
+        raise InputError(
+            f"expected {name} with --store only: name a store, or leave it out", code="classify_option_unused"
+        )
+
+
+def _used(options: "Mapping[str, object]") -> list[str]:
+    return [name for name, value in options.items() if value is not None and value != []]
+
+
+def _classify_by_labels(
+    sources: list[str],
+    labels: list[str],
+    *,
+    template: list[str] | None,
+    fields: dict[str, str],
+    top: int,
+    frame: int,
+    preprocessing: str | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Classify images zero-shot and print the probabilities."""
     if not labels:
         raise InputError("expected labels, got none: give them as --labels A B", code="labels_empty")
-    given = {"modality": modality, "anatomy": anatomy, "view": view}
-    fields = {name: value for name, value in given.items() if value is not None}
     loaded = load_model(model, preprocessing)
     with output.counting("classifying", len(sources)) as progress:
-        found = loaded.classify(
+        probabilities = loaded.classify(
             map(open_source, sources),
             labels,
-            template=template or _template_of(fields),
+            template=template or _default_template(fields),
             fields=fields,
             errors="return",
             frame=frame,
             progress=progress,
         )
-    results = list(zip(sources, found, strict=True))
-    failed = report_failures(results)
+    results = list(zip(sources, probabilities, strict=True))
+    failed = print_failed_sources(results)
     print_probabilities(results, labels, top=top, as_json=as_json)
     if failed:
         raise typer.Exit(FAILED_INPUT)
 
 
-def _given(options: "Mapping[str, object]") -> list[str]:
-    return [name for name, value in options.items() if value is not None and value != []]
-
-
-def _template_of(fields: dict[str, str]) -> str | None:
-    """The usual order of a prompt, of those parts that were given."""
+def _default_template(fields: dict[str, str]) -> str | None:
+    """Return a template of the given fields in their usual order, followed by the label."""
     return " ".join([*(f"{{{name}}}" for name in fields), "{}"]) if fields else None
 
 
-K = 10
-_SHOWN_LABELS = 3  # on the sheet
-
-
-def classify_by_store(
+def _classify_by_store(
     sources: list[str],
     store: str,
-    label: str,
+    label_column: str,
     *,
-    k: int | None,
+    k: int,
     where: str | None,
-    pictures: Path | None,
+    sheet: Path | None,
     folders: Sequence[Path] | None,
+    top: int,
     frame: int,
     model: str | None,
-    top: int,
     as_json: bool,
 ) -> None:
-    """Label images by a store and print the answers; options are those of `classify`."""
-    from medimageinsight.search import classify, open_store, shown_location
+    """Classify images by the most similar images of a store and print labels and evidence."""
+    from medimageinsight.cli.contact_sheet import check_folders, read_twice
+    from medimageinsight.search import classify, open_store, redact_location
 
-    readable = check_folders(pictures, folders)
-    if pictures is not None:
+    readable = check_folders(sheet, folders)
+    if sheet is not None:
         if len(sources) != 1:
             raise InputError(
-                f"expected one image with --pictures, whose sheet is about one, got {len(sources)}",
+                f"expected one image with --contact-sheet, which shows one query, got {len(sources)}",
                 code="pictures_of_several",
             )
-        check_out(pictures)
-    with error_context(shown_location(store), StoreError):
+        check_output_file(sheet)
+    with error_context(redact_location(store), StoreError):
         opened = open_store(store)
-    image = None if pictures is None else reread(sources[0])
+    image = None if sheet is None else read_twice(sources[0])
     with opened, output.counting("classifying", len(sources)) as progress:
-        found = classify(
+        classified = classify(
             load_model(model),
             opened,
             map(open_source, sources) if image is None else [image],
-            label=label,
-            k=K if k is None else k,
+            label=label_column,
+            k=k,
             where=where,
             errors="return",
             frame=frame,
             progress=progress,
         )
-    results = list(zip(sources, found, strict=True))
-    failed = report_failures(results)
-    for source, one in results:
-        if pictures is not None and not isinstance(one, InputError):
-            best = list(one.probabilities.items())[:_SHOWN_LABELS]
-            query = query_card(output.printable(source), image=image, frame=frame, prompts=best)
-            cards = [
-                Found(hit=each.hit, lines=[f"{each.label}, weight {each.weight:.2f}"], said=label)
-                for each in one.neighbours
-            ]
-            save_sheet(pictures, query, cards, readable, title="What the most similar stored images are")
+    results = list(zip(sources, classified, strict=True))
+    failed = print_failed_sources(results)
+    answers = [(source, result) for source, result in results if not isinstance(result, InputError)]
+    if sheet is not None and image is not None and answers:
+        _save_evidence(sheet, sources[0], image, frame, answers[0][1], label_column, readable)
     if as_json:
-        output.print_json([_document(source, one) for source, one in results])
+        output.print_json([_to_dict(source, result) for source, result in results])
     else:
-        _print([(source, one) for source, one in results if not isinstance(one, InputError)], top)
+        _print_answers(answers, top)
     if failed:
         raise typer.Exit(FAILED_INPUT)
 
 
-def _document(source: str, found: "StoreAnswer | InputError") -> dict[str, object]:
-    if isinstance(found, InputError):
-        return {"source": source, "error": found.to_dict()}
-    return {"source": source, **found.to_dict()}
+def _save_evidence(
+    sheet: Path,
+    source: str,
+    image: "Source",
+    frame: int,
+    answer: "StoreClassification",
+    label_column: str,
+    folders: Sequence[Path],
+) -> None:
+    """Draw the image with its best labels, and the stored images that voted."""
+    from medimageinsight.cli.contact_sheet import HitCard, query_card, save_hits
+
+    best = list(answer.probabilities.items())[:_SHEET_LABELS]
+    cards = [
+        HitCard(
+            hit=neighbour.hit, lines=[f"{neighbour.label}, weight {neighbour.weight:.2f}"], shown_column=label_column
+        )
+        for neighbour in answer.neighbours
+    ]
+    query = query_card(output.printable(source), image=image, frame=frame, prompts=best)
+    save_hits(sheet, query, cards, folders, title="What the most similar stored images are")
 
 
-def _print(answers: "list[tuple[str, StoreAnswer]]", top: int) -> None:
-    """Two tables: the best labels of each image, and who voted for them."""
-    labels = [(source, list(one.probabilities.items())[:top]) for source, one in answers]
-    evidence = [row for source, one in answers for row in _evidence(source, one)]
+def _to_dict(source: str, result: "StoreClassification | InputError") -> dict[str, object]:
+    if isinstance(result, InputError):
+        return {"source": source, "error": result.to_dict()}
+    return {"source": source, **result.to_dict()}
+
+
+def _print_answers(answers: "list[tuple[str, StoreClassification]]", top: int) -> None:
+    """Print two tables: the best labels of each image, and the stored images that voted."""
+    labels = [(source, list(answer.probabilities.items())[:top]) for source, answer in answers]
     if not any(best for _, best in labels):
         if answers:
             output.note("no stored image has a label in the column and fits the filter")
@@ -210,27 +260,28 @@ def _print(answers: "list[tuple[str, StoreAnswer]]", top: int) -> None:
     output.print_table(
         ("source", "label", "probability", ""),
         [
-            (_once(source, place), Text(output.printable(name)), output.bar(chance), f"{chance:.1%}")
+            (_first_row(source, row), Text(output.printable(name)), output.bar(probability), f"{probability:.1%}")
             for source, best in labels
-            for place, (name, chance) in enumerate(best)
+            for row, (name, probability) in enumerate(best)
         ],
     )
+    evidence = [row for source, answer in answers for row in _evidence_rows(source, answer)]
     output.print_table(("source", "because of", "label", "score", "weight"), evidence)
 
 
-def _evidence(source: str, answer: "StoreAnswer") -> list[tuple[RenderableType, ...]]:
+def _evidence_rows(source: str, answer: "StoreClassification") -> "list[tuple[RenderableType, ...]]":
     return [
         (
-            _once(source, place),
-            Text(output.printable(one.hit.id)),
-            Text(output.printable(one.label)),
-            f"{one.hit.score:.4f}",
-            f"{one.weight:.3f}",
+            _first_row(source, row),
+            Text(output.printable(neighbour.hit.id)),
+            Text(output.printable(neighbour.label)),
+            f"{neighbour.hit.score:.4f}",
+            f"{neighbour.weight:.3f}",
         )
-        for place, one in enumerate(answer.neighbours)
+        for row, neighbour in enumerate(answer.neighbours)
     ]
 
 
-def _once(source: str, place: int) -> Text:
-    """The source's name in its first row only."""
-    return Text(output.printable(source) if place == 0 else "")
+def _first_row(source: str, row: int) -> Text:
+    """Return the source's name in its first row, else nothing."""
+    return Text(output.printable(source) if row == 0 else "")

@@ -1,4 +1,4 @@
-"""``mi2 compare``: how alike images, texts or studies are."""
+"""``mi2 compare``: cosine similarity of images, texts or studies."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.api import MedImageInsight
 
-# A word with one of these endings was meant as a file, also where there is none.
+# A word with one of these endings names a file, even if it does not exist.
 _ENDINGS = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
 _HELP = "Image files, - for standard input, or texts."
 
@@ -35,15 +35,15 @@ def compare(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the cosine similarity, -1 to 1, of images and texts: of two, of each of several with each, or of studies.
+    """Print the cosine similarity, -1 to 1, of two images or texts, of all pairs of several, or of two studies.
 
-    Studies: --prior FILE... --current FILE... A current image's novelty is 1 - cosine to the prior image it is most
-    like.
+    Studies: --prior FILE... --current FILE... A current image's novelty is 1 - cosine to the most similar prior
+    image.
     """
     if prior or current:
         if items or not (prior and current):
             raise InputError(
-                "expected both --prior and --current, or items to compare with each other, got a part of both",
+                "expected both --prior and --current, or items to compare with each other, got some of each",
                 code="compare_invalid",
             )
         _compare_studies(list_sources(prior), list_sources(current), model, preprocessing, as_json=as_json)
@@ -65,7 +65,7 @@ def compare(
 
 
 def is_image(word: str) -> bool:
-    """Whether a word names an image: a file that is there, or what can only be meant as one."""
+    """Return whether a word names an image: an existing file, or a word that can only be meant as a file."""
     if word == STANDARD_INPUT or word.startswith("data:"):
         return True
     try:
@@ -73,20 +73,20 @@ def is_image(word: str) -> bool:
             return True
     except (OSError, ValueError):  # too long for a path, or with a null character: a text
         return False
-    is_one_word = not any(one.isspace() for one in word)
+    is_one_word = not any(character.isspace() for character in word)
     return word.lower().endswith(_ENDINGS) or (is_one_word and ("/" in word or "\\" in word))
 
 
 def _embed(model: "MedImageInsight", words: list[str]) -> "NDArray[np.float32]":
-    """Embeddings (N, D) of images and texts; the first that cannot be used is named."""
+    """Return embeddings (N, D) of images and texts; the first that cannot be used ends the call."""
     import numpy as np
 
     rows = []
     with output.counting("embedding", len(words), shown=len(words) > 2) as progress:
-        for place, word in enumerate(words):
+        for index, word in enumerate(words):
             with error_context(word):
                 rows.append(model.embed_images(open_source(word)) if is_image(word) else model.embed_texts(word))
-            progress(place + 1)
+            progress(index + 1)
     return np.stack(rows)
 
 
@@ -95,10 +95,10 @@ def _print_matrix(words: list[str], similarity: "NDArray[np.float32]", *, as_jso
         output.print_json({"items": words, "similarity": [output.numbers(row) for row in similarity]})
         return
     output.print_table(
-        ("", "item", *(str(place) for place in range(1, len(words) + 1))),
+        ("", "item", *(str(number) for number in range(1, len(words) + 1))),
         [
-            (str(place), Text(output.printable(word)), *(f"{one:.3f}" for one in row))
-            for place, (word, row) in enumerate(zip(words, similarity.tolist(), strict=True), start=1)
+            (str(number), Text(output.printable(word)), *(f"{cosine:.3f}" for cosine in row))
+            for number, (word, row) in enumerate(zip(words, similarity.tolist(), strict=True), start=1)
         ],
         title="cosine similarity",
     )
@@ -107,24 +107,24 @@ def _print_matrix(words: list[str], similarity: "NDArray[np.float32]", *, as_jso
 def _compare_studies(
     prior: list[str], current: list[str], model: str | None, preprocessing: str | None, *, as_json: bool
 ) -> None:
-    from medimageinsight.tasks.compare import compare_studies
+    from medimageinsight.tasks import compare_studies
 
     loaded = load_model(model, preprocessing)
-    found = compare_studies(_embed_study(loaded, prior, "prior"), _embed_study(loaded, current, "current"))
+    comparison = compare_studies(_embed_study(loaded, prior, "prior"), _embed_study(loaded, current, "current"))
     rows = [
-        (source, prior[place], similarity, novelty)
-        for source, place, similarity, novelty in zip(
+        (source, prior[nearest], similarity, novelty)
+        for source, nearest, similarity, novelty in zip(
             current,
-            found.nearest.tolist(),
-            output.numbers(found.pairs.max(axis=1)),
-            output.numbers(found.novelty),
+            comparison.nearest.tolist(),
+            output.numbers(comparison.pairs.max(axis=1)),
+            output.numbers(comparison.novelty),
             strict=True,
         )
     ]
     if as_json:
         names = ("source", "nearest", "similarity", "novelty")
         output.print_json(
-            {"similarity": found.similarity, "current": [dict(zip(names, row, strict=True)) for row in rows]}
+            {"similarity": comparison.similarity, "current": [dict(zip(names, row, strict=True)) for row in rows]}
         )
         return
     output.print_table(
@@ -133,20 +133,20 @@ def _compare_studies(
             (Text(output.printable(source)), Text(output.printable(nearest)), f"{cosine:.4f}", f"{novelty:.4f}")
             for source, nearest, cosine, novelty in rows
         ],
-        title=f"the studies: similarity {found.similarity:.4f}",
+        title=f"the studies: similarity {comparison.similarity:.4f}",
     )
 
 
 def _embed_study(model: "MedImageInsight", sources: list[str], name: str) -> "NDArray[np.float32]":
-    """(N, D). A study without one of its images would be another, so the first that fails ends the call."""
+    """Return the embeddings (N, D) of a study; a failed image ends the call, since an incomplete study misleads."""
     import numpy as np
 
     with output.counting(f"embedding the {name} study", len(sources)) as progress:
-        found = model.embed_images(map(open_source, sources), errors="return", progress=progress)
+        results = model.embed_images(map(open_source, sources), errors="return", progress=progress)
     rows = []
-    for source, one in zip(sources, found, strict=True):
+    for source, result in zip(sources, results, strict=True):
         with error_context(source):
-            if isinstance(one, InputError):
-                raise one
-        rows.append(one)
+            if isinstance(result, InputError):
+                raise result
+        rows.append(result)
     return np.stack(rows)

@@ -1,4 +1,4 @@
-"""A picture of pictures: each on a card with its title, and the prompts that fit it best or a few lines."""
+"""Contact sheets: a card for each image with its title, the best prompts and a few lines."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.sources import STANDARD_INPUT, open_source
 from medimageinsight.errors import InputError
+from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,27 +24,29 @@ if TYPE_CHECKING:
 
 
 # Pixels.
-PICTURE = 280
+IMAGE_SIZE = 280  # width and height
 MARGIN = 24
 LINE = 22
-ROW = 44  # a prompt above its bar
+ROW = 44  # a prompt and its bar
 BAR = 8
 HEADER = 84
 FOOTER = 48
+COLUMNS = 4
+SHOWN_VALUES = 4  # metadata lines on a card
 
 BACKGROUND, CARD, TEXT, FAINT, ACCENT, TRACK = "#10151c", "#1a222d", "#e8edf3", "#93a1b2", "#4fb3a9", "#2c3846"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranking:
-    """One card.
+class Card:
+    """One card of a sheet.
 
     Attributes:
         image: Stretched to a square; None for an empty card.
         title: Below the image.
-        prompts: The best ones with their probabilities, each above a bar.
-        lines: Below the title, above the prompts.
-        note: What stands on an empty card.
+        prompts: Prompts with their probabilities, drawn with bars.
+        lines: Between title and prompts.
+        note: Text of an empty card.
     """
 
     image: Image.Image | None
@@ -54,52 +56,50 @@ class Ranking:
     note: str = ""
 
 
-def draw_sheet(rankings: Sequence[Ranking], *, title: str, footer: str, columns: int = 3) -> Image.Image:
-    """The contact sheet, mode RGB; its cards are as high as the one with the most below its picture."""
-    below = max(ROW * len(one.prompts) + LINE * len(one.lines) + BAR * bool(one.lines) for one in rankings)
-    card_height = PICTURE + 2 * LINE + below + MARGIN // 2
-    rows = -(-len(rankings) // columns)
-    width = MARGIN + columns * (PICTURE + 2 * MARGIN)
+def draw_sheet(cards: Sequence[Card], *, title: str, columns: int = 3) -> Image.Image:
+    """Draw the contact sheet, mode RGB, with the disclaimer at its bottom; all cards are as high as the highest."""
+    below = max(ROW * len(card.prompts) + LINE * len(card.lines) + BAR * bool(card.lines) for card in cards)
+    card_height = IMAGE_SIZE + 2 * LINE + below + MARGIN // 2
+    rows = -(-len(cards) // columns)
+    width = MARGIN + columns * (IMAGE_SIZE + 2 * MARGIN)
     height = HEADER + rows * (card_height + MARGIN) + FOOTER
     sheet = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN), title, TEXT, font=ImageFont.load_default(26))
-    for index, ranking in enumerate(rankings):
+    for index, card in enumerate(cards):
         row, column = divmod(index, columns)
-        left = MARGIN + column * (PICTURE + 2 * MARGIN)
-        _draw_card(sheet, draw, ranking, left, HEADER + row * (card_height + MARGIN), card_height)
-    draw.text((MARGIN, height - FOOTER + 8), footer, FAINT, font=ImageFont.load_default(16))
+        left = MARGIN + column * (IMAGE_SIZE + 2 * MARGIN)
+        _draw_card(sheet, draw, card, left, HEADER + row * (card_height + MARGIN), card_height)
+    draw.text((MARGIN, height - FOOTER + 8), DISCLAIMER, FAINT, font=ImageFont.load_default(16))
     return sheet
 
 
-def _draw_card(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, ranking: Ranking, left: int, top: int, height: int
-) -> None:
+def _draw_card(sheet: Image.Image, draw: ImageDraw.ImageDraw, card: Card, left: int, top: int, height: int) -> None:
     inset = MARGIN // 2
-    draw.rounded_rectangle((left, top, left + PICTURE + 2 * inset, top + height), 10, fill=CARD)
+    draw.rounded_rectangle((left, top, left + IMAGE_SIZE + 2 * inset, top + height), 10, fill=CARD)
     left, top = left + inset, top + inset
     font, large = ImageFont.load_default(14), ImageFont.load_default(18)
-    if ranking.image is None:
-        draw.rectangle((left, top, left + PICTURE - 1, top + PICTURE - 1), outline=TRACK)
-        note = _wrapped(draw, ranking.note, font, PICTURE - 2 * MARGIN)
+    if card.image is None:
+        draw.rectangle((left, top, left + IMAGE_SIZE - 1, top + IMAGE_SIZE - 1), outline=TRACK)
+        note = _wrapped(draw, card.note, font, IMAGE_SIZE - 2 * MARGIN)
         draw.multiline_text(
-            (left + PICTURE // 2, top + PICTURE // 2), note, FAINT, font=font, anchor="mm", align="center"
+            (left + IMAGE_SIZE // 2, top + IMAGE_SIZE // 2), note, FAINT, font=font, anchor="mm", align="center"
         )
     else:
-        sheet.paste(ranking.image.resize((PICTURE, PICTURE), Image.Resampling.BICUBIC), (left, top))
-    top += PICTURE + LINE // 2
-    draw.text((left, top), _shortened(draw, ranking.title, large, PICTURE), TEXT, font=large)
+        sheet.paste(card.image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC), (left, top))
+    top += IMAGE_SIZE + LINE // 2
+    draw.text((left, top), _shortened(draw, card.title, large, IMAGE_SIZE), TEXT, font=large)
     top += LINE + LINE // 2
-    for line in ranking.lines:
-        draw.text((left, top), _shortened(draw, line, font, PICTURE), FAINT, font=font)
+    for line in card.lines:
+        draw.text((left, top), _shortened(draw, line, font, IMAGE_SIZE), FAINT, font=font)
         top += LINE
-    for prompt, probability in ranking.prompts:
+    for prompt, probability in card.prompts:
         percent = f"{probability:.0%}"
-        draw.text((left, top), _shortened(draw, prompt, font, PICTURE - 48), TEXT, font=font)
-        draw.text((left + PICTURE, top), percent, FAINT, font=font, anchor="ra")
+        draw.text((left, top), _shortened(draw, prompt, font, IMAGE_SIZE - 48), TEXT, font=font)
+        draw.text((left + IMAGE_SIZE, top), percent, FAINT, font=font, anchor="ra")
         bar_top = top + LINE
-        draw.rounded_rectangle((left, bar_top, left + PICTURE, bar_top + BAR), BAR // 2, fill=TRACK)
-        if filled := round(PICTURE * probability):
+        draw.rounded_rectangle((left, bar_top, left + IMAGE_SIZE, bar_top + BAR), BAR // 2, fill=TRACK)
+        if filled := round(IMAGE_SIZE * probability):
             draw.rounded_rectangle((left, bar_top, left + filled, bar_top + BAR), BAR // 2, fill=ACCENT)
         top += ROW
 
@@ -107,7 +107,7 @@ def _draw_card(
 def _wrapped(
     draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
 ) -> str:
-    """The text in lines that fit into the width, eight at most."""
+    """Break a text into at most eight lines that fit into the width."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -121,7 +121,7 @@ def _wrapped(
 def _shortened(
     draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
 ) -> str:
-    """The text, or as much of it as fits into the width."""
+    """Cut a text off where it exceeds the width."""
     if draw.textlength(text, font=font) <= width:
         return text
     while text and draw.textlength(f"{text}…", font=font) > width:
@@ -129,40 +129,29 @@ def _shortened(
     return f"{text.rstrip()}…"
 
 
-Pictures = Annotated[
-    Path | None, typer.Option(metavar="SHEET.png", help="Draw what was found onto a contact sheet, with its pictures.")
-]
-Folders = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--folder",
-        metavar="DIR",
-        help="With --pictures: read pictures of stored images from below here alone; may come again. "
-        "Default: the current folder.",
-    ),
-]
-
-COLUMNS = 4
-_SHOWN_VALUES = 4  # metadata lines of a card
-
-
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """One stored image on the sheet, with what is written below its score, and a column that this says already."""
+class HitCard:
+    """A stored image on the sheet.
+
+    Attributes:
+        hit: The stored image.
+        lines: Below its score.
+        shown_column: A metadata column that `lines` shows already.
+    """
 
     hit: Hit
     lines: Sequence[str] = ()
-    said: str = ""
+    shown_column: str = ""
 
 
-def check_folders(pictures: Path | None, folders: Sequence[Path] | None) -> list[Path]:
-    """The folders from which pictures may be read.
+def check_folders(sheet: Path | None, folders: Sequence[Path] | None) -> list[Path]:
+    """Return the folders from which stored images may be read.
 
     Raises:
-        InputError: Folders without a sheet (``pictures_missing``), or one that is none (``folder_not_found``).
+        InputError: Folders without a sheet (``pictures_missing``), or no folder at a path (``folder_not_found``).
     """
-    if pictures is None and folders:
-        raise InputError("expected --folder with --pictures only", code="pictures_missing")
+    if sheet is None and folders:
+        raise InputError("expected --folder with --contact-sheet only", code="pictures_missing")
     for folder in folders or ():
         if not folder.is_dir():
             with error_context(folder):
@@ -170,8 +159,8 @@ def check_folders(pictures: Path | None, folders: Sequence[Path] | None) -> list
     return [*folders] if folders else [Path.cwd()]
 
 
-def reread(name: str) -> Source:
-    """An image that is read twice, to search and to draw: what came on standard input is kept."""
+def read_twice(name: str) -> Source:
+    """Return an image source that can be read twice, to search and to draw: standard input is read into memory."""
     from medimageinsight.images import Limits
 
     if name == STANDARD_INPUT:
@@ -188,57 +177,58 @@ def query_card(
     folders: Sequence[Path] = (),
     note: str = "",
     prompts: Sequence[tuple[str, float]] = (),
-) -> Ranking:
-    """The card of what was searched for: an image, a stored image, or words."""
-
-    picture: Image.Image | None = None
+) -> Card:
+    """Return the card of the query: an image, a stored image, or a text as the note."""
+    pixels: Image.Image | None = None
     if image is not None:
-        picture = _square(image, frame)
+        pixels = _load_square(image, frame)
     elif stored is not None:
-        picture, note = _stored(stored, folders)
-    return Ranking(image=picture, title=title, prompts=[(output.printable(p), v) for p, v in prompts], note=note)
+        pixels, note = _load_stored(stored, folders)
+    return Card(
+        image=pixels,
+        title=title,
+        prompts=[(output.printable(prompt), probability) for prompt, probability in prompts],
+        note=note,
+    )
 
 
-def save_sheet(out: Path, query: Ranking, found: Sequence[Found], folders: Sequence[Path], *, title: str) -> None:
-    """Draw and write the sheet.
+def save_hits(out: Path, query: Card, hits: Sequence[HitCard], folders: Sequence[Path], *, title: str) -> None:
+    """Draw the query and its hits, and write the sheet as PNG.
 
     Raises:
         OSError: It cannot be written.
     """
-
     cards = [query]
-    for one in found:
-        picture, note = _stored(one.hit, folders)
-        lines = [output.printable(line) for line in (*one.lines, *_values(one.hit, one.said))]
-        cards.append(Ranking(image=picture, title=f"cosine {one.hit.score:.3f}", lines=lines, note=note))
-    sheet = draw_sheet(cards, title=title, footer=output.DISCLAIMER, columns=min(COLUMNS, max(2, len(cards))))
+    for item in hits:
+        pixels, note = _load_stored(item.hit, folders)
+        lines = [output.printable(line) for line in (*item.lines, *_metadata_lines(item.hit, item.shown_column))]
+        cards.append(Card(image=pixels, title=f"cosine {item.hit.score:.3f}", lines=lines, note=note))
+    sheet = draw_sheet(cards, title=title, columns=min(COLUMNS, max(2, len(cards))))
     with error_context(out):
         sheet.save(out, format="PNG")
 
 
-def _values(hit: Hit, said: str) -> list[str]:
-    named = [f"{name} {value}" for name, value in hit.metadata.items() if name != said]
-    return [hit.id if len(hit.id) < 40 else f"…{hit.id[-39:]}", *named[:_SHOWN_VALUES]]
+def _metadata_lines(hit: Hit, shown_column: str) -> list[str]:
+    values = [f"{name} {value}" for name, value in hit.metadata.items() if name != shown_column]
+    return [hit.id if len(hit.id) < 40 else f"…{hit.id[-39:]}", *values[:SHOWN_VALUES]]
 
 
-def _stored(stored: Hit | str, folders: Sequence[Path]) -> tuple[Image.Image | None, str]:
-    """The picture of a stored image, or None and why there is none."""
+def _load_stored(stored: Hit | str, folders: Sequence[Path]) -> tuple[Image.Image | None, str]:
+    """Return a stored image and '', or None and the reason."""
     from medimageinsight.search import find_image
 
     try:
-        return _square(find_image(stored, folders), 0), ""
+        return _load_square(find_image(stored, folders), 0), ""
     except InputError as error:
         if error.code == "picture_not_available":
-            return None, "no such picture below the folders that may be read"
-        return None, "the picture cannot be read"
+            return None, "no such image below the folders that may be read"
+        return None, "the image cannot be read"
     except OSError:
-        return None, "the picture cannot be read"
+        return None, "the image cannot be read"
 
 
-def _square(source: Source, frame: int) -> Image.Image:
-    """The upright picture in a square of the sheet's size, its sides in their proportion."""
-    from PIL import Image, ImageOps
-
+def _load_square(source: Source, frame: int) -> Image.Image:
+    """Return the upright image padded to a square of the sheet's size, its aspect ratio preserved."""
     from medimageinsight import images
 
-    return ImageOps.pad(Image.fromarray(images.load(source, frame=frame)), (PICTURE, PICTURE), color=TRACK)
+    return ImageOps.pad(Image.fromarray(images.load(source, frame=frame)), (IMAGE_SIZE, IMAGE_SIZE), color=TRACK)

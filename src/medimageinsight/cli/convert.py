@@ -1,4 +1,4 @@
-"""``mi2 convert``: a checkpoint to a bundle."""
+"""``mi2 convert``: convert a checkpoint to a bundle."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,25 +22,25 @@ def convert(
     ] = "fp32",
     calibration: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER|TABLE", help="Labelled pictures that int8 is made and any precision judged with."),
+        typer.Option(metavar="FOLDER|TABLE", help="Labelled images that calibrate int8 and verify any precision."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Keep a bundle that does not reach its precision's bounds, labelled so.")
+        bool, typer.Option("--force", help="Keep a bundle that exceeds its precision's bounds, marked as such.")
     ] = False,
-    config: Annotated[Path | None, typer.Option(help="The config, where it is not beside the weights.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer, where it is not beside the weights.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The config, where it is not next to the weights.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer, where it is not next to the weights.")] = None,
     name: Annotated[str | None, typer.Option(help="The model's name. Default: the checkpoint's own.")] = None,
     model_card: Annotated[
         Path | None, typer.Option(metavar="F.md", help="The bundle's model card. Default: a short one is written.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a bundle from a checkpoint, and prove that it gives the same embeddings.
+    """Convert a checkpoint to a bundle, and verify that it gives the same embeddings.
 
     Put it into MI2_HOME/models/NAME to use it by its name. Needs the extra 'export'.
     """
-    from medimageinsight.export.convert import convert as convert_checkpoint
+    from medimageinsight.export.conversion import convert as convert_checkpoint
     from medimageinsight.export.parity import read_parity
 
     with error_context(model_card):

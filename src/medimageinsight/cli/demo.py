@@ -1,4 +1,4 @@
-"""``mi2 demo``: real images, ranked prompts, a table and a picture."""
+"""``mi2 demo``: real images, ranked prompts, a table and a contact sheet."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.cli.examples import Example
 
-SHOWN = 3  # prompts for each image
+SHOWN_PROMPTS = 3  # prompts for each image
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="F.png", help="Where the contact sheet goes.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="F.png", help="File of the contact sheet.")] = Path(
         "medimageinsight-demo.png"
     ),
     model: Model = None,
@@ -33,42 +33,41 @@ def demo(
     """Embed real clinical images, rank prompts for each, and show the result."""
     from medimageinsight.cli.examples import EXAMPLES, PROMPTS, example_path
 
-    found = [(example, path) for example in EXAMPLES if (path := example_path(example.file)) is not None]
-    if not found:
+    available = [(example, path) for example in EXAMPLES if (path := example_path(example.file)) is not None]
+    if not available:
         raise ImageError(
             "expected pydicom's example files, it was installed without them: pip install --force pydicom",
             code="examples_missing",
         )
     loaded = load_model(model)
-    probabilities = loaded.classify([path for _, path in found], PROMPTS)
-    examples = [example for example, _ in found]
+    probabilities = loaded.classify([path for _, path in available], PROMPTS)
+    examples = [example for example, _ in available]
     ranked = [_best(row, PROMPTS) for row in probabilities]
-    pictures = [_as_seen(loaded, path) for _, path in found]
+    thumbnails = [_resize_like_network(loaded, path) for _, path in available]
     with error_context(out):
-        _save_sheet(out, loaded.name, examples, pictures, ranked)
+        _save_sheet(out, loaded.name, examples, thumbnails, ranked)
     if as_json:
-        images = [
-            {"source": example.file, "what": example.what, "probabilities": dict(zip(PROMPTS, row, strict=True))}
+        documents = [
+            {"source": example.file, "what": example.description, "probabilities": dict(zip(PROMPTS, row, strict=True))}
             for example, row in zip(examples, map(output.numbers, probabilities), strict=True)
         ]
-        output.print_json({"images": images, "contact_sheet": str(out)})
+        output.print_json({"images": documents, "contact_sheet": str(out)})
         return
     _print(loaded, examples, ranked)
     right = sum(prompts[0][0].startswith(example.modality) for example, prompts in zip(examples, ranked, strict=True))
     output.results().print(
-        f"The best prompt has the right modality for {right} of {len(examples)}.\n"
-        f"Contact sheet: {out}\n{DISCLAIMER}"
+        f"The best prompt has the right modality for {right} of {len(examples)}.\nContact sheet: {out}\n{DISCLAIMER}"
     )
 
 
 def _best(probabilities: "NDArray[np.float32]", prompts: tuple[str, ...]) -> list[tuple[str, float]]:
-    """The most probable prompts first."""
-    order = (-probabilities).argsort(kind="stable")[:SHOWN]
+    """Return the most probable prompts, best first."""
+    order = (-probabilities).argsort(kind="stable")[:SHOWN_PROMPTS]
     return [(prompts[index], float(probabilities[index])) for index in order]
 
 
-def _as_seen(model: "MedImageInsight", path: str) -> "Image.Image":
-    """The picture in the network's own size, which keeps no aspect ratio."""
+def _resize_like_network(model: "MedImageInsight", path: str) -> "Image.Image":
+    """Resize an image to the network's input size, without its aspect ratio."""
     from PIL import Image
 
     from medimageinsight import images
@@ -81,33 +80,31 @@ def _save_sheet(
     out: Path,
     name: str,
     examples: "list[Example]",
-    pictures: "list[Image.Image]",
+    images: "list[Image.Image]",
     ranked: list[list[tuple[str, float]]],
 ) -> None:
-    from medimageinsight.cli.contact_sheet import Ranking, draw_sheet
+    from medimageinsight.cli.contact_sheet import Card, draw_sheet
 
-    rankings = [
-        Ranking(image=picture, title=example.what, prompts=prompts)
-        for example, picture, prompts in zip(examples, pictures, ranked, strict=True)
+    cards = [
+        Card(image=image, title=example.description, prompts=prompts)
+        for example, image, prompts in zip(examples, images, ranked, strict=True)
     ]
-    sheet = draw_sheet(
-        rankings, title=f"Images as {name} sees them, and the prompts that fit best", footer=DISCLAIMER
-    )
+    sheet = draw_sheet(cards, title=f"Images as {name} sees them, and the prompts that fit best")
     sheet.save(out, format="PNG")
 
 
 def _print(model: "MedImageInsight", examples: "list[Example]", ranked: list[list[tuple[str, float]]]) -> None:
     output.print_table(
-        ("image", f"the best {SHOWN} prompts", "probability", ""),
+        ("image", f"the best {SHOWN_PROMPTS} prompts", "probability", ""),
         [
             (
-                Text(example.what if place == 0 else "", style="bold"),
+                Text(example.description if row == 0 else "", style="bold"),
                 prompt,
                 output.bar(probability),
                 f"{probability:.0%}",
             )
             for example, prompts in zip(examples, ranked, strict=True)
-            for place, (prompt, probability) in enumerate(prompts)
+            for row, (prompt, probability) in enumerate(prompts)
         ],
         title=f"{model.name}: {model.embedding_dim} numbers for each image",
     )

@@ -1,4 +1,4 @@
-"""``mi2 doctor``: whether this installation works, and what to do where it does not."""
+"""``mi2 doctor``: check this installation and advise what to do."""
 
 from typing import Annotated
 
@@ -25,13 +25,13 @@ def doctor(
     if clear_cache:
         from medimageinsight.engine import clear_graph_cache
 
-        output.note(f"{clear_graph_cache() / 1e9:.1f} GB given back")
+        output.note(f"{clear_graph_cache() / 1e9:.1f} GB freed")
     checks = list(run_checks(model))
     if as_json:
         output.print_json({"checks": [check.to_dict() for check in checks]})
     else:
         output.print_table(
-            ("", "", "found", "what to do"),
+            ("", "", "found", "advice"),
             [
                 (
                     Text(check.status, style=_STYLES[check.status]),

@@ -1,4 +1,4 @@
-"""``mi2 embed``: images and texts to vectors."""
+"""``mi2 embed``: embed images and texts."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import FAILED_INPUT, error_context
-from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
+from medimageinsight.cli.options import AsJson, Files, Frame, Model, Preprocessing, load_model
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.errors import InputError, TextError
 
@@ -19,17 +19,12 @@ if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.cli.vector_files import Result, Write
 
-NUMBERS_SHOWN = 4
+SHOWN_NUMBERS = 4
 
 
 def embed(
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FILE...", help="Images; folders are searched; - is standard input.", show_default=False
-        ),
-    ] = None,
-    text: Annotated[list[str] | None, typer.Option(help="A text to embed; may come several times.")] = None,
+    files: Files = None,
+    text: Annotated[list[str] | None, typer.Option(help="A text to embed; repeatable.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -42,7 +37,7 @@ def embed(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn images and texts into vectors, files first."""
+    """Embed images and texts, files first."""
     from medimageinsight.cli.vector_files import check_ending
 
     texts = text or []
@@ -55,7 +50,7 @@ def embed(
     count, failed = len(sources) + len(texts), 0
     with ExitStack() as stack:
         stack.enter_context(error_context(out, OSError))
-        writers = [stack.enter_context(one) for one in _outputs(out, count, loaded.embedding_dim, as_json=as_json)]
+        writers = [stack.enter_context(file) for file in _outputs(out, count, loaded.embedding_dim, as_json=as_json)]
         shown = not (as_json and sys.stdout.isatty())  # two streams on one screen
         progress = stack.enter_context(output.counting("embedding", count, shown=shown))
         results = stack.enter_context(closing(_embed(loaded, sources, texts, frame)))
@@ -76,8 +71,8 @@ def _embed(model: "MedImageInsight", sources: Sequence[str], texts: Sequence[str
     from medimageinsight.cli.vector_files import Result
 
     with closing(model.stream_images(map(open_source, sources), frame=frame)) as stream:
-        for source, one in zip(sources, stream, strict=True):
-            yield Result(source=source, embedding=one.embedding, error=one.error)
+        for source, result in zip(sources, stream, strict=True):
+            yield Result(source=source, embedding=result.embedding, error=result.error)
     for text in texts:
         try:
             yield Result(source=text, embedding=model.embed_texts(text))
@@ -86,7 +81,7 @@ def _embed(model: "MedImageInsight", sources: Sequence[str], texts: Sequence[str
 
 
 def _outputs(out: Path | None, count: int, dim: int, *, as_json: bool) -> "Iterator[AbstractContextManager[Write]]":
-    """What the results go to."""
+    """Yield the writers of the results."""
     from medimageinsight.cli.vector_files import new_vector_file
 
     if out is not None:
@@ -99,7 +94,7 @@ def _outputs(out: Path | None, count: int, dim: int, *, as_json: bool) -> "Itera
 
 @contextmanager
 def _json_list() -> "Iterator[Write]":
-    """A JSON list on standard output, item by item: the whole may not fit in memory."""
+    """Write a JSON list to standard output, item by item: the whole may not fit in memory."""
     before = "[\n"
 
     def write(result: "Result") -> None:
@@ -113,15 +108,15 @@ def _json_list() -> "Iterator[Write]":
 
 @contextmanager
 def _table(dim: int) -> "Iterator[Write]":
-    """A table of the first numbers, printed at the end; failed sources were reported already."""
+    """Print a table of the first numbers at the end; failed sources were reported already."""
     rows: list[tuple[str, ...]] = []
 
     def write(result: "Result") -> None:
         if result.embedding is not None:
-            first = " ".join(f"{value:+.4f}" for value in result.embedding[:NUMBERS_SHOWN])
+            first = " ".join(f"{value:+.4f}" for value in result.embedding[:SHOWN_NUMBERS])
             rows.append((output.printable(result.source), f"{first} …"))
 
     yield write
     if rows:
         output.print_table(("source", f"embedding, {dim} numbers"), rows)
-        output.note("--out F.npy, F.jsonl or F.parquet keeps the vectors, --json prints them")
+        output.note("--out F.npy, F.jsonl or F.parquet stores the vectors, --json prints them")

@@ -1,4 +1,4 @@
-"""How a verb ends when something fails: a line or a list on standard error and an exit code, never a traceback."""
+"""Errors of verbs: lines on standard error and an exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAILED_INPUT = 1
 WRONG_CALL = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-# Errors that the call's own words cause, beside every InputError that is not about an image, a text or a request.
+# Codes of errors in the arguments, in addition to every InputError that is not about an image, a text or a request.
 _WRONG_CALL_CODES = {
     "bundle_not_found",
     "precision_unknown",
@@ -39,7 +39,7 @@ _WRONG_CALL_CODES = {
 
 
 class SourceFailedError(Exception):
-    """An error together with the source it belongs to, which its own message never names."""
+    """An error with its source, which its own message never contains."""
 
     def __init__(self, source: str, error: MedImageInsightError | OSError) -> None:
         super().__init__(source, error)
@@ -52,7 +52,7 @@ def error_context(
     source: str | os.PathLike[str] | None,
     kind: type[Exception] | tuple[type[Exception], ...] = (MedImageInsightError, OSError),
 ) -> Iterator[None]:
-    """Name the source in the report of an error of this kind that the block raises; nothing is named for None."""
+    """Add the source to errors of this kind that the block raises; None adds nothing."""
     try:
         yield
     except (MedImageInsightError, OSError) as error:
@@ -62,7 +62,7 @@ def error_context(
 
 
 def reported(verb: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """The verb with its errors turned into one line and an exit code.
+    """Return the verb with its errors turned into one line and an exit code.
 
     With ``--json`` a failure of the whole call is a JSON document too: ``{"error": {"code", "message"}}``.
     """
@@ -73,7 +73,7 @@ def reported(verb: Callable[Parameters, None]) -> Callable[Parameters, None]:
             try:
                 verb(*args, **kwargs)
             finally:
-                sys.stdout.flush()  # a reader that has gone is noticed here and not at exit
+                sys.stdout.flush()  # a closed pipe is noticed here and not at exit
         except typer.Exit:
             raise
         except BrokenPipeError:
@@ -81,16 +81,16 @@ def reported(verb: Callable[Parameters, None]) -> Callable[Parameters, None]:
         except KeyboardInterrupt:
             output.note("interrupted")
             raise typer.Exit(INTERRUPTED) from None
-        except Exception as error:  # whatever it is, a person gets one line
+        except Exception as error:  # every error becomes one line
             _fail(error, as_json=bool(kwargs.get("as_json")))
 
     return run
 
 
 def exit_code(error: Exception) -> int:
-    """2 for a wrong call, 1 for everything that was called rightly and failed."""
-    about_input = isinstance(error, ImageError | TextError | RequestError)
-    wrong_call = isinstance(error, InputError) and not about_input
+    """Return 2 for a wrong call, 1 for a correct call that failed."""
+    input_failed = isinstance(error, ImageError | TextError | RequestError)
+    wrong_call = isinstance(error, InputError) and not input_failed
     return WRONG_CALL if wrong_call or getattr(error, "code", None) in _WRONG_CALL_CODES else FAILED_INPUT
 
 
@@ -99,11 +99,11 @@ def _fail(raised: Exception, *, as_json: bool) -> NoReturn:
         traceback.print_exception(raised)
     source, error = (raised.source, raised.error) if isinstance(raised, SourceFailedError) else (None, raised)
     described = _describe(error)
-    if source is None:  # else the notes, of a source's place among others, say less
+    if source is None:  # else the notes, with the position of the source, add nothing
         described["message"] += "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    first, *others = _lines(error, described["message"])
+    first, *rest = _lines(error, described["message"])
     output.error(first, source=source)
-    for line in others:
+    for line in rest:
         output.detail(line)
     if as_json:
         output.print_json({"source": source, "error": described} if source is not None else {"error": described})
@@ -111,14 +111,14 @@ def _fail(raised: Exception, *, as_json: bool) -> NoReturn:
 
 
 def _lines(error: Exception, message: str) -> list[str]:
-    """A message is one line, whatever is in it; a list of problems has one for each kind."""
+    """Return a message as one line, a list of problems as a line for each kind."""
     from medimageinsight.datasets import DatasetProblems
 
     return message.split("\n") if isinstance(error, DatasetProblems) else [message]
 
 
 def _describe(error: Exception) -> dict[str, str]:
-    """``{"code": ..., "message": ...}`` of any error."""
+    """Return ``{"code": ..., "message": ...}`` for any error."""
     if isinstance(error, MedImageInsightError):
         return error.to_dict()
     if isinstance(error, OSError):
@@ -135,6 +135,6 @@ def _describe(error: Exception) -> dict[str, str]:
 
 
 def _leave_broken_pipe() -> NoReturn:
-    """The reader of standard output has gone, as ``head`` does; what is still buffered must not fail at exit."""
+    """End after standard output was closed, as by ``head``, without an error for buffered output at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(FAILED_INPUT)

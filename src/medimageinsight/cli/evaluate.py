@@ -194,7 +194,7 @@ def _update_card(model: str | None, found: "Report | Assessment", run: Path | No
     folder = find(model)
     card = folder / MODEL_CARD
     if run is not None:
-        from medimageinsight.bundle.writer import write_text
+        from medimageinsight.files.atomic import write_text
         from medimageinsight.evaluate import card_section
         from medimageinsight.export.model_card import compose_model_card
         from medimageinsight.export.parity import read_parity

@@ -1,4 +1,4 @@
-"""Real clinical images to show a model with: pydicom carries them in its own package."""
+"""Real clinical images for demonstrations, shipped in pydicom's own package."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One of pydicom's files: what it shows, and its modality as prompts have it."""
+    """One of pydicom's files, with a description and its modality as worded in prompts."""
 
     file: str
-    what: str
+    description: str
     modality: str
 
 
 CT, MR, US = "computed tomography", "magnetic resonance imaging", "ultrasound"
 
 EXAMPLES = (
-    Example(file="J2K_pixelrep_mismatch.dcm", what="CT, head", modality=CT),
-    Example(file="CT_small.dcm", what="CT, chest", modality=CT),
-    Example(file="examples_overlay.dcm", what="MR, abdomen", modality=MR),
-    Example(file="MR_small.dcm", what="MR, 64 x 64 pixels", modality=MR),
-    Example(file="examples_ybr_color.dcm", what="US, heart", modality=US),
-    Example(file="examples_rgb_color.dcm", what="US, lymph node", modality=US),
+    Example(file="J2K_pixelrep_mismatch.dcm", description="CT, head", modality=CT),
+    Example(file="CT_small.dcm", description="CT, chest", modality=CT),
+    Example(file="examples_overlay.dcm", description="MR, abdomen", modality=MR),
+    Example(file="MR_small.dcm", description="MR, 64 x 64 pixels", modality=MR),
+    Example(file="examples_ybr_color.dcm", description="US, heart", modality=US),
+    Example(file="examples_rgb_color.dcm", description="US, lymph node", modality=US),
 )
 
 PROMPTS = (
@@ -40,7 +40,7 @@ PROMPTS = (
 
 
 def example_path(file: str) -> str | None:
-    """Where one of pydicom's files lies; None where pydicom was installed without them. Nothing is downloaded."""
+    """Return the path of one of pydicom's files, or None where pydicom was installed without them; download nothing."""
     from pydicom.data import get_testdata_file
 
     try:

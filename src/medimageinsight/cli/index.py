@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.search import IndexReport, MetadataTable, Store
-    from medimageinsight.search.indexing import Describe
+    from medimageinsight.search import MetadataSource
 
 app = typer.Typer(
     help="Keep image embeddings in a store to search: a folder, or a PostgreSQL database with pgvector.",
@@ -65,10 +65,10 @@ def add(
     What was stored stays, whatever happens: a call that was cut off goes on with --skip-existing. The store remembers
     the model and its preprocessing and refuses others.
     """
-    from medimageinsight.search import index_images, shown_location
-    from medimageinsight.search.dicom_metadata import check_patient
+    from medimageinsight.search import index_images, redact_location
+    from medimageinsight.search.dicom_metadata import check_patient_identity
 
-    check_patient(patient_id)
+    check_patient_identity(patient_id)
     if update and skip:
         raise InputError("expected --update or --skip-existing, got both: choose one", code="existing_invalid")
     if patient_id != "none" and not dicom_tags:
@@ -78,12 +78,12 @@ def add(
     if (column or id_from == "table") and metadata is None:
         raise InputError("expected --metadata with --column and --id-from table", code="metadata_missing")
     sources = list_sources(files)
-    with error_context(shown_location(store), StoreError):
+    with error_context(redact_location(store), StoreError):
         loaded, opened = _open(store, model, preprocessing)
     with opened:
         table = None if metadata is None else _read_table(metadata, opened, column)
         describe = _describe(opened, files, table, labels=labels_from_folders, tags=dicom_tags, patient=patient_id)
-        with output.counting("indexing", len(sources)) as progress, error_context(shown_location(store), StoreError):
+        with output.counting("indexing", len(sources)) as progress, error_context(redact_location(store), StoreError):
             report = index_images(
                 loaded,
                 opened,
@@ -107,9 +107,11 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Show what a store holds, and what made its vectors."""
+    from medimageinsight.search import measure_recall
+
     with _opened(store) as opened:
         described = opened.info()
-        measured = opened.measure_recall() if recall else None
+        measured = measure_recall(opened) if recall else None
     if as_json:
         document: dict[str, Any] = described.to_dict()
         output.print_json(document if measured is None else {**document, "recall": vars(measured)})
@@ -176,8 +178,10 @@ def duplicates(
     as_json: AsJson = False,
 ) -> None:
     """Find pairs of stored images that are nearly the same, nearest first."""
+    from medimageinsight.search import find_duplicates
+
     with _opened(store) as opened:
-        pairs = opened.duplicates(threshold, where=where, limit=limit, approximate=approximate)
+        pairs = find_duplicates(opened, threshold, where=where, limit=limit, approximate=approximate)
     if as_json:
         output.print_json({"pairs": [vars(pair) for pair in pairs]})
     elif pairs:
@@ -192,9 +196,9 @@ for verb in (add, info, compact, build, delete, duplicates):
 
 
 def _opened(location: str) -> "Store":
-    from medimageinsight.search import open_store, shown_location
+    from medimageinsight.search import open_store, redact_location
 
-    with error_context(shown_location(location), StoreError):
+    with error_context(redact_location(location), StoreError):
         return open_store(location)
 
 
@@ -221,17 +225,17 @@ def _read_table(file: Path, store: "Store", columns: "Sequence[str] | None") -> 
 
 def _describe(
     store: "Store", names: "Sequence[str]", table: "MetadataTable | None", *, labels: bool, tags: bool, patient: str
-) -> "list[Describe]":
+) -> "list[MetadataSource]":
     """What says something about an image."""
-    from medimageinsight.search import read_tags
+    from medimageinsight.search import read_dicom_metadata
 
-    describe: list[Describe] = [] if table is None else [table.row]
+    describe: list[MetadataSource] = [] if table is None else [table.row]
     if labels:
         by_path = _labels(names)
         describe.append(lambda path: {"label": by_path[path]} if path in by_path else None)
     if tags:
         salt = bytes.fromhex(store.identity.salt)
-        describe.append(lambda path: read_tags(path, patient=patient, salt=salt))  # type: ignore[arg-type]
+        describe.append(lambda path: read_dicom_metadata(path, patient=patient, salt=salt))  # type: ignore[arg-type]
     return describe
 
 

@@ -1,4 +1,4 @@
-"""``mi2 info``: what a model says of itself."""
+"""``mi2 info``: the manifest and provenance of a model."""
 
 import json
 from dataclasses import asdict
@@ -19,9 +19,8 @@ def info(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a model's manifest: its network, its files, where it came from, and what it was made from."""
-    from medimageinsight.bundle import Bundle, find
-    from medimageinsight.bundle.provenance import tree
+    """Show a model's manifest: network, files, provenance and the models it was derived from."""
+    from medimageinsight.bundle import Bundle, find, provenance_tree
 
     if name is not None and model is not None:
         raise InputError("expected one model, got two: leave --model out", code="model_twice")
@@ -43,15 +42,15 @@ def info(
         ("preprocessing", f"{preprocessing['default']}; for scoring {manifest.scoring_preprocessing}"),
         ("text input", f"at most {manifest.context_length} tokens"),
         *((file, f"{entry.bytes / 1e6:,.2f} MB") for file, entry in manifest.files.items()),
-        *((key, _shown(value)) for key, value in manifest.provenance.items() if key != "parents"),  # they are below
+        *((key, _format(value)) for key, value in manifest.provenance.items() if key != "parents"),  # printed below
     ]
     output.print_table((manifest.name, ""), [(key, output.printable(value, limit=None)) for key, value in rows])
-    line = tree(manifest)
-    if len(line) > 1:
+    lines = provenance_tree(manifest)
+    if len(lines) > 1:
         output.results().print("made from", style="bold")
-        for one in line:
-            output.results().print(output.printable(one, limit=None), soft_wrap=True)
+        for line in lines:
+            output.results().print(output.printable(line, limit=None), soft_wrap=True)
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

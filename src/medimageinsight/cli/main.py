@@ -38,7 +38,7 @@ app = typer.Typer(
     help=f"Medical images of any kind and medical text as vectors of one space, on your own machine.\n\n{DISCLAIMER}",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,  # failures.py shows them
+    pretty_exceptions_enable=False,  # errors.py prints them
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -64,14 +64,14 @@ for verb in VERBS:
     app.command()(reported(verb))
 for name, group in (("index", index.app), ("tag", tag.app), ("adapter", adapter.app), ("outliers", outliers.app)):
     app.add_typer(group, name=name)
-# The server reads its flags itself, beside its environment variables and its config file.
+# The server reads its flags itself, together with environment variables and a config file.
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     reported(serve.serve)
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``mi2``; ends with SystemExit.
+    """Run ``mi2`` and end with SystemExit.
 
     Args:
         arguments: The words after ``mi2``; those of this process when not given.

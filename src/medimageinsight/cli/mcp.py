@@ -1,4 +1,4 @@
-"""``mi2 mcp``: the tools for agents, over the Model Context Protocol."""
+"""``mi2 mcp``: tools for agents over the Model Context Protocol."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +12,14 @@ from medimageinsight.errors import missing_extra
 def mcp(
     folder: Annotated[
         list[Path] | None,
-        typer.Option("--folder", metavar="DIR", help="Images below it may be read, no others; may come again."),
+        typer.Option("--folder", metavar="DIR", help="Only images below it may be read; repeatable."),
     ] = None,
     store: Annotated[
         list[str] | None,
-        typer.Option("--store", metavar="NAME=LOCATION", help="A store of `mi2 index`; may come again."),
+        typer.Option("--store", metavar="NAME=LOCATION", help="A store of `mi2 index`; repeatable."),
     ] = None,
     tagger: Annotated[
-        list[Path] | None, typer.Option("--tagger", metavar="FILE", help="A file of `mi2 tag fit`; may come again.")
+        list[Path] | None, typer.Option("--tagger", metavar="FILE", help="A file of `mi2 tag fit`; repeatable.")
     ] = None,
     model: Model = None,
 ) -> None:

@@ -8,24 +8,27 @@ from medimageinsight.errors import BundleError
 
 
 def models(as_json: AsJson = False) -> None:
-    """List the models that --model knows by name, and how to get those that are not here."""
-    from medimageinsight.bundle.registry import KNOWN_MODELS, home, installed
+    """List the models that --model knows by name, and how to get those that are not installed."""
+    from medimageinsight.bundle import KNOWN_MODELS, home, installed
 
-    here = [_describe(model.name, str(model.folder)) for model in installed()]
-    names = {one["name"] for one in here}
+    available = [_describe(model.name, str(model.folder)) for model in installed()]
+    names = {model["name"] for model in available}
     absent = [
         {"name": name, "advice": advice.format(folder=home() / "models" / name)}
         for name, advice in KNOWN_MODELS.items()
         if name not in names
     ]
     if as_json:
-        output.print_json({"models": here, "not_installed": absent})
+        output.print_json({"models": available, "not_installed": absent})
         return
     output.print_table(
-        ("model", "embedding", "input", "what it is"),
+        ("model", "embedding", "input", "description"),
         [
-            *((one["name"], str(one.get("embedding_dim", "")), one.get("input", ""), _about(one)) for one in here),
-            *((one["name"], "", "", f"not here: {one['advice']}") for one in absent),
+            *(
+                (model["name"], str(model.get("embedding_dim", "")), model.get("input", ""), _format(model))
+                for model in available
+            ),
+            *((model["name"], "", "", f"not installed: {model['advice']}") for model in absent),
         ],
     )
 
@@ -47,7 +50,7 @@ def _describe(name: str, folder: str) -> dict[str, Any]:
     }
 
 
-def _about(model: dict[str, Any]) -> str:
+def _format(model: dict[str, Any]) -> str:
     return (
         f"unusable: {model['error']['message']}" if "error" in model else f"{model['description']}\n{model['folder']}"
     )

@@ -1,4 +1,4 @@
-"""What reaches a person or a program: results on standard output, messages and progress on standard error."""
+"""Results on standard output, messages and progress on standard error."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 BAR_WIDTH = 12  # columns
-_LONGEST_SOURCE = 200  # characters; a data: URI may be megabytes
+_MAX_SOURCE_LENGTH = 200  # characters; a data: URI may be megabytes
 
 
 @functools.cache
 def results() -> Console:
-    """Standard output."""
+    """Return the console of standard output."""
     return Console(highlight=False, emoji=False, markup=False)
 
 
 @functools.cache
 def messages() -> Console:
-    """Standard error."""
+    """Return the console of standard error."""
     return Console(stderr=True, highlight=False, emoji=False, markup=False)
 
 
 def note(message: str) -> None:
-    """One line for a person."""
+    """Print one line for a person."""
     messages().print(Text(printable(message)), soft_wrap=True)
 
 
 def error(message: str, *, source: str | None = None) -> None:
-    """``error: SOURCE: message`` as one line for a person."""
+    """Print ``error: SOURCE: message`` as one line for a person."""
     subject = "" if source is None else f"{printable(source)}: "
     messages().print(
         Text.assemble(("error", "bold red"), f": {subject}{printable(message, limit=None)}"), soft_wrap=True
@@ -52,19 +52,19 @@ def error(message: str, *, source: str | None = None) -> None:
 
 
 def detail(line: str) -> None:
-    """A line below that of `error`."""
+    """Print a line below that of `error`."""
     messages().print(Text(printable(line, limit=None)), soft_wrap=True)
 
 
 def print_json(document: object) -> None:
-    """One JSON document on standard output, in ASCII, so that any locale can print any file name."""
+    """Print one JSON document on standard output, in ASCII, so that any locale can print any file name."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def print_table(
     columns: tuple[str, ...], rows: Sequence[tuple[RenderableType, ...]], *, title: str | None = None
 ) -> None:
-    """A table on standard output."""
+    """Print a table on standard output."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -73,27 +73,28 @@ def print_table(
     results().print(table)
 
 
-def bar(part: float) -> ProgressBar:
-    """A bar for a number from 0 to 1."""
-    return ProgressBar(total=1.0, completed=part, width=BAR_WIDTH, complete_style="cyan", finished_style="cyan")
+def bar(fraction: float) -> ProgressBar:
+    """Return a bar for a number from 0 to 1."""
+    return ProgressBar(total=1.0, completed=fraction, width=BAR_WIDTH, complete_style="cyan", finished_style="cyan")
 
 
 def numbers(embedding: NDArray[np.float32]) -> list[float]:
-    """An embedding for JSON, in the fewest digits that read back as the same float32 values."""
+    """Return an embedding for JSON, in the fewest digits that read back as the same float32 values."""
     return [float(str(value)) for value in embedding]
 
 
-def printable(text: str, *, limit: int | None = _LONGEST_SOURCE) -> str:
-    """Text that cannot command a terminal: no line breaks, control or undecodable characters, and not too long."""
+def printable(text: str, *, limit: int | None = _MAX_SOURCE_LENGTH) -> str:
+    """Escape line breaks, control and undecodable characters, which could command a terminal, and shorten the text."""
     shown = text if limit is None or len(text) <= limit else f"{text[: limit - 1]}…"
     return "".join(
-        one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode() for one in shown
+        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
+        for character in shown
     )
 
 
 @contextmanager
 def counting(description: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal; the block tells it how many of `total` are done."""
+    """Show a progress bar on a terminal; the block calls it with the number of finished items, of `total`."""
     with _progress(MofNCompleteColumn(), shown=shown) as progress:
         task = progress.add_task(description, total=total)
         yield lambda done: progress.update(task, completed=done)
@@ -101,15 +102,15 @@ def counting(description: str, total: int, *, shown: bool = True) -> Iterator[Ca
 
 @contextmanager
 def stages() -> Iterator[Callable[[str, float], None]]:
-    """A progress bar on a terminal; the block tells it what is being done and which part of the whole is done."""
+    """Show a progress bar on a terminal; the block calls it with the current stage and the finished fraction."""
     with _progress(TaskProgressColumn()) as progress:
         task = progress.add_task("starting", total=1.0)
-        yield lambda stage, part: progress.update(task, description=stage, completed=part)
+        yield lambda stage, fraction: progress.update(task, description=stage, completed=fraction)
 
 
 def _progress(amount: MofNCompleteColumn | TaskProgressColumn, *, shown: bool = True) -> Progress:
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
-    # Standard output is left alone: rich would send it to the progress bar's own stream.
+    # rich would redirect standard output to the progress bar's own stream.
     return Progress(
         *columns,
         console=messages(),

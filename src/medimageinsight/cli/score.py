@@ -17,15 +17,16 @@ SHAPES = ("auto", "rows", "card")
 def score(
     request: Annotated[str, typer.Argument(metavar="REQUEST.json", help="The request; - is standard input.")] = "-",
     response_shape: Annotated[
-        str, typer.Option(metavar="|".join(SHAPES), help="The answer's form, where the request does not say.")
+        str,
+        typer.Option(metavar="|".join(SHAPES), help="The shape of the response, where the request does not set it."),
     ] = "auto",
     model: Model = None,
-    as_json: AsJson = False,  # noqa: ARG001 - the answer is JSON in any case
+    as_json: AsJson = False,  # noqa: ARG001 - the response is JSON in any case
 ) -> None:
-    """ScoringResponse a scoring request as the endpoint does: JSON in, JSON out.
+    """Answer a scoring request like the endpoint: JSON in, JSON out.
 
     Images are prepared as the model's endpoint prepares them, unless the request says otherwise. Exit code 1: the
-    endpoint would have answered with another status than 200.
+    endpoint would have answered with a status other than 200.
     """
     from medimageinsight.serve import RequestLimits, to_json
     from medimageinsight.serve import score as answer_request
@@ -35,12 +36,14 @@ def score(
             f"expected --response-shape to be {', '.join(SHAPES)}, got {response_shape!r}",
             code="response_shape_unknown",
         )
-    limit = RequestLimits().max_bytes + 1  # one more than allowed: too large is the contract's own error
+    limit = (
+        RequestLimits().max_bytes + 1
+    )  # one more than allowed: the contract has an error for a body that is too large
     with error_context(request, OSError):
         body = sys.stdin.buffer.read(limit) if request == STANDARD_INPUT else _read(Path(request), limit)
-    answer = answer_request(body, load_model(model), response_shape=response_shape)  # type: ignore[arg-type]
-    sys.stdout.write(to_json(answer).decode() + "\n")
-    if answer.status != 200:
+    response = answer_request(body, load_model(model), response_shape=response_shape)  # type: ignore[arg-type]
+    sys.stdout.write(to_json(response).decode() + "\n")
+    if response.status != 200:
         raise typer.Exit(FAILED_INPUT)
 
 

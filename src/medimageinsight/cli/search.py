@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.contact_sheet import Folders, Found, Pictures, check_folders, query_card, reread, save_sheet
 from medimageinsight.cli.errors import error_context
-from medimageinsight.cli.loading import check_out
-from medimageinsight.cli.options import AsJson, Frame, Model, load_model
+from medimageinsight.cli.labelled_tables import check_output_file
+from medimageinsight.cli.options import AsJson, ContactSheet, Frame, ImageFolders, Model, load_model
 from medimageinsight.errors import ImageError, InputError, StoreError, TextError
 
 if TYPE_CHECKING:
@@ -37,10 +36,15 @@ def search(
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector, without the index.")] = False,
     exclude_same: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="With --id: leave out images with its value there, as PatientID."),
+        typer.Option(
+            "--exclude-same",
+            "--other-than-same",  # the name before 0.2
+            metavar="COLUMN",
+            help="With --id: leave out images with its value there, as PatientID.",
+        ),
     ] = None,
-    pictures: Pictures = None,
-    folder: Folders = None,
+    contact_sheet: ContactSheet = None,
+    folder: ImageFolders = None,
     frame: Frame = 0,
     model: Model = None,
     as_json: AsJson = False,
@@ -49,16 +53,17 @@ def search(
 
     The image is prepared as those of the store were. Needs the extra 'search' or 'postgres'.
     """
-    from medimageinsight.search import open_store, shown_location
+    from medimageinsight.cli.contact_sheet import HitCard, check_folders, query_card, read_twice, save_hits
+    from medimageinsight.search import open_store, redact_location
     from medimageinsight.search import search as find
 
     if sum(one is not None for one in (image, text, item_id, vector)) != 1:
         raise InputError("expected one of --image, --text, --id and --vector", code="query_invalid")
-    folders = check_folders(pictures, folder)
-    if pictures is not None:
-        check_out(pictures)
-    source = None if image is None else reread(image)
-    with error_context(shown_location(store), StoreError):
+    folders = check_folders(contact_sheet, folder)
+    if contact_sheet is not None:
+        check_output_file(contact_sheet)
+    source = None if image is None else read_twice(image)
+    with error_context(redact_location(store), StoreError):
         opened = open_store(store)
     with opened, error_context(image, ImageError), error_context(text, TextError):
         hits = find(
@@ -75,12 +80,11 @@ def search(
             exclude_same=exclude_same,
             frame=frame,
         )
-        own = None if item_id is None or pictures is None else opened.get([item_id])[0].path
-    if pictures is not None:
-        query = query_card(
-            "searched for", image=source, frame=frame, stored=own, folders=folders, note=text or "a vector"
-        )
-        save_sheet(pictures, query, [Found(hit=hit) for hit in hits], folders, title="The most similar stored images")
+        own = None if item_id is None or contact_sheet is None else opened.get([item_id])[0].path
+    if contact_sheet is not None:
+        query = query_card("query", image=source, frame=frame, stored=own, folders=folders, note=text or "a vector")
+        cards = [HitCard(hit=hit) for hit in hits]
+        save_hits(contact_sheet, query, cards, folders, title="The most similar stored images")
     if as_json:
         output.print_json({"hits": [hit.to_dict() for hit in hits]})
     elif hits:

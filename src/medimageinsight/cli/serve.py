@@ -6,7 +6,7 @@ from medimageinsight.errors import missing_extra
 
 
 def serve(context: typer.Context) -> None:
-    """Serve the scoring endpoint over HTTP, for this machine alone unless told otherwise; `--help` lists its options.
+    """Serve the scoring endpoint over HTTP, by default for this machine only; `--help` lists its options.
 
     Every option is a flag, an environment variable (`MI2_PORT`) and a key of the file that `--config` names. Needs the
     extra 'serve'.

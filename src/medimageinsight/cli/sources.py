@@ -1,4 +1,4 @@
-"""Image sources as a command line names them: files, folders, ``-`` for standard input, ``data:`` URIs."""
+"""Image sources of a command line: files, folders, ``-`` for standard input, ``data:`` URIs."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ STANDARD_INPUT = "-"
 
 
 def list_sources(names: Sequence[str]) -> list[str]:
-    """The names with every folder replaced by the files below it, sorted; hidden files and folders are left out.
+    """Replace every folder by the files below it, sorted, without hidden files and folders.
 
     Raises:
         InputError: A folder has no files (``folder_empty``).
     """
-    found: list[str] = []
+    sources: list[str] = []
     for name in names:
         if not Path(name).is_dir():
-            found.append(name)
+            sources.append(name)
             continue
         below = list(_files_below(name))
         if not below:
             with error_context(name):
                 raise InputError("expected files in the folder, it has none: choose another", code="folder_empty")
-        found.extend(below)
-    return found
+        sources.extend(below)
+    return sources
 
 
 def open_source(name: str) -> Source:
-    """What the image reader takes for a name."""
+    """Return the image source for a name: standard input for ``-``, else the name."""
     return sys.stdin.buffer if name == STANDARD_INPUT else name
 
 
 def _files_below(folder: str) -> Iterator[str]:
-    """In the order of their paths; links to folders are not followed."""
+    """Yield paths in order; links to folders are not followed."""
     for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        yield from (os.path.join(parent, one) for one in sorted(files) if not one.startswith("."))  # noqa: PTH118
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (os.path.join(parent, name) for name in sorted(files) if not name.startswith("."))  # noqa: PTH118

@@ -1,4 +1,4 @@
-"""Tables that more than one verb prints."""
+"""Tables that several verbs print."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from medimageinsight.export.accuracy_figures import Accuracy, SetFigures, SideFigures
+    from medimageinsight.export.accuracy_results import Accuracy, SourceResult, RuntimeResult
     from medimageinsight.export.parity import Parity
     from medimageinsight.metrics.bootstrap import Figure
 
 
 def print_parity(parity: Parity, *, title: str) -> None:
-    """What was compared and how far apart it was, with the bounds."""
+    """Print the differences between ONNX Runtime and PyTorch, with their bounds."""
     image, text, bounds, agreement = parity.image, parity.text, parity.bounds, parity.agreement
     rows = [
         ("inputs", str(image.inputs), str(text.inputs), ""),
@@ -46,7 +46,7 @@ def print_parity(parity: Parity, *, title: str) -> None:
         ],
     )
     if parity.forced:
-        output.note("forced: a figure is out of its bound, and the bundle was kept all the same")
+        output.note("forced: a figure exceeds its bound, and the bundle was retained nevertheless")
 
 
 def _bound(bound: float | None) -> str:
@@ -56,40 +56,44 @@ def _bound(bound: float | None) -> str:
 def print_probabilities(
     results: Sequence[tuple[str, NDArray[np.float32] | InputError]], labels: Sequence[str], *, top: int, as_json: bool
 ) -> None:
-    """The best labels of each image; as JSON all labels, and a failed image's error in its place."""
+    """Print the best labels of each image; as JSON all labels, and the error of a failed image in its position."""
     if as_json:
-        output.print_json([_probabilities(source, labels, one) for source, one in results])
+        output.print_json([_to_dict(source, labels, result) for source, result in results])
         return
-    found = [(source, one) for source, one in results if not isinstance(one, InputError)]
-    if found:
-        rows = [row for source, one in found for row in _best_labels(source, labels, one, top)]
+    rows = [
+        row
+        for source, result in results
+        if not isinstance(result, InputError)
+        for row in _best_labels(source, labels, result, top)
+    ]
+    if rows:
         output.print_table(("source", "label", "probability", ""), rows)
 
 
-def _probabilities(source: str, labels: Sequence[str], found: NDArray[np.float32] | InputError) -> dict[str, object]:
-    if isinstance(found, InputError):
-        return {"source": source, "error": found.to_dict()}
-    return {"source": source, "probabilities": dict(zip(labels, output.numbers(found), strict=True))}
+def _to_dict(source: str, labels: Sequence[str], result: NDArray[np.float32] | InputError) -> dict[str, object]:
+    if isinstance(result, InputError):
+        return {"source": source, "error": result.to_dict()}
+    return {"source": source, "probabilities": dict(zip(labels, output.numbers(result), strict=True))}
 
 
 def _best_labels(
     source: str, labels: Sequence[str], probabilities: NDArray[np.float32], top: int
 ) -> list[tuple[RenderableType, ...]]:
-    """The best labels of one image; its name stands in the first row only."""
+    """Return the rows of one image's best labels; only the first row names the source."""
     best = (-probabilities).argsort(kind="stable")[:top]
     return [
         (
-            Text(output.printable(source) if place == 0 else ""),
-            Text(output.printable(labels[index]), style="bold" if place == 0 else ""),
+            Text(output.printable(source) if row == 0 else ""),
+            Text(output.printable(labels[index]), style="bold" if row == 0 else ""),
             output.bar(float(probabilities[index])),
             f"{probabilities[index]:.1%}",
         )
-        for place, index in enumerate(best)
+        for row, index in enumerate(best)
     ]
 
 
 def print_accuracy(accuracy: Accuracy) -> None:
-    """Times and accuracy by test set, laid out as the ONNX release's evaluation page; and what they depend on."""
+    """Print times and accuracy by test set, as on the ONNX release's evaluation page, and their conditions."""
     split = "" if accuracy.split is None else f", the {accuracy.split} split"
     title = f"{accuracy.model} on labelled images{split}, zero-shot"
     interval = f"{100 * accuracy.confidence:.0f} % interval"
@@ -122,7 +126,7 @@ def print_accuracy(accuracy: Accuracy) -> None:
 
 
 def _print_agreement(accuracy: Accuracy, interval: str) -> None:
-    """How sure the mean AUC is on both sides, and how near their embeddings are."""
+    """Print the intervals of the mean AUC in both runtimes, and the agreement of their embeddings."""
     compared = [(output.printable(one.name) or "(no name)", one, one.agreement) for one in accuracy.sets]
     output.print_table(
         ("test set", "PyTorch", "ONNX Runtime", "difference, points"),
@@ -149,12 +153,12 @@ def _print_agreement(accuracy: Accuracy, interval: str) -> None:
     )
 
 
-def _set_name(one: SetFigures) -> str:
+def _set_name(one: SourceResult) -> str:
     scored = "" if one.scored == one.images else f", {one.scored:,} scored"
     return f"{output.printable(one.name) or '(no name)'} ({one.images:,}{scored})"
 
 
-def _sides(one: SetFigures) -> list[SideFigures]:
+def _sides(one: SourceResult) -> list[RuntimeResult]:
     """In the order of the release's page."""
     return [side for side in (one.pytorch, one.onnxruntime) if side is not None]
 

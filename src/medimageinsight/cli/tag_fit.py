@@ -8,23 +8,28 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
-from medimageinsight.cli.loading import (
+from medimageinsight.cli.labelled_tables import (
+    check_output_file,
+    embed_samples,
+    format_figure,
+    read_samples,
+    training_preprocessing,
+)
+from medimageinsight.cli.options import (
+    AsJson,
     LabelColumn,
+    LabelledTable,
+    Model,
+    Preprocessing,
     Separator,
     SourceName,
-    cells,
-    check_out,
-    embed,
-    identity,
-    read_samples,
-    steps_of,
+    load_model,
 )
-from medimageinsight.cli.options import AsJson, Model, Preprocessing, load_model
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
     from medimageinsight.adapters.adapter import Adapter
-    from medimageinsight.adapters.labelled import Labelled
+    from medimageinsight.adapters.labelled import LabelledEmbeddings
     from medimageinsight.api import MedImageInsight
     from medimageinsight.datasets import Sample
     from medimageinsight.metrics.thresholds import Criterion
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def fit(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet file with one row an image.")],
+    table: LabelledTable,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The tagger's file, as T.json.")],
     criterion: Annotated[
         str, typer.Option(metavar="youden|sensitivity:X|f1", help="What chooses a threshold.")
@@ -62,7 +67,7 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Choose a threshold for each tag on labelled images, and keep them with what they were worth."""
-    from medimageinsight.adapters.tables import rows_of_split
+    from medimageinsight.adapters.tables import split_indices
     from medimageinsight.metrics.thresholds import Criterion
     from medimageinsight.tagging.file import save_tagger
     from medimageinsight.tagging.tagger import tag_prompts
@@ -73,22 +78,22 @@ def fit(
             "expected prompts or an adapter, which prepares images as it was trained, got both: leave one out",
             code="tagger_option_unused",
         )
-    check_out(out)
+    check_output_file(out)
     given = None if prompts is None else _read_prompts(prompts, template, negative or [])
     head = _load_adapter(adapter)
     with error_context(table, DatasetError):
         samples = _of_splits(read_samples(table, label_column, source, separator), validation_split, test_split)
-    loaded = load_model(model, preprocessing if head is None else steps_of(head.model))
+    loaded = load_model(model, preprocessing if head is None else training_preprocessing(head.model))
     if head is not None and adapter is not None:
         with error_context(adapter):
-            head.model.check(identity(loaded))
+            head.model.check(loaded.identity)
     with error_context(table, (DatasetError, InputError)):
-        data = embed(loaded, samples, separator)
+        data = embed_samples(loaded, samples, separator)
         has_splits = any(sample.split for sample in samples)
-        chosen = data.take(rows_of_split(samples, validation_split)) if has_splits else data
+        chosen = data.take(split_indices(samples, validation_split)) if has_splits else data
         tags = given or tag_prompts(data.names, template=template, negative=negative or [])
         made = _fitted(loaded, chosen, head or tags, wanted)
-        test = rows_of_split(samples, test_split)
+        test = split_indices(samples, test_split)
         if len(test) and test_split != validation_split:
             others = data.take(test)
             made = made.tested(
@@ -116,7 +121,10 @@ def _of_splits(samples: "tuple[Sample, ...]", validation: str, test: str) -> "tu
 
 
 def _fitted(
-    model: "MedImageInsight", data: "Labelled", scored_by: "Adapter | dict[str, TagPrompts]", criterion: "Criterion"
+    model: "MedImageInsight",
+    data: "LabelledEmbeddings",
+    scored_by: "Adapter | dict[str, TagPrompts]",
+    criterion: "Criterion",
 ) -> "Tagger":
     """The tagger of an adapter's labels, or of tags with prompts."""
     from medimageinsight.tagging.tagger import adapter_scores, embed_tags, fit_tagger, prompt_scores
@@ -131,7 +139,7 @@ def _fitted(
         scored_by if isinstance(scored_by, dict) else names,
         scores,
         data.truth(names),
-        model=identity(model),
+        model=model.identity,
         criterion=criterion,
         adapter=head,
         patients=data.patients,
@@ -176,7 +184,7 @@ def _print_tagger(tagger: "Tagger", *, as_json: bool) -> None:
                         f"{one.operation.positives:,} / {one.operation.negatives:,}",
                         str(one.operation.sensitivity),
                         str(one.operation.specificity),
-                        *cells(one.auc),
+                        *format_figure(one.auc),
                     )
                     for tag, one in figures
                     if one is not None

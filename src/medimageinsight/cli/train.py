@@ -41,7 +41,7 @@ def go(
     run: Callable[..., Path], config: Path, out: Path | None, seed: int | None, *, bundle: bool, as_json: bool
 ) -> None:
     """Runs a training of either kind, makes the bundle and tells what was made."""
-    from medimageinsight.export.convert import convert
+    from medimageinsight.export.conversion import convert
     from medimageinsight.train.head import HEAD
 
     folder = out or Path("runs") / (config.stem if seed is None else f"{config.stem}-seed{seed}")
@@ -66,7 +66,7 @@ def go(
 def _make_adapter(best: Path, manifest: Manifest, target: Path) -> Path:
     """The classification head of a run, for ``mi2 adapter predict``."""
     from medimageinsight.adapters.file import save_adapter
-    from medimageinsight.bundle.identity import ModelIdentity
+    from medimageinsight.bundle import ModelIdentity
     from medimageinsight.preprocess import Preprocessing
     from medimageinsight.train.head import HEAD, adapter_of_head
 

@@ -1,4 +1,4 @@
-"""Files of embeddings, written as the embeddings come and put in their place when they are whole."""
+"""Files of embeddings, written incrementally and moved to their path when they are complete."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ ROWS_IN_MEMORY = 1024  # of a Parquet file, written together
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """What became of one source: its embedding (D,) float32 or its error, the other is None."""
+    """Result of a source: its embedding (D,) float32 or its error; the respective other is None."""
 
     source: str
     embedding: NDArray[np.float32] | None = None
     error: InputError | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """``{"source", "embedding"}`` or ``{"source", "error"}``, the form of the JSON documents."""
+        """Return ``{"source", "embedding"}`` or ``{"source", "error"}``, as in JSON documents."""
         if self.error is not None:
             return {"source": self.source, "error": self.error.to_dict()}
         return {"source": self.source, "embedding": None if self.embedding is None else numbers(self.embedding)}
 
 
 Write: TypeAlias = Callable[[Result], None]
-"""Takes the results one after the other."""
+"""Writes the next result."""
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file of another kind than those of `new_vector_file`.
+    """Refuse a file whose ending is not one of `new_vector_file`.
 
     Raises:
         InputError: ``out_unknown``.
@@ -56,14 +56,14 @@ def check_ending(path: Path) -> None:
 
 
 def new_vector_file(path: Path, *, count: int, dim: int) -> AbstractContextManager[Write]:
-    """A file for `count` results with embeddings of `dim` numbers; it is there when the block ends without an error.
+    """Open a file for `count` results with embeddings of `dim` numbers; it appears when the block ends without error.
 
-    - ``.npy``: float32 (count, dim), row for row as the sources came. A failed source's row is NaN throughout.
-    - ``.jsonl``: one ``{"source", "embedding"}`` or ``{"source", "error"}`` a line.
+    - ``.npy``: float32 (count, dim), in the order of the sources. A failed source's row is all NaN.
+    - ``.jsonl``: one ``{"source", "embedding"}`` or ``{"source", "error"}`` per line.
     - ``.parquet``: the columns source, embedding (null where it failed), error_code and error_message.
 
     Raises:
-        InputError: The name ends otherwise (``out_unknown``).
+        InputError: The name has another ending (``out_unknown``).
         MissingExtraError: Parquet without pyarrow.
     """
     check_ending(path)
@@ -74,17 +74,17 @@ def new_vector_file(path: Path, *, count: int, dim: int) -> AbstractContextManag
 def _npy(path: Path, count: int, dim: int) -> Iterator[Write]:
     with replace_file(path) as partial:
         rows = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=(count, dim))
-        places = iter(range(count))
+        indices = iter(range(count))
 
         def write(result: Result) -> None:
-            rows[next(places)] = np.nan if result.embedding is None else result.embedding
+            rows[next(indices)] = np.nan if result.embedding is None else result.embedding
 
         yield write
         rows.flush()
 
 
 @contextmanager
-def _jsonl(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG001 - lines need neither
+def _jsonl(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG001 - not needed
     with replace_file(path) as partial, partial.open("w", encoding="ascii") as file:
 
         def write(result: Result) -> None:
@@ -94,7 +94,7 @@ def _jsonl(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG001
 
 
 @contextmanager
-def _parquet(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG001 - a table grows
+def _parquet(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG001 - the table grows
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""``mi2 verify``: whether a bundle is whole, gives its original's embeddings, and is as right on labelled images."""
+"""``mi2 verify``: check a bundle's files, its parity with PyTorch, and its accuracy on labelled images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,34 +21,38 @@ def verify(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle folder or a model's name.")],
     against: Annotated[
         Path | None,
-        typer.Option(metavar="CHECKPOINT", help="Compare with this checkpoint in PyTorch and keep the figures."),
+        typer.Option(metavar="CHECKPOINT", help="Compare with this checkpoint in PyTorch and store the figures."),
     ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER|TABLE",
-            help="Time and score it on these images too: a folder with one folder a label, or a .csv or .parquet file.",
+            help="Also time and score it on these images: one folder per label, or a .csv or .parquet file.",
         ),
     ] = None,
     template: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="With a folder: the prompt of a label, which takes the place of {}."),
+        typer.Option(metavar="TEXT", help="With a folder: the prompt of a label, which replaces {}."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="With a table: the split to score. Default: test, or all where there is none.")
+        str | None,
+        typer.Option(help="With a table: the split to score. Default: test, or all where the table has no test split."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="The checkpoint's config, where it is elsewhere.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="The checkpoint's tokenizer, where it is elsewhere.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The checkpoint's config, if it is in another folder.")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="The checkpoint's tokenizer, if it is in another folder.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a bundle's files and its embeddings on this machine, and with --images its accuracy and speed.
 
-    Without --against the embeddings are compared with what PyTorch gave when the bundle was made. Exit code 1: it
+    Without --against the embeddings are compared with PyTorch's at the time of conversion. Exit code 1: the check
     fails.
     """
     from medimageinsight.bundle import Bundle, find
     from medimageinsight.export.accuracy import measure_accuracy
-    from medimageinsight.export.verify import load_original, verify_bundle
+    from medimageinsight.export.verification import load_original
+    from medimageinsight.export.verification import verify as verify_bundle
 
     table = _read(images, template, split)
     with error_context(bundle, (BundleError, ParityError)), error_context(against, (CheckpointError, ConfigError)):
@@ -58,7 +62,7 @@ def verify(
     document = {"name": opened.manifest.name, "parity": parity.to_dict()}
     if not as_json:
         print_parity(parity, title=f"{opened.manifest.name}: ONNX Runtime against PyTorch")
-        output.note("all files are those the bundle was made with, and its embeddings are right")
+        output.note("all files are unchanged since the conversion, and the embeddings agree")
     if table is not None:
         scored = DEFAULT_SPLIT if split is None and DEFAULT_SPLIT in table.splits else split
         count = len(table if scored is None else table.of_split(scored))
@@ -72,7 +76,7 @@ def verify(
 
 
 def _read(images: Path | None, template: str | None, split: str | None) -> "Table | None":
-    """What ``--images`` names. Read before anything is run, so that a wrong call ends at once."""
+    """Read the table or folder of ``--images``, before anything runs, so that a wrong call ends at once."""
     from medimageinsight.datasets import read_folder, read_table
 
     if images is None:
@@ -83,11 +87,11 @@ def _read(images: Path | None, template: str | None, split: str | None) -> "Tabl
         return None
     if template is not None and not images.is_dir():
         raise InputError(
-            "expected --template with a folder, got a table, which has captions of its own: leave it out",
+            "expected --template with a folder, got a table, which has its own captions: leave it out",
             code="template_unused",
         )
     with error_context(images, DatasetError):
         table = read_folder(images, template=template or "{}") if images.is_dir() else read_table(images)
         if split is not None:
-            table.of_split(split)  # the whole table is kept, whose captions are the prompts
+            table.of_split(split)  # the whole table is returned, whose captions are the prompts
     return table
