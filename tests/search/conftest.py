@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medimageinsight import search
-from tests.search.made_store import IDENTITY
+from tests.search.sample_items import IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

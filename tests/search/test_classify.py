@@ -11,7 +11,7 @@ import pytest
 from medimageinsight import MedImageInsight, search
 from medimageinsight.errors import ImageError
 from medimageinsight.tasks.neighbours import NeighbourSettings, classify_by_neighbours, vote
-from tests.search.made_store import code_of, item, vectors
+from tests.search.sample_items import code_of, item, vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

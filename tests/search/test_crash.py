@@ -11,8 +11,8 @@ import pytest
 
 from medimageinsight import search
 from medimageinsight.errors import StoreError
-from tests.search.made_server import running_postgres
-from tests.search.made_store import IDENTITY, item, vectors
+from tests.search.postgres_server import running_postgres
+from tests.search.sample_items import IDENTITY, item, vectors
 
 HERE = Path(__file__).parents[1]
 
@@ -20,8 +20,8 @@ ADD_FOREVER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from medimageinsight import search
-from tests.search.made_server import running_postgres
-from tests.search.made_store import item
+from tests.search.postgres_server import running_postgres
+from tests.search.sample_items import item
 store = search.open_store(sys.argv[2])
 number = 0
 while True:
@@ -35,8 +35,8 @@ UPDATE_FOREVER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from medimageinsight import search
-from tests.search.made_server import running_postgres
-from tests.search.made_store import item
+from tests.search.postgres_server import running_postgres
+from tests.search.sample_items import item
 store = search.open_store(sys.argv[2])
 number = 1
 while True:
@@ -50,8 +50,8 @@ import resource, sys
 sys.path.insert(0, sys.argv[1])
 from medimageinsight import search
 from medimageinsight.errors import StoreError
-from tests.search.made_server import running_postgres
-from tests.search.made_store import item
+from tests.search.postgres_server import running_postgres
+from tests.search.sample_items import item
 store = search.open_store(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 try:

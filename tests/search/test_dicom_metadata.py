@@ -7,8 +7,7 @@ import pytest
 
 from medimageinsight import search
 from medimageinsight.errors import InputError
-from medimageinsight.search.dicom_metadata import check_patient
-from tests.images.made_dicom import PACKAGED, file_of, made
+from tests.images.dicom_datasets import PACKAGED, make_dataset, to_file_bytes
 
 FULL = {
     "Modality": "DX",
@@ -32,14 +31,14 @@ FULL = {
 def dicom(tmp_path):
     def write(**elements):
         file = tmp_path / "one.dcm"
-        file.write_bytes(file_of(made(np.zeros((4, 4), np.uint8), **elements)))
+        file.write_bytes(to_file_bytes(make_dataset(np.zeros((4, 4), np.uint8), **elements)))
         return file
 
     return write
 
 
 def test_what_an_image_shows_is_kept_and_of_whom_it_is_not(dicom):
-    assert search.read_tags(dicom(**FULL)) == {
+    assert search.read_dicom_metadata(dicom(**FULL)) == {
         "Modality": "DX",
         "BodyPartExamined": "CHEST",
         "ViewPosition": "AP",
@@ -52,35 +51,35 @@ def test_what_an_image_shows_is_kept_and_of_whom_it_is_not(dicom):
 
 @pytest.mark.parametrize(("age", "years"), [("018M", 1.5), ("026W", 0.5), ("000D", 0.0), ("101Y", 101.0)])
 def test_an_age_is_in_years(dicom, age, years):
-    assert search.read_tags(dicom(PatientAge=age)) == {"PatientAge": years}
+    assert search.read_dicom_metadata(dicom(PatientAge=age)) == {"PatientAge": years}
 
 
 def test_a_patient_is_hashed_unless_asked_for_plainly(dicom):
     file = dicom(PatientID="12345")
-    hashed = search.read_tags(file, patient="hashed", salt=b"a")["PatientID"]
+    hashed = search.read_dicom_metadata(file, patient="hashed", salt=b"a")["PatientID"]
     assert len(hashed) == 32
     assert "12345" not in hashed
-    assert search.read_tags(file, patient="hashed", salt=b"a") == {"PatientID": hashed}
-    assert search.read_tags(file, patient="hashed", salt=b"b") != {"PatientID": hashed}
-    assert search.read_tags(dicom(PatientID="12346"), patient="hashed", salt=b"a") != {"PatientID": hashed}
-    assert search.read_tags(dicom(PatientID="12345"), patient="plain") == {"PatientID": "12345"}
-    assert search.read_tags(dicom(), patient="hashed", salt=b"a") == {}
+    assert search.read_dicom_metadata(file, patient="hashed", salt=b"a") == {"PatientID": hashed}
+    assert search.read_dicom_metadata(file, patient="hashed", salt=b"b") != {"PatientID": hashed}
+    assert search.read_dicom_metadata(dicom(PatientID="12346"), patient="hashed", salt=b"a") != {"PatientID": hashed}
+    assert search.read_dicom_metadata(dicom(PatientID="12345"), patient="plain") == {"PatientID": "12345"}
+    assert search.read_dicom_metadata(dicom(), patient="hashed", salt=b"a") == {}
 
 
 def test_the_images_side_comes_before_its_series(dicom):
-    assert search.read_tags(dicom(Laterality="R", ImageLaterality="L"))["Laterality"] == "L"
+    assert search.read_dicom_metadata(dicom(Laterality="R", ImageLaterality="L"))["Laterality"] == "L"
 
 
 def test_other_and_damaged_files_have_no_tags(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     (tmp_path / "b.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
-    assert search.read_tags(tmp_path / "a.png") == {}
-    assert search.read_tags(tmp_path / "b.dcm") == {}
-    assert search.read_tags(tmp_path / "missing.dcm") == {}
+    assert search.read_dicom_metadata(tmp_path / "a.png") == {}
+    assert search.read_dicom_metadata(tmp_path / "b.dcm") == {}
+    assert search.read_dicom_metadata(tmp_path / "missing.dcm") == {}
 
 
 def test_a_real_file(tmp_path):
-    tags = search.read_tags(PACKAGED / "CT_small.dcm")
+    tags = search.read_dicom_metadata(PACKAGED / "CT_small.dcm")
     assert tags["Modality"] == "CT"
     assert tags["Manufacturer"] == "GE MEDICAL SYSTEMS"
     assert "PatientID" not in tags
@@ -88,14 +87,14 @@ def test_a_real_file(tmp_path):
 
 def test_a_choice_that_is_none_is_refused(dicom):
     with pytest.raises(InputError) as caught:
-        check_patient("md5")
+        search.check_patient_identity("md5")
     assert caught.value.code == "patient_id_unknown"
     with pytest.raises(InputError) as caught:
-        search.read_tags(dicom(PatientID="1"), patient="hashed")
+        search.read_dicom_metadata(dicom(PatientID="1"), patient="hashed")
     assert caught.value.code == "salt_missing"
 
 
 def test_malformed_values_are_not_quoted_in_warnings():
     """Warnings are errors here; pydicom has one for many of its own test files."""
     files = sorted(PACKAGED.glob("*.dcm"))
-    assert sum(bool(search.read_tags(file)) for file in files) > 50
+    assert sum(bool(search.read_dicom_metadata(file)) for file in files) > 50

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medimageinsight.errors import InputError
-from medimageinsight.search.filters import And, Compare, In, IsNull, Like, Not, Or, parse
+from medimageinsight.search.filter_parser import parse_filter
+from medimageinsight.search.filters import And, Compare, In, IsNull, Like, Not, Or
 
 COLUMNS = {
     "id": "string",
@@ -22,7 +23,7 @@ COLUMNS = {
 
 
 def tree(text: str):
-    return parse(text, COLUMNS)
+    return parse_filter(text, COLUMNS)
 
 
 def outcome(text: str) -> str:

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medimageinsight import search
-from medimageinsight.search.filters import And, Compare, In, IsNull, Like, Not, Or, parse
+from medimageinsight.search.filter_parser import parse_filter
+from medimageinsight.search.filters import And, Compare, In, IsNull, Like, Not, Or
 from tests.search.conftest import KINDS
-from tests.search.made_store import IDENTITY, item
+from tests.search.sample_items import IDENTITY, item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,8 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         with pytest.MonkeyPatch.context() as patch:
             if request.param == "lancedb with its indexes":
                 store.build_index()
-                patch.setattr("medimageinsight.search.lance_index.FEW_ROWS", -1)  # or no filter would meet the index
+                # Else rows that match a filter would be scanned without the index.
+                patch.setattr("medimageinsight.search.lance_index.MAX_SCANNED_ROWS", -1)
             yield store
 
 
@@ -154,7 +156,7 @@ filters = st.recursive(
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=filters)
 def test_a_store_finds_what_the_filter_says(filled, text):
-    tree = parse(text, TYPES)
+    tree = parse_filter(text, TYPES)
     expected = {str(number) for number, row in enumerate(ROWS) if holds(tree, row) is True}
     assert {one for ids, _ in filled.scan(where=text) for one in ids} == expected
     found = filled.search(item("query").embedding, k=100, where=text)
@@ -163,7 +165,7 @@ def test_a_store_finds_what_the_filter_says(filled, text):
 
 @pytest.mark.parametrize("text", ["whole > 0.5", "whole <= -0.5", "whole < 1e18", "real >= 1", "real in (0, 1)"])
 def test_numbers_of_the_other_kind_are_compared_by_value(filled, text):
-    tree = parse(text, TYPES)
+    tree = parse_filter(text, TYPES)
     expected = sum(holds(tree, row) is True for row in ROWS)
     assert filled.count(where=text) == expected
 
@@ -180,7 +182,7 @@ def test_numbers_of_the_other_kind_are_compared_by_value(filled, text):
     ],
 )
 def test_a_column_without_a_value_is_not_found_by_not(filled, text):
-    tree = parse(text, TYPES)
+    tree = parse_filter(text, TYPES)
     expected = {str(number) for number, row in enumerate(ROWS) if holds(tree, row) is True}
     assert {one for ids, _ in filled.scan(where=text) for one in ids} == expected
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medimageinsight import search
-from tests.search.made_store import code_of
+from tests.search.sample_items import code_of
 
 if TYPE_CHECKING:
     from pathlib import Path

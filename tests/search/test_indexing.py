@@ -8,8 +8,8 @@ from PIL import Image
 
 from medimageinsight import MedImageInsight, search
 from medimageinsight.errors import ImageError
-from tests.images.made_dicom import file_of, made
-from tests.search.made_store import code_of, ids_of
+from tests.images.dicom_datasets import make_dataset, to_file_bytes
+from tests.search.sample_items import code_of, ids_of
 
 
 @pytest.fixture
@@ -96,10 +96,12 @@ def test_metadata_comes_from_several_sources(model, store, paths, tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("path,site\nimages/a.png,A\nimages/b.png,B\n")
     dicom = tmp_path / "c.dcm"
-    dicom.write_bytes(file_of(made(np.arange(64, dtype=np.uint8).reshape(8, 8), Modality="CT", PatientID="7")))
+    dicom.write_bytes(
+        to_file_bytes(make_dataset(np.arange(64, dtype=np.uint8).reshape(8, 8), Modality="CT", PatientID="7"))
+    )
     rows = search.read_metadata(table, types=store.columns)
     given = [*paths[:3], str(dicom)]
-    report = search.index_images(model, store, given, metadata=[rows.row, search.read_tags])
+    report = search.index_images(model, store, given, metadata=[rows.row, search.read_dicom_metadata])
     assert report.undescribed == 1
     assert [one.metadata for one in store.get(given)] == [{"site": "A"}, {"site": "B"}, {}, {"Modality": "CT"}]
     clash = [lambda _: {"site": "x"}, lambda _: {"site": "y"}]
@@ -107,7 +109,7 @@ def test_metadata_comes_from_several_sources(model, store, paths, tmp_path):
 
 
 def test_what_was_stored_is_told_in_batches(model, store, paths, monkeypatch):
-    monkeypatch.setattr("medimageinsight.search.indexing.ROWS_WRITTEN", 3)
+    monkeypatch.setattr("medimageinsight.search.indexing.WRITTEN_ROWS", 3)
     told = []
 
     def stored(ids):

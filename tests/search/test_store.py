@@ -10,7 +10,7 @@ import pytest
 
 from medimageinsight import search
 from medimageinsight.errors import InputError, StoreError
-from tests.search.made_store import DIM, IDENTITY, code_of, ids_of, item, vectors
+from tests.search.sample_items import DIM, IDENTITY, code_of, ids_of, item, vectors
 
 HOSTILE = [
     "it's",
@@ -333,7 +333,7 @@ def test_a_filter_that_few_fit_still_finds_them_through_the_index(store):
 def test_recall_is_measured_against_the_exact_answer(store):
     store.add([item(number, embedding) for number, embedding in enumerate(vectors(400))])
     store.build_index()
-    measured = store.measure_recall(k=5, sample=30)
+    measured = search.measure_recall(store, k=5, sample=30)
     assert (measured.k, measured.queries) == (5, 30)
     hits = [
         len({*ids_of(store.search(one.embedding, k=5))} & {*ids_of(store.search(one.embedding, k=5, exact=True))})
@@ -347,11 +347,11 @@ def test_recall_is_measured_against_the_exact_answer(store):
 
 def test_an_empty_store_has_nothing_to_index_or_measure(store):
     assert code_of(store.build_index) == "store_empty"
-    assert code_of(store.measure_recall) == "store_empty"
+    assert code_of(lambda: search.measure_recall(store)) == "store_empty"
     store.compact()
-    store.tend()
+    store.maintain()
     assert store.index() is None
-    assert store.duplicates() == []
+    assert search.find_duplicates(store) == []
 
 
 def test_duplicates_are_found_each_once_best_first(store):
@@ -364,24 +364,24 @@ def test_duplicates_are_found_each_once_best_first(store):
     everything = np.concatenate([given, near])
     cosines = np.triu(everything @ everything.T, k=1)
     expected = {(ids[a], ids[b]) for a, b in np.argwhere(cosines >= 0.95)}
-    pairs = store.duplicates(0.95)
+    pairs = search.find_duplicates(store, 0.95)
     assert {(pair.a, pair.b) for pair in pairs} == expected
     assert {(f"a{number:03}", f"b{number:03}") for number in range(10)} <= expected
     assert len(pairs) == len(expected)
     scores = [pair.score for pair in pairs]
     assert scores == sorted(scores, reverse=True)
-    assert store.duplicates(0.95, limit=3) == pairs[:3]
-    assert all(pair.a[0] == pair.b[0] == "b" for pair in store.duplicates(0.1, where="kind = 'copy'"))
-    assert code_of(lambda: store.duplicates(0)) == "threshold_invalid"
-    assert code_of(lambda: store.duplicates(limit=0)) == "limit_invalid"
+    assert search.find_duplicates(store, 0.95, limit=3) == pairs[:3]
+    assert all(pair.a[0] == pair.b[0] == "b" for pair in search.find_duplicates(store, 0.1, where="kind = 'copy'"))
+    assert code_of(lambda: search.find_duplicates(store, 0)) == "threshold_invalid"
+    assert code_of(lambda: search.find_duplicates(store, limit=0)) == "limit_invalid"
 
 
 def test_duplicates_do_not_depend_on_the_blocks(store, monkeypatch):
     store.add([item(f"{number:03}", embedding) for number, embedding in enumerate(vectors(60))])
-    whole = store.duplicates(0.5)
+    whole = search.find_duplicates(store, 0.5)
     monkeypatch.setattr("medimageinsight.search.duplicates.INNER_ROWS", 7)
     monkeypatch.setattr("medimageinsight.search.duplicates.OUTER_BYTES", 1)
-    assert [(one.a, one.b) for one in store.duplicates(0.5)] == [(one.a, one.b) for one in whole]
+    assert [(one.a, one.b) for one in search.find_duplicates(store, 0.5)] == [(one.a, one.b) for one in whole]
 
 
 def test_duplicates_within_cells_are_pairs_of_all_and_the_nearest_of_them(store, monkeypatch):
@@ -390,8 +390,8 @@ def test_duplicates_within_cells_are_pairs_of_all_and_the_nearest_of_them(store,
     near /= np.linalg.norm(near, axis=1, keepdims=True)
     store.add([item(f"a{number:03}", embedding, part=number % 2) for number, embedding in enumerate(given)])
     store.add([item(f"b{number:03}", embedding, part=number % 2) for number, embedding in enumerate(near)])
-    every = store.duplicates(0.9)
-    found = store.duplicates(0.9, approximate=True)
+    every = search.find_duplicates(store, 0.9)
+    found = search.find_duplicates(store, 0.9, approximate=True)
     assert {(pair.a, pair.b) for pair in found} <= {(pair.a, pair.b) for pair in every}
     assert len({(pair.a, pair.b) for pair in found}) == len(found)
     assert {(f"a{number:03}", f"b{number:03}") for number in range(40)} <= {(pair.a, pair.b) for pair in found}
@@ -399,32 +399,36 @@ def test_duplicates_within_cells_are_pairs_of_all_and_the_nearest_of_them(store,
     assert scores == sorted(scores, reverse=True)
     monkeypatch.setattr("medimageinsight.search.duplicates.INNER_ROWS", 7)
     monkeypatch.setattr("medimageinsight.search.duplicates.OUTER_BYTES", 1)  # several cells a reading
-    assert {(pair.a, pair.b) for pair in store.duplicates(0.9, limit=20, approximate=True)} == {
+    assert {(pair.a, pair.b) for pair in search.find_duplicates(store, 0.9, limit=20, approximate=True)} == {
         (pair.a, pair.b) for pair in found[:20]
     }
-    odd = store.duplicates(0.9, where="part = 1", approximate=True)
+    odd = search.find_duplicates(store, 0.9, where="part = 1", approximate=True)
     assert odd
     assert all(int(pair.a[1:]) % 2 and int(pair.b[1:]) % 2 for pair in odd)
 
 
 def test_duplicates_within_cells_of_small_stores(store):
-    assert store.duplicates(approximate=True) == []
+    assert search.find_duplicates(store, approximate=True) == []
     store.add([item("a", vectors(1)[0], n=1)])
-    assert store.duplicates(approximate=True) == []
+    assert search.find_duplicates(store, approximate=True) == []
     store.add([item("b", vectors(1)[0], n=1), item("c", vectors(1)[0], n=2)])
-    assert [(pair.a, pair.b) for pair in store.duplicates(approximate=True)] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [(pair.a, pair.b) for pair in search.find_duplicates(store, approximate=True)] == [
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+    ]
 
 
 def test_an_index_is_built_when_it_pays(store, monkeypatch):
     monkeypatch.setattr("medimageinsight.search.store.INDEX_ROWS", 30)
     store.add([item(number) for number in range(29)])
-    store.tend()
+    store.maintain()
     assert store.index() is None
     store.add([item("last")])
-    store.tend()
+    store.maintain()
     assert store.index().indexed == 30
     store.add([item(f"more{number}") for number in range(20)])
-    store.tend()
+    store.maintain()
     assert store.index().unindexed == 0
 
 

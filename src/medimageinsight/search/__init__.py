@@ -7,29 +7,32 @@
         search.index_images(model, store, paths)
         search.search(model, store, text="x-ray chest pneumonia", k=5)
 
-One class, `Store`, and two kinds of it: a folder (LanceDB, the extra ``search``) and a PostgreSQL database with
-pgvector (the extra ``postgres``).
+One protocol, `Store`, and two implementations: `lance_store`, a folder (LanceDB, the extra ``search``), and
+`postgres_store`, a PostgreSQL database with pgvector (the extra ``postgres``).
 """
 
 from __future__ import annotations
 
-from medimageinsight.search.classify import StoreAnswer, StoreNeighbour, classify, classify_vector
-from medimageinsight.search.dicom_metadata import read_tags
+from medimageinsight._lazy import lazy_exports
+from medimageinsight.search.classify import StoreClassification, StoreNeighbour, classify, classify_vector
+from medimageinsight.search.dicom_metadata import check_patient_identity, read_dicom_metadata
+from medimageinsight.search.duplicates import find_duplicates
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.images import find_image
-from medimageinsight.search.indexing import IndexReport, index_images, make_ids
-from medimageinsight.search.metadata import MetadataTable, read_metadata
-from medimageinsight.search.opening import (
+from medimageinsight.search.indexing import IndexReport, MetadataSource, index_images, label_by_folder, make_ids
+from medimageinsight.search.locations import (
     create_store,
-    named_location,
     open_or_create_store,
     open_store,
-    shown_location,
+    parse_named_location,
+    redact_location,
 )
+from medimageinsight.search.metadata_table import MetadataTable, read_metadata
 from medimageinsight.search.projection import Projection
 from medimageinsight.search.query import search
+from medimageinsight.search.recall import measure_recall
+from medimageinsight.search.records import Hit, IndexInfo, Item, Pair, Recall, StoreInfo
 from medimageinsight.search.store import Store
-from medimageinsight.search.values import Hit, IndexInfo, Item, Pair, Recall, StoreInfo
 
 __all__ = [
     "Hit",
@@ -37,25 +40,32 @@ __all__ = [
     "IndexInfo",
     "IndexReport",
     "Item",
+    "MetadataSource",
     "MetadataTable",
     "Pair",
     "Projection",
     "Recall",
     "Store",
-    "StoreAnswer",
+    "StoreClassification",
     "StoreInfo",
     "StoreNeighbour",
+    "check_patient_identity",
     "classify",
     "classify_vector",
     "create_store",
+    "find_duplicates",
     "find_image",
     "index_images",
+    "label_by_folder",
     "make_ids",
-    "named_location",
+    "measure_recall",
     "open_or_create_store",
     "open_store",
+    "parse_named_location",
+    "read_dicom_metadata",
     "read_metadata",
-    "read_tags",
+    "redact_location",
     "search",
-    "shown_location",
 ]
+
+__getattr__, __dir__ = lazy_exports(__name__, __all__, {})

@@ -1,4 +1,4 @@
-"""Classification by a store: the labels of the stored images that are most like an image, and these as evidence."""
+"""Classification by the labels of the most similar stored images, which are returned as evidence."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.embedder import OnError, Progress
     from medimageinsight.images import Source
+    from medimageinsight.search.records import Hit
     from medimageinsight.search.store import Store
-    from medimageinsight.search.values import Hit
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreNeighbour:
-    """One stored image that voted: its label, and its share of the vote."""
+    """A stored image that voted: its label, and its share of the vote."""
 
     hit: Hit
     label: str
     weight: float
 
     def to_dict(self) -> dict[str, Any]:
-        """``{"id", "path", "score", "weight", "label", "metadata"}``, the form of the JSON documents."""
+        """Return ``{"id", "path", "score", "weight", "label", "metadata"}``, the form of the JSON documents."""
         hit = self.hit
         return {"id": hit.id, "path": hit.path, "score": hit.score, "weight": self.weight, "label": self.label,
                 "metadata": hit.metadata}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoreAnswer:
-    """What a store says of one image.
+class StoreClassification:
+    """Classification of one image by a store.
 
     Attributes:
-        probabilities: Of the labels that the neighbours have, the most probable first; they sum to 1.
-        neighbours: The evidence, most similar first.
+        probabilities: Label to probability, the most probable first, for the labels of the neighbours; the sum is 1.
+        neighbours: The stored images that voted, most similar first.
     """
 
     probabilities: dict[str, float]
@@ -52,12 +52,13 @@ class StoreAnswer:
 
     @property
     def label(self) -> str | None:
-        """The most probable label; None where nothing in the store has one."""
+        """The most probable label; None without neighbours."""
         return next(iter(self.probabilities), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """``{"probabilities", "neighbours"}``, the form of the JSON documents."""
-        return {"probabilities": dict(self.probabilities), "neighbours": [one.to_dict() for one in self.neighbours]}
+        """Return ``{"probabilities", "neighbours"}``, the form of the JSON documents."""
+        neighbours = [neighbour.to_dict() for neighbour in self.neighbours]
+        return {"probabilities": dict(self.probabilities), "neighbours": neighbours}
 
 
 def classify(
@@ -72,26 +73,26 @@ def classify(
     errors: OnError = "raise",
     frame: int = 0,
     progress: Progress | None = None,
-) -> list[StoreAnswer | InputError]:
-    """Label images by their k most similar stored images that have a label.
+) -> list[StoreClassification | InputError]:
+    """Classify images by their k most similar stored images that have a label.
 
-        (answer,) = search.classify(model, store, ["new.dcm"], label="finding")
-        answer.label, answer.neighbours[0].hit.path
+        (result,) = search.classify(model, store, ["new.dcm"], label="finding")
+        result.label, result.neighbours[0].hit.path
 
     Args:
-        model: The store's own; images are prepared as those of the store were.
-        store: Where labelled images are. An image that is stored itself votes for itself: leave it out with `where`.
-        sources: The images to label.
-        label: The column of labels; images without one do not vote.
-        k: How many vote.
-        temperature: In units of cosine; the lower, the more the nearest decides.
-        where: A filter that voters have to fit, see `filters`.
+        model: The store's model; images are prepared as the store's images were.
+        store: The store of labelled images. A stored image votes for itself: exclude it with `where`.
+        sources: The images to classify.
+        label: The column of labels; images without a label do not vote.
+        k: Number of neighbours.
+        temperature: In units of cosine; the lower, the more the nearest neighbours decide.
+        where: A filter that neighbours must match, see `filters`.
         errors: As in `MedImageInsight.embed_images`.
-        frame: Which frame of multi-frame images.
-        progress: Called with the number of images that are embedded.
+        frame: Frame of multi-frame images, from 0.
+        progress: Called with the number of images embedded so far.
 
     Returns:
-        An answer for each image; with ``errors="return"`` the error of one that cannot be used.
+        The classification of each image; with ``errors="return"`` the error of an unusable one.
 
     Raises:
         InputError: ``store_other_model``, ``column_unknown``, ``filter_invalid``, ``neighbour_settings_invalid``,
@@ -100,19 +101,21 @@ def classify(
     """
     settings = NeighbourSettings(k=k, temperature=temperature)
     store.identity.check_model(Identity.of(model))
-    embedded = model.embed_images(
+    embeddings = model.embed_images(
         iter(sources), errors=errors, frame=frame, preprocessing=store.identity.settings(), progress=progress
     )
     return [
-        one if isinstance(one, InputError) else classify_vector(store, one, label=label, settings=settings, where=where)
-        for one in embedded
+        embedding
+        if isinstance(embedding, InputError)
+        else classify_vector(store, embedding, label=label, settings=settings, where=where)
+        for embedding in embeddings
     ]
 
 
 def classify_vector(
     store: Store, vector: ArrayLike, *, label: str, settings: NeighbourSettings, where: str | None = None
-) -> StoreAnswer:
-    """The same of one embedding (D,).
+) -> StoreClassification:
+    """Classify one embedding (D,) by its most similar stored images.
 
     Raises:
         InputError: ``column_unknown``, ``filter_invalid``, ``k_invalid``, ``embedding_invalid``.
@@ -121,11 +124,11 @@ def classify_vector(
     hits = store.search(vector, k=settings.k, where=where, having=label)
     labels = [str(hit.metadata[label]) for hit in hits]
     weights = vote(np.array([hit.score for hit in hits]), settings.temperature)
-    total: dict[str, float] = {}
+    totals: dict[str, float] = {}
     for name, weight in zip(labels, weights.tolist(), strict=True):
-        total[name] = total.get(name, 0.0) + weight
-    return StoreAnswer(
-        probabilities=dict(sorted(total.items(), key=lambda pair: -pair[1])),
+        totals[name] = totals.get(name, 0.0) + weight
+    return StoreClassification(
+        probabilities=dict(sorted(totals.items(), key=lambda entry: -entry[1])),
         neighbours=tuple(
             StoreNeighbour(hit=hit, label=name, weight=weight)
             for hit, name, weight in zip(hits, labels, weights.tolist(), strict=True)

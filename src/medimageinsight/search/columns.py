@@ -1,4 +1,4 @@
-"""Typed columns of metadata: their names, their values, and the types that a store's columns keep."""
+"""Metadata columns of a store: their names, types and values."""
 
 from __future__ import annotations
 
@@ -12,49 +12,51 @@ from medimageinsight.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from medimageinsight.search.values import ColumnType, Value
+    from medimageinsight.search.records import ColumnType, Value
 
-# Every store has these itself, and filters may name them.
+# Columns of every store, which filters may name.
 OWN_COLUMNS: dict[str, ColumnType] = {"id": "string", "path": "string"}
-# What else a result or PostgreSQL has by itself; names of Lance's own begin with _.
+# Other columns of results and of PostgreSQL; those of Lance start with _.
 _RESERVED = {*OWN_COLUMNS, "embedding", "score", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
-MAX_NAME_BYTES = 63  # PostgreSQL cuts a longer identifier
+MAX_NAME_BYTES = 63  # PostgreSQL cuts longer identifiers
 MAX_COLUMNS = 500
-LARGEST_INTEGER = 2**63 - 1
+MAX_INTEGER = 2**63 - 1  # its negative is the smallest: not every store reads -2**63 as a literal
+
+_TYPES: dict[type, ColumnType] = {str: "string", int: "integer", float: "float", bool: "boolean"}
 
 
-def typed_columns(metadata: Sequence[Mapping[str, Any]]) -> tuple[dict[str, ColumnType], dict[str, list[Value]]]:
-    """Column to type, and column to one value for each item, None where it has none.
+def infer_columns(metadata: Sequence[Mapping[str, Any]]) -> tuple[dict[str, ColumnType], dict[str, list[Value]]]:
+    """Return column to type, and column to one value per item, None for a missing value.
 
-    Integers beside floats become floats. A column without any value is left out: it has no type yet.
+    Integers mixed with floats become floats. A column without any value is left out: it has no type yet.
 
     Raises:
         InputError: ``metadata_type_conflict`` for values of several types in one column, ``metadata_value_invalid`` for
             a value that no store can hold, ``metadata_column_invalid`` for a column's name.
     """
-    names = dict.fromkeys(name for one in metadata for name in one)
+    names = dict.fromkeys(name for row in metadata for name in row)
     types: dict[str, ColumnType] = {}
     values: dict[str, list[Value]] = {}
     for name in names:
-        check_name(name)
-        cells = [_plain(name, one.get(name)) for one in metadata]
-        kind = _common_type(name, cells)
+        check_column_name(name)
+        column = [_to_plain(name, row.get(name)) for row in metadata]
+        kind = _common_type(name, column)
         if kind is not None:
             types[name] = kind
-            values[name] = converted(cells, kind)
+            values[name] = convert_column(column, kind)
     return types, values
 
 
-def new_columns(stored: Mapping[str, ColumnType], given: Mapping[str, ColumnType]) -> dict[str, ColumnType]:
-    """The given columns that a store does not have yet.
+def find_new_columns(stored: Mapping[str, ColumnType], given: Mapping[str, ColumnType]) -> dict[str, ColumnType]:
+    """Return the given columns that a store does not have yet.
 
     Raises:
         InputError: ``metadata_type_conflict`` where a stored column has another type (an integer fits a float column),
-            ``metadata_column_invalid`` for too many columns.
+            ``metadata_column_invalid`` for too many columns, or for names that differ only by case.
     """
     for name, kind in given.items():
         if name in stored and stored[name] != kind and (stored[name], kind) != ("float", "integer"):
-            raise _conflict(name, stored[name], kind)
+            raise _type_conflict(name, stored[name], kind)
     new = {name: kind for name, kind in given.items() if name not in stored}
     by_lower = {name.lower(): name for name in stored}
     for name in new:
@@ -72,20 +74,25 @@ def new_columns(stored: Mapping[str, ColumnType], given: Mapping[str, ColumnType
     return new
 
 
-def converted(cells: Iterable[Value], kind: ColumnType) -> list[Value]:
-    """The cells as a column of this type has them: an integer in a float column is a float."""
+def convert_column(values: Iterable[Value], kind: ColumnType) -> list[Value]:
+    """Return the values as a column of this type holds them: integers in a float column become floats."""
     if kind != "float":
-        return list(cells)
-    return [None if cell is None else float(cell) for cell in cells]
+        return list(values)
+    return [None if value is None else float(value) for value in values]
 
 
-def check_name(name: object) -> None:
-    """Refuse a name that not every store can have.
+def check_column_name(name: object) -> None:
+    """Refuse a column name that not every store supports.
 
     Raises:
         InputError: ``metadata_column_invalid``.
     """
-    shown = repr(name) if isinstance(name, str) and name.isprintable() and len(name) <= MAX_NAME_BYTES else "another"
+    if not isinstance(name, str):
+        shown = type(name).__name__
+    elif len(name) > MAX_NAME_BYTES:
+        shown = f"a name of {len(name):,} characters"
+    else:
+        shown = repr(name) if name.isprintable() else "a name with unprintable characters"
     if not isinstance(name, str) or not name.isidentifier() or len(name.encode()) > MAX_NAME_BYTES:
         raise InputError(
             f"expected a metadata column of letters, digits and _ in at most {MAX_NAME_BYTES} bytes, got {shown}: "
@@ -94,28 +101,33 @@ def check_name(name: object) -> None:
         )
     if name.lower() in _RESERVED or name.startswith("_"):
         raise InputError(
-            f"expected a metadata column, got {shown}, which is kept for the store itself: rename it",
+            f"expected a metadata column, got {shown}, which is reserved for the store: rename it",
             code="metadata_column_invalid",
         )
 
 
 def check_text(what: str, text: object, code: str) -> str:
-    """A text that every store can hold.
+    """Return a text that every store can hold.
 
     Raises:
         InputError: It is not a text, or has a NUL or undecodable character; with the given code.
     """
     if not isinstance(text, str):
         raise InputError(f"expected {what} to be a text, got {type(text).__name__}", code=code)
-    if "\0" in text or not _encodes(text):
+    if "\0" in text or not is_unicode(text):
         raise InputError(
-            f"expected {what} to be Unicode text, got one with a NUL or undecodable character: rename it", code=code
+            f"expected {what} to be Unicode text, got a NUL or undecodable character in it: rename it", code=code
         )
     return text
 
 
-def _plain(name: str, value: object) -> Value:
-    """A value as Python's own type; NaN, which pandas has for an empty cell, is None."""
+def is_unicode(text: str) -> bool:
+    """Return False for a text with half a surrogate pair, which has no encoding."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _to_plain(name: str, value: object) -> Value:
+    """Return a value as Python's own type; NaN, which pandas has for an empty cell, becomes None."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -124,9 +136,7 @@ def _plain(name: str, value: object) -> Value:
         return check_text(f"a value of {name}", value, "metadata_value_invalid")
     if isinstance(value, bool):
         return value
-    if (isinstance(value, int) and abs(value) <= LARGEST_INTEGER) or (
-        isinstance(value, float) and math.isfinite(value)
-    ):
+    if (isinstance(value, int) and abs(value) <= MAX_INTEGER) or (isinstance(value, float) and math.isfinite(value)):
         return value
     got = "a number out of range" if isinstance(value, int | float) else type(value).__name__
     raise InputError(
@@ -136,23 +146,16 @@ def _plain(name: str, value: object) -> Value:
     )
 
 
-_TYPES: dict[type, ColumnType] = {str: "string", int: "integer", float: "float", bool: "boolean"}
-
-
-def _common_type(name: str, cells: Sequence[Value]) -> ColumnType | None:
-    found = {_TYPES[type(cell)] for cell in cells if cell is not None}
+def _common_type(name: str, values: Sequence[Value]) -> ColumnType | None:
+    found = {_TYPES[type(value)] for value in values if value is not None}
     if found == {"integer", "float"}:
         return "float"
     if len(found) > 1:
-        raise _conflict(name, *sorted(found)[:2])
+        raise _type_conflict(name, *sorted(found)[:2])
     return next(iter(found), None)
 
 
-def _encodes(text: str) -> bool:
-    return not any("\ud800" <= one <= "\udfff" for one in text)
-
-
-def _conflict(name: str, expected: ColumnType, got: ColumnType) -> InputError:
+def _type_conflict(name: str, expected: ColumnType, got: ColumnType) -> InputError:
     return InputError(
         f"expected the metadata column {name} to be {expected}, got {got}: convert the values or rename the column",
         code="metadata_type_conflict",

@@ -1,4 +1,4 @@
-"""Metadata of DICOM files: a short list of elements that say what an image shows, and not of whom."""
+"""Metadata of DICOM files: a short list of elements that describe the image and do not identify the patient."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from medimageinsight.errors import ImageError, InputError
 from medimageinsight.images import Limits, read_source
-from medimageinsight.images.quiet import quiet
+from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 
 if TYPE_CHECKING:
     import os
 
     from pydicom.dataset import Dataset
 
-    from medimageinsight.search.values import Value
+    from medimageinsight.search.records import Value
 
 PatientIdentity: TypeAlias = Literal["none", "hashed", "plain"]
 
-# Columns of text, each with the elements it is read from, the first that has a value. No dates: those of a patient's
-# visits are protected as the name is.
-TEXT_TAGS: dict[str, tuple[str, ...]] = {
+# Text columns, each with the elements it is read from: the first with a value. No dates: those of a patient's visits
+# are protected like the name.
+TEXT_COLUMNS: dict[str, tuple[str, ...]] = {
     "Modality": ("Modality",),
     "BodyPartExamined": ("BodyPartExamined",),
     "ViewPosition": ("ViewPosition",),
@@ -32,66 +32,63 @@ TEXT_TAGS: dict[str, tuple[str, ...]] = {
 }
 AGE = "PatientAge"
 PATIENT = "PatientID"
-COLUMNS = (*TEXT_TAGS, AGE, PATIENT)
 
-_LONGEST = 64  # characters of the value representations LO and CS (PS3.5 6.2)
+_MAX_LENGTH = 64  # characters of the value representations LO and CS (PS3.5 6.2)
 _AGE = re.compile(r"([0-9]{3})([DWMY])")  # value representation AS (PS3.5 6.2)
 _PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
 _HASH_DIGITS = 32
 
 
-def read_tags(
+def read_dicom_metadata(
     source: str | os.PathLike[str],
     *,
     patient: PatientIdentity = "none",
     salt: bytes = b"",
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> dict[str, Value]:
-    """The columns of a DICOM file, empty for a file of another kind or one that cannot be read.
+    """Read the metadata columns of a DICOM file; return none for other and unreadable files.
 
-    The age is in years; text is as in the file, without spaces at its ends.
+    The age is in years; text is stripped.
 
     Args:
         source: The file.
-        patient: Whether ``PatientID`` is left out, kept as a hash that tells patients apart, or kept as it is.
-        salt: What the hash is keyed with, as ``bytes.fromhex(store.identity.salt)``: the same patient has the same hash
-            only under the same salt.
-        limits: What a file may not exceed.
+        patient: Leave ``PatientID`` out, return it as a keyed hash that distinguishes patients, or as it is.
+        salt: The key of the hash, as ``bytes.fromhex(store.identity.salt)``: a patient has the same hash only under the
+            same salt.
+        limits: Limits on the file.
 
     Raises:
-        InputError: ``patient_id_unknown`` for another choice, ``salt_missing`` for a hash without a salt, which anyone
-            could look up.
+        InputError: ``patient_id_unknown``, or ``salt_missing`` for a hash without a salt, which could be looked up.
     """
-    check_patient(patient)
+    check_patient_identity(patient)
     if patient == "hashed" and not salt:
         raise InputError("expected a salt for hashed patient ids, got none: give the store's", code="salt_missing")
     from medimageinsight.images import dicom
 
-    with quiet():  # pydicom quotes the values that it warns of
+    with suppress_decoder_warnings():  # pydicom quotes values in its warnings
         try:
             data = read_source(source, limits)
             dataset = dicom.read(data, limits) if dicom.is_dicom(data) else None
         except ImageError:
             return {}
-        return {} if dataset is None else tags_of(dataset, patient=patient, salt=salt)
+        return {} if dataset is None else _extract_columns(dataset, patient, salt)
 
 
-def tags_of(dataset: Dataset, *, patient: PatientIdentity = "none", salt: bytes = b"") -> dict[str, Value]:
-    """The columns of a dataset, see `read_tags`."""
-    found: dict[str, Value] = {}
-    for column, keywords in TEXT_TAGS.items():
+def _extract_columns(dataset: Dataset, patient: PatientIdentity, salt: bytes) -> dict[str, Value]:
+    columns: dict[str, Value] = {}
+    for column, keywords in TEXT_COLUMNS.items():
         texts = filter(None, (_text(dataset, keyword) for keyword in keywords))
         if text := next(texts, ""):
-            found[column] = text
+            columns[column] = text
     if (age := _years(_text(dataset, AGE))) is not None:
-        found[AGE] = age
+        columns[AGE] = age
     if patient != "none" and (identity := _text(dataset, PATIENT)):
-        found[PATIENT] = identity if patient == "plain" else _hash(identity, salt)
-    return found
+        columns[PATIENT] = identity if patient == "plain" else _hash(identity, salt)
+    return columns
 
 
-def check_patient(choice: str) -> None:
-    """Refuse a choice that is none of `PatientIdentity`.
+def check_patient_identity(choice: str) -> None:
+    """Refuse a value that is not a `PatientIdentity`.
 
     Raises:
         InputError: ``patient_id_unknown``.
@@ -104,14 +101,14 @@ def check_patient(choice: str) -> None:
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    """The first value of an element, empty where it is missing, malformed or cannot be stored."""
+    """Return the first value of an element, empty if it is missing, malformed or cannot be stored."""
     try:
         value = dataset.get(keyword)
         if value is not None and not isinstance(value, str):
             value = next(iter(value), "")
-        text = str(value or "").strip()[:_LONGEST]
+        text = str(value or "").strip()[:_MAX_LENGTH]
         text.encode()
-    except Exception:  # pydicom converts on access and raises whatever the malformed value provokes
+    except Exception:  # pydicom converts on access and raises any error for a malformed value
         return ""
     return text.replace("\0", "")
 

@@ -1,4 +1,9 @@
-"""Pairs of stored images that are nearly the same."""
+"""Pairs of stored images that are nearly the same.
+
+Vectors are compared in blocks: every block with every block, or with ``approximate`` within clusters only. A cluster
+has the vectors that share one of √N centres, which are stored vectors chosen at random; each vector belongs to the
+clusters of its two nearest centres.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.search.values import Pair
+from medimageinsight.search.records import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,156 +23,156 @@ if TYPE_CHECKING:
 
     from medimageinsight.search.store import Store
 
+    Block: TypeAlias = tuple[list[str], NDArray[np.float32]]  # n ids and their embeddings (n, D)
+    ScoredPair: TypeAlias = tuple[float, tuple[str, str]]
 
-OUTER_BYTES = 256 << 20  # of embeddings that are held while all others pass by
+OUTER_BYTES = 256 << 20  # of embeddings held in memory while all other rows are read past them
 INNER_ROWS = 4096
+CLUSTERS_PER_ROW = 2  # so that near vectors on both sides of a cluster's border meet
 _MAX_LIMIT = 1_000_000
-_Blocks: TypeAlias = "tuple[list[str], NDArray[np.float32], list[str], NDArray[np.float32]]"
+_SEED = 0
 
 
 def find_duplicates(
-    store: Store, threshold: float, *, where: str | None, limit: int, approximate: bool = False
+    store: Store,
+    threshold: float = 0.99,
+    *,
+    where: str | None = None,
+    limit: int = 1000,
+    approximate: bool = False,
 ) -> list[Pair]:
-    """`Store.duplicates`: in blocks, exactly or within cells.
+    """Find pairs of stored images that are nearly the same, best first.
 
-    One matrix product compares thousands of vectors at once, so that going through all pairs is faster than asking an
-    index for each vector until there are about a million. Memory does not grow with the store: a block of `OUTER_BYTES`
-    is held and the store read once for each.
+    One matrix product compares thousands of vectors at once, so that comparing all pairs is faster than one index
+    search per vector for up to about a million vectors. Memory does not grow with the store: a block of `OUTER_BYTES`
+    is held, and the store is read once per block.
+
+    Args:
+        store: The store.
+        threshold: The smallest cosine similarity, above 0.
+        where: A filter that both images must match.
+        limit: The largest number of pairs; the best of all are returned.
+        approximate: Compare vectors only within clusters, for stores where all pairs take too long. Some pairs are
+            missed, more of them at lower thresholds; no wrong pair is returned.
+
+    Raises:
+        InputError: ``filter_invalid``, ``threshold_invalid``, ``limit_invalid``.
     """
     if not 0 < threshold <= 1:
         raise InputError(f"expected a threshold above 0 and at most 1, got {threshold}", code="threshold_invalid")
     if not 1 <= limit <= _MAX_LIMIT:
         raise InputError(f"expected a limit from 1 to {_MAX_LIMIT:,}, got {limit}", code="limit_invalid")
-    best: list[tuple[float, tuple[str, str]]] = []
-    for ids, one, other_ids, other in (_in_cells if approximate else _all_with_all)(store, where):
-        lowest = threshold if len(best) < limit else best[-1][0]  # what is below the worst kept is not looked at
-        found = _pairs(ids, one, other_ids, other, lowest)
-        best = _best(limit, best, found)
+    best: list[ScoredPair] = []
+    for outer, inner in (_blocks_of_clusters if approximate else _blocks_of_all)(store, where):
+        min_score = threshold if len(best) < limit else best[-1][0]  # skip pairs below the worst stored one
+        best = _merge_best(limit, best, _score_pairs(outer, inner, min_score))
     return [Pair(a=a, b=b, score=score) for score, (a, b) in best]
 
 
-def _best(
-    limit: int, best: list[tuple[float, tuple[str, str]]], found: Iterator[tuple[float, tuple[str, str]]]
-) -> list[tuple[float, tuple[str, str]]]:
-    """The `limit` best of both, in order, each pair once: two vectors may meet in two cells."""
+def _merge_best(limit: int, best: list[ScoredPair], found: Iterator[ScoredPair]) -> list[ScoredPair]:
+    """Return the `limit` best of both in order, each pair once: two vectors may meet in two clusters."""
     scores = {pair: score for score, pair in found} | {pair: score for score, pair in best}
-    return heapq.nsmallest(limit, ((score, pair) for pair, score in scores.items()), key=lambda one: (-one[0], one[1]))
+    return heapq.nsmallest(limit, ((score, pair) for pair, score in scores.items()), key=lambda row: (-row[0], row[1]))
 
 
-def _all_with_all(store: Store, where: str | None) -> Iterator[_Blocks]:
-    for outer_ids, outer in _outer_blocks(store, where):
-        for inner_ids, inner in store.scan(where=where, rows=INNER_ROWS):
-            yield outer_ids, outer, inner_ids, inner
-
-
-def _in_cells(store: Store, where: str | None) -> Iterator[_Blocks]:
-    for ids, rows in cells(store, where, rows=INNER_ROWS, held=_outer_rows(store)):
-        for start in range(0, len(ids), INNER_ROWS):
-            yield ids, rows, ids[start : start + INNER_ROWS], rows[start : start + INNER_ROWS]
-
-
-def _outer_rows(store: Store) -> int:
-    return max(INNER_ROWS, OUTER_BYTES // (4 * store.identity.embedding_dim))
-
-
-def _outer_blocks(store: Store, where: str | None) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    rows = _outer_rows(store)
-    ids: list[str] = []
-    blocks: list[NDArray[np.float32]] = []
-    for block_ids, block in store.scan(where=where, rows=INNER_ROWS):
-        ids.extend(block_ids)
-        blocks.append(block)
-        if len(ids) >= rows:
-            yield ids, np.concatenate(blocks)
-            ids, blocks = [], []
-    if ids:
-        yield ids, np.concatenate(blocks)
-
-
-def _pairs(
-    outer_ids: list[str],
-    outer: NDArray[np.float32],
-    inner_ids: list[str],
-    inner: NDArray[np.float32],
-    threshold: float,
-) -> Iterator[tuple[float, tuple[str, str]]]:
-    """Each pair once, whichever block its ends are in: the one whose outer id is the smaller."""
+def _score_pairs(outer: Block, inner: Block, threshold: float) -> Iterator[ScoredPair]:
+    """Yield each pair once, in whichever blocks its ends are: where the outer id is the smaller one."""
+    outer_ids, outer_rows = outer
+    inner_ids, inner_rows = inner
     for start in range(0, len(outer_ids), INNER_ROWS):
-        part = slice(start, start + INNER_ROWS)
-        scores = outer[part] @ inner.T  # (rows of the part, rows of the inner block)
+        scores = outer_rows[start : start + INNER_ROWS] @ inner_rows.T  # (outer rows of the part, inner rows)
         for row, column in np.argwhere(scores >= threshold):
             a, b = outer_ids[start + row], inner_ids[column]
             if a < b:
                 yield min(float(scores[row, column]), 1.0), (a, b)
 
 
-CELLS_OF_A_ROW = 2  # so that two vectors on both sides of a border meet
-_SEED = 0
+def _blocks_of_all(store: Store, where: str | None) -> Iterator[tuple[Block, Block]]:
+    """Yield every large block of the store with every small one."""
+    for outer in _outer_blocks(store, where):
+        for inner in store.scan(where=where, rows=INNER_ROWS):
+            yield outer, inner
 
 
-def cells(store: Store, where: str | None, *, rows: int, held: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    """Ids and embeddings of each cell, the rows whose nearest or second nearest of √N stored vectors is the same.
+def _outer_blocks(store: Store, where: str | None) -> Iterator[Block]:
+    max_rows = _outer_rows(store)
+    ids: list[str] = []
+    blocks: list[NDArray[np.float32]] = []
+    for block_ids, block in store.scan(where=where, rows=INNER_ROWS):
+        ids.extend(block_ids)
+        blocks.append(block)
+        if len(ids) >= max_rows:
+            yield ids, np.concatenate(blocks)
+            ids, blocks = [], []
+    if ids:
+        yield ids, np.concatenate(blocks)
 
-    Memory is that of `held` embeddings, or of the largest cell, and of all ids; the store is read once for each `held`
-    rows of all cells together.
 
-    Args:
-        store: Where from.
-        where: A filter.
-        rows: How many are read at a time.
-        held: Rows that are held at a time.
+def _outer_rows(store: Store) -> int:
+    return max(INNER_ROWS, OUTER_BYTES // (4 * store.identity.embedding_dim))
+
+
+def _blocks_of_clusters(store: Store, where: str | None) -> Iterator[tuple[Block, Block]]:
+    """Yield every cluster with every small block of itself.
+
+    Memory holds `_outer_rows` embeddings, or those of the largest cluster, and all ids; the store is read once for
+    each `_outer_rows` rows of all clusters together.
     """
-    centres = _choose_centres(store, where, rows)
-    of_row: dict[str, NDArray[np.int32]] = {}
-    for ids, embeddings in store.scan(where=where, rows=rows):
-        of_row.update(zip(ids, _nearest_centres(embeddings, centres), strict=True))
-    sizes = np.bincount(np.concatenate([*of_row.values(), np.zeros(0, np.int32)]), minlength=len(centres))
-    for first, last in _spans(sizes, held):
-        yield from _collect(store, where, rows, of_row, first, last)
+    centres = _choose_centres(store, where)
+    assigned: dict[str, NDArray[np.int32]] = {}  # id to its clusters, (CLUSTERS_PER_ROW,)
+    for block_ids, block in store.scan(where=where, rows=INNER_ROWS):
+        assigned.update(zip(block_ids, _nearest_centres(block, centres), strict=True))
+    sizes = np.bincount(np.concatenate([*assigned.values(), np.zeros(0, np.int32)]), minlength=len(centres))
+    for first, last in _cluster_ranges(sizes, _outer_rows(store)):
+        for ids, rows in _read_clusters(store, where, assigned, first, last):
+            for start in range(0, len(ids), INNER_ROWS):
+                part = slice(start, start + INNER_ROWS)
+                yield (ids, rows), (ids[part], rows[part])
 
 
-def _choose_centres(store: Store, where: str | None, rows: int) -> NDArray[np.float32]:
-    """(√N, D) of the store's vectors at random."""
+def _choose_centres(store: Store, where: str | None) -> NDArray[np.float32]:
+    """Return about √N of the store's vectors, chosen at random, (√N, D)."""
     count = store.count(where=where)
-    wanted = max(CELLS_OF_A_ROW, math.isqrt(count))
+    wanted = max(CLUSTERS_PER_ROW, math.isqrt(count))
     chosen = np.random.default_rng(_SEED).random(count) < wanted / max(1, count)
-    chosen[:CELLS_OF_A_ROW] = True  # never none
-    found, start = [], 0
-    for _, embeddings in store.scan(where=where, rows=rows):
-        part = chosen[start : start + len(embeddings)]
-        found.append(embeddings[: len(part)][part])
-        start += len(embeddings)
-    return np.concatenate([*found, np.zeros((0, store.identity.embedding_dim), np.float32)])
+    chosen[:CLUSTERS_PER_ROW] = True  # never none
+    centres, start = [], 0
+    for _, block in store.scan(where=where, rows=INNER_ROWS):
+        mask = chosen[start : start + len(block)]
+        centres.append(block[: len(mask)][mask])
+        start += len(block)
+    return np.concatenate([*centres, np.zeros((0, store.identity.embedding_dim), np.float32)])
 
 
 def _nearest_centres(embeddings: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.int32]:
-    """(n, CELLS_OF_A_ROW), fewer where there are fewer centres."""
-    kept = min(CELLS_OF_A_ROW, len(centres))
-    return np.argpartition(-(embeddings @ centres.T), kept - 1, axis=1)[:, :kept].astype(np.int32)
+    """Return the indices of the nearest centres, (n, CLUSTERS_PER_ROW), fewer where there are fewer centres."""
+    count = min(CLUSTERS_PER_ROW, len(centres))
+    return np.argpartition(-(embeddings @ centres.T), count - 1, axis=1)[:, :count].astype(np.int32)
 
 
-def _spans(sizes: NDArray[np.int64], held: int) -> Iterator[tuple[int, int]]:
-    """Runs of cells, first and last, of at most `held` rows together or of one cell."""
+def _cluster_ranges(sizes: NDArray[np.int64], max_rows: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of clusters, first and last, of at most `max_rows` rows together or of one cluster."""
     first, total = 0, 0
-    for cell, size in enumerate(sizes):
-        if total and total + size > held:
-            yield first, cell - 1
-            first, total = cell, 0
+    for cluster, size in enumerate(sizes):
+        if total and total + size > max_rows:
+            yield first, cluster - 1
+            first, total = cluster, 0
         total += int(size)
     if total:
         yield first, len(sizes) - 1
 
 
-def _collect(
-    store: Store, where: str | None, rows: int, of_row: dict[str, NDArray[np.int32]], first: int, last: int
-) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+def _read_clusters(
+    store: Store, where: str | None, assigned: dict[str, NDArray[np.int32]], first: int, last: int
+) -> Iterator[Block]:
+    """Yield each cluster of a range, in one pass over the store."""
     ids: dict[int, list[str]] = {}
     embeddings: dict[int, list[NDArray[np.float32]]] = {}
-    for block_ids, block in store.scan(where=where, rows=rows):
-        for place, one in enumerate(block_ids):
-            for cell in of_row.get(one, ()):  # none: it was written a moment ago
-                if first <= cell <= last:
-                    ids.setdefault(int(cell), []).append(one)
-                    embeddings.setdefault(int(cell), []).append(block[place].copy())
-    for cell in sorted(ids):
-        yield ids.pop(cell), np.stack(embeddings.pop(cell))
+    for block_ids, block in store.scan(where=where, rows=INNER_ROWS):
+        for item_id, embedding in zip(block_ids, block, strict=True):
+            for cluster in assigned.get(item_id, ()):  # nothing for an item that was added a moment ago
+                if first <= cluster <= last:
+                    ids.setdefault(int(cluster), []).append(item_id)
+                    embeddings.setdefault(int(cluster), []).append(embedding.copy())
+    for cluster in sorted(ids):
+        yield ids.pop(cluster), np.stack(embeddings.pop(cluster))

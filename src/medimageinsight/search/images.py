@@ -1,4 +1,4 @@
-"""The pictures behind stored images, for those who are shown what was found."""
+"""Image files of stored items, restricted to permitted folders."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from medimageinsight.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medimageinsight.search.values import Hit, Item
+    from medimageinsight.search.records import Hit, Item
 
 
 def find_image(stored: Hit | Item | str, folders: Sequence[Path]) -> Path:
-    """The file of a stored image, if it lies in one of the folders.
+    """Return the file of a stored image if it is inside one of the folders.
 
-    A store remembers a path as it was given, which may be anything; what is read is decided here. A relative path
-    counts from each folder and from the current one.
+    A store contains paths as they were given, which may be anything; this function decides what is read. A relative
+    path is relative to each folder and to the current one.
 
     Args:
-        stored: What was found, or its path.
-        folders: Where pictures may be read, links followed.
+        stored: A hit, an item or its path.
+        folders: Folders from which images may be read; links are followed.
 
     Raises:
-        InputError: ``picture_not_available``: there is no such file, or it lies elsewhere. Which, is not said.
+        InputError: ``picture_not_available``: the file does not exist or is outside the folders, without a difference
+            between the two in the message.
     """
     path = stored if isinstance(stored, str) else stored.path
     roots = [folder.resolve() for folder in folders]
@@ -36,7 +37,7 @@ def find_image(stored: Hit | Item | str, folders: Sequence[Path]) -> Path:
         except (OSError, ValueError, RuntimeError):  # a null character; a loop of links, before Python 3.13
             continue
     raise InputError(
-        "expected a picture below the folders that may be read, there is none: name its folder, or index it again "
-        "from where it lies",
+        "expected an image in the folders that may be read, found none: name its folder, or index it again from where "
+        "it is now",
         code="picture_not_available",
     )

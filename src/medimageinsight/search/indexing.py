@@ -1,4 +1,4 @@
-"""Image files into a store: embedded as `stream_images` does it, written a batch at a time."""
+"""Indexing of image files: embed them and write them to a store in batches."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from medimageinsight.embedder import BATCH_SIZE
 from medimageinsight.errors import InputError
 from medimageinsight.search.columns import check_text
 from medimageinsight.search.identity import Identity
-from medimageinsight.search.rows import check_different, check_ids, check_stored
-from medimageinsight.search.values import Item, Value
+from medimageinsight.search.records import Item, Value
+from medimageinsight.search.rows import check_ids, check_new, check_unique
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.embedder import EmbeddedSource
     from medimageinsight.search.store import Store
 
-# A transaction has at most so many rows and waits at most so long: what a crash can cost.
-ROWS_WRITTEN, SECONDS_WRITTEN = 256, 10.0
-_IDS_ASKED = 10_000  # at a time
+# Limits of a transaction, in rows and in seconds since its first row: a crash loses no more.
+WRITTEN_ROWS, WRITTEN_SECONDS = 256, 10.0
+_LOOKUP_IDS = 10_000  # ids that a store looks up at a time
 
 Existing: TypeAlias = Literal["refuse", "skip", "update"]
-IdsFrom: TypeAlias = Literal["path", "name", "stem"]
-Describe: TypeAlias = Callable[[str], Mapping[str, Value] | None]
-"""Path to metadata; None where there is none for it."""
+IdSource: TypeAlias = Literal["path", "name", "stem"]
+MetadataSource: TypeAlias = Callable[[str], Mapping[str, Value] | None]
+"""Path to metadata; None for a path without any."""
 
 
 @dataclass(kw_only=True)
 class IndexReport:
-    """What became of the images.
+    """Result of `index_images`.
 
     Args:
-        added: How many are new in the store.
-        updated: How many took the place of stored ones.
-        skipped: How many were in the store and stayed as they were.
-        undescribed: How many were stored without any metadata, though there were sources of it.
-        failed: Path to why an image could not be stored.
+        added: Number of new images in the store.
+        updated: Number of stored images that were replaced.
+        skipped: Number of stored images that were left unchanged.
+        undescribed: Number of images stored without metadata although sources of metadata were given.
+        failed: Path to error, for images that could not be stored.
     """
 
     added: int = 0
@@ -57,35 +57,35 @@ def index_images(
     paths: Iterable[str | os.PathLike[str]],
     *,
     ids: Sequence[str] | None = None,
-    metadata: Sequence[Describe] = (),
+    metadata: Sequence[MetadataSource] = (),
     existing: Existing = "refuse",
     batch_size: int = BATCH_SIZE,
     frame: int = 0,
     progress: Callable[[int], None] | None = None,
     stored: Callable[[Sequence[str]], None] | None = None,
 ) -> IndexReport:
-    """Embed image files and put them into a store. Bad files are reported, the others are stored.
+    """Embed image files and add them to a store. Unusable files are reported, the others are stored.
 
         table = search.read_metadata("chest.csv", types=store.columns)
-        search.index_images(model, store, paths, metadata=[table.row, search.read_tags])
+        search.index_images(model, store, paths, metadata=[table.row, search.read_dicom_metadata])
 
     Args:
-        model: The store's own.
-        store: Where they go.
-        paths: The files; the store keeps the paths as they are given.
-        ids: One for each path; the path itself when not given.
-        metadata: What says something about a path: `MetadataTable.row`, `read_tags`, a dict's ``get``.
-        existing: What to do with ids that the store has: ``refuse`` the call before anything is written, ``skip`` them,
-            so that a call that was cut off goes on, or ``update`` them.
-        batch_size: How many images go through the network together.
-        frame: Which frame of multi-frame files.
-        progress: Called with the number of images that are done.
-        stored: Called with ids that were just stored; they stay, whatever happens to the process.
+        model: The store's model.
+        store: The store.
+        paths: The files; the store holds the paths as given.
+        ids: One per path; the path itself when not given.
+        metadata: Functions from path to metadata: `MetadataTable.row`, `read_dicom_metadata`, a dict's ``get``.
+        existing: For ids that the store already has: ``refuse`` the call before anything is written, ``skip`` them, so
+            that an interrupted call can be continued, or ``update`` them.
+        batch_size: Number of images in one call of the network.
+        frame: Frame of multi-frame files, from 0.
+        progress: Called with the number of images processed so far.
+        stored: Called with the ids of each transaction; they are durable.
 
     Raises:
         InputError: ``store_other_model``, ``store_other_preprocessing``, ``ids_duplicate``, ``metadata_column_twice``
-            where two sources of metadata have one column, else as `Store.add`.
-        StoreError: ``store_not_writable``; what `stored` was called with is there.
+            where two sources of metadata have the same column, else as `Store.add`.
+        StoreError: ``store_not_writable``; what `stored` was called with is in the store.
         ModelError: The encoder cannot be loaded or run.
     """
     if existing not in get_args(Existing):
@@ -94,24 +94,24 @@ def index_images(
     store.identity.check_model(identity)
     store.identity.check_preprocessing(identity)
     report = IndexReport()
-    wanted = _choose(store, [os.fspath(path) for path in paths], ids, existing, report)
-    writer = _Writer(store, report, present={one.id for one in wanted if one.present}, stored=stored)
-    settled = len(report.failed) + report.skipped
+    entries = _choose(store, [os.fspath(path) for path in paths], ids, existing, report)
+    writer = _Writer(store, report, present={entry.id for entry in entries if entry.present}, stored=stored)
+    processed = len(report.failed) + report.skipped
     stream = model.stream_images(
-        (one.path for one in wanted), batch_size=batch_size, frame=frame, preprocessing=store.identity.settings()
+        (entry.path for entry in entries), batch_size=batch_size, frame=frame, preprocessing=store.identity.settings()
     )
     with closing(stream):
-        for one, embedded in zip(wanted, stream, strict=True):
-            _take(one, embedded, metadata, writer, report)
+        for entry, embedded in zip(entries, stream, strict=True):
+            _handle(entry, embedded, metadata, writer, report)
             if progress is not None:
-                progress(settled + embedded.index + 1)
+                progress(processed + embedded.index + 1)
     writer.flush()
-    store.tend()
+    store.maintain()
     return report
 
 
-def make_ids(paths: Sequence[str], source: IdsFrom) -> list[str]:
-    """Ids of files: their paths as given, their names, or their names without the ending."""
+def make_ids(paths: Sequence[str], source: IdSource) -> list[str]:
+    """Return ids of files: their paths as given, their names, or their names without the suffix."""
     makers: dict[str, Callable[[str], str]] = {
         "path": str,
         "name": lambda path: PurePath(path).name,
@@ -120,9 +120,15 @@ def make_ids(paths: Sequence[str], source: IdsFrom) -> list[str]:
     return [makers[source](path) for path in paths]
 
 
+def label_by_folder(folder: str, paths: Iterable[str]) -> dict[str, str]:
+    """Return path to label for files of ``folder/LABEL/...``: the subfolder's name, with spaces for underscores."""
+    parts = {path: PurePath(path).relative_to(folder).parts for path in paths}
+    return {path: below[0].replace("_", " ").strip() for path, below in parts.items() if len(below) > 1}
+
+
 @dataclass(frozen=True)
-class _Wanted:
-    """A file to embed, and whether the store has its id already."""
+class _Entry:
+    """A file to embed, and whether the store already has its id."""
 
     path: str
     id: str
@@ -131,50 +137,50 @@ class _Wanted:
 
 def _choose(
     store: Store, paths: list[str], ids: Sequence[str] | None, existing: Existing, report: IndexReport
-) -> list[_Wanted]:
-    """What has to be embedded; everything that ids can be refused for is refused here, before the work."""
-    chosen = paths if ids is None else list(ids)
-    if len(chosen) != len(paths):
-        raise InputError(f"expected an id for each of {len(paths)} paths, got {len(chosen)}", code="ids_count")
+) -> list[_Entry]:
+    """Return the files to embed; all checks of ids are done here, before the work."""
+    given_ids = paths if ids is None else list(ids)
+    if len(given_ids) != len(paths):
+        raise InputError(f"expected an id for each of {len(paths)} paths, got {len(given_ids)}", code="ids_count")
     usable: list[tuple[str, str]] = []
-    for path, one in zip(paths, chosen, strict=True):
+    for path, item_id in zip(paths, given_ids, strict=True):
         try:
             check_text("a path", path, "path_invalid")
-            usable.append((path, check_ids([one])[0]))
+            usable.append((path, check_ids([item_id])[0]))
         except InputError as error:
             report.failed[path] = error
-    names = [one for _, one in usable]
-    check_different(names)
+    usable_ids = [item_id for _, item_id in usable]
+    check_unique(usable_ids)
     present: set[str] = set()
-    for start in range(0, len(names), _IDS_ASKED):
-        present |= store.existing(names[start : start + _IDS_ASKED])
+    for start in range(0, len(usable_ids), _LOOKUP_IDS):
+        present |= store.existing(usable_ids[start : start + _LOOKUP_IDS])
     if existing == "refuse":
-        check_stored(names, present, wanted=False)
+        check_new(usable_ids, present)
     if existing == "skip":
         report.skipped = len(present)
-        return [_Wanted(path, one, False) for path, one in usable if one not in present]
-    return [_Wanted(path, one, one in present) for path, one in usable]
+        return [_Entry(path, item_id, False) for path, item_id in usable if item_id not in present]
+    return [_Entry(path, item_id, item_id in present) for path, item_id in usable]
 
 
-def _take(
-    one: _Wanted, embedded: EmbeddedSource, metadata: Sequence[Describe], writer: _Writer, report: IndexReport
+def _handle(
+    entry: _Entry, embedded: EmbeddedSource, metadata: Sequence[MetadataSource], writer: _Writer, report: IndexReport
 ) -> None:
     if embedded.embedding is None:
         if embedded.error is not None:
-            report.failed[one.path] = embedded.error
+            report.failed[entry.path] = embedded.error
         return
-    columns = _describe(one.path, metadata)
+    columns = _read_metadata(entry.path, metadata)
     report.undescribed += bool(metadata) and not columns
-    writer.put(Item(id=one.id, path=one.path, embedding=embedded.embedding, metadata=columns))
+    writer.put(Item(id=entry.id, path=entry.path, embedding=embedded.embedding, metadata=columns))
 
 
-def _describe(path: str, metadata: Sequence[Describe]) -> dict[str, Value]:
+def _read_metadata(path: str, sources: Sequence[MetadataSource]) -> dict[str, Value]:
     columns: dict[str, Value] = {}
-    for describe in metadata:
-        found = describe(path) or {}
-        if twice := sorted(columns.keys() & found.keys()):
+    for source in sources:
+        found = source(path) or {}
+        if repeated := sorted(columns.keys() & found.keys()):
             raise InputError(
-                f"expected each metadata column from one source, got {', '.join(twice)} from two: leave one out",
+                f"expected each metadata column from one source, got {', '.join(repeated)} from two: leave one out",
                 code="metadata_column_twice",
             )
         columns.update(found)
@@ -182,7 +188,7 @@ def _describe(path: str, metadata: Sequence[Describe]) -> dict[str, Value]:
 
 
 class _Writer:
-    """Gathers items and writes them in transactions."""
+    """Collects items and writes them in transactions."""
 
     def __init__(
         self,
@@ -203,21 +209,21 @@ class _Writer:
         if not self._items:
             self._since = time.monotonic()
         self._items.append(item)
-        if len(self._items) >= ROWS_WRITTEN or time.monotonic() - self._since >= SECONDS_WRITTEN:
+        if len(self._items) >= WRITTEN_ROWS or time.monotonic() - self._since >= WRITTEN_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        old = [item for item in self._items if item.id in self._present]
+        replaced = [item for item in self._items if item.id in self._present]
         new = [item for item in self._items if item.id not in self._present]
         self._items = []
         if new:
             self._store.add(new)
             self._report.added += len(new)
             self._acknowledge(new)
-        if old:
-            self._store.update(old)
-            self._report.updated += len(old)
-            self._acknowledge(old)
+        if replaced:
+            self._store.update(replaced)
+            self._report.updated += len(replaced)
+            self._acknowledge(replaced)
 
     def _acknowledge(self, items: Sequence[Item]) -> None:
         if self._stored is not None:

@@ -1,21 +1,21 @@
-"""Rows as LanceDB takes and gives them: Arrow tables."""
+"""Conversion between rows of a store and LanceDB's Arrow tables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.search.columns import converted
+from medimageinsight.search.columns import convert_column
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from medimageinsight.search.records import ColumnType
     from medimageinsight.search.rows import Rows
-    from medimageinsight.search.values import ColumnType
 
 OWN_FIELDS = ("id", "path", "embedding")
-DISTANCE = "_distance"  # how LanceDB names it
+DISTANCE = "_distance"  # LanceDB's name
 _COLUMN_TYPES: dict[str, ColumnType] = {
     "string": "string",
     "int64": "integer",
@@ -24,8 +24,8 @@ _COLUMN_TYPES: dict[str, ColumnType] = {
 }
 
 
-def new_schema(dim: int, about: dict[bytes, str]) -> pa.Schema:
-    """The schema of a table for embeddings of `dim` numbers, with what it says of itself."""
+def new_schema(dim: int, metadata: dict[bytes, str]) -> pa.Schema:
+    """Return the schema of a table for embeddings of `dim` numbers, with metadata of the table itself."""
     import pyarrow as pa
 
     return pa.schema(
@@ -34,12 +34,12 @@ def new_schema(dim: int, about: dict[bytes, str]) -> pa.Schema:
             pa.field("path", pa.string(), nullable=False),
             pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
         ],
-        metadata=about,
+        metadata=metadata,
     )
 
 
 def new_field(name: str, kind: ColumnType) -> pa.Field:
-    """A metadata column."""
+    """Return the field of a metadata column."""
     import pyarrow as pa
 
     types = {"string": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_()}
@@ -47,12 +47,12 @@ def new_field(name: str, kind: ColumnType) -> pa.Field:
 
 
 def column_type(type_: pa.DataType) -> ColumnType:
-    """The type of a metadata column."""
+    """Return the type of a metadata column."""
     return _COLUMN_TYPES[str(type_)]
 
 
 def to_arrow(rows: Rows, schema: pa.Schema) -> pa.Table:
-    """Rows with all columns of a table; those that they do not have are empty."""
+    """Return rows with all columns of a table; columns that the rows lack are empty."""
     import pyarrow as pa
 
     flat = pa.array(rows.embeddings.ravel())
@@ -63,22 +63,22 @@ def to_arrow(rows: Rows, schema: pa.Schema) -> pa.Table:
     }
     for field in schema:
         if field.name not in OWN_FIELDS:
-            cells = rows.values.get(field.name, [None] * len(rows))
-            arrays[field.name] = converted(cells, column_type(field.type))
+            values = rows.values.get(field.name, [None] * len(rows))
+            arrays[field.name] = convert_column(values, column_type(field.type))
     return pa.table(arrays, schema=schema)
 
 
 def to_numpy(column: pa.FixedSizeListArray) -> NDArray[np.float32]:
-    """Embeddings (N, D) float32."""
+    """Return embeddings (N, D) float32."""
     flat: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(column), -1)
 
 
 def metadata_of(row: dict[str, Any]) -> dict[str, Any]:
-    """The metadata columns of a row that have a value."""
+    """Return the metadata columns of a row that have a value."""
     return {name: value for name, value in row.items() if value is not None and name not in (*OWN_FIELDS, DISTANCE)}
 
 
 def score_of(distance: float) -> float:
-    """The cosine similarity of a cosine distance."""
+    """Return the cosine similarity for a cosine distance."""
     return max(-1.0, min(1.0, 1.0 - distance))

@@ -1,4 +1,7 @@
-"""The index of a store in a folder: how it is made, and how much of it a search looks at."""
+"""The index of a store in a folder: its parameters, and searches with and without it.
+
+The index is an inverted file (IVF): vectors in partitions by k-means, of which a search probes the nearest.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +19,24 @@ if TYPE_CHECKING:
     from lancedb.table import Table
     from numpy.typing import NDArray
 
-BITS = 4  # of a number, in the index: 1 misses neighbours of even a few thousand vectors, 8 is twice as large
-QUANTIZED_MULTIPLE = 8  # LanceDB quantizes vectors of such a length alone
-TRAINING_ROWS = 256  # for each cell; LanceDB warns of fewer
-# More cells are made by splitting large ones, and neighbours are scattered: a tenth of 1,000 cells of a million made-up
-# vectors had 96 % of the ten nearest, a tenth of 256 all of them.
+BITS = 4  # per number in the index: 1 misses neighbours among a few thousand vectors, 8 takes twice the space
+QUANTIZED_MULTIPLE = 8  # LanceDB quantizes only vectors whose length is a multiple of it
+TRAINING_ROWS = 256  # per partition; LanceDB warns of fewer
+# More partitions are made by splitting large ones, which scatters neighbours: a tenth of 1,000 partitions of a million
+# synthetic vectors had 96 % of the ten nearest, a tenth of 256 partitions all of them.
 MAX_PARTITIONS = 256
-# A vector is compared with those of its own cell and its neighbours': of at least so many cells, and of this part. Rows
-# that fit a filter may all lie far from it.
+# A search probes at least this number of partitions, and this fraction of them. Rows that match a filter may all be far
+# from the query.
 MIN_PROBES, PROBED_PART, PROBED_PART_WITH_FILTER = 20, 0.05, 0.6
-# So many times the results, and at least so many, are compared again by their whole vectors.
+# Candidates of the index that are compared again by their full vectors: a multiple of k, and at least a number.
 CANDIDATES_PART, MIN_CANDIDATES = 2, 40
-# Rows that are read one by one and compared here, where so few fit a filter.
-FEW_ROWS, FEW_PART = 500, 0.05
+# The largest number and fraction of rows matching a filter that are read and compared here, without the index.
+MAX_SCANNED_ROWS, MAX_SCANNED_PART = 500, 0.05
 READ_ROWS = 4096  # in memory at a time
 
 
 def build_indexes(table: Table, dim: int) -> None:
-    """Of the vectors, and of every other column: without one, a filter reads its columns as a whole."""
+    """Index the vectors and every other column: without an index, a filter reads whole columns."""
     from lancedb.index import BTree
 
     for name in table.schema.names:
@@ -45,16 +48,16 @@ def build_indexes(table: Table, dim: int) -> None:
 def nearest_indexed(
     table: Table, vector: NDArray[np.float32], k: int, condition: str | None, columns: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The rows nearest to a vector that the index finds, with their distances by the whole vectors."""
-    if condition is not None and table.count_rows(condition) <= FEW_ROWS:
-        return _nearest_of_few(table, vector, k, condition, columns)
+    """Return the nearest rows that the index finds, with their distances by the full vectors."""
+    if condition is not None and table.count_rows(condition) <= MAX_SCANNED_ROWS:
+        return _nearest_scanned(table, vector, k, condition, columns)
     factor = math.ceil(max(MIN_CANDIDATES, CANDIDATES_PART * k) / k)
     query = _query(table, vector, k, condition, columns).refine_factor(factor)
-    every = _partitions(table.count_rows())
+    partitions = _count_partitions(table.count_rows())
     part = PROBED_PART if condition is None else PROBED_PART_WITH_FILTER
-    cells = max(MIN_PROBES, math.ceil(part * every))
-    found = _rows(query.nprobes(cells).to_arrow())
-    if len(found) < k and cells < every:  # given as a range, LanceDB would always take the larger number
+    probes = max(MIN_PROBES, math.ceil(part * partitions))
+    found = _rows(query.nprobes(probes).to_arrow())
+    if len(found) < k and probes < partitions:  # given a range of probes, LanceDB would always take the larger number
         found = _rows(query.nprobes(MAX_PARTITIONS).to_arrow())
     return found
 
@@ -62,10 +65,11 @@ def nearest_indexed(
 def nearest_exact(
     table: Table, vector: NDArray[np.float32], k: int, condition: str | None, columns: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The rows nearest to a vector among all that fit the condition."""
-    if condition is not None and table.count_rows(condition) <= max(FEW_ROWS, FEW_PART * table.count_rows()):
-        # LanceDB would read every vector and then drop those that do not fit.
-        return _nearest_of_few(table, vector, k, condition, columns)
+    """Return the nearest of all rows that match the condition."""
+    if condition is not None:
+        max_rows = max(MAX_SCANNED_ROWS, MAX_SCANNED_PART * table.count_rows())
+        if table.count_rows(condition) <= max_rows:  # LanceDB would read every vector before it applies the condition
+            return _nearest_scanned(table, vector, k, condition, columns)
     return _rows(_query(table, vector, k, condition, columns).bypass_vector_index().to_arrow())
 
 
@@ -76,16 +80,17 @@ def _query(table: Table, vector: NDArray[np.float32], k: int, condition: str | N
     return query if condition is None else query.where(condition, prefilter=True)
 
 
-def _nearest_of_few(
+def _nearest_scanned(
     table: Table, vector: NDArray[np.float32], k: int, condition: str, columns: Sequence[str]
 ) -> list[dict[str, Any]]:
+    """Return the nearest rows that match a condition, compared here batch by batch."""
     best: list[dict[str, Any]] = []
     query = table.search().where(condition).select([*columns, "embedding"])
     for batch in query.to_batches(READ_ROWS):
         distances = 1 - to_numpy(batch["embedding"]) @ vector
         nearest = np.argsort(distances, kind="stable")[:k]
         rows = batch.drop_columns(["embedding"]).take(nearest).to_pylist()
-        best += [{**row, DISTANCE: float(distances[place])} for row, place in zip(rows, nearest, strict=True)]
+        best += [{**row, DISTANCE: float(distances[index])} for row, index in zip(rows, nearest, strict=True)]
         best = heapq.nsmallest(k, best, key=lambda row: row[DISTANCE])
     return best
 
@@ -96,19 +101,19 @@ def _rows(table: Any) -> list[dict[str, Any]]:  # noqa: ANN401
 
 
 def _vector_index(count: int, dim: int) -> Any:  # noqa: ANN401 - lancedb's types are loose
-    """An index of `count` vectors of `dim` numbers.
+    """Return the configuration of an index of `count` vectors of `dim` numbers.
 
-    RaBitQ (Gao and Long 2024): a rotated vector by a few bits a number, in cells by k-means. Where the length does not
-    allow it, the vectors as they are.
+    RaBitQ (Gao and Long 2024) stores a rotated vector with a few bits per number. Where the length does not allow it,
+    the index has the vectors as they are.
     """
     from lancedb.index import IvfFlat, IvfRq
 
-    cells = _partitions(count)
+    partitions = _count_partitions(count)
     if dim % QUANTIZED_MULTIPLE:
-        return IvfFlat(distance_type="cosine", num_partitions=cells)
-    return IvfRq(distance_type="cosine", num_partitions=cells, num_bits=BITS)
+        return IvfFlat(distance_type="cosine", num_partitions=partitions)
+    return IvfRq(distance_type="cosine", num_partitions=partitions, num_bits=BITS)
 
 
-def _partitions(count: int) -> int:
-    """Cells of the index: with the square root, finding the cells and comparing within one cost the same."""
+def _count_partitions(count: int) -> int:
+    """Return the number of partitions; at the square root, finding partitions costs as much as comparing within one."""
     return max(1, min(math.isqrt(count), count // TRAINING_ROWS, MAX_PARTITIONS))

@@ -1,4 +1,4 @@
-"""Filters as LanceDB takes them: SQL text, in which names and values are quoted so that they stay names and values."""
+"""Filters as SQL text for LanceDB, with quoted names and values."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def to_sql(condition: Filter, *, negated: bool = False) -> str:
-    """The condition, or its negation, in LanceDB's SQL.
+    """Return the condition, or its negation, in LanceDB's SQL.
 
-    A "not" is taken down to the tests, each of which then says that the column has a value. Left to LanceDB, the
-    negation of tests that exclude each other is found true of rows without a value too: it makes ``x IN (1) AND
-    x IN (2)`` plain false.
+    A "not" is pushed down to the tests, each of which then requires that the column has a value. LanceDB itself
+    evaluates the negation of mutually exclusive tests as true for rows without a value too: it simplifies
+    ``x IN (1) AND x IN (2)`` to false.
     """
     match condition:
         case And(parts) | Or(parts):
@@ -43,17 +43,17 @@ def _test(condition: Compare | In | Like) -> str:
 
 
 def ids_in(ids: Sequence[str]) -> str:
-    """The condition that an item has one of these ids."""
+    """Return the condition that an item has one of these ids."""
     return to_sql(In("id", tuple(ids)))
 
 
 def quote_name(name: str) -> str:
-    """A column's name. Names are Unicode identifiers (`columns.check_name`), so none has a backtick."""
+    """Quote a column's name. Names are Unicode identifiers (`columns.check_column_name`), without a backtick."""
     return f"`{name}`"
 
 
 def quote(value: str | int | float | bool) -> str:
-    """A literal. A quote is doubled; a backslash has no meaning in a string of this SQL."""
+    """Return a literal. A quote is doubled; a backslash has no meaning in a string of this SQL."""
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, str):

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from filelock import FileLock
+
 from medimageinsight.errors import InputError, MedImageInsightError, StoreError, missing_extra
 from medimageinsight.search.columns import find_new_columns
 from medimageinsight.search.identity import Identity
@@ -22,7 +24,6 @@ from medimageinsight.search.lance_arrow import (
 )
 from medimageinsight.search.lance_index import build_indexes, nearest_exact, nearest_indexed
 from medimageinsight.search.lance_sql import ids_in, to_sql
-from medimageinsight.search.lock import BETWEEN_PROCESSES, WriterLock
 from medimageinsight.search.records import Hit, IndexInfo, Item
 from medimageinsight.search.rows import check_known, check_new
 from medimageinsight.search.store import Store
@@ -62,7 +63,7 @@ class LanceStore(Store):
         super().__init__(identity)
         self._folder = folder
         self._table = table
-        self._lock = WriterLock(folder / ".writer.lock")
+        self._lock = FileLock(folder / ".writer.lock")  # one writer at a time, among threads and processes
 
     @classmethod
     def create(cls, folder: Path, identity: Identity) -> Self:
@@ -137,18 +138,18 @@ class LanceStore(Store):
         """See `Store.build_index`. A search compares the index's best candidates exactly, so that scores are exact."""
         if not self.count():
             raise InputError("expected a store with items, got an empty one: add images first", code="store_empty")
-        with _translate_errors("store_not_writable"), self._lock.held():
+        with _translate_errors("store_not_writable"), self._lock:
             build_indexes(self._table, self.identity.embedding_dim)
 
     def compact(self) -> None:
         """See `Store.compact`. Reads by other processes at the same moment may fail and have to be repeated."""
-        # Without a lock between processes, unverified files may be another writer's unfinished ones and have to stay.
-        with _translate_errors("store_not_writable"), self._lock.held(), self._rebuilt_indexes():
-            self._table.optimize(cleanup_older_than=NOW, delete_unverified=BETWEEN_PROCESSES)
+        # The lock excludes writers, so that unverified files are leftovers and not a writer's unfinished ones.
+        with _translate_errors("store_not_writable"), self._lock, self._rebuilt_indexes():
+            self._table.optimize(cleanup_older_than=NOW, delete_unverified=True)
             # LanceDB leaves a file with few deleted rows as it is, and their content with it.
             if any((_table_folder(self._folder) / "_deletions").glob("*")):
                 self._rewrite()
-                self._table.optimize(cleanup_older_than=NOW, delete_unverified=BETWEEN_PROCESSES)
+                self._table.optimize(cleanup_older_than=NOW, delete_unverified=True)
 
     def maintain(self) -> None:
         """See `Store.maintain`."""
@@ -162,7 +163,7 @@ class LanceStore(Store):
         """See `Store.close`; nothing stays open between calls."""
 
     def _optimize(self) -> None:
-        with _translate_errors("store_not_writable"), self._lock.held(), self._rebuilt_indexes():
+        with _translate_errors("store_not_writable"), self._lock, self._rebuilt_indexes():
             self._table.optimize(cleanup_older_than=RETAINED_VERSIONS)
 
     @contextmanager
@@ -191,7 +192,7 @@ class LanceStore(Store):
         self._table = _connect(self._folder).create_table(_TABLE, data=reader, schema=schema, mode="overwrite")
 
     def _write(self, rows: Rows, *, replace: bool) -> None:
-        with _translate_errors("store_not_writable"), self._lock.held():
+        with _translate_errors("store_not_writable"), self._lock:
             new = find_new_columns(self.columns, rows.types)
             (check_known if replace else check_new)(rows.ids, self.existing(rows.ids))
             if new:
@@ -204,7 +205,7 @@ class LanceStore(Store):
 
     def _delete(self, ids: list[str] | None, condition: Filter | None) -> int:
         sql = ids_in(ids or []) if condition is None else to_sql(condition)
-        with _translate_errors("store_not_writable"), self._lock.held():
+        with _translate_errors("store_not_writable"), self._lock:
             return int(self._table.delete(sql).num_deleted_rows)
 
     def _get(self, ids: list[str]) -> list[Item]:
@@ -270,8 +271,8 @@ def _translate_errors(code: str) -> Iterator[None]:
     except MedImageInsightError:
         raise
     except (RuntimeError, OSError, ValueError) as error:
-        message = str(error).lower()
-        reasons = (reason for text, reason in _REASONS.items() if text.lower() in message)
+        original = str(error).lower()
+        reasons = (reason for text, reason in _REASONS.items() if text.lower() in original)
         reason = next(reasons, type(error).__name__)
         if code == "store_not_writable":
             message = f"expected a store that can be written, it cannot ({reason}): nothing of this call was written"

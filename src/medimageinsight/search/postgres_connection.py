@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL: transactions one at a time, and its errors as ours."""
+"""A connection to PostgreSQL: one transaction at a time, and errors as `StoreError`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from psycopg import Connection, Cursor
 
 CONNECT_SECONDS = 10
-OLDEST_PGVECTOR = (0, 8)  # the first that goes on searching where a filter drops what the index found
+MIN_PGVECTOR = (0, 8)  # the first with iterative index scans, which continue until enough rows match a filter
 _REASONS: tuple[tuple[type[psycopg.Error], str], ...] = (
     (psycopg.errors.DiskFull, "no space left on the server's disk"),
     (psycopg.errors.InsufficientPrivilege, "no permission"),
@@ -27,7 +27,7 @@ _REASONS: tuple[tuple[type[psycopg.Error], str], ...] = (
 
 
 class PostgresServer:
-    """One connection, opened when it is first needed and again after it broke; threads wait for each other.
+    """One connection, opened on first use and again after it broke; threads wait for each other.
 
     Args:
         url: ``postgresql://...``, without a fragment.
@@ -40,18 +40,18 @@ class PostgresServer:
 
     @contextmanager
     def transaction(self, *, writing: bool = False) -> Iterator[Cursor[tuple[Any, ...]]]:
-        """A cursor in a transaction that is kept when the block ends and undone when it raises.
+        """Yield a cursor in a transaction, committed when the block ends and rolled back when it raises.
 
         Raises:
             StoreError: ``store_unreachable``, ``store_not_writable`` for a block that writes, else ``store_invalid``.
         """
-        with self._lock, _failures(writing=writing):
+        with self._lock, _translate_errors(writing=writing):
             connection = self._connect()
             with connection.transaction(), connection.cursor() as cursor:
                 yield cursor
 
     def add_extension(self) -> None:
-        """Make sure that the database has pgvector.
+        """Add pgvector to the database if it is missing.
 
         Raises:
             StoreError: ``store_no_pgvector``.
@@ -63,12 +63,12 @@ class PostgresServer:
             raise _no_pgvector() from error
 
     def vacuum(self, table: sql.Identifier) -> None:
-        """Give back the room of deleted rows.
+        """Free the disk space of deleted rows.
 
         Raises:
             StoreError: ``store_unreachable``, ``store_not_writable``.
         """
-        with self._lock, _failures(writing=True):
+        with self._lock, _translate_errors(writing=True):
             self._connect().execute(sql.SQL("VACUUM (ANALYZE) {}").format(table))
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class PostgresServer:
                 autocommit=True,
                 connect_timeout=CONNECT_SECONDS,
                 application_name="medimageinsight",
-                prepare_threshold=None,  # a plan for any LIMIT may leave the index out
+                prepare_threshold=None,  # a prepared plan, for any LIMIT, may ignore the index
                 client_encoding="UTF8",
             )
         except psycopg.Error as error:
@@ -119,13 +119,13 @@ class PostgresServer:
 
 def _check_pgvector(connection: Connection[tuple[Any, ...]]) -> None:
     row = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()
-    if row is None:  # every store needs it, so there is none
+    if row is None:  # every store needs pgvector, so no store exists
         raise StoreError("expected a store, there is none: make one with mi2 index add", code="store_not_found")
     version = tuple(int(part) for part in str(row[0]).split(".")[:2])
-    if version < OLDEST_PGVECTOR:
-        oldest = ".".join(map(str, OLDEST_PGVECTOR))
+    if version < MIN_PGVECTOR:
+        required = ".".join(map(str, MIN_PGVECTOR))
         raise StoreError(
-            f"expected pgvector {oldest} or newer, got {row[0]}: upgrade it and run ALTER EXTENSION vector UPDATE",
+            f"expected pgvector {required} or newer, got {row[0]}: upgrade it and run ALTER EXTENSION vector UPDATE",
             code="store_no_pgvector",
         )
 
@@ -139,21 +139,21 @@ def _no_pgvector() -> StoreError:
 
 
 @contextmanager
-def _failures(*, writing: bool) -> Iterator[None]:
-    """PostgreSQL's errors as ours. Their texts quote rows, so only what kind of failure it was is kept."""
+def _translate_errors(*, writing: bool) -> Iterator[None]:
+    """Raise PostgreSQL's errors as `StoreError`, with the reason only: their messages quote rows."""
     try:
         yield
     except MedImageInsightError:
         raise
     except psycopg.Error as error:
-        found = [reason for kind, reason in _REASONS if isinstance(error, kind)]
-        if not found and (error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))):
+        reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), None)
+        if reason is None and (error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))):
             raise StoreError(
                 "expected a PostgreSQL server that stays connected, the connection broke: try again, "
-                "what was not acknowledged was not written",
+                "unacknowledged writes are lost",
                 code="store_unreachable",
             ) from error
-        reason = found[0] if found else f"SQLSTATE {error.sqlstate}"
+        reason = reason or f"SQLSTATE {error.sqlstate}"
         if writing:
             message = f"expected a store that can be written, it cannot ({reason}): nothing of this call was written"
             raise StoreError(message, code="store_not_writable") from error

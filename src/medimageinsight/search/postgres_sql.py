@@ -1,4 +1,4 @@
-"""Filters as PostgreSQL takes them: names as identifiers, every value a parameter."""
+"""Filters as SQL for PostgreSQL: names as identifiers, values as parameters."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _OPERATORS: dict[Operator, LiteralString] = {"=": "=", "!=": "<>", "<": "<", "<=
 
 
 def to_sql(condition: Filter) -> tuple[sql.Composed, list[object]]:
-    """The condition, and the values of its placeholders in order."""
+    """Return the condition in SQL, and the values of its placeholders in order."""
     values: list[object] = []
     return _compose(condition, values), values
 
 
-def _compose(condition: Filter, values: list[object]) -> sql.Composed:  # noqa: PLR0911 - one return for each kind
+def _compose(condition: Filter, values: list[object]) -> sql.Composed:  # noqa: PLR0911 - one return per kind
     match condition:
         case And(parts):
             return _in_parentheses(sql.SQL(" AND ").join(_compose(part, values) for part in parts))
@@ -31,8 +31,8 @@ def _compose(condition: Filter, values: list[object]) -> sql.Composed:  # noqa: 
         case Compare(column, operator, value):
             values.append(value)
             return _test(column, _OPERATORS[operator], "%s")
-        case In(column, several):
-            values.append(list(several))
+        case In(column, options):
+            values.append(list(options))
             return _test(column, "=", "ANY(%s)")
         case Like(column, pattern):
             values.append(pattern)
@@ -45,5 +45,5 @@ def _test(column: str, operator: LiteralString, value: LiteralString) -> sql.Com
     return sql.SQL("({} " + operator + " " + value + ")").format(sql.Identifier(column))
 
 
-def _in_parentheses(inside: sql.Composable) -> sql.Composed:
-    return sql.SQL("({})").format(inside)
+def _in_parentheses(expression: sql.Composable) -> sql.Composed:
+    return sql.SQL("({})").format(expression)

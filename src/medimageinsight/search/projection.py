@@ -1,4 +1,4 @@
-"""A map of a store: its vectors on their two principal axes, and others placed beside them."""
+"""A two-dimensional map of a store by principal component analysis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.search.store import Store
 
-LARGEST_SAMPLE = 10_000
+MAX_SAMPLE = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,14 +25,14 @@ class Projection:
 
         projection = Projection.of(store)
         projection.points                                                  # (N, 2), in the order of projection.ids
-        projection.place(model.embed_images(["new.dcm"]))                  # (1, 2), on the same axes
+        projection.transform(model.embed_images(["new.dcm"]))              # (1, 2), on the same axes
 
     Attributes:
-        ids: N stored images; of a large store a sample, the same each time.
+        ids: N stored images; of a large store a sample, always the same.
         points: (N, 2) float32.
-        explained: Which part of the sample's variance each axis has, 0 to 1.
-        mean: (D,), where the axes cross.
-        axes: (2, D), of length 1.
+        explained: Fraction of the sample's variance along each axis, 0 to 1.
+        mean: (D,), the origin of the axes.
+        axes: (2, D), unit vectors.
     """
 
     ids: tuple[str, ...]
@@ -43,21 +43,21 @@ class Projection:
 
     @classmethod
     def of(cls, store: Store, *, limit: int = 2000) -> Self:
-        """The map of a store.
+        """Compute the map of a store.
 
         Args:
-            store: Read as a whole; memory holds the sample alone.
-            limit: The most images, up to `LARGEST_SAMPLE`.
+            store: Read completely; memory holds the sample only.
+            limit: The largest number of images, up to `MAX_SAMPLE`.
 
         Raises:
             InputError: ``limit_invalid``, ``store_empty``.
             StoreError: The store cannot be read.
         """
-        if not 1 <= limit <= LARGEST_SAMPLE:
-            raise InputError(f"expected a limit from 1 to {LARGEST_SAMPLE:,}, got {limit}", code="limit_invalid")
+        if not 1 <= limit <= MAX_SAMPLE:
+            raise InputError(f"expected a limit from 1 to {MAX_SAMPLE:,}, got {limit}", code="limit_invalid")
         ids, vectors = _sample(store, limit)
         if not ids:
-            raise InputError("expected images in the store, it is empty: add some", code="store_empty")
+            raise InputError("expected images in the store, got an empty one: add some", code="store_empty")
         mean: NDArray[np.float32] = vectors.mean(axis=0, dtype=np.float32)
         centred = vectors - mean
         axes = _principal_axes(centred)
@@ -72,29 +72,29 @@ class Projection:
             axes=axes,
         )
 
-    def place(self, vectors: ArrayLike) -> NDArray[np.float32]:
-        """Where embeddings (M, D) of the store's model lie on the map, (M, 2) float32."""
+    def transform(self, vectors: ArrayLike) -> NDArray[np.float32]:
+        """Return the positions of embeddings (M, D) of the store's model on the map, (M, 2) float32."""
         return ((np.asarray(vectors, dtype=np.float32) - self.mean) @ self.axes.T).astype(np.float32)
 
 
 def _sample(store: Store, limit: int) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    """The ids with the smallest digests, and their vectors (N, D): chance that is the same each time."""
-    kept: list[tuple[int, str, NDArray[np.float32]]] = []  # a heap with the largest digest, negated, on top
+    """Return the ids with the smallest digests, sorted, and their vectors (N, D): a reproducible random sample."""
+    heap: list[tuple[int, str, NDArray[np.float32]]] = []  # the largest digest, negated, on top
     for ids, vectors in store.scan():
-        for one, vector in zip(ids, vectors, strict=True):
-            rank = -int.from_bytes(hashlib.blake2b(one.encode(), digest_size=8).digest())
-            if len(kept) < limit:
-                heapq.heappush(kept, (rank, one, vector.copy()))
-            elif rank > kept[0][0]:
-                heapq.heapreplace(kept, (rank, one, vector.copy()))
-    kept.sort(key=lambda one: one[1])
-    rows = [vector for _, _, vector in kept]
+        for item_id, vector in zip(ids, vectors, strict=True):
+            rank = -int.from_bytes(hashlib.blake2b(item_id.encode(), digest_size=8).digest())
+            if len(heap) < limit:
+                heapq.heappush(heap, (rank, item_id, vector.copy()))
+            elif rank > heap[0][0]:
+                heapq.heapreplace(heap, (rank, item_id, vector.copy()))
+    heap.sort(key=lambda entry: entry[1])
+    rows = [vector for _, _, vector in heap]
     stacked = np.stack(rows) if rows else np.empty((0, store.identity.embedding_dim), np.float32)
-    return tuple(one for _, one, _ in kept), stacked
+    return tuple(item_id for _, item_id, _ in heap), stacked
 
 
 def _principal_axes(centred: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(2, D), each pointing where its largest component is positive, so that the map never flips."""
+    """Return the axes (2, D), oriented so that the largest component is positive and the map never flips."""
     values, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
     axes: NDArray[np.float64] = vectors[:, np.argsort(values)[::-1][:2]].T
     largest = np.abs(axes).argmax(axis=1)

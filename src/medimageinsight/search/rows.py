@@ -1,4 +1,4 @@
-"""Items as columns, checked: what a store writes in one transaction."""
+"""Checked items in columns, as a store writes them in one transaction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.search.columns import check_text, typed_columns
+from medimageinsight.search.columns import check_text, infer_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from medimageinsight.search.values import ColumnType, Item, Value
+    from medimageinsight.search.records import ColumnType, Item, Value
 
-MAX_ID_BYTES = 2000  # an index of PostgreSQL takes no entry above a third of its page of 8 KiB
-_UNIT = 1e-3  # how far from 1 the norm of an embedding may be: float16 is within it, an unnormalised vector is not
+MAX_ID_BYTES = 2000  # PostgreSQL's limit for an index entry is a third of its page of 8 KiB
+_NORM_TOLERANCE = 1e-3  # of an embedding's norm of 1: accepts float16, refuses unnormalised vectors
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,15 +45,15 @@ class Rows:
 
 
 def to_rows(items: Sequence[Item], dim: int) -> Rows:
-    """The rows of items.
+    """Check items and return them in columns.
 
     Raises:
         InputError: ``ids_duplicate``, ``id_invalid``, ``path_invalid``, ``embedding_invalid``, or a code of
-            `typed_columns`.
+            `infer_columns`.
     """
     ids = check_ids([item.id for item in items])
-    check_different(ids)
-    types, values = typed_columns([item.metadata for item in items])
+    check_unique(ids)
+    types, values = infer_columns([item.metadata for item in items])
     return Rows(
         ids=ids,
         paths=[check_text("a path", item.path, "path_invalid") for item in items],
@@ -64,14 +64,14 @@ def to_rows(items: Sequence[Item], dim: int) -> Rows:
 
 
 def check_ids(ids: Iterable[object]) -> list[str]:
-    """Ids that every store can hold.
+    """Return ids that every store can hold.
 
     Raises:
         InputError: ``id_invalid``.
     """
     checked = []
-    for one in ids:
-        text = check_text("an id", one, "id_invalid")
+    for item_id in ids:
+        text = check_text("an id", item_id, "id_invalid")
         if not 1 <= len(text.encode()) <= MAX_ID_BYTES:
             raise InputError(
                 f"expected an id of 1 to {MAX_ID_BYTES:,} bytes, got {len(text.encode()):,}: choose another",
@@ -81,53 +81,47 @@ def check_ids(ids: Iterable[object]) -> list[str]:
     return checked
 
 
-def check_different(ids: Sequence[str]) -> None:
-    """Refuse ids of which one comes twice.
+def check_unique(ids: Sequence[str]) -> None:
+    """Refuse ids that contain duplicates.
 
     Raises:
         InputError: ``ids_duplicate``.
     """
     first: dict[str, int] = {}
-    doubled = [place for place, one in enumerate(ids) if first.setdefault(one, place) != place]
-    if doubled:
-        raise _duplicate_ids(doubled, "come twice among them")
+    repeated = [index for index, item_id in enumerate(ids) if first.setdefault(item_id, index) != index]
+    if repeated:
+        raise _duplicate_ids(repeated, "come twice among them")
 
 
-def check_stored(ids: Sequence[str], stored: AbstractSet[str], *, wanted: bool) -> None:
-    """Refuse ids that a store has already, or, when wanted, those that it has not.
+def check_new(ids: Sequence[str], stored: AbstractSet[str]) -> None:
+    """Refuse ids that a store already has.
 
     Raises:
-        InputError: ``ids_duplicate`` or ``ids_unknown``.
+        InputError: ``ids_duplicate``.
     """
-    wrong = [place for place, one in enumerate(ids) if (one in stored) != wanted]
-    if not wrong:
-        return
-    raise unknown_ids(wrong) if wanted else _duplicate_ids(wrong, "the store has already")
+    if found := [index for index, item_id in enumerate(ids) if item_id in stored]:
+        raise _duplicate_ids(found, "the store has already")
 
 
-def _duplicate_ids(places: Sequence[int], what: str) -> InputError:
-    """The error for ids that come twice. An id may be a patient's, so only places are named."""
-    return InputError(
-        f"expected new ids, got {len(places)} that {what} (the first is item {places[0]}, counted from 0): "
-        "leave them out, or update them",
-        code="ids_duplicate",
-    )
-
-
-def unknown_ids(places: Sequence[int]) -> InputError:
-    """The error for ids that no item has."""
-    return InputError(
-        f"expected ids of the store, got {len(places)} that it does not have "
-        f"(the first is item {places[0]}, counted from 0): check their spelling",
-        code="ids_unknown",
-    )
-
-
-def unit(vector: ArrayLike, dim: int) -> NDArray[np.float32]:
-    """A vector to search for, (D,) float32, L2-normalised.
+def check_known(ids: Sequence[str], stored: AbstractSet[str]) -> None:
+    """Refuse ids that a store does not have.
 
     Raises:
-        InputError: ``embedding_invalid``: another shape, not finite, or zero.
+        InputError: ``ids_unknown``.
+    """
+    if unknown := [index for index, item_id in enumerate(ids) if item_id not in stored]:
+        raise InputError(
+            f"expected ids of the store, got {len(unknown)} that it does not have "
+            f"(the first is item {unknown[0]}, counted from 0): check their spelling",
+            code="ids_unknown",
+        )
+
+
+def normalize_query(vector: ArrayLike, dim: int) -> NDArray[np.float32]:
+    """Return a query vector as (D,) float32, L2-normalised.
+
+    Raises:
+        InputError: ``embedding_invalid``: wrong shape, not finite, or zero.
     """
     try:
         array = np.asarray(vector, dtype=np.float64)
@@ -137,7 +131,9 @@ def unit(vector: ArrayLike, dim: int) -> NDArray[np.float32]:
         raise _invalid(f"expected an embedding ({dim},), got shape {array.shape}: give one of the store's model")
     norm = np.linalg.norm(array)
     if not np.isfinite(norm) or norm == 0:
-        raise _invalid("expected an embedding of finite numbers that are not all 0, got another: embed the image again")
+        raise _invalid(
+            f"expected an embedding of finite numbers that are not all 0, got the norm {norm:g}: embed the image again"
+        )
     return (array / norm).astype(np.float32)
 
 
@@ -147,9 +143,22 @@ def _stack(items: Sequence[Item], dim: int) -> NDArray[np.float32]:
             raise _invalid(f"expected embeddings ({dim},), got shape {np.shape(item.embedding)}: use the store's model")
     embeddings = np.array([item.embedding for item in items], dtype=np.float32).reshape(len(items), dim)
     norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
-    if not (np.abs(norms - 1) <= _UNIT).all():  # not above: NaN is in no relation
-        raise _invalid("expected L2-normalised embeddings of finite numbers, got others: divide each by its norm")
+    is_wrong = ~(np.abs(norms - 1) <= _NORM_TOLERANCE)  # also of NaN
+    if is_wrong.any():
+        raise _invalid(
+            "expected L2-normalised embeddings of finite numbers, "
+            f"got the norm {norms[is_wrong][0]:g}: divide each by its norm"
+        )
     return embeddings
+
+
+def _duplicate_ids(indices: Sequence[int], reason: str) -> InputError:
+    """Return the error for duplicate ids. An id may be a patient's, so only indices are reported."""
+    return InputError(
+        f"expected new ids, got {len(indices)} that {reason} (the first is item {indices[0]}, counted from 0): "
+        "leave them out, or update them",
+        code="ids_duplicate",
+    )
 
 
 def _invalid(message: str) -> InputError:

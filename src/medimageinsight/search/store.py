@@ -1,6 +1,6 @@
-"""What every store of vectors can do; `lance` and `postgres` are how.
+"""The protocol of a store of vectors; `LanceStore` and `PostgresStore` implement it.
 
-A store checks what it is given here, once for both, and asks its subclass for transactions on rows that are right.
+`Store` checks arguments once for both and calls its subclass for transactions on checked rows.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from medimageinsight.errors import InputError
 from medimageinsight.search.columns import OWN_COLUMNS
-from medimageinsight.search.duplicates import find_duplicates
-from medimageinsight.search.filters import And, Compare, IsNull, Not, Or, parse
-from medimageinsight.search.recall import measure_recall
-from medimageinsight.search.rows import to_rows, unit, unknown_ids
-from medimageinsight.search.values import StoreInfo
+from medimageinsight.search.filter_parser import parse_filter
+from medimageinsight.search.filters import And, Compare, IsNull, Not, Or
+from medimageinsight.search.records import StoreInfo
+from medimageinsight.search.rows import check_known, normalize_query, to_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
 
     from medimageinsight.search.filters import Filter
     from medimageinsight.search.identity import Identity
+    from medimageinsight.search.records import ColumnType, Hit, IndexInfo, Item
     from medimageinsight.search.rows import Rows
-    from medimageinsight.search.values import ColumnType, Hit, IndexInfo, Item, Pair, Recall
 
-# An exact search of so many vectors of 1,024 numbers takes about 45 ms on two cores, one with an index 7 ms
-# (docs/search.md): below it nobody would notice an index, nor the seconds and the room that it takes.
+# An exact search of this many vectors of 1,024 numbers takes about 45 ms on two cores, one with an index 7 ms
+# (docs/search.md): for fewer vectors an index is not worth its build time and disk space.
 INDEX_ROWS = 20_000
-# A part of rows outside the index above which it is worth folding them in.
+# The fraction of rows outside the index above which `maintain` adds them to it.
 UNINDEXED_PART = 0.1
 MAX_K = 10_000
 
@@ -42,12 +41,11 @@ class Store(ABC):
             store.add([search.Item(id="1", embedding=vector, path="1.dcm", metadata={"age": 40})])
             store.search(vector, k=10, where="age >= 40 and modality = 'x-ray'")
 
-    Each call that writes is one transaction: what it wrote is there when it returns, whatever happens to the process,
-    and where it raises nothing was written. Calls from many threads are fine. What other processes wrote is seen by the
-    next call.
+    Each call that writes is one transaction: when it returns, its data is durable; when it raises, nothing was written.
+    Calls from many threads are safe. The next call sees what other processes wrote.
 
     Args:
-        identity: What made the vectors.
+        identity: The model and preprocessing of the vectors.
     """
 
     kind: ClassVar[str]
@@ -64,10 +62,10 @@ class Store(ABC):
     @property
     @abstractmethod
     def columns(self) -> dict[str, ColumnType]:
-        """Metadata columns and their types, in the order in which they came."""
+        """Metadata columns and their types, in the order in which they were added."""
 
     def add(self, items: Sequence[Item]) -> None:
-        """Add new items. Columns that the store does not have yet are added; they have no value elsewhere.
+        """Add new items. New columns are created, without a value for the stored items.
 
         Raises:
             InputError: ``ids_duplicate`` (within the items or with the store), ``metadata_type_conflict``, or another
@@ -78,7 +76,7 @@ class Store(ABC):
             self._write(to_rows(items, self.identity.embedding_dim), replace=False)
 
     def update(self, items: Sequence[Item]) -> None:
-        """Put items in the place of stored ones with their ids; metadata is replaced as a whole.
+        """Replace the stored items with the same ids, including all their metadata.
 
         Raises:
             InputError: ``ids_unknown``, else as `add`.
@@ -88,10 +86,7 @@ class Store(ABC):
             self._write(to_rows(items, self.identity.embedding_dim), replace=True)
 
     def delete(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> int:
-        """Delete items by their ids, or those that a filter finds; unknown ids are passed over.
-
-        Returns:
-            How many were deleted.
+        """Delete items by their ids, or those that match a filter, and return their number; ignore unknown ids.
 
         Raises:
             InputError: Both or neither are given (``delete_what``), or ``filter_invalid``.
@@ -102,27 +97,25 @@ class Store(ABC):
         if where is not None:
             condition = self._parse(where)
             return self._delete(None, condition)
-        chosen = list(dict.fromkeys(ids or ()))
-        return self._delete(chosen, None) if chosen else 0
+        unique = list(dict.fromkeys(ids or ()))
+        return self._delete(unique, None) if unique else 0
 
     def get(self, ids: Sequence[str]) -> list[Item]:
-        """The items with these ids, in their order.
+        """Return the items with these ids, in their order.
 
         Raises:
             InputError: ``ids_unknown``.
         """
         found = {item.id: item for item in self._get(list(dict.fromkeys(ids)))} if ids else {}
-        missing = [place for place, one in enumerate(ids) if one not in found]
-        if missing:
-            raise unknown_ids(missing)
-        return [found[one] for one in ids]
+        check_known(ids, found.keys())
+        return [found[item_id] for item_id in ids]
 
     @abstractmethod
     def existing(self, ids: Sequence[str]) -> set[str]:
-        """Those of the ids that the store has."""
+        """Return the ids that the store has."""
 
     def count(self, *, where: str | None = None) -> int:
-        """How many items there are, or how many a filter finds.
+        """Return the number of items, or of those that match a filter.
 
         Raises:
             InputError: ``filter_invalid``.
@@ -139,15 +132,15 @@ class Store(ABC):
         exact: bool = False,
         having: str | None = None,
     ) -> list[Hit]:
-        """The stored images nearest to an embedding (D,), best first.
+        """Find the stored images nearest to an embedding (D,), best first.
 
         Args:
-            vector: Of an image or a text, of any length.
-            k: How many at most.
-            where: A filter that they have to fit, see `filters`.
+            vector: Embedding of an image or a text, of any norm.
+            k: The largest number of hits.
+            where: A filter that hits must match, see `filters`.
             min_score: The smallest cosine similarity.
-            exact: Compare with every vector, not only with those that the index finds.
-            having: A column in which they have to have a value, as a label.
+            exact: Compare with every vector instead of using the index.
+            having: A column in which hits must have a value, such as a label.
 
         Raises:
             InputError: ``filter_invalid``, ``embedding_invalid``, ``k_invalid``, ``column_unknown``.
@@ -156,7 +149,7 @@ class Store(ABC):
         if having is not None:
             self._check_column(having)
             condition = _both(condition, Not(IsNull(having)))
-        return self._nearest(unit(vector, self.identity.embedding_dim), k, condition, min_score, exact)
+        return self._nearest(normalize_query(vector, self.identity.embedding_dim), k, condition, min_score, exact)
 
     def more_like(
         self,
@@ -168,63 +161,40 @@ class Store(ABC):
         exact: bool = False,
         exclude_same: str | None = None,
     ) -> list[Hit]:
-        """The stored images nearest to a stored one, itself included.
+        """Find the stored images nearest to a stored one, itself included.
 
         Args:
-            item_id: The stored one.
-            k, where, min_score, exact: As in `search`.
-            exclude_same: A column, as ``PatientID``: items with the value that the stored one has there are left
-                out, itself too. Items without a value there stay.
+            item_id: Id of the stored image.
+            k: As in `search`.
+            where: As in `search`.
+            min_score: As in `search`.
+            exact: As in `search`.
+            exclude_same: A column, such as ``PatientID``: items that share the image's value there are left out, and
+                so is the image. Items without a value there stay.
 
         Raises:
-            InputError: ``ids_unknown``, ``column_unknown``, ``column_empty`` where the stored one has no value in the
+            InputError: ``ids_unknown``, ``column_unknown``, ``column_empty`` where the image has no value in the
                 column, else as `search`.
         """
         item = self.get([item_id])[0]
         condition = self._parse(where)
         if exclude_same is not None:
-            condition = _both(condition, self._other_than(item, exclude_same))
+            condition = _both(condition, self._differs(item, exclude_same))
         return self._nearest(item.embedding, k, condition, min_score, exact)
-
-    def duplicates(
-        self, threshold: float = 0.99, *, where: str | None = None, limit: int = 1000, approximate: bool = False
-    ) -> list[Pair]:
-        """Pairs of stored images that are nearly the same, best first: every vector is compared with every other.
-
-        Args:
-            threshold: The smallest cosine similarity, above 0.
-            where: A filter that both have to fit.
-            limit: How many pairs at most, the best of all.
-            approximate: Compare vectors only with those that lie near the same stored vectors: some pairs are missed,
-                more of them the lower the threshold is, and no wrong one is found. For stores so large that every pair
-                takes too long.
-
-        Raises:
-            InputError: ``filter_invalid``, ``threshold_invalid``, ``limit_invalid``.
-        """
-        return find_duplicates(self, threshold, where=where, limit=limit, approximate=approximate)
 
     @abstractmethod
     def scan(self, *, where: str | None = None, rows: int = 4096) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-        """Ids and embeddings (n, D) of all items that fit a filter, at most `rows` at a time, in no certain order."""
-
-    def measure_recall(self, k: int = 10, sample: int = 200) -> Recall:
-        """How much of the exact answer the index finds, for stored vectors chosen at random, the same ones each time.
-
-        Raises:
-            InputError: The store is empty (``store_empty``).
-        """
-        return measure_recall(self, k=k, sample=sample)
+        """Yield ids and embeddings (n, D) of all items that match a filter, n <= `rows`, in no particular order."""
 
     def info(self) -> StoreInfo:
-        """What there is: items, columns, the model, the index."""
+        """Return the number of items, the columns, the model and the index."""
         return StoreInfo(
             kind=self.kind, count=self.count(), columns=self.columns, identity=self.identity, index=self.index()
         )
 
     @abstractmethod
     def index(self) -> IndexInfo | None:
-        """The index, None while there is none and every search is exact."""
+        """Return the state of the index, None while there is none and every search is exact."""
 
     @abstractmethod
     def build_index(self) -> None:
@@ -237,34 +207,34 @@ class Store(ABC):
 
     @abstractmethod
     def compact(self) -> None:
-        """Tidy up after many writes: join small files, put new rows into the index, give back the room of deleted ones.
+        """Join small files, add new rows to the index, and free the disk space of deleted rows.
 
-        What was deleted or replaced is gone from the disk after this, as far as the store can see to it.
+        Deleted and replaced data is gone from the disk after this, as far as the store controls it.
 
         Raises:
             StoreError: ``store_not_writable``.
         """
 
-    def tend(self) -> None:
-        """After many writes: build the index if it pays (`INDEX_ROWS`) and there is none, put new rows into it."""
+    def maintain(self) -> None:
+        """After many writes, build a missing index if it pays (`INDEX_ROWS`), or add many new rows to it."""
         index = self.index()
         if index is None:
             if self.count() >= INDEX_ROWS:
                 self.build_index()
         elif index.unindexed > UNINDEXED_PART * (index.indexed + index.unindexed):
-            self._join()
+            self._optimize()
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Release files and connections."""
 
     @abstractmethod
     def _write(self, rows: Rows, *, replace: bool) -> None:
         """Add rows, or replace those with the same ids, in one transaction that checks ids and types."""
 
     @abstractmethod
-    def _join(self) -> None:
-        """Join small files and put new rows into the index, while others read."""
+    def _optimize(self) -> None:
+        """Join small files and add new rows to the index, without blocking readers."""
 
     @abstractmethod
     def _delete(self, ids: list[str] | None, condition: Filter | None) -> int: ...
@@ -277,10 +247,10 @@ class Store(ABC):
 
     @abstractmethod
     def _search(self, vector: NDArray[np.float32], k: int, condition: Filter | None, exact: bool) -> list[Hit]:
-        """The `k` nearest; with an index and a filter there may be fewer than there should be."""
+        """Return the `k` nearest items; with an index and a filter there may be too few."""
 
     def _parse(self, where: str | None) -> Filter | None:
-        return None if where is None else parse(where, {**OWN_COLUMNS, **self.columns})
+        return None if where is None else parse_filter(where, {**OWN_COLUMNS, **self.columns})
 
     def _nearest(
         self, vector: NDArray[np.float32], k: int, condition: Filter | None, min_score: float | None, exact: bool
@@ -289,7 +259,7 @@ class Store(ABC):
             raise InputError(f"expected k from 1 to {MAX_K:,}, got {k}", code="k_invalid")
         hits = self._search(vector, k, condition, exact)
         if len(hits) < k and not exact:
-            # Either there are no more, which an exact search finds out fast, or a filter left the index too few.
+            # Either there are no more, where an exact search is fast, or the filter left the index too few.
             hits = self._search(vector, k, condition, exact=True)
         hits.sort(key=lambda hit: (-hit.score, hit.id))
         return [hit for hit in hits if min_score is None or hit.score >= min_score]
@@ -301,16 +271,17 @@ class Store(ABC):
                 code="column_unknown",
             )
 
-    def _other_than(self, item: Item, column: str) -> Filter:
+    def _differs(self, item: Item, column: str) -> Filter:
+        """Return the condition that a column is empty or differs from an item's value in it."""
         self._check_column(column)
         value = item.metadata.get(column)
         if value is None:
             raise InputError(
-                f"expected the item to have a value in {column}, it has none: what is the same cannot be told",
+                f"expected the item to have a value in {column}, got none: choose another column or image",
                 code="column_empty",
             )
         return Or((IsNull(column), Compare(column, "!=", value)))
 
 
-def _both(condition: Filter | None, other: Filter) -> Filter:
-    return other if condition is None else And((condition, other))
+def _both(condition: Filter | None, extra: Filter) -> Filter:
+    return extra if condition is None else And((condition, extra))

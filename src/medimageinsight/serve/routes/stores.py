@@ -198,7 +198,7 @@ async def _place(server: ServerState, content: object) -> dict[str, Any]:
         if isinstance(one, InputError):
             points.append(failed(one))
         else:
-            ((x, y),) = projection.place(np.atleast_2d(np.asarray(one.image))).tolist()
+            ((x, y),) = projection.transform(np.atleast_2d(np.asarray(one.image))).tolist()
             points.append({"x": x, "y": y})
     return {"points": points}
 

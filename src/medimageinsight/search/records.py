@@ -1,4 +1,4 @@
-"""What goes into a store and what comes out of it."""
+"""Records that stores take and return."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Item:
     Args:
         id: Unique in the store.
         embedding: (D,) float32, L2-normalised.
-        path: Where the image is, as it was given; nothing is ever read from there.
-        metadata: Column to value; a column that is absent has no value.
+        path: Path of the image as it was given; a store never reads it.
+        metadata: Column to value; an absent column has no value.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """One result of a search; `score` is the cosine similarity, -1 to 1. Columns without a value are left out."""
+    """One search result; `score` is the cosine similarity, -1 to 1. Columns without a value are left out."""
 
     id: str
     path: str
@@ -44,13 +44,13 @@ class Hit:
     metadata: dict[str, Value]
 
     def to_dict(self) -> dict[str, Any]:
-        """``{"id", "path", "score", "metadata"}``, the form of the JSON documents."""
+        """Return ``{"id", "path", "score", "metadata"}``, the form of the JSON documents."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two stored images that are nearly the same; `a` comes before `b` in the order of ids."""
+    """Two stored images that are nearly the same; id `a` sorts before id `b`."""
 
     a: str
     b: str
@@ -59,7 +59,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class IndexInfo:
-    """A store's index; rows that were added after it was built are searched too, exactly."""
+    """State of a store's index; unindexed rows, added after it was built, are searched exactly."""
 
     kind: str
     indexed: int
@@ -68,7 +68,7 @@ class IndexInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreInfo:
-    """What a store says of itself."""
+    """Summary of a store."""
 
     kind: str
     count: int
@@ -77,20 +77,20 @@ class StoreInfo:
     index: IndexInfo | None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the summary as JSON values."""
         return {**asdict(self), "identity": self.identity.to_dict()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """How much of the exact answer the index finds.
+    """Recall and latency of index searches, measured against exact searches.
 
     Args:
-        recall: Mean part of the exact `k` best that were found, 0 to 1.
-        k: How many results each search was for.
-        queries: How many stored vectors were searched for.
+        recall: Mean fraction of the exact `k` best results that the index finds, 0 to 1.
+        k: Results per search.
+        queries: Number of searches.
         index_ms: Median time of a search with the index, in milliseconds.
-        exact_ms: The same without it.
+        exact_ms: Median time of an exact search, in milliseconds.
     """
 
     recall: float

@@ -13,7 +13,7 @@ import pytest
 
 from medimageinsight import search
 from medimageinsight.errors import StoreError
-from tests.search.made_store import IDENTITY, item, vectors
+from tests.search.sample_items import IDENTITY, item, vectors
 
 pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
 
@@ -64,7 +64,7 @@ def test_the_index_finds_nearly_all_with_their_exact_scores(folder, dim, kind):
         store.add([item(number, embedding, part=number % 3) for number, embedding in enumerate(given)])
         store.build_index()
         assert store.index().kind == kind
-        assert store.measure_recall(sample=50).recall >= 0.99
+        assert search.measure_recall(store, sample=50).recall >= 0.99
         for query in vectors(5, dim, seed=7):
             scores = given @ query
             for where, chosen in ((None, scores), ("part = 1", scores[1::3])):
@@ -76,7 +76,7 @@ def test_the_index_finds_nearly_all_with_their_exact_scores(folder, dim, kind):
 def test_a_filter_finds_what_lies_in_other_cells(folder, monkeypatch):
     monkeypatch.setattr("medimageinsight.search.lance_index.TRAINING_ROWS", 10)
     monkeypatch.setattr("medimageinsight.search.lance_index.MIN_PROBES", 1)
-    monkeypatch.setattr("medimageinsight.search.lance_index.FEW_ROWS", -1)
+    monkeypatch.setattr("medimageinsight.search.lance_index.MAX_SCANNED_ROWS", -1)
     near, far = np.eye(8, dtype=np.float32)[:2]
     scattered = vectors(1100)
     given = scattered[(scattered @ near < 0.9) & (scattered @ far < 0.9)][:900]
@@ -106,11 +106,11 @@ def test_columns_and_rows_newer_than_the_indexes_are_found(folder):
 
 
 def test_many_small_writes_are_joined(folder, monkeypatch):
-    monkeypatch.setattr("medimageinsight.search.lance.MAX_SMALL_FILES", 5)
+    monkeypatch.setattr("medimageinsight.search.lance_store.MAX_SMALL_FILES", 5)
     with search.create_store(folder, identity=IDENTITY) as store:
         for number in range(8):
             store.add([item(number)])
-        store.tend()
+        store.maintain()
         assert store._table.stats()["fragment_stats"]["num_fragments"] == 1
         assert store.count() == 8
 
@@ -120,7 +120,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from medimageinsight import search
 from medimageinsight.errors import InputError
-from tests.search.made_store import item
+from tests.search.sample_items import item
 store, name = search.open_store(sys.argv[2]), sys.argv[3]
 for number in range(10):
     try:

@@ -1,4 +1,4 @@
-"""Metadata of images from a table: a CSV or Parquet file with one row an image, matched by path."""
+"""Metadata of images from a CSV or Parquet table with one row per image, matched by path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from medimageinsight.search.records import ColumnType, Value
 
 PATH_COLUMNS = ("path", "image")
-# An integer as one writes it: a code such as 007 stays a text.
+# Integers without leading zeros: a code such as 007 remains text.
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _BOOLEANS = {"true": True, "false": False}
@@ -28,12 +28,12 @@ _BOOLEANS = {"true": True, "false": False}
 
 @dataclass(frozen=True, kw_only=True)
 class MetadataTable:
-    """What a table says of images.
+    """Metadata of images.
 
     Args:
-        columns: The table's metadata columns.
+        columns: Names of the metadata columns.
         rows: Absolute path of an image to its values; columns without a value are left out.
-        ids: Absolute path to what the table's column ``id`` says, where it has one.
+        ids: Absolute path of an image to its value in the column ``id``, if the table has one.
     """
 
     columns: tuple[str, ...]
@@ -41,12 +41,26 @@ class MetadataTable:
     ids: Mapping[str, str]
 
     def row(self, path: str | os.PathLike[str]) -> Mapping[str, Value] | None:
-        """The values of an image, None where the table has no row for it."""
+        """Return the values of an image, None if the table has no row for it."""
         return self.rows.get(_absolute(path))
 
     def id(self, path: str | os.PathLike[str]) -> str | None:
-        """The id of an image, None where the table has none."""
+        """Return the id of an image, None if the table has none."""
         return self.ids.get(_absolute(path))
+
+    def require_ids(self, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+        """Return the ids of images.
+
+        Raises:
+            InputError: The table has no id for an image (``ids_missing``).
+        """
+        ids = [self.id(path) for path in paths]
+        if missing := ids.count(None):
+            raise InputError(
+                f"expected the table to have an id for each image, {missing:,} have none: fill the column id",
+                code="ids_missing",
+            )
+        return [item_id for item_id in ids if item_id is not None]
 
 
 def read_metadata(
@@ -56,42 +70,37 @@ def read_metadata(
     columns: Sequence[str] | None = None,
     types: Mapping[str, ColumnType] | None = None,
 ) -> MetadataTable:
-    """Reads a ``.csv`` (UTF-8, comma) or ``.parquet`` file.
+    """Read metadata from a ``.csv`` (UTF-8, comma) or ``.parquet`` file.
 
     The column ``path`` (or ``image``) is required, and relative to ``root``. Characters other than letters, digits and
-    _ in a column's name become _. A column of a CSV file is boolean (true, false), integer or float where all its cells
-    are, else string; an empty cell has no value. Dates and times become text.
+    _ in column names become _. A column of a CSV file is boolean (true, false), integer or float if all its cells are,
+    else string; an empty cell has no value. Dates and times become text.
 
     Args:
         path: The file.
-        root: The folder that image paths start from; the file's own when not given.
-        columns: The columns to keep; all that are of a type a store can hold when not given.
-        types: What columns have to be: those of the store that the rows go to.
+        root: The folder that image paths are relative to; the file's own when not given.
+        columns: The columns to read; all of a type that a store can hold when not given.
+        types: Required column types: those of the store that the rows are added to.
 
     Raises:
-        DatasetError: The file cannot be read, it has no column ``path``, an image twice, or not the columns asked for.
-        InputError: ``metadata_type_conflict`` where a cell is not of its column's type.
+        DatasetError: The file cannot be read, has no column ``path``, an image twice, or not the requested columns.
+        InputError: ``metadata_type_conflict`` for a cell that is not of its column's type.
         MissingExtraError: Parquet without pyarrow.
     """
     file = Path(path)
     kind = check_table_file(file)
     cells: dict[str, list[Any]] = _read_csv(file) if kind == ".csv" else _read_parquet(file, columns)
-    paths = _paths(cells, Path(root) if root is not None else file.parent)
-    ids = cells.pop("id", None)
-    chosen = _choose(cells, columns)
-    if kind == ".csv":
-        typed = {name: _typed(name, cells[name], (types or {}).get(name)) for name in chosen}
-    else:
-        typed = {name: _as_type(name, cells[name], (types or {}).get(name)) for name in chosen}
+    paths = _pop_paths(cells, Path(root) if root is not None else file.parent)
+    ids = cells.pop("id", [None] * len(paths))
+    convert = _convert_csv if kind == ".csv" else _convert_parquet
+    typed = {name: convert(name, cells[name], (types or {}).get(name)) for name in _choose(cells, columns)}
     return MetadataTable(
-        columns=tuple(chosen),
+        columns=tuple(typed),
         rows={
-            one: {name: values[place] for name, values in typed.items() if values[place] is not None}
-            for place, one in enumerate(paths)
+            image: {name: values[index] for name, values in typed.items() if values[index] is not None}
+            for index, image in enumerate(paths)
         },
-        ids={}
-        if ids is None
-        else {one: str(id_) for one, id_ in zip(paths, ids, strict=True) if id_ not in (None, "")},
+        ids={image: str(item_id) for image, item_id in zip(paths, ids, strict=True) if item_id not in (None, "")},
     )
 
 
@@ -115,35 +124,30 @@ def _read_parquet(file: Path, wanted: Sequence[str] | None) -> dict[str, list[An
 
 def _names(header: Iterable[str]) -> list[str]:
     names = [re.sub(r"\W+", "_", name.strip()).strip("_") for name in header]
-    doubled = [name for name, count in Counter(names).items() if count > 1]
-    if doubled:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
         raise DatasetError(
-            f"the table's columns cannot be used: {', '.join(map(repr, doubled))} comes twice "
+            f"the table's columns cannot be used: {', '.join(map(repr, repeated))} comes twice "
             "(other characters than letters and digits count as _): rename one",
             code="dataset_columns_invalid",
         )
     return names
 
 
-def _paths(cells: dict[str, list[Any]], root: Path) -> list[str]:
-    """Absolute paths of the images, one for each row; their column is taken out of `cells`."""
+def _pop_paths(cells: dict[str, list[Any]], root: Path) -> list[str]:
+    """Remove the column of paths from `cells` and return the absolute path of each row's image."""
     column = next((name for name in PATH_COLUMNS if name in cells), None)
     if column is None:
         raise DatasetError(
             "the table's columns cannot be used: there is no column 'path' or 'image'", code="dataset_columns_invalid"
         )
     given = cells.pop(column)
-    if empty := [number for number, one in enumerate(given, start=1) if not one]:
+    if empty := [number for number, path in enumerate(given, start=1) if not path]:
         raise bad_rows({"no image path": empty})
-    paths = [_absolute(root / str(one)) for one in given]
-    seen: set[str] = set()
-    doubled = []
-    for number, one in enumerate(paths, start=1):
-        if one in seen:
-            doubled.append(number)
-        seen.add(one)
-    if doubled:
-        raise bad_rows({"an image that an earlier row has": doubled})
+    paths = [_absolute(root / str(path)) for path in given]
+    first: dict[str, int] = {}
+    if repeated := [number for number, path in enumerate(paths, start=1) if first.setdefault(path, number) != number]:
+        raise bad_rows({"an image that an earlier row has": repeated})
     return paths
 
 
@@ -162,8 +166,8 @@ def _choose(cells: Mapping[str, list[Any]], wanted: Sequence[str] | None) -> lis
     return [name for name in chosen if name not in OWN_COLUMNS]
 
 
-def _typed(name: str, cells: Sequence[str], wanted: ColumnType | None) -> list[Value]:
-    """Values of a CSV column, of the wanted type or of the narrowest that all cells are of."""
+def _convert_csv(name: str, cells: Sequence[str], wanted: ColumnType | None) -> list[Value]:
+    """Return the values of a CSV column, of the wanted type or of the narrowest type that fits all cells."""
     filled = [cell for cell in cells if cell]
     kind = wanted or _narrowest(filled)
     readers: dict[str, Callable[[str], Value]] = {
@@ -205,8 +209,8 @@ def _float(cell: str) -> float | None:
     return value if abs(value) != float("inf") else None
 
 
-def _as_type(name: str, values: list[Value], wanted: ColumnType | None) -> list[Value]:
-    """Values of a Parquet column; an integer fits a column of texts or floats, whose type it takes."""
+def _convert_parquet(name: str, values: list[Value], wanted: ColumnType | None) -> list[Value]:
+    """Return the values of a Parquet column; integers of a string column become text."""
     if wanted == "string":
         wrong = [number for number, value in enumerate(values, 1) if isinstance(value, bool | float)]
         if wrong:
@@ -231,12 +235,12 @@ def _plain(value: object) -> object:
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 - `resolve` would follow links, and two links are two images
+    return os.path.abspath(path)  # noqa: PTH100 - `resolve` would follow links, but two links are two images
 
 
 def _conflict(name: str, kind: ColumnType, numbers: Sequence[int]) -> InputError:
     return InputError(
-        f"expected the metadata column {name} to be {kind} as in the store, got another value in "
+        f"expected the metadata column {name} to be {kind} as in the store, got a value of another type in "
         f"{named_rows(numbers)}: convert the values or rename the column",
         code="metadata_type_conflict",
     )

@@ -1,4 +1,4 @@
-"""A store in a PostgreSQL database with the extension pgvector, for those who run one."""
+"""A store in a PostgreSQL database with the extension pgvector."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, LiteralString, Self
 from psycopg import sql
 
 from medimageinsight.errors import InputError, StoreError
-from medimageinsight.search.columns import converted, new_columns
+from medimageinsight.search.columns import convert_column, find_new_columns
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.postgres_connection import PostgresServer
 from medimageinsight.search.postgres_sql import to_sql
-from medimageinsight.search.rows import check_stored
+from medimageinsight.search.records import Hit, IndexInfo, Item
+from medimageinsight.search.rows import check_known, check_new
 from medimageinsight.search.store import Store
-from medimageinsight.search.values import Hit, IndexInfo, Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
     from medimageinsight.search.filters import Filter
+    from medimageinsight.search.records import ColumnType
     from medimageinsight.search.rows import Rows
-    from medimageinsight.search.values import ColumnType
 
-# Text is compared by code point, as the other store does it and whatever the database's language is.
+# Text is compared by code point as in `LanceStore`, whatever the database's language is.
 _TYPES: dict[ColumnType, LiteralString] = {
     "string": 'text COLLATE "C"',
     "integer": "bigint",
@@ -36,15 +36,15 @@ _TYPES: dict[ColumnType, LiteralString] = {
 }
 _COPY_TYPES: dict[ColumnType, str] = {"string": "text", "integer": "int8", "float": "float8", "boolean": "bool"}
 MAX_INDEXED_DIM = 2000  # pgvector's limit for an index of float32
-# Candidates that a search of the index keeps: pgvector's own 40 loses recall, 100 finds 0.98 of a million's ten nearest
-# and 200 finds 0.99; 1,000 is its largest.
+# Candidates of an index search (hnsw.ef_search): pgvector's default of 40 loses recall, 100 finds 0.98 of the ten
+# nearest among a million and 200 finds 0.99; 1,000 is its maximum.
 MIN_CANDIDATES, MAX_CANDIDATES = 200, 1000
 
 
 class PostgresStore(Store):
-    """Vectors in two tables of a database. Opened by `open_store`, made by `create_store`.
+    """Vectors in two tables of a database; see `open_store` and `create_store`.
 
-    The tables are NAME_items, one row an image, and NAME_about, one row that says what made them.
+    The tables are NAME_items, with one row per image, and NAME_about, with one row: the identity and the columns.
     """
 
     kind: ClassVar[str] = "postgresql"
@@ -57,10 +57,10 @@ class PostgresStore(Store):
 
     @classmethod
     def create(cls, url: str, name: str, identity: Identity) -> Self:
-        """A new store.
+        """Create a store.
 
         Raises:
-            StoreError: There is one of this name already (``store_exists``), the server cannot be reached
+            StoreError: There is one with this name already (``store_exists``), the server cannot be reached
                 (``store_unreachable``), has no pgvector (``store_no_pgvector``), or the database cannot be written
                 (``store_not_writable``).
         """
@@ -84,7 +84,7 @@ class PostgresStore(Store):
 
     @classmethod
     def open(cls, url: str, name: str) -> Self:
-        """The store of this name.
+        """Open the store with this name.
 
         Raises:
             StoreError: There is none (``store_not_found``), a newer version wrote it (``store_too_new``), it cannot be
@@ -113,7 +113,7 @@ class PostgresStore(Store):
             return self._existing(cursor, ids)
 
     def scan(self, *, where: str | None = None, rows: int = 4096) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-        """See `Store.scan`; each block is read by itself, so that nothing is held between them."""
+        """See `Store.scan`; each block is read in its own transaction, so that none stays open between them."""
         import numpy as np
 
         condition, values = _where(self._parse(where))
@@ -131,13 +131,13 @@ class PostgresStore(Store):
             last = found[-1][0]
 
     def index(self) -> IndexInfo | None:
-        """See `Store.index`; PostgreSQL puts every new row into it at once."""
+        """See `Store.index`; PostgreSQL adds every new row to it at once."""
         with self._server.transaction() as cursor:
             found = cursor.execute("SELECT 1 FROM pg_class WHERE oid = to_regclass(%s)", [self._index]).fetchone()
         return None if found is None else IndexInfo(kind="HNSW", indexed=self.count(), unindexed=0)
 
     def build_index(self) -> None:
-        """See `Store.build_index`. How long it takes depends on the server's ``maintenance_work_mem``."""
+        """See `Store.build_index`. Its duration depends on the server's ``maintenance_work_mem``."""
         if not self.count():
             raise InputError("expected a store with items, got an empty one: add images first", code="store_empty")
         if self.identity.embedding_dim > MAX_INDEXED_DIM:
@@ -158,18 +158,18 @@ class PostgresStore(Store):
         """See `Store.compact`."""
         self._server.vacuum(self._items)
 
-    def _join(self) -> None:
-        """Nothing to do: the server does it."""
-
     def close(self) -> None:
         """See `Store.close`."""
         self._server.close()
 
+    def _optimize(self) -> None:
+        """Do nothing: the server optimizes itself."""
+
     def _write(self, rows: Rows, *, replace: bool) -> None:
         with self._server.transaction(writing=True) as cursor:
             columns = self._read_columns(cursor, lock=True)  # one writer at a time
-            new = new_columns(columns, rows.types)
-            check_stored(rows.ids, self._existing(cursor, rows.ids), wanted=replace)
+            new = find_new_columns(columns, rows.types)
+            (check_known if replace else check_new)(rows.ids, self._existing(cursor, rows.ids))
             if new:
                 columns = {**columns, **new}
                 self._add_columns(cursor, new, columns)
@@ -181,21 +181,19 @@ class PostgresStore(Store):
         for name, kind in new.items():
             cursor.execute(
                 sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(
-                    self._items,
-                    sql.Identifier(name),
-                    sql.SQL(_TYPES[kind]),
+                    self._items, sql.Identifier(name), sql.SQL(_TYPES[kind])
                 )
             )
         cursor.execute(sql.SQL("UPDATE {} SET columns = %s").format(self._about), [json.dumps(columns)])
 
     def _copy(self, cursor: Cursor[Any], rows: Rows, columns: dict[str, ColumnType]) -> None:
         names = [name for name in columns if name in rows.values]
-        cells = [converted(rows.values[name], columns[name]) for name in names]
+        values = [convert_column(rows.values[name], columns[name]) for name in names]
         target = sql.SQL(", ").join(map(sql.Identifier, ["id", "path", "embedding", *names]))
         copying = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT BINARY)").format(self._items, target)
         with cursor.copy(copying) as copy:
             copy.set_types(["text", "text", "vector", *(_COPY_TYPES[columns[name]] for name in names)])
-            for row in zip(rows.ids, rows.paths, rows.embeddings, *cells, strict=True):
+            for row in zip(rows.ids, rows.paths, rows.embeddings, *values, strict=True):
                 copy.write_row(row)
 
     def _delete(self, ids: list[str] | None, condition: Filter | None) -> int:
@@ -223,14 +221,14 @@ class PostgresStore(Store):
 
     def _search(self, vector: NDArray[np.float32], k: int, condition: Filter | None, exact: bool) -> list[Hit]:
         test, values = _where(condition)
-        # A sum is no expression of the index, so that PostgreSQL has to look at every row.
+        # The index does not cover a sum, so that PostgreSQL has to compare every row.
         order = sql.SQL("(embedding <=> %s) + 0.0" if exact else "embedding <=> %s")
         with self._server.transaction() as cursor:
             names = list(self._read_columns(cursor))
             if not exact:
                 candidates = min(MAX_CANDIDATES, max(MIN_CANDIDATES, 2 * k))
                 cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(candidates)])
-                # With a filter the index goes on until enough rows fit.
+                # With a filter, scan the index until enough rows match.
                 cursor.execute("SELECT set_config('hnsw.iterative_scan', 'strict_order', true)")
             query = sql.SQL("SELECT {}, embedding <=> %s FROM {} WHERE {} ORDER BY {} LIMIT %s").format(
                 sql.SQL(", ").join(map(sql.Identifier, ["id", "path", *names])), self._items, test, order
@@ -257,7 +255,7 @@ def _table_names(name: str) -> tuple[sql.Identifier, sql.Identifier]:
 
 
 def _exists(cursor: Cursor[Any], name: str) -> bool:
-    # The name is of letters that need no quotes (open.py), so that it is its own spelling here.
+    # `locations` accepts only names that need no quotes in SQL.
     row = cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{name}_about"]).fetchone()
     return bool(row and row[0])
 

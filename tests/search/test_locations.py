@@ -11,7 +11,7 @@ import pytest
 
 from medimageinsight import MedImageInsight, search
 from medimageinsight.errors import InputError, MissingExtraError, StoreError
-from tests.search.made_store import IDENTITY, code_of, item
+from tests.search.sample_items import IDENTITY, code_of, item
 
 
 def store_code(call) -> str:
@@ -84,9 +84,9 @@ def test_other_locations_are_refused(location):
 
 def test_a_password_is_never_shown():
     url = "postgresql://me:secret@db.example:5432/images?sslpassword=secret#chest"
-    assert search.shown_location(url) == "postgresql://db.example:5432/images#chest"
-    assert search.shown_location("folder/chest") == "folder/chest"
-    assert "secret" not in search.shown_location("postgresql://me:secret@[bad")
+    assert search.redact_location(url) == "postgresql://db.example:5432/images#chest"
+    assert search.redact_location("folder/chest") == "folder/chest"
+    assert "secret" not in search.redact_location("postgresql://me:secret@[bad")
 
 
 def test_a_server_that_does_not_answer_is_named_so():
@@ -130,7 +130,7 @@ def test_only_what_a_store_needs_is_imported():
     ("location", "missing", "extra"), [("folder", "lancedb", "search"), ("postgresql://h/d", "psycopg", "postgres")]
 )
 def test_a_missing_extra_is_named(monkeypatch, location, missing, extra):
-    for name in [name for name in sys.modules if name.startswith("medimageinsight.search.postgres")]:
+    for name in [name for name in sys.modules if name.startswith("medimageinsight.search.postgres_store")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     for call in (search.open_store, lambda place: search.create_store(place, identity=IDENTITY)):
