@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.bundle import Bundle
 
-# How long an example takes is the machine's business.
+# The time of an example depends on the machine.
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
@@ -22,16 +22,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of shared test material beside the checkout; a user's machine does not have it."""
+    """Return the folder of shared test material next to the checkout; a user's machine does not have it."""
     folder = ROOT.parent / "shared"
     if not (folder / "golden").is_dir():
-        pytest.skip("the shared material (golden numbers, sample files) is not beside this checkout")
+        pytest.skip("the shared material (golden numbers, sample files) is not next to this checkout")
     return folder
 
 
 @pytest.fixture(scope="session")
 def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny working bundle's folder (see toy.py); not to be changed, copy it to damage it."""
+    """Return the folder of a tiny working bundle (see toy.py); not to be changed, copy it to damage it."""
     from tests.toy import write_toy_bundle
 
     return write_toy_bundle(tmp_path_factory.mktemp("models") / "toy")
@@ -39,7 +39,7 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def golden_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The golden network's folder in the release's layout (see golden/model.py); not to be changed."""
+    """Return the golden network's folder in the release's layout (see golden/model.py); not to be changed."""
     pytest.importorskip("safetensors", reason="a checkpoint needs the export extra")
     from tests.golden.model import write_golden_checkpoint
 
@@ -50,25 +50,25 @@ def golden_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def conversion(
     golden_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Bundle, list[tuple[str, float]]]:
-    """The golden network's bundle, and what the conversion told while it ran; it takes half a minute, once."""
+    """Return the golden network's bundle and the progress that its conversion reported; half a minute, once."""
     pytest.importorskip("torch", reason="converting needs the export extra")
-    from medimageinsight.export.convert import convert
+    from medimageinsight.export.conversion import convert
 
-    told: list[tuple[str, float]] = []
+    steps: list[tuple[str, float]] = []
     out = tmp_path_factory.mktemp("models") / "golden"
-    return convert(golden_checkpoint, out, progress=lambda *step: told.append(step)), told
+    return convert(golden_checkpoint, out, progress=lambda *step: steps.append(step)), steps
 
 
 @pytest.fixture(scope="session")
 def golden_bundle(conversion: tuple[Bundle, list[tuple[str, float]]]) -> Bundle:
-    """The bundle that `convert` makes of the golden network; not to be changed."""
+    """Return the bundle that `convert` makes of the golden network; not to be changed."""
     return conversion[0]
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """The URL of a running server with pgvector."""
-    from tests.search.made_server import running_postgres
+    """Yield the URL of a running server with pgvector."""
+    from tests.search.postgres_server import running_postgres
 
     with running_postgres() as url:
         yield url

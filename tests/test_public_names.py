@@ -1,4 +1,4 @@
-"""What ``import medimageinsight`` gives, and what it does not drag in."""
+"""The public names of the package, and the libraries that an import does not load."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_public_names() -> None:
     ],
     ids=["import", "the class", "use"],
 )
-def test_what_is_not_imported(toy_bundle: str, statement: str, absent: set[str]) -> None:
+def test_heavy_libraries_are_not_imported(toy_bundle: str, statement: str, absent: set[str]) -> None:
     program = f"{statement}\nimport sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program, str(toy_bundle)], check=True, capture_output=True, text=True, timeout=60

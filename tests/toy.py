@@ -1,4 +1,4 @@
-"""A bundle small enough to make for every test run: real graphs, a real tokenizer, a network of one matrix each."""
+"""A tiny bundle made for every test run: real graphs, a real tokenizer, and encoders of one matrix each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from medimageinsight.bundle.bundle import IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER
-from medimageinsight.bundle.manifest import Manifest
-from medimageinsight.bundle.writer import new_bundle, write_manifest
+from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER, Manifest, new_bundle, write_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +22,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def write_toy_bundle(folder: Path) -> Path:
-    """A bundle whose image embedding is a random projection of 4 x 4 means, its text embedding a sum of letters'."""
+    """Write a bundle: images are embedded as a random projection of 4 x 4 means, texts as a sum of letters."""
     rng = np.random.default_rng(7)
     with new_bundle(folder) as partial:
         vocabulary = toy_vocabulary()
@@ -62,7 +60,7 @@ def manifest() -> Manifest:
 
 
 def toy_vocabulary() -> Tokenizer:
-    """Every byte is a token, and another one at the end of a word; nothing is merged."""
+    """Return a tokenizer with two tokens for each byte, one of them for the end of a word, and no merges."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*letters, *(letter + "</w>" for letter in letters), START, END]
     model = models.BPE({token: index for index, token in enumerate(tokens)}, [], end_of_word_suffix="</w>")

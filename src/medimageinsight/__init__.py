@@ -1,4 +1,4 @@
-"""Medical images of any kind and medical text as vectors of one space, on ONNX Runtime.
+"""Embeddings of medical images and medical text in one vector space, on ONNX Runtime.
 
     from medimageinsight import MedImageInsight
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medimageinsight import errors
+from medimageinsight._lazy import lazy_exports
 from medimageinsight.errors import MedImageInsightError
 from medimageinsight.version import __version__
 
@@ -21,15 +22,5 @@ if TYPE_CHECKING:
 
 __all__ = ["MedImageInsight", "MedImageInsightError", "__version__", "errors"]
 
-
-def __getattr__(name: str) -> object:
-    """The model's class is imported when it is first asked for: the rest of the package works without its libraries."""
-    if name == "MedImageInsight":
-        from medimageinsight.api import MedImageInsight
-
-        return MedImageInsight
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+# The class is imported at its first use, so that the other packages work without its libraries.
+__getattr__, __dir__ = lazy_exports(__name__, __all__, {"MedImageInsight": "api"})

@@ -1,12 +1,11 @@
-"""The public face: a model that embeds images and texts, compares them and classifies."""
+"""The public class: a model that embeds, compares and classifies images and texts."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Self
 
-from medimageinsight.bundle import Bundle, find
-from medimageinsight.bundle.identity import ModelIdentity
+from medimageinsight.bundle import Bundle, ModelIdentity, find
 from medimageinsight.embedder import Embedder
 from medimageinsight.engine import Engine
 from medimageinsight.images import Limits
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class MedImageInsight(Embedder, EmbeddingModel):
-    """Medical images of any kind and medical text as vectors of one space.
+    """A model that embeds medical images of any kind and medical texts in one vector space.
 
         model = MedImageInsight.load()
         vectors = model.embed_images(["chest.dcm", "skin.jpg"])             # (2, D) float32, L2-normalised
-        chances = model.classify("chest.dcm", ["normal", "pneumonia"], template="x-ray chest {}")      # (2,)
+        probabilities = model.classify("chest.dcm", ["normal", "pneumonia"], template="x-ray chest {}")      # (2,)
 
-    For research and development, not for diagnosis or treatment. Calls from many threads at once are fine.
+    For research and development, not for diagnosis or treatment. Thread-safe.
     """
 
     @classmethod
@@ -42,19 +41,19 @@ class MedImageInsight(Embedder, EmbeddingModel):
         cuda_graph: bool = False,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> Self:
-        """Open a model. Its encoders are loaded when they are first used.
+        """Open a model; its encoders are loaded when they are first used.
 
         Args:
-            model: A known name or a bundle folder; the built-in model when not given (or what ``MI2_MODEL`` says).
-            preprocessing: ``direct``, or ``azure`` as the hosted endpoint does it; the bundle's default when not given.
-            providers: Execution providers such as ``["cuda"]``; the best that can be started when not given.
-            threads: CPU threads of one call; all cores the process may use when not given.
+            model: A known name or a bundle folder; by default ``MI2_MODEL``, else the built-in model.
+            preprocessing: ``direct``, or ``azure`` as the hosted endpoint; by default that of the bundle.
+            providers: Execution providers such as ``["cuda"]``; by default the best available.
+            threads: CPU threads of one call; by default all cores that the process may use.
             cuda_graph: On CUDA, record the kernels of each batch shape once and replay them.
-            limits: What an image may not exceed.
+            limits: Bounds on the size of an image.
 
         Raises:
-            BundleError: There is no such model, or it cannot be trusted.
-            InputError: An argument is not one of those it may be.
+            BundleError: The model does not exist, or fails its checks.
+            InputError: An argument is invalid.
         """
         bundle = Bundle.open(find(model))
         settings = Preprocessing.from_dict(bundle.manifest.preprocessing)
@@ -65,7 +64,7 @@ class MedImageInsight(Embedder, EmbeddingModel):
 
     @property
     def manifest(self) -> Manifest:
-        """What the bundle says of itself."""
+        """The manifest of the bundle."""
         return self._bundle.manifest
 
     @property
@@ -85,11 +84,11 @@ class MedImageInsight(Embedder, EmbeddingModel):
 
     @property
     def identity(self) -> ModelIdentity:
-        """What makes the vectors, as files of learned numbers know it."""
+        """The model and preprocessing that produce the vectors, recorded in files of fitted parameters."""
         return ModelIdentity.of(self.manifest, self.preprocessing)
 
     def close(self) -> None:
-        """Free the encoders; calls after this are refused."""
+        """Free the encoders; later calls raise a `ModelError`."""
         self._engine.close()
 
     def __repr__(self) -> str:

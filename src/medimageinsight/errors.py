@@ -1,23 +1,23 @@
-"""The one tree of errors.
+"""The tree of errors.
 
     MedImageInsightError
-    ├── InputError              what the caller gave cannot be used (also a ValueError)
-    │   ├── ImageError          an image, before it reaches the network
-    │   ├── TextError           a text, before it reaches the network
-    │   └── RequestError        a scoring request that is not of the contract's form
-    ├── ModelError              a model cannot be had or trusted
+    ├── InputError              invalid arguments (also a ValueError)
+    │   ├── ImageError          an invalid image
+    │   ├── TextError           an invalid text
+    │   └── RequestError        a scoring request that does not follow the contract
+    ├── ModelError              a model cannot be found, verified or run
     │   ├── BundleError         a bundle folder
     │   ├── CheckpointError     a checkpoint or its config
-    │   └── ParityError         a converted model that does not agree with its original
-    ├── EndpointError           a scoring server cannot be reached or does not answer as it should
+    │   └── ParityError         a converted model that differs from its original
+    ├── EndpointError           a scoring server cannot be reached, or its response is invalid
     ├── ConfigError             a training or evaluation config (also a ValueError)
     ├── DatasetError            a table or folder of labelled images
-    ├── StoreError              a store of vectors cannot be had, trusted or written
+    ├── StoreError              a store of vectors cannot be opened, verified or written to
     └── MissingExtraError       an optional dependency is not installed (also an ImportError)
 
-Every error carries a stable ``code`` for programs and a message for people that says what was expected, what came
-and what to do. Messages never hold pixels, request texts, file paths or patient data: whoever reports an error knows
-which source it belongs to and names it beside the message. (A `DatasetError` may name files of the user's own table.)
+Every error has a stable ``code`` for programs and a message for people: what was expected, what was received and what
+to do. Messages never contain pixels, request texts, file paths or patient data: the caller knows the source of an
+error and names it next to the message. (A `DatasetError` may name files of the user's own table.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import ClassVar
 
 
 class MedImageInsightError(Exception):
-    """Base of every error this package raises on purpose.
+    """Base class of all errors that this package raises on purpose.
 
     Args:
         message: One line for a person.
@@ -44,7 +44,7 @@ class MedImageInsightError(Exception):
         return _rebuild, (type(self), self.message, self.code)
 
     def to_dict(self) -> dict[str, str]:
-        """``{"code": ..., "message": ...}``, the form every JSON answer of this project uses."""
+        """Return ``{"code": ..., "message": ...}``, the form of errors in all JSON output of this project."""
         return {"code": self.code, "message": self.message}
 
 
@@ -86,7 +86,7 @@ class EndpointError(MedImageInsightError):
     Args:
         message: As in `MedImageInsightError`.
         code: As in `MedImageInsightError`.
-        status: The HTTP status of the server's answer; None where there was no answer.
+        status: The HTTP status of the server's response; None without a response.
     """
 
     default_code = "endpoint_failed"
@@ -116,7 +116,7 @@ class MissingExtraError(MedImageInsightError, ImportError):
 
 
 def missing_extra(extra: str, purpose: str) -> MissingExtraError:
-    """The error for an optional import that failed: names what it is for and the extra to install."""
+    """Return the error for an optional import that failed; it names its purpose and the extra to install."""
     return MissingExtraError(f"{purpose} needs an optional part: pip install 'medimageinsight-onnx[{extra}]'")
 
 

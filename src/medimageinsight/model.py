@@ -1,4 +1,4 @@
-"""What whatever embeds images and texts can do with them, be it a local model or a server's."""
+"""The tasks common to a local model and a remote endpoint."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from medimageinsight.bundle.identity import ModelIdentity
+    from medimageinsight.bundle import ModelIdentity
     from medimageinsight.embedder import OnError, Progress
     from medimageinsight.images import Source
     from medimageinsight.prompts import Labels
-    from medimageinsight.tagging.tags import Tagged, Tags
+    from medimageinsight.tagging.tags import TagResult, Tags
 
 
 class EmbeddingModel(ABC):
-    """The tasks on top of two encoders and a scale, which a subclass has.
+    """Classification, tagging and comparison on top of a subclass's two encoders and scale.
 
     Args:
-        batch_size: How many images go together where a call does not say.
+        batch_size: Images of a batch, unless a call overrides it.
     """
 
     batch_size: int = BATCH_SIZE
@@ -43,12 +43,12 @@ class EmbeddingModel(ABC):
 
     @property
     def identity(self) -> ModelIdentity | None:
-        """What makes the vectors, as files of learned numbers know it; None where a server does not say."""
+        """The model and preprocessing that produce the vectors; None if a server does not report it."""
         return None
 
     @abstractmethod
     def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
-        """Embeddings of texts, (N, D) float32, L2-normalised; a single text gives (D,)."""
+        """Return the embeddings of texts, (N, D) float32, L2-normalised; of a single text, (D,)."""
 
     @overload
     @abstractmethod
@@ -84,11 +84,11 @@ class EmbeddingModel(ABC):
         frame: int = 0,
         progress: Progress | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
-        """Embeddings of images, (N, D) float32, L2-normalised; a single source gives (D,)."""
+        """Return the embeddings of images, (N, D) float32, L2-normalised; of a single source, (D,)."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free what the model holds; calls after this are refused."""
+        """Free the model's resources; later calls raise an error."""
 
     def __enter__(self) -> Self:
         return self
@@ -136,9 +136,9 @@ class EmbeddingModel(ABC):
         frame: int = 0,
         progress: Progress | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
-        """Probabilities of labels that the model was never trained on, (N, L) float32, rows sum to 1.
+        """Return zero-shot probabilities of labels, (N, L) float32, rows sum to 1; of a single source, (L,).
 
-        A single source gives (L,). The labels exclude each other: a picture that fits none still gets a sum of 1.
+        The labels are mutually exclusive: the row of an image that fits none of them also sums to 1.
 
             model.classify("chest.dcm", ["normal", "pneumonia"], template="x-ray chest {}")
             model.classify("chest.dcm", {"normal": ["x-ray chest normal", "x-ray chest no finding"],
@@ -147,26 +147,27 @@ class EmbeddingModel(ABC):
         Args:
             sources: As in `embed_images`.
             labels: Names, or a mapping of each name to its prompt or prompts, whose embeddings are averaged.
-            template: One or several with ``{}`` in the label's place, averaged too; other names come from ``fields``.
-            fields: Values for the template's other names, such as ``{"modality": "x-ray"}``.
+            template: One or several with ``{}`` for the label, averaged too; other names come from ``fields``.
+            fields: Values of the other names in the template, such as ``{"modality": "x-ray"}``.
             errors: As in `embed_images`.
-            batch_size: As in `embed_images`; the model's own when not given.
+            batch_size: As in `embed_images`; by default the model's own.
             frame: As in `embed_images`.
             progress: As in `embed_images`.
 
         Raises:
-            InputError: An image, a label or an argument cannot be used.
+            InputError: An image, a label or an argument is invalid.
             ModelError: An encoder cannot be loaded or run.
-            EndpointError: The model is a server's, and it cannot be had.
+            EndpointError: The server of a remote model cannot be reached, or failed.
         """
         texts = self._embed_labels(label_prompts(labels, template=template, fields=fields))
         size = self.batch_size if batch_size is None else batch_size
-        found = self.embed_images(sources, errors=errors, batch_size=size, frame=frame, progress=progress)
-        if isinstance(found, list):
+        embedded = self.embed_images(sources, errors=errors, batch_size=size, frame=frame, progress=progress)
+        if isinstance(embedded, list):
             return [
-                one if isinstance(one, InputError) else probabilities(one, texts, self.logit_scale) for one in found
+                item if isinstance(item, InputError) else probabilities(item, texts, self.logit_scale)
+                for item in embedded
             ]
-        return probabilities(found, texts, self.logit_scale)
+        return probabilities(embedded, texts, self.logit_scale)
 
     @overload
     def tag(
@@ -178,7 +179,7 @@ class EmbeddingModel(ABC):
         errors: Literal["return"],
         frame: int = ...,
         progress: Progress | None = ...,
-    ) -> list[dict[str, Tagged] | InputError]: ...
+    ) -> list[dict[str, TagResult] | InputError]: ...
 
     @overload
     def tag(  # type: ignore[overload-overlap]  # a string is an iterable of strings too
@@ -190,7 +191,7 @@ class EmbeddingModel(ABC):
         errors: Literal["raise", "skip"] = ...,
         frame: int = ...,
         progress: Progress | None = ...,
-    ) -> dict[str, Tagged]: ...
+    ) -> dict[str, TagResult]: ...
 
     @overload
     def tag(
@@ -202,7 +203,7 @@ class EmbeddingModel(ABC):
         errors: Literal["raise", "skip"] = ...,
         frame: int = ...,
         progress: Progress | None = ...,
-    ) -> list[dict[str, Tagged]]: ...
+    ) -> list[dict[str, TagResult]]: ...
 
     def tag(
         self,
@@ -213,8 +214,8 @@ class EmbeddingModel(ABC):
         errors: OnError = "raise",
         frame: int = 0,
         progress: Progress | None = None,
-    ) -> list[dict[str, Tagged] | InputError] | list[dict[str, Tagged]] | dict[str, Tagged]:
-        """Which tags images have, each by a threshold of its own: a mapping of names for each image.
+    ) -> list[dict[str, TagResult] | InputError] | list[dict[str, TagResult]] | dict[str, TagResult]:
+        """Return the tags of images, each with its own threshold: a mapping of names for each image.
 
         A single source gives one mapping.
 
@@ -223,39 +224,40 @@ class EmbeddingModel(ABC):
 
         Args:
             sources: As in `embed_images`.
-            tags: ``modality``, ``anatomy`` or ``view``, whose terms exclude each other; a tagger of
-                `tasks.tagger_file.load_tagger`; or prompts of `tasks.tagging.tag_prompts`.
-            threshold: Of a vocabulary or of prompts, see `tasks.tagged.thresholds_of`.
+            tags: ``modality``, ``anatomy`` or ``view``, whose terms are mutually exclusive; a tagger of
+                `tagging.load_tagger`; or prompts of `tagging.tag_prompts`.
+            threshold: Threshold of a vocabulary or of prompts, see `tagging.tags.tag_thresholds`.
             errors: As in `embed_images`.
             frame: As in `embed_images`.
             progress: As in `embed_images`.
 
         Raises:
-            InputError: ``vocabulary_unknown``, ``threshold_missing``, ``threshold_invalid``, a tagger with a server's
-                model, which cannot be told to be the tagger's (``model_unknown``), or an image cannot be used.
+            InputError: ``vocabulary_unknown``, ``threshold_missing``, ``threshold_invalid``, a tagger with a model
+                whose identity is unknown (``model_unknown``), or an image is invalid.
             ModelError: The tagger belongs to another model (``adapter_other_model``), or an encoder cannot be run.
-            EndpointError: The model is a server's, and it cannot be had.
+            EndpointError: The server of a remote model cannot be reached, or failed.
         """
         check_tags(tags, self.identity, threshold)  # before any image is read
-        found = self.embed_images(sources, errors=errors, batch_size=self.batch_size, frame=frame, progress=progress)
-        single = isinstance(found, np.ndarray) and found.ndim == 1
-        each: list[NDArray[np.float32] | InputError] = [found] if isinstance(found, np.ndarray) and single else [*found]
-        rows = [one for one in each if not isinstance(one, InputError)]
-        judged = iter(
-            tag_vectors(
-                np.stack(rows),
-                tags,
-                embed_texts=self.embed_texts,
-                logit_scale=self.logit_scale,
-                model="" if self.identity is None else self.identity.name,
-                threshold=threshold,
-            )
-            if rows
-            else ()
+        embedded = self.embed_images(sources, errors=errors, batch_size=self.batch_size, frame=frame, progress=progress)
+        if isinstance(embedded, np.ndarray) and embedded.ndim == 1:
+            return self._tag_embeddings([embedded], tags, threshold)[0]
+        embeddings = [item for item in embedded if not isinstance(item, InputError)]
+        results = iter(self._tag_embeddings(embeddings, tags, threshold))
+        return [item if isinstance(item, InputError) else next(results) for item in embedded]
+
+    def _tag_embeddings(
+        self, embeddings: Sequence[NDArray[np.float32]], tags: Tags, threshold: float | None
+    ) -> list[dict[str, TagResult]]:
+        if not embeddings:
+            return []
+        return tag_vectors(
+            np.stack(embeddings),
+            tags,
+            embed_texts=self.embed_texts,
+            logit_scale=self.logit_scale,
+            model="" if self.identity is None else self.identity.name,
+            threshold=threshold,
         )
-        if single:
-            return next(judged)
-        return [one if isinstance(one, InputError) else next(judged) for one in each]
 
     def compare(
         self,
@@ -264,45 +266,45 @@ class EmbeddingModel(ABC):
         *,
         frame: int = 0,
     ) -> NDArray[np.float32]:
-        """Cosine of every pair, (N, M) float32, of images and texts; a single one on either side drops its axis.
+        """Return the cosine of every pair, (N, M) float32, of images and texts; a single item drops its axis.
 
             model.compare("current.dcm", "prior.dcm")
             model.compare("skin.jpg", Text("dermoscopy skin Melanoma"))
-            model.compare(files)                                                # (N, N), each with each
+            model.compare(files)                                                # (N, N), all pairs
 
         Args:
             a: Images, and texts as `Text`.
-            b: The same; those of ``a`` when not given.
-            frame: Which frame of multi-frame images.
+            b: The same; by default ``a``.
+            frame: Index of the frame of multi-frame images.
 
         Raises:
-            InputError: An image or a text cannot be used; a note says which image.
+            InputError: An image (with a note of its index) or a text is invalid.
             ModelError: An encoder cannot be loaded or run.
         """
-        rows = self._embed_either(a, frame)
-        return cosine_similarity(rows, rows if b is None else self._embed_either(b, frame))
+        rows = self._embed_mixed(a, frame)
+        return cosine_similarity(rows, rows if b is None else self._embed_mixed(b, frame))
 
-    def _embed_either(self, given: Source | Text | Iterable[Source | Text], frame: int) -> NDArray[np.float32]:
-        """(N, D), or (D,) of a single one."""
-        if isinstance(given, Text):
-            return self.embed_texts(given.text)
-        if is_single(given):
-            return self.embed_images(cast("Source", given), frame=frame)
-        items = list(cast("Iterable[Source | Text]", given))
-        images = iter(self.embed_images([one for one in items if not isinstance(one, Text)], frame=frame))
-        texts = iter(self.embed_texts([one.text for one in items if isinstance(one, Text)]))
-        rows = [next(texts if isinstance(one, Text) else images) for one in items]
+    def _embed_mixed(self, inputs: Source | Text | Iterable[Source | Text], frame: int) -> NDArray[np.float32]:
+        """Return the embeddings of images and texts, (N, D); of a single item, (D,)."""
+        if isinstance(inputs, Text):
+            return self.embed_texts(inputs.text)
+        if is_single(inputs):
+            return self.embed_images(cast("Source", inputs), frame=frame)
+        items = list(cast("Iterable[Source | Text]", inputs))
+        images = iter(self.embed_images([item for item in items if not isinstance(item, Text)], frame=frame))
+        texts = iter(self.embed_texts([item.text for item in items if isinstance(item, Text)]))
+        rows = [next(texts if isinstance(item, Text) else images) for item in items]
         return np.stack(rows) if rows else self.embed_texts([])
 
     def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
-        """Cosine of every pair, (N, M) float32, of embeddings (N, D) and (M, D); one of (D,) drops its axis.
+        """Return the cosine of every pair, (N, M) float32, of embeddings (N, D) and (M, D); one of (D,) drops its axis.
 
         Raises:
-            InputError: Not embeddings, or of different lengths.
+            InputError: The shapes are invalid or the lengths differ (``embeddings_bad_shape``).
         """
         return cosine_similarity(a, b)
 
     def _embed_labels(self, prompts: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
-        """(L, D), one embedding a label."""
+        """Return one embedding a label, (L, D)."""
         embeddings = self.embed_texts([text for texts in prompts.values() for text in texts])
         return mean_by_label(embeddings, [len(texts) for texts in prompts.values()])

@@ -1,4 +1,4 @@
-"""A bundle opens fast and notices every changed byte, in the file that is about to be used."""
+"""Bundles: opening, and verification of each file before it is used."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import shutil
 
 import pytest
 
-from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER, Bundle, Manifest
-from medimageinsight.bundle.writer import write_manifest
+from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER, Bundle, Manifest, write_manifest
 from medimageinsight.errors import BundleError
 
 
@@ -22,7 +21,7 @@ def flip_a_byte(path) -> None:
     path.write_bytes(content)
 
 
-def test_a_whole_bundle_is_fine(folder):
+def test_a_complete_bundle_opens_and_verifies(folder):
     bundle = Bundle.open(folder)
     bundle.verify()
     assert bundle.path(IMAGE_ENCODER) == folder / IMAGE_ENCODER
@@ -30,7 +29,7 @@ def test_a_whole_bundle_is_fine(folder):
 
 
 @pytest.mark.parametrize("name", [IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER])
-def test_a_changed_byte_is_noticed_where_the_file_is_used(folder, name):
+def test_a_changed_byte_is_detected_in_the_file_in_use(folder, name):
     flip_a_byte(folder / name)
     bundle = Bundle.open(folder)
     bundle.verify(*{IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER} - {name})
@@ -40,7 +39,7 @@ def test_a_changed_byte_is_noticed_where_the_file_is_used(folder, name):
     assert str(folder) not in caught.value.message
 
 
-def test_external_data_belongs_to_its_graph(folder):
+def test_a_graph_is_verified_with_its_external_data(folder):
     data = IMAGE_ENCODER + ".data"
     (folder / data).write_bytes(b"weights")
     write_manifest(folder, Manifest.load(folder), (IMAGE_ENCODER, data, TEXT_ENCODER, TOKENIZER))
@@ -51,7 +50,7 @@ def test_external_data_belongs_to_its_graph(folder):
         bundle.verify(IMAGE_ENCODER)
 
 
-def test_another_size_is_noticed_at_once(folder):
+def test_a_changed_size_is_detected_on_opening(folder):
     with (folder / TEXT_ENCODER).open("ab") as file:
         file.write(b"x")
     with pytest.raises(BundleError, match=TEXT_ENCODER) as caught:
@@ -59,30 +58,30 @@ def test_another_size_is_noticed_at_once(folder):
     assert caught.value.code == "bundle_checksum"
 
 
-def test_a_missing_file_is_noticed_at_once(folder):
+def test_a_missing_file_is_detected_on_opening(folder):
     (folder / TOKENIZER).unlink()
     with pytest.raises(BundleError, match=TOKENIZER):
         Bundle.open(folder)
 
 
-def test_a_link_is_not_followed(folder, tmp_path):
+def test_a_link_is_refused(folder, tmp_path):
     (folder / TOKENIZER).rename(tmp_path / "elsewhere")
     (folder / TOKENIZER).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BundleError, match="not a plain file"):
         Bundle.open(folder)
 
 
-def test_a_manifest_without_a_needed_file_is_refused(folder):
+def test_a_manifest_without_a_required_file_is_refused(folder):
     write_manifest(folder, Manifest.load(folder), (IMAGE_ENCODER, TEXT_ENCODER))
     with pytest.raises(BundleError, match=TOKENIZER):
         Bundle.open(folder)
 
 
-def test_documents_may_be_rewritten(folder):
+def test_a_rewritten_model_card_is_accepted(folder):
     (folder / "MODEL_CARD.md").write_text("evaluated again")
     Bundle.open(folder).verify()
 
 
-def test_a_file_that_is_not_in_the_manifest_has_no_path(folder):
+def test_the_path_of_an_unlisted_file_is_an_error(folder):
     with pytest.raises(BundleError, match=r"nothing\.onnx"):
         Bundle.open(folder).path("nothing.onnx")

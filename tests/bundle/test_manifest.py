@@ -1,4 +1,4 @@
-"""A manifest is read strictly and written the same way every time."""
+"""Manifests: strict reading and reproducible writing."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def read(data) -> Manifest:
     return Manifest.from_json(data if isinstance(data, str | bytes) else json.dumps(data))
 
 
-def test_what_is_written_is_read_back():
+def test_a_written_manifest_is_read_back():
     assert read(plain()).to_json() == toy.manifest().with_files(read(plain()).files).to_json()
 
 
-def test_a_newer_format_says_to_upgrade():
+def test_a_newer_format_asks_to_upgrade():
     with pytest.raises(BundleError, match="upgrade") as caught:
         read(plain() | {"format": 2, "unheard_of": True})
     assert caught.value.code == "bundle_too_new"
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "named"),
     [
         ({"embedding_dim": None}, "embedding_dim"),
         ({"embedding_dim": "8"}, "embedding_dim"),
@@ -49,8 +49,8 @@ def test_a_newer_format_says_to_upgrade():
         ({"files": {"image_encoder.onnx": {"bytes": 1}}}, "sha256"),
     ],
 )
-def test_a_wrong_value_is_named(changes, said):
-    with pytest.raises(BundleError, match=said) as caught:
+def test_a_wrong_value_is_named(changes, named):
+    with pytest.raises(BundleError, match=named) as caught:
         read(plain() | changes)
     assert caught.value.code == "bundle_invalid"
 
@@ -65,7 +65,7 @@ def test_a_missing_key_is_named():
 @pytest.mark.parametrize(
     "name", ["../x", "/etc/passwd", "a/b", "a\\b", "..", ".", ".hidden", "", "C:x", "a\0b", "x" * 200, "trailing."]
 )
-def test_a_file_name_that_could_lead_elsewhere_is_refused(name):
+def test_a_file_name_that_is_a_path_is_refused(name):
     with pytest.raises(BundleError, match="plain file names"):
         read(plain() | {"files": {name: {"bytes": 1, "sha256": "0" * 64}}})
 
@@ -74,7 +74,7 @@ def test_a_file_name_that_could_lead_elsewhere_is_refused(name):
     "content",
     [b"", b"[]", b"null", b"{", b"\xff\xfe", b"[" * 200_000, b'{"format": 1, "format": 1}', b'{"format": NaN}'],
 )
-def test_what_is_not_a_manifest_is_refused(content):
+def test_invalid_json_is_refused(content):
     with pytest.raises(BundleError) as caught:
         read(content)
     assert caught.value.code == "bundle_invalid"
@@ -87,7 +87,7 @@ def test_a_huge_manifest_is_not_read(tmp_path):
         Manifest.load(tmp_path)
 
 
-def test_a_folder_without_a_manifest_is_no_bundle(tmp_path):
+def test_a_folder_without_a_manifest_is_not_a_bundle(tmp_path):
     with pytest.raises(BundleError, match="mi2 convert") as caught:
         Manifest.load(tmp_path)
     assert caught.value.code == "bundle_not_found"

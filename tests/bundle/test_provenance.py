@@ -1,15 +1,14 @@
-"""What a model was made from."""
+"""The parents of a model: written, read, shown, and read strictly."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 
 import pytest
 
-from medimageinsight.bundle import Manifest, Parent
-from medimageinsight.bundle.provenance import lineage, parents_of, tree
+from medimageinsight.bundle import Manifest, Parent, parents_of, provenance_tree
+from medimageinsight.bundle.provenance import all_parents
 from medimageinsight.errors import BundleError
 from tests import toy
 
@@ -18,10 +17,10 @@ TUNED = Parent(name="tuned", sha256="b" * 64, how="fine-tuned", parents=(BASE,))
 
 
 def test_parents_are_written_read_and_shown_as_a_tree():
-    other = Parent(name="teacher", sha256="c" * 64, how="precision")
-    manifest = dataclasses.replace(toy.manifest(), parents=(TUNED, other))
+    teacher = Parent(name="teacher", sha256="c" * 64, how="precision")
+    manifest = dataclasses.replace(toy.manifest(), parents=(TUNED, teacher))
     assert Manifest.from_json(manifest.to_json()) == manifest
-    assert tree(manifest) == [
+    assert provenance_tree(manifest) == [
         "toy (fp32)",
         "├── fine-tuned from tuned bbbbbbbbbbbb",
         "│   └── trained by base aaaaaaaaaaaa",
@@ -29,21 +28,14 @@ def test_parents_are_written_read_and_shown_as_a_tree():
     ]
 
 
-def test_a_bundle_without_parents_is_written_as_before_and_opens():
+def test_a_manifest_without_parents_has_no_such_key():
     text = toy.manifest().to_json()
     assert "parents" not in json.loads(text)
     assert Manifest.from_json(text).parents == ()
-    assert tree(toy.manifest()) == ["toy (fp32)"]
+    assert provenance_tree(toy.manifest()) == ["toy (fp32)"]
 
 
-def test_a_child_knows_its_parent_by_its_manifest():
-    manifest = dataclasses.replace(toy.manifest(), parents=(BASE,))
-    parent = manifest.as_parent("precision")
-    assert parent.sha256 == hashlib.sha256(manifest.to_json().encode()).hexdigest()
-    assert (parent.name, parent.how, parent.parents) == ("toy", "precision", (BASE,))
-
-
-def test_an_older_bundle_has_the_line_that_its_provenance_tells():
+def test_parents_of_an_older_bundle_are_read_from_its_provenance():
     provenance = {
         "checkpoint": {"bytes": 1, "sha256": "d" * 64},
         "parents": [
@@ -58,8 +50,8 @@ def test_an_older_bundle_has_the_line_that_its_provenance_tells():
     (big,) = checkpoint.parents
     assert (big.name, big.how, big.parents[0].name) == ("big", "fine-tuned", "old")
     manifest = dataclasses.replace(toy.manifest(), provenance=provenance)
-    assert lineage(manifest) == (checkpoint,)
-    assert lineage(dataclasses.replace(manifest, parents=(BASE,))) == (BASE,)
+    assert all_parents(manifest) == (checkpoint,)
+    assert all_parents(dataclasses.replace(manifest, parents=(BASE,))) == (BASE,)
     assert parents_of({}) == parents_of({"checkpoint": {"sha256": "short"}}) == ()
 
 
@@ -73,14 +65,14 @@ def test_an_older_bundle_has_the_line_that_its_provenance_tells():
         "base",
     ],
 )
-def test_a_wrong_parent_is_refused(parents):
+def test_an_invalid_parent_is_refused(parents):
     data = json.loads(toy.manifest().to_json()) | {"parents": parents}
     with pytest.raises(BundleError, match="parents"):
         Manifest.from_json(json.dumps(data))
 
 
 @pytest.mark.parametrize("levels", [20, 400])
-def test_an_endless_line_is_refused(levels):
+def test_too_many_generations_are_refused(levels):
     parents = []
     for _ in range(levels):
         parents = [{"name": "base", "sha256": "a" * 64, "how": "trained", "parents": parents}]

@@ -1,4 +1,4 @@
-"""A bundle appears whole or not at all, however its making ends."""
+"""A bundle is written completely or not at all, however the writing ends."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import sys
 
 import pytest
 
-from medimageinsight.bundle import Bundle
-from medimageinsight.bundle.writer import new_bundle
+from medimageinsight.bundle import Bundle, new_bundle
 from medimageinsight.errors import BundleError
 
 WAIT_INSIDE = """
 import sys, time
-from medimageinsight.bundle.writer import new_bundle
+from medimageinsight.bundle import new_bundle
 with new_bundle(sys.argv[1]) as folder:
     (folder / "image_encoder.onnx").write_bytes(b"half")
     print("inside", flush=True)
@@ -39,7 +38,7 @@ def killed_inside(target, number) -> int:
     return process.returncode
 
 
-def test_a_written_bundle_is_in_its_place_alone(tmp_path, toy_bundle):
+def test_a_written_bundle_is_the_only_entry(tmp_path, toy_bundle):
     with new_bundle(tmp_path / "models" / "new") as folder:
         fill(folder, toy_bundle)
         assert not (tmp_path / "models" / "new").exists()
@@ -59,7 +58,7 @@ def test_an_error_leaves_nothing(tmp_path, toy_bundle, error):
     assert names(tmp_path) == []
 
 
-def test_an_incomplete_bundle_is_not_put_in_place(tmp_path):
+def test_an_incomplete_bundle_is_not_moved_to_its_path(tmp_path):
     with pytest.raises(BundleError), new_bundle(tmp_path / "new") as folder:
         (folder / "image_encoder.onnx").write_bytes(b"half")
     assert names(tmp_path) == []
@@ -72,7 +71,7 @@ def test_sigterm_leaves_nothing(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_what_a_killed_run_leaves_is_no_bundle_and_goes_with_the_next(tmp_path, toy_bundle):
+def test_the_next_run_removes_the_folder_of_a_killed_one(tmp_path, toy_bundle):
     killed_inside(tmp_path / "new", signal.SIGKILL)
     (leftover,) = tmp_path.iterdir()
     assert leftover.name.startswith(".new.partial-")
@@ -83,7 +82,7 @@ def test_what_a_killed_run_leaves_is_no_bundle_and_goes_with_the_next(tmp_path, 
     assert names(tmp_path) == ["new"]
 
 
-def test_a_running_conversion_is_not_cleared_away(tmp_path, toy_bundle):
+def test_the_folder_of_a_running_conversion_is_not_removed(tmp_path, toy_bundle):
     with new_bundle(tmp_path / "new") as first:
         fill(first, toy_bundle)
         with new_bundle(tmp_path / "new") as second:
@@ -113,7 +112,7 @@ def test_a_failed_replacement_keeps_the_old_bundle(tmp_path, toy_bundle):
     assert names(tmp_path) == ["new"]
 
 
-def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path):
+def test_a_folder_that_is_not_a_bundle_is_never_replaced(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
     with pytest.raises(BundleError, match="not a bundle"), new_bundle(tmp_path / "photos", overwrite=True):
@@ -128,7 +127,7 @@ def test_an_empty_folder_is_used(tmp_path, toy_bundle):
     Bundle.open(tmp_path / "new")
 
 
-def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
+def test_a_path_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(BundleError) as caught, new_bundle(tmp_path / "file" / "new"):
         pass

@@ -1,4 +1,4 @@
-"""A cache of its own for each test, and a graph large enough, in its form, to have a copy there."""
+"""A separate cache for each test, and a graph with external data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH, HIDDEN, DIM = 64, 256, 8
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's folder of models and caches, empty; any graph with data beside it counts as large."""
+    """Return an empty folder of models and caches; any graph with external data counts as large."""
     monkeypatch.setattr(graph_cache, "MIN_BYTES", 1)
     monkeypatch.setenv("MI2_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MI2_GRAPH_CACHE", raising=False)
@@ -26,7 +26,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def large_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two matrices with their weights beside the graph: ``x`` (N, 64) gives ``y`` (N, 8). Not to be changed."""
+    """Return a graph of two matrices with external weights: ``x`` (N, 64) to ``y`` (N, 8). Not to be changed."""
     onnx = pytest.importorskip("onnx", reason="making a graph needs the export extra")
     helper, rng = onnx.helper, np.random.default_rng(11)
     weights = {

@@ -1,3 +1,5 @@
+"""CPU cores available to a process in a container."""
+
 from __future__ import annotations
 
 import os
@@ -18,14 +20,14 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("eight_cores")
 @pytest.mark.parametrize(("quota", "cores"), [("max 100000", 8), ("150000 100000", 2), ("1000 100000", 1), ("", 8)])
-def test_a_quota_of_cgroup_2(tmp_path: Path, quota: str, cores: int) -> None:
+def test_cgroup_2_quota(tmp_path: Path, quota: str, cores: int) -> None:
     (tmp_path / "cpu.max").write_text(quota + "\n")
     assert available_cpus(tmp_path) == cores
 
 
 @pytest.mark.usefixtures("eight_cores")
 @pytest.mark.parametrize(("quota", "cores"), [("-1", 8), ("300000", 3)])
-def test_a_quota_of_cgroup_1(tmp_path: Path, quota: str, cores: int) -> None:
+def test_cgroup_1_quota(tmp_path: Path, quota: str, cores: int) -> None:
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")

@@ -1,4 +1,4 @@
-"""Bound runs on the CPU, where what they give can be compared with a plain run."""
+"""Bound runs on the CPU, where their results can be compared with plain runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def session(large_graph: Path) -> ort.InferenceSession:
 
 
 @pytest.mark.parametrize("record", [False, True])
-def test_what_a_plain_run_gives(session: ort.InferenceSession, *, record: bool) -> None:
+def test_results_equal_those_of_a_plain_run(session: ort.InferenceSession, *, record: bool) -> None:
     rng, runs = np.random.default_rng(2), BoundRuns(session, record=record, device="cpu")
     for rows in [*range(1, MAX_RECORDED_SHAPES + 3), 1, 2, 1]:
         x = rng.standard_normal((rows, 64), dtype=np.float32)
@@ -28,16 +28,16 @@ def test_what_a_plain_run_gives(session: ort.InferenceSession, *, record: bool) 
 
 
 @pytest.mark.parametrize("record", [False, True])
-def test_a_result_stays_as_it_is(session: ort.InferenceSession, x: np.ndarray, *, record: bool) -> None:
+def test_a_later_run_does_not_change_a_result(session: ort.InferenceSession, x: np.ndarray, *, record: bool) -> None:
     runs = BoundRuns(session, record=record, device="cpu")
     first = runs.run("y", {"x": x})
-    kept = first.copy()
+    copied = first.copy()
     runs.run("y", {"x": x + 1})
-    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(first, copied)
 
 
 @pytest.mark.parametrize("record", [False, True])
-def test_an_array_with_gaps(session: ort.InferenceSession, x: np.ndarray, *, record: bool) -> None:
+def test_a_non_contiguous_input(session: ort.InferenceSession, x: np.ndarray, *, record: bool) -> None:
     runs, every_second = BoundRuns(session, record=record, device="cpu"), np.repeat(x, 2, axis=1)[:, ::2]
     for _ in range(2):
         np.testing.assert_array_equal(runs.run("y", {"x": every_second}), session.run(["y"], {"x": x})[0])

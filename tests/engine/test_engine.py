@@ -1,4 +1,4 @@
-"""The engine on the toy bundle: same bits, any batch, and errors that say what to do."""
+"""The engine on the toy bundle: reproducible bits, any batch, and errors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from medimageinsight.bundle import Bundle, find
-from medimageinsight.bundle.bundle import IMAGE_ENCODER, TEXT_ENCODER
-from medimageinsight.bundle.manifest import Manifest
-from medimageinsight.bundle.writer import write_manifest
+from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER, Bundle, Manifest, find, write_manifest
 from medimageinsight.engine import Engine, choose_providers
 from medimageinsight.errors import BundleError, InputError, ModelError
 from tests.toy import CONTEXT, DIM, SIZE
@@ -42,7 +39,7 @@ def pixels() -> np.ndarray:
 ROWS = [[1, 9, 513], [1, 513], [1, 9, 8, 7, 6, 5, 513], [1, 9, 513], [1, *[4] * (CONTEXT - 2), 513]]
 
 
-def test_images_are_unit_vectors_and_the_same_bits_twice(engine: Engine, pixels: np.ndarray) -> None:
+def test_image_embeddings_are_normalised_and_reproducible(engine: Engine, pixels: np.ndarray) -> None:
     first, second = engine.embed_pixels(pixels), engine.embed_pixels(pixels)
     assert first.shape == (8, DIM)
     assert first.dtype == np.float32
@@ -50,31 +47,31 @@ def test_images_are_unit_vectors_and_the_same_bits_twice(engine: Engine, pixels:
     assert first.tobytes() == second.tobytes()
 
 
-def test_an_image_alone_and_in_a_batch(engine: Engine, pixels: np.ndarray) -> None:
+def test_an_image_has_the_same_embedding_alone_and_in_a_batch(engine: Engine, pixels: np.ndarray) -> None:
     together = engine.embed_pixels(pixels)
     for index in range(8):
         np.testing.assert_allclose(engine.embed_pixels(pixels[index : index + 1])[0], together[index], atol=1e-6)
 
 
-def test_texts_come_back_in_order_whatever_their_length(engine: Engine) -> None:
+def test_text_embeddings_are_in_input_order(engine: Engine) -> None:
     together = engine.embed_tokens(ROWS)
     assert together.shape == (len(ROWS), DIM)
     for row, embedding in zip(ROWS, together, strict=True):
         np.testing.assert_allclose(engine.embed_tokens([row])[0], embedding, atol=1e-6)
 
 
-def test_more_texts_than_a_batch(engine: Engine) -> None:
+def test_texts_exceeding_the_batch_size(engine: Engine) -> None:
     rows = [[1, *range(2, 2 + index % 9), 513] for index in range(150)]
     embeddings = engine.embed_tokens(rows)
     np.testing.assert_allclose(embeddings[:9], embeddings[9:18], atol=1e-6)
 
 
-def test_nothing_in_nothing_out(engine: Engine, pixels: np.ndarray) -> None:
+def test_empty_inputs_give_empty_outputs(engine: Engine, pixels: np.ndarray) -> None:
     assert engine.embed_pixels(pixels[:0]).shape == (0, DIM)
     assert engine.embed_tokens([]).shape == (0, DIM)
 
 
-def test_many_threads_at_once(engine: Engine, pixels: np.ndarray) -> None:
+def test_concurrent_calls(engine: Engine, pixels: np.ndarray) -> None:
     expected = engine.embed_pixels(pixels)
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: engine.embed_pixels(pixels), range(16)))
@@ -90,20 +87,20 @@ def test_many_threads_at_once(engine: Engine, pixels: np.ndarray) -> None:
         ((SIZE, SIZE), r"got \(16, 16\)"),
     ],
 )
-def test_another_shape(engine: Engine, shape: tuple[int, ...], message: str) -> None:
+def test_a_wrong_shape_is_refused(engine: Engine, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         engine.embed_pixels(np.zeros(shape, np.float32))
     assert caught.value.code == "pixels_bad_shape"
 
 
-def test_another_dtype(engine: Engine, pixels: np.ndarray) -> None:
+def test_a_wrong_dtype_is_refused(engine: Engine, pixels: np.ndarray) -> None:
     with pytest.raises(InputError, match="expected dtype float32, got float64") as caught:
         engine.embed_pixels(pixels.astype(np.float64))
     assert caught.value.code == "pixels_bad_dtype"
 
 
 @pytest.mark.parametrize("row", [[], [1] * (CONTEXT + 1)])
-def test_texts_of_impossible_length(engine: Engine, row: list[int]) -> None:
+def test_texts_of_invalid_length_are_refused(engine: Engine, row: list[int]) -> None:
     with pytest.raises(InputError, match="expected 1 to 12 tokens") as caught:
         engine.embed_tokens([[1, 513], row])
     assert caught.value.code == "tokens_bad_length"
@@ -115,14 +112,14 @@ def test_a_failure_of_the_runtime_is_a_model_error(engine: Engine) -> None:
     assert caught.value.code == "inference_failed"
 
 
-def test_pixels_that_are_not_numbers(engine: Engine, pixels: np.ndarray) -> None:
+def test_nan_pixels_are_an_error(engine: Engine, pixels: np.ndarray) -> None:
     pixels[2] = np.nan
     with pytest.raises(ModelError) as caught:
         engine.embed_pixels(pixels)
     assert caught.value.code == "inference_not_finite"
 
 
-def test_closed(engine: Engine, pixels: np.ndarray) -> None:
+def test_a_closed_engine_is_an_error(engine: Engine, pixels: np.ndarray) -> None:
     engine.embed_pixels(pixels)
     engine.close()
     with pytest.raises(ModelError) as caught:
@@ -130,7 +127,7 @@ def test_closed(engine: Engine, pixels: np.ndarray) -> None:
     assert caught.value.code == "model_closed"
 
 
-def test_a_changed_byte_is_found_when_its_graph_is_used(copied: Path, pixels: np.ndarray) -> None:
+def test_a_changed_byte_is_detected_when_its_graph_is_used(copied: Path, pixels: np.ndarray) -> None:
     content = bytearray((copied / TEXT_ENCODER).read_bytes())
     content[-1] ^= 1
     (copied / TEXT_ENCODER).write_bytes(content)
@@ -141,7 +138,7 @@ def test_a_changed_byte_is_found_when_its_graph_is_used(copied: Path, pixels: np
     assert caught.value.code == "bundle_checksum"
 
 
-def test_a_graph_that_cannot_be_loaded(copied: Path, pixels: np.ndarray) -> None:
+def test_a_graph_that_cannot_be_loaded_is_an_error(copied: Path, pixels: np.ndarray) -> None:
     (copied / IMAGE_ENCODER).write_bytes(b"no graph")
     write_manifest(copied, Manifest.load(copied), tuple(Manifest.load(copied).files))
     with pytest.raises(ModelError) as caught:
@@ -150,7 +147,7 @@ def test_a_graph_that_cannot_be_loaded(copied: Path, pixels: np.ndarray) -> None
     assert str(copied) not in str(caught.value)
 
 
-def test_large_weights_lie_beside_their_graph(copied: Path, engine: Engine, pixels: np.ndarray) -> None:
+def test_external_weights_give_equal_embeddings(copied: Path, engine: Engine, pixels: np.ndarray) -> None:
     model = onnx.load(copied / IMAGE_ENCODER)
     data = IMAGE_ENCODER + ".data"
     onnx.save(model, copied / IMAGE_ENCODER, save_as_external_data=True, location=data, size_threshold=0)
@@ -158,19 +155,19 @@ def test_large_weights_lie_beside_their_graph(copied: Path, engine: Engine, pixe
     np.testing.assert_array_equal(Engine(Bundle.open(copied)).embed_pixels(pixels), engine.embed_pixels(pixels))
 
 
-def test_providers() -> None:
+def test_the_cpu_is_always_the_last_provider() -> None:
     assert choose_providers()[-1] == "CPUExecutionProvider"
     assert choose_providers("cpu") == choose_providers(["CPUExecutionProvider"]) == ["CPUExecutionProvider"]
 
 
 @pytest.mark.parametrize("providers", [["abacus"], [], ["cpu", "abacus"]])
-def test_unknown_providers(toy_bundle: Path, providers: list[str]) -> None:
+def test_unknown_providers_are_refused(toy_bundle: Path, providers: list[str]) -> None:
     with pytest.raises(InputError, match=r"expected providers among .*cpu") as caught:
         Engine(Bundle.open(toy_bundle), providers=providers)
     assert caught.value.code == "provider_unknown"
 
 
-def test_no_threads(toy_bundle: Path, pixels: np.ndarray) -> None:
+def test_zero_threads_are_refused(toy_bundle: Path, pixels: np.ndarray) -> None:
     with pytest.raises(InputError) as caught:
         Engine(Bundle.open(toy_bundle), threads=0)
     assert caught.value.code == "threads_invalid"
@@ -190,19 +187,19 @@ def embed_with(mini: Bundle, threads: int) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_same_bits_in_another_engine(mini: Bundle, threads: int) -> None:
+def test_two_engines_give_the_same_bits(mini: Bundle, threads: int) -> None:
     assert embed_with(mini, threads) == embed_with(mini, threads)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_another_number_of_threads_moves_the_last_bits_at_most(mini: Bundle, threads: int) -> None:
-    for one, several in zip(embed_with(mini, 1), embed_with(mini, threads), strict=True):
+def test_the_number_of_threads_changes_only_the_last_bits(mini: Bundle, threads: int) -> None:
+    for single, multiple in zip(embed_with(mini, 1), embed_with(mini, threads), strict=True):
         np.testing.assert_allclose(
-            np.frombuffer(several, np.float32), np.frombuffer(one, np.float32), rtol=0, atol=1e-6
+            np.frombuffer(multiple, np.float32), np.frombuffer(single, np.float32), rtol=0, atol=1e-6
         )
 
 
-def test_the_text_encoder_waits_for_a_text(copied: Path, pixels: np.ndarray) -> None:
+def test_the_text_encoder_is_loaded_with_the_first_text(copied: Path, pixels: np.ndarray) -> None:
     (copied / TEXT_ENCODER).write_bytes(b"no graph")
     write_manifest(copied, Manifest.load(copied), tuple(Manifest.load(copied).files))
     with Engine(Bundle.open(copied), threads=1) as engine:

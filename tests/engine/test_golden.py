@@ -1,4 +1,4 @@
-"""Checkpoint to bundle to engine: the original implementation's numbers come out of ONNX Runtime."""
+"""Checkpoint to bundle to engine: ONNX Runtime reproduces the numbers of the original implementation."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def engine(golden_bundle: Bundle) -> Iterator[Engine]:
         yield engine
 
 
-def test_an_image(engine: Engine) -> None:
+def test_golden_image(engine: Engine) -> None:
     difference = engine.embed_pixels(golden_pixels()) - np.array(golden()["image_embeddings"][:1])
     assert np.abs(difference).max() <= TOLERANCE
 
 
-def test_all_images_in_a_batch_and_alone(engine: Engine, shared: Path) -> None:
+def test_golden_images_in_a_batch_and_alone(engine: Engine, shared: Path) -> None:
     pixels, expected = np.load(shared / "golden" / "tiny" / "pixels.npy"), np.array(golden()["image_embeddings"])
     alone = np.concatenate([engine.embed_pixels(pixels[row : row + 1]) for row in range(len(pixels))])
     assert np.abs(engine.embed_pixels(pixels) - expected).max() <= TOLERANCE
     assert np.abs(alone - expected).max() <= TOLERANCE
 
 
-def test_texts_in_batches_and_alone(engine: Engine) -> None:
+def test_golden_texts_in_batches_and_alone(engine: Engine) -> None:
     rows, expected = golden()["token_ids"], np.array(golden()["text_embeddings"])
     alone = np.concatenate([engine.embed_tokens([row]) for row in rows])
     assert np.abs(engine.embed_tokens(rows) - expected).max() <= TOLERANCE

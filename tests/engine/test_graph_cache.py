@@ -1,4 +1,4 @@
-"""Copies of large graphs: the same bits, whole or not there, and never in the way."""
+"""Copies of large graphs: equal bits, complete or not existing, and never the cause of an error."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medimageinsight.bundle import Bundle
-from medimageinsight.bundle.bundle import IMAGE_ENCODER
-from medimageinsight.bundle.manifest import Manifest
-from medimageinsight.bundle.writer import write_manifest
+from medimageinsight.bundle import IMAGE_ENCODER, Bundle, Manifest, write_manifest
 from medimageinsight.engine import Engine, Session, clear_graph_cache, graph_cache
 from medimageinsight.engine.graph_cache import DATA, GRAPH, RECORD, GraphCopy, cache_folder, device_cache, graph_copy
 from medimageinsight.errors import BundleError, ModelError
 from tests.toy import SIZE
 
-posix = pytest.mark.skipif(os.name != "posix", reason="Windows keeps users' folders apart by other means")
+posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no POSIX permissions")
 
 
 def make_copy(graph: Path, *checksums: str) -> GraphCopy:
@@ -42,7 +39,7 @@ def entries() -> list[str]:
 
 def test_a_copy_is_written_once_and_gives_the_same_bits(large_graph: Path, x: np.ndarray) -> None:
     plain, copy = run(large_graph, x), make_copy(large_graph)
-    assert not copy.is_whole()
+    assert not copy.is_complete()
     assert run(large_graph, x, copy) == plain
     assert entries() == [copy.key]
     written = copy.graph.stat().st_mtime_ns
@@ -50,8 +47,8 @@ def test_a_copy_is_written_once_and_gives_the_same_bits(large_graph: Path, x: np
     assert copy.graph.stat().st_mtime_ns == written
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is mapped")
-def test_the_copy_is_mapped_not_read(large_graph: Path, x: np.ndarray) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/self/maps")
+def test_the_copy_is_memory_mapped(large_graph: Path, x: np.ndarray) -> None:
     copy = make_copy(large_graph)
     session = Session(large_graph, providers=["cpu"], copy=copy)
     assert str(copy.folder / DATA) in Path("/proc/self/maps").read_text()
@@ -59,7 +56,7 @@ def test_the_copy_is_mapped_not_read(large_graph: Path, x: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_a_copy_serves_any_number_of_threads(large_graph: Path, x: np.ndarray, threads: int) -> None:
+def test_a_copy_works_with_any_number_of_threads(large_graph: Path, x: np.ndarray, threads: int) -> None:
     copy = make_copy(large_graph)
     run(large_graph, x, copy, threads=2)
     assert run(large_graph, x, copy, threads=threads) == run(large_graph, x, threads=threads)
@@ -71,12 +68,12 @@ def test_small_graphs_have_no_copy(toy_bundle: Path, large_graph: Path, monkeypa
     assert graph_copy(large_graph, ["a"]) is None
 
 
-def test_switched_off(large_graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_can_be_disabled(large_graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MI2_GRAPH_CACHE", "0")
     assert graph_copy(large_graph, ["a"]) is None
 
 
-def test_the_key_is_of_content_runtime_and_cpu(large_graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_depends_on_content_and_runtime(large_graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import onnxruntime as ort
 
     key = make_copy(large_graph, "a", "b").key
@@ -113,38 +110,38 @@ def link_data(copy: GraphCopy) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncate, break_graph, lose_record, break_record, link_data])
-def test_a_damaged_copy_is_made_anew(large_graph: Path, x: np.ndarray, damage) -> None:
+def test_a_damaged_copy_is_replaced(large_graph: Path, x: np.ndarray, damage) -> None:
     plain, copy = run(large_graph, x), make_copy(large_graph)
     run(large_graph, x, copy)
     damage(copy)
     assert run(large_graph, x, copy) == plain
-    assert copy.is_whole()
+    assert copy.is_complete()
     assert json.loads((copy.folder / RECORD).read_text())["files"][GRAPH] == copy.graph.stat().st_size
     assert run(large_graph, x, copy) == plain
 
 
-def test_a_packed_weight_that_changed_is_found_out(large_graph: Path, x: np.ndarray) -> None:
+def test_a_changed_packed_weight_is_detected(large_graph: Path, x: np.ndarray) -> None:
     onnx = pytest.importorskip("onnx")
     plain, copy = run(large_graph, x), make_copy(large_graph)
     run(large_graph, x, copy)
     weights = onnx.load(copy.graph, load_external_data=False).graph.initializer
-    packed = [one.value for weight in weights for one in weight.external_data if one.key.startswith("prepacked")]
+    packed = [item.value for weight in weights for item in weight.external_data if item.key.startswith("prepacked")]
     offset = int(packed[0].split("|")[1].split(";")[0])
     with (copy.folder / DATA).open("rb+") as file:
         file.seek(offset)
         file.write(b"\x40" * 64)
     assert run(large_graph, x, copy) == plain
-    assert copy.is_whole()
+    assert copy.is_complete()
 
 
-def test_no_place_for_a_cache(large_graph: Path, x: np.ndarray, home: Path) -> None:
+def test_an_unusable_cache_folder_is_ignored(large_graph: Path, x: np.ndarray, home: Path) -> None:
     home.mkdir()
     (home / "cache").write_text("a file where the folder should be")
     assert run(large_graph, x, make_copy(large_graph)) == run(large_graph, x)
     assert device_cache("CoreMLExecutionProvider", "key") is None
 
 
-def test_no_room(large_graph: Path, x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space_means_no_copy(large_graph: Path, x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 99, 1))
     assert run(large_graph, x, make_copy(large_graph)) == run(large_graph, x)
@@ -152,7 +149,7 @@ def test_no_room(large_graph: Path, x: np.ndarray, monkeypatch: pytest.MonkeyPat
 
 
 @posix
-def test_the_disk_is_full_halfway(large_graph: Path, x: np.ndarray, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_while_writing_means_no_copy(large_graph: Path, x: np.ndarray, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", x)
     program = (
         "import resource, sys, numpy as np; from pathlib import Path\n"
@@ -166,12 +163,12 @@ def test_the_disk_is_full_halfway(large_graph: Path, x: np.ndarray, tmp_path: Pa
         [sys.executable, "-c", program, str(large_graph), str(tmp_path / "x.npy")], capture_output=True, check=True
     )
     assert done.stdout == run(large_graph, x)
-    assert not make_copy(large_graph).is_whole()
+    assert not make_copy(large_graph).is_complete()
     assert entries() == []
 
 
 @posix
-def test_the_cache_is_its_owners_alone(large_graph: Path, x: np.ndarray) -> None:
+def test_the_cache_is_private_to_its_owner(large_graph: Path, x: np.ndarray) -> None:
     copy = make_copy(large_graph)
     run(large_graph, x, copy)
     assert cache_folder().stat().st_mode & 0o777 == copy.folder.stat().st_mode & 0o777 == 0o700
@@ -179,15 +176,15 @@ def test_the_cache_is_its_owners_alone(large_graph: Path, x: np.ndarray) -> None
 
 @posix
 @pytest.mark.parametrize("of_copy", [True, False])
-def test_a_folder_that_others_can_write_is_not_trusted(large_graph: Path, x: np.ndarray, *, of_copy: bool) -> None:
+def test_a_folder_that_others_can_write_to_is_not_used(large_graph: Path, x: np.ndarray, *, of_copy: bool) -> None:
     plain, copy = run(large_graph, x), make_copy(large_graph)
     run(large_graph, x, copy)
     (copy.folder if of_copy else cache_folder()).chmod(0o777)
-    assert not copy.is_whole()
+    assert not copy.is_complete()
     assert run(large_graph, x, copy) == plain
 
 
-def test_many_at_once(large_graph: Path, x: np.ndarray) -> None:
+def test_concurrent_writers(large_graph: Path, x: np.ndarray) -> None:
     plain = run(large_graph, x)
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: run(large_graph, x, make_copy(large_graph)), range(8)))
@@ -195,16 +192,16 @@ def test_many_at_once(large_graph: Path, x: np.ndarray) -> None:
     assert entries() == [make_copy(large_graph).key]
 
 
-def test_another_process_was_first(large_graph: Path, x: np.ndarray) -> None:
+def test_a_copy_written_by_another_process_is_used(large_graph: Path, x: np.ndarray) -> None:
     copy = make_copy(large_graph)
     with copy.writing() as folder:
         run(large_graph, x, copy)
         shutil.copytree(copy.folder, folder, dirs_exist_ok=True)
-    assert copy.is_whole()
+    assert copy.is_complete()
     assert entries() == [copy.key]
 
 
-def test_a_writer_that_fails_leaves_nothing(large_graph: Path) -> None:
+def test_a_failed_writer_leaves_no_files(large_graph: Path) -> None:
     def write_half() -> None:
         with make_copy(large_graph).writing() as folder:
             (folder / GRAPH).write_bytes(b"half")
@@ -215,7 +212,7 @@ def test_a_writer_that_fails_leaves_nothing(large_graph: Path) -> None:
     assert entries() == []
 
 
-def test_what_a_killed_writer_left_goes_later(large_graph: Path, x: np.ndarray) -> None:
+def test_the_folder_of_a_killed_writer_is_removed_later(large_graph: Path, x: np.ndarray) -> None:
     killed, running = (cache_folder() / f".{'0' * 32}-{name}" for name in ("deadbeef", "0badcafe"))
     for folder in (killed, running):
         folder.mkdir(parents=True, mode=0o700)
@@ -226,23 +223,23 @@ def test_what_a_killed_writer_left_goes_later(large_graph: Path, x: np.ndarray) 
     assert running.exists()
 
 
-def test_former_copies_of_a_graph_go(large_graph: Path, x: np.ndarray, tmp_path: Path) -> None:
+def test_earlier_copies_of_a_graph_are_removed(large_graph: Path, x: np.ndarray, tmp_path: Path) -> None:
     other = shutil.copytree(large_graph.parent, tmp_path / "other") / large_graph.name
     run(other, x, of_other := make_copy(other, "c"))
-    run(large_graph, x, former := make_copy(large_graph, "a"))
-    run(large_graph, x, elsewhere := make_copy(large_graph, "b"))
-    assert not former.is_whole()
-    record = json.loads((elsewhere.folder / RECORD).read_text())
-    (elsewhere.folder / RECORD).write_text(json.dumps(record | {"cpu": "another machine's"}))
+    run(large_graph, x, earlier := make_copy(large_graph, "a"))
+    run(large_graph, x, foreign := make_copy(large_graph, "b"))
+    assert not earlier.is_complete()
+    record = json.loads((foreign.folder / RECORD).read_text())
+    (foreign.folder / RECORD).write_text(json.dumps(record | {"cpu": "another machine's"}))
     run(large_graph, x, latest := make_copy(large_graph, "d"))
-    assert entries() == sorted([of_other.key, elsewhere.key, latest.key])
+    assert entries() == sorted([of_other.key, foreign.key, latest.key])
 
 
-def test_clear(large_graph: Path, x: np.ndarray) -> None:
+def test_clear_returns_the_freed_size(large_graph: Path, x: np.ndarray) -> None:
     assert clear_graph_cache() == 0
     run(large_graph, x, copy := make_copy(large_graph))
     assert clear_graph_cache() > (large_graph.parent / (large_graph.name + ".data")).stat().st_size
-    assert not copy.is_whole()
+    assert not copy.is_complete()
 
 
 def test_a_graph_that_cannot_be_loaded_is_still_an_error(large_graph: Path, tmp_path: Path) -> None:
@@ -256,7 +253,7 @@ def test_a_graph_that_cannot_be_loaded_is_still_an_error(large_graph: Path, tmp_
 
 @pytest.fixture
 def large_bundle(toy_bundle: Path, tmp_path: Path) -> Path:
-    """The toy bundle with its image encoder's weights beside the graph."""
+    """Return the toy bundle with external weights for its image encoder."""
     onnx = pytest.importorskip("onnx", reason="making a graph needs the export extra")
     folder, data = shutil.copytree(toy_bundle, tmp_path / "bundle"), IMAGE_ENCODER + ".data"
     model = onnx.load(folder / IMAGE_ENCODER)
@@ -277,7 +274,7 @@ def change_a_byte(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_an_engine_makes_its_copy_of_checked_files(large_bundle: Path) -> None:
+def test_an_engine_makes_its_copy_of_verified_files(large_bundle: Path) -> None:
     change_a_byte(large_bundle / (IMAGE_ENCODER + ".data"))
     with pytest.raises(BundleError) as caught:
         embed(large_bundle)
@@ -285,7 +282,7 @@ def test_an_engine_makes_its_copy_of_checked_files(large_bundle: Path) -> None:
     assert entries() == []
 
 
-def test_an_engine_with_a_copy_needs_the_graph_no_more(large_bundle: Path, toy_bundle: Path) -> None:
+def test_an_engine_with_a_copy_does_not_read_the_graph(large_bundle: Path, toy_bundle: Path) -> None:
     first = embed(large_bundle)
     assert len(entries()) == 1
     change_a_byte(large_bundle / (IMAGE_ENCODER + ".data"))

@@ -1,4 +1,4 @@
-"""YAML files: what is read, and what is refused by name."""
+"""Strict reading of YAML files."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def read(folder: Path, content: str | bytes) -> object:
     return read_yaml(path)
 
 
-def test_numbers_without_a_dot_are_numbers(tmp_path: Path) -> None:
+def test_exponents_without_a_dot_are_numbers(tmp_path: Path) -> None:
     content = "\ufeffa: 1e-5\nb: -2E3\nc: 1.0e-3\nd: x1e5\ne: 12\nf: '1e5'\n"
     assert read(tmp_path, content) == {"a": 1e-5, "b": -2000.0, "c": 0.001, "d": "x1e5", "e": 12, "f": "1e5"}
 
 
-def test_a_mapping_may_be_merged_and_overruled(tmp_path: Path) -> None:
+def test_merge_keys_can_be_overridden(tmp_path: Path) -> None:
     assert read(tmp_path, "x: &x {a: 1, c: 2}\ny: {<<: *x, a: 3}\n") == {"x": {"a": 1, "c": 2}, "y": {"a": 3, "c": 2}}
 
 
@@ -49,7 +49,7 @@ def test_a_mapping_may_be_merged_and_overruled(tmp_path: Path) -> None:
         ("a: 1\n" + "#" * (1 << 20), "larger than 1 MiB"),
     ],
 )
-def test_what_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
+def test_invalid_files_are_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         read(tmp_path, content)
     assert caught.value.message.startswith("the file ")
@@ -58,7 +58,7 @@ def test_what_is_refused(tmp_path: Path, content: str | bytes, message: str) -> 
     assert str(tmp_path) not in caught.value.message
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(ConfigError) as caught:
             read_yaml(path)

@@ -1,4 +1,4 @@
-"""An adapter as one JSON file, its weights base64 of float32: nothing in it can run, and a text editor can read it."""
+"""Adapter files: JSON with base64 weights; they contain no code and can be read in a text editor."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from medimageinsight.adapters.adapter import Adapter
 from medimageinsight.adapters.figures import AdapterFigures  # noqa: TC001 - strict.build reads the fields' types
-from medimageinsight.bundle.identity import ModelIdentity  # noqa: TC001
-from medimageinsight.files.json import decode_array, encode_array, invalid, read_document, write_document
+from medimageinsight.bundle import ModelIdentity  # noqa: TC001
+from medimageinsight.files.arrays import decode_array, encode_array
+from medimageinsight.files.json import invalid_file, read_document, write_document
 from medimageinsight.metrics.heads import Layer
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class LayerDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterDocument:
-    """The file's keys beside ``format`` and ``kind``, which is ``adapter``; ``head`` is the adapter's kind."""
+    """The file's keys except ``format`` and ``kind`` (``adapter``); ``head`` is the adapter's kind."""
 
     head: Literal["linear", "mlp"]
     outputs: Literal["softmax", "sigmoid"]
@@ -43,20 +44,20 @@ class AdapterDocument:
 
 
 def save_adapter(adapter: Adapter, path: str | os.PathLike[str]) -> None:
-    """Write the file; one that is there is replaced when the new one is whole.
+    """Write an adapter file; an existing file is replaced once the new one is complete.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     write_document(path, to_document(adapter), kind=KIND)
 
 
 def load_adapter(path: str | os.PathLike[str], *, model: ModelIdentity | None = None) -> Adapter:
-    """Read the file of `save_adapter`.
+    """Read an adapter file.
 
     Args:
         path: The file.
-        model: The model whose embeddings it will be given; without, only the length of vectors is checked later.
+        model: The model whose embeddings the adapter will get; without it only their length is checked, in `predict`.
 
     Raises:
         ModelError: It belongs to another model (``adapter_other_model``), is too large (``adapter_too_large``), of a
@@ -70,7 +71,7 @@ def load_adapter(path: str | os.PathLike[str], *, model: ModelIdentity | None = 
 
 
 def to_document(adapter: Adapter) -> dict[str, Any]:
-    """The adapter as JSON values."""
+    """Return the adapter as JSON values."""
     layers = tuple(
         LayerDocument(
             inputs=layer.weight.shape[0],
@@ -95,12 +96,12 @@ def to_document(adapter: Adapter) -> dict[str, Any]:
 
 
 def from_document(document: AdapterDocument) -> Adapter:
-    """The adapter of JSON values, its shapes checked.
+    """Return the adapter of a document and check its shapes.
 
     Raises:
         ModelError: ``adapter_invalid``.
     """
-    _check(document)
+    _check_document(document)
     layers = tuple(
         Layer(
             weight=decode_array(layer.weight, (layer.inputs, layer.outputs), kind=KIND),
@@ -120,14 +121,14 @@ def from_document(document: AdapterDocument) -> Adapter:
     )
 
 
-def _check(document: AdapterDocument) -> None:
-    expected = {"linear": 1, "mlp": 2}[document.head]
-    if len(document.layers) != expected:
-        raise invalid(KIND, f"expected {expected} layers, got {len(document.layers)}")
+def _check_document(document: AdapterDocument) -> None:
+    layer_count = {"linear": 1, "mlp": 2}[document.head]
+    if len(document.layers) != layer_count:
+        raise invalid_file(KIND, f"expected {layer_count} layers, got {len(document.layers)}")
     widths = [document.model.embedding_dim, *(layer.outputs for layer in document.layers)]
     if [layer.inputs for layer in document.layers] != widths[:-1] or widths[-1] != len(document.labels):
-        raise invalid(KIND, "its layers do not lead from the model's vectors to its labels")
+        raise invalid_file(KIND, "its layers do not lead from the model's vectors to its labels")
     if len(set(document.labels)) != len(document.labels) or not document.labels:
-        raise invalid(KIND, "expected every label once")
+        raise invalid_file(KIND, "expected at least one label and every label once")
     if not (math.isfinite(document.temperature) and document.temperature > 0):
-        raise invalid(KIND, "expected a temperature above 0")
+        raise invalid_file(KIND, f"expected a temperature above 0, got {document.temperature}")

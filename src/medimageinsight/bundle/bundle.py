@@ -1,4 +1,4 @@
-"""A bundle: the folder a ready model lives in, opened and checked. It needs no network and no PyTorch."""
+"""A bundle: the folder of a ready model, opened and checked. It needs no network access and no PyTorch."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ TEXT_ENCODER = "text_encoder.onnx"
 TOKENIZER = "tokenizer.json"
 PARITY = "parity.json"
 MODEL_CARD = "MODEL_CARD.md"
-# Between these lines a model card keeps its evaluation.
+REQUIRED_FILES = (IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER)
+EXTERNAL_DATA_SUFFIX = ".data"  # of the file with a graph's large weights, in the same folder, to be memory-mapped
+# The evaluation section of a model card is between these lines.
 EVALUATION_BEGIN, EVALUATION_END = "<!-- evaluation:begin -->", "<!-- evaluation:end -->"
-EXTERNAL_DATA_SUFFIX = ".data"  # large weights lie beside their graph, to be memory-mapped
 
 
 def half_graph(graph: str) -> str:
-    """Name of the graph with float16 arithmetic beside a graph whose weights alone are float16."""
+    """Return the name of the graph with float16 arithmetic that belongs to a graph with float16 weights alone."""
     return graph.removesuffix(".onnx") + ".half.onnx"
-
-
-REQUIRED_FILES = (IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER)
 
 
 class Bundle:
     """An opened bundle folder.
 
-    Opening reads the manifest and compares sizes, which costs nothing; contents are hashed by `verify`, each file when
-    it is about to be used, so that a model that only sees images never pays for its text encoder.
+    Opening reads the manifest and compares sizes, which is cheap. `verify` hashes contents, each file before it is
+    used: a model that only sees images never reads its text encoder.
 
     ::
 
@@ -64,7 +62,7 @@ class Bundle:
         return cls(folder, manifest)
 
     def path(self, name: str) -> Path:
-        """Where a file of the manifest lies.
+        """Return the path of a file of the manifest.
 
         Raises:
             BundleError: The manifest has no such file (``bundle_invalid``).
@@ -74,9 +72,9 @@ class Bundle:
         return self.folder / name
 
     def verify(self, *names: str) -> None:
-        """Compare the SHA-256 of the named files, all files if none is named, with the manifest.
+        """Compare the SHA-256 of the named files, or of all files, with the manifest.
 
-        A graph's external data belongs to the graph. A file that has been found right is not read again by this object.
+        A graph includes its external data. A file found to be correct is not read again by this object.
 
         Raises:
             BundleError: A file's content has changed (``bundle_checksum``); the message names the file.
@@ -94,31 +92,31 @@ class Bundle:
     def _check_content(self, name: str) -> None:
         path, entry = self.path(name), self.manifest.files[name]
         _check_size(path, name, entry)
-        if sha256_of(path) != entry.sha256:
-            raise _changed(name, "its SHA-256 is another")
+        if (found := sha256_of(path)) != entry.sha256:
+            raise _changed(name, f"expected SHA-256 {entry.sha256[:12]}..., got {found[:12]}...")
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal digits."""
+    """Return the SHA-256 of a file's content in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_file(path: Path) -> FileEntry:
-    """Size and checksum of a file, as a manifest keeps them."""
+    """Return the size and checksum of a file, as a manifest stores them."""
     return FileEntry(bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 def _check_size(path: Path, name: str, entry: FileEntry) -> None:
-    # A link could lead anywhere, so what the manifest names has to be the file itself.
+    # A link could lead anywhere, so a name in the manifest has to be the file itself.
     if path.is_symlink() or not path.is_file():
         raise _changed(name, "it is missing or not a plain file")
     if (size := path.stat().st_size) != entry.bytes:
         raise _changed(name, f"expected {entry.bytes:,} bytes, got {size:,}")
 
 
-def _changed(name: str, what: str) -> BundleError:
+def _changed(name: str, reason: str) -> BundleError:
     return BundleError(
-        f"{name} is not the file this bundle was made with ({what}): copy or make the bundle again",
+        f"{name} is not the file this bundle was made with ({reason}): copy or make the bundle again",
         code="bundle_checksum",
     )

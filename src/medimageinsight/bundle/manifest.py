@@ -1,15 +1,15 @@
-"""``manifest.json``: what a bundle holds, how its model is built and fed, and where it came from."""
+"""``manifest.json``: the files of a bundle, its model's architecture and preprocessing, and its provenance."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from medimageinsight.errors import BundleError
-from medimageinsight.files.strict import MappingError, build, load_json
+from medimageinsight.files.json import load_json
+from medimageinsight.files.strict import MappingError, build
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,19 +18,18 @@ FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20  # a real one is about 4 KiB
 
-# One folder deep, nothing hidden: no name that passes leads out of the bundle on any platform.
+# One folder deep, nothing hidden: no such name leads out of the bundle on any platform.
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 Descent: TypeAlias = Literal["trained", "fine-tuned", "converted", "precision"]
-MAX_GENERATIONS = 16  # a line of parents is a record for people; one that is longer is a mistake
+MAX_GENERATIONS = 16  # of parents: a record for people; more is a mistake
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileEntry:
-    """One file of a bundle: its size and its checksum."""
+    """Size and checksum of one file of a bundle."""
 
     bytes: int
     sha256: str  # 64 hexadecimal digits
@@ -38,14 +37,14 @@ class FileEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
-    """What a model was made from, and how; with its own parents, so that the line outlives their folders.
+    """The source of a model. It contains its own parents, so that the record survives the parents' folders.
 
     Attributes:
-        name: Of the parent: a bundle, a checkpoint, or the config of a training.
-        sha256: Of its weights or, for a bundle, of its ``manifest.json``, which has the checksums of all the rest.
+        name: Name of the parent: a bundle, a checkpoint, or the config of a training run.
+        sha256: Checksum of its weights or, for a bundle, of its ``manifest.json``, which has all other checksums.
         how: ``trained`` from a config alone, ``fine-tuned`` from the parent's weights, ``converted`` from a checkpoint,
             or the parent in another ``precision``.
-        parents: The parent's own.
+        parents: The parent's own parents.
     """
 
     name: str
@@ -56,9 +55,9 @@ class Parent:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A bundle's description of itself.
+    """The content of ``manifest.json``.
 
-    `architecture` and `preprocessing` stay plain mappings here; the rooms that own them read them.
+    `architecture` and `preprocessing` are plain mappings here; `network` and `preprocess` read them.
 
     ::
 
@@ -71,16 +70,16 @@ class Manifest:
     description: str
     precision: Precision
     architecture: dict[str, Any]  # ModelConfig.to_dict()
-    preprocessing: dict[str, Any]  # Preprocessing.to_dict(); its `default` is used where nothing else is asked for
+    preprocessing: dict[str, Any]  # Preprocessing.to_dict(); `default` names the steps to use by default
     scoring_preprocessing: Literal["direct", "azure"]  # the default of the scoring routes and `mi2 score`
     embedding_dim: int
-    context_length: int  # tokens, both ends counted
+    context_length: int  # tokens, with begin and end token
     logit_scale: float  # logarithm: probabilities are softmax(exp(logit_scale) * image . text)
-    files: dict[str, FileEntry]  # everything inference reads; parity.json and MODEL_CARD.md may be rewritten
-    versions: dict[str, str]  # of the software that made the bundle
+    files: dict[str, FileEntry]  # all that inference reads; parity.json and MODEL_CARD.md may be rewritten
+    versions: dict[str, str]  # of the libraries that made the bundle
     provenance: dict[str, Any]  # checkpoint checksum, licence, training
     created: str  # ISO 8601, UTC
-    parents: tuple[Parent, ...] = ()  # what it was made from; empty in bundles older than this field
+    parents: tuple[Parent, ...] = ()  # empty in bundles older than this field
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -95,16 +94,20 @@ class Manifest:
                 content = file.read(MAX_MANIFEST_BYTES + 1)
         except OSError:
             raise BundleError(
-                f"expected a bundle folder with a readable {MANIFEST_NAME}, there is none: make one with mi2 convert",
+                f"expected a bundle folder with a readable {MANIFEST_NAME}, got none: make one with mi2 convert",
                 code="bundle_not_found",
             ) from None
         if len(content) > MAX_MANIFEST_BYTES:
-            raise BundleError(f"{MANIFEST_NAME}: expected at most {MAX_MANIFEST_BYTES:,} bytes, the file is larger")
+            raise BundleError(f"{MANIFEST_NAME}: expected at most {MAX_MANIFEST_BYTES:,} bytes, got a larger file")
         return cls.from_json(content)
 
     @classmethod
     def from_json(cls, content: str | bytes) -> Manifest:
-        """From the text of a ``manifest.json``; strict, as `load` says."""
+        """Read the text of a ``manifest.json`` strictly.
+
+        Raises:
+            BundleError: As `load` (``bundle_too_new``, ``bundle_invalid``).
+        """
         try:
             data = load_json(content)
         except (ValueError, RecursionError):
@@ -119,59 +122,62 @@ class Manifest:
         try:
             manifest = build(cls, data, MANIFEST_NAME)
         except (MappingError, RecursionError) as error:
-            what = str(error) if isinstance(error, MappingError) else f"{MANIFEST_NAME}: expected fewer levels"
-            raise BundleError(what) from None
+            too_deep = f"{MANIFEST_NAME}.parents: expected at most {MAX_GENERATIONS} generations, got hundreds"
+            raise BundleError(str(error) if isinstance(error, MappingError) else too_deep) from None
         manifest._check_values()
         return manifest
 
     def to_json(self) -> str:
-        """The text of ``manifest.json``: keys in a fixed order, so that equal manifests are equal files."""
+        """Return the text of ``manifest.json``; the order of keys is fixed, so that equal manifests are equal files."""
         data = asdict(self)
-        if not self.parents:  # as before there was such a field, so that older versions open the bundle
+        if not self.parents:  # older versions of this package do not know the field
             del data["parents"]
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def as_parent(self, how: Descent) -> Parent:
-        """This model as the parent of one that is made from it."""
-        digest = hashlib.sha256(self.to_json().encode()).hexdigest()
-        return Parent(name=self.name, sha256=digest, how=how, parents=self.parents)
-
     def with_files(self, files: dict[str, FileEntry]) -> Manifest:
-        """The same manifest for other files."""
+        """Return the same manifest for other files."""
         return replace(self, files=files)
 
     def _check_values(self) -> None:
         if self.format < 1:
             raise BundleError(f"{MANIFEST_NAME}.format: expected {FORMAT}, got {self.format}")
         if not is_safe_name(self.name):
-            raise BundleError(f"{MANIFEST_NAME}.name: expected letters, digits, '.', '_' and '-' only")
+            raise BundleError(
+                f"{MANIFEST_NAME}.name: expected letters, digits, '.', '_' and '-', got {self.name[:40]!r}"
+            )
         for key, value in (("embedding_dim", self.embedding_dim), ("context_length", self.context_length)):
             if value < 1:
                 raise BundleError(f"{MANIFEST_NAME}.{key}: expected at least 1, got {value}")
         for name, entry in self.files.items():
             if not is_safe_name(name):
-                raise BundleError(
-                    f"{MANIFEST_NAME}.files: expected plain file names, got one that could lead elsewhere"
-                )
+                raise BundleError(f"{MANIFEST_NAME}.files: expected plain file names, got a hidden name or a path")
             if entry.bytes < 0 or not _SHA256.fullmatch(entry.sha256):
-                raise BundleError(f"{MANIFEST_NAME}.files.{name}: expected a size and 64 hexadecimal digits of SHA-256")
+                raise BundleError(
+                    f"{MANIFEST_NAME}.files.{name}: expected a size and 64 hexadecimal digits of SHA-256, "
+                    f"got {entry.bytes} bytes and {len(entry.sha256)} characters"
+                )
         _check_parents(self.parents)
 
 
 def is_parent(parent: Parent) -> bool:
-    """Whether its name and checksum are of their form; says nothing of its own parents."""
+    """Return whether a parent's name and checksum are valid; its own parents are not checked."""
     return is_safe_name(parent.name) and _SHA256.fullmatch(parent.sha256) is not None
 
 
 def _check_parents(parents: tuple[Parent, ...], generation: int = 1) -> None:
     if parents and generation > MAX_GENERATIONS:
-        raise BundleError(f"{MANIFEST_NAME}.parents: expected at most {MAX_GENERATIONS} generations, got more")
+        raise BundleError(
+            f"{MANIFEST_NAME}.parents: expected at most {MAX_GENERATIONS} generations, got {generation} or more"
+        )
     for parent in parents:
         if not is_parent(parent):
-            raise BundleError(f"{MANIFEST_NAME}.parents: expected a plain name and 64 hexadecimal digits of SHA-256")
+            raise BundleError(
+                f"{MANIFEST_NAME}.parents: expected a plain name and 64 hexadecimal digits of SHA-256, "
+                f"got names or checksums of {len(parent.name)} and {len(parent.sha256)} characters"
+            )
         _check_parents(parent.parents, generation + 1)
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether a name can be one file or folder and nothing else: no separators, not hidden, no drive, no `..`."""
+    """Return whether a name is a plain name of a file or folder: no separator, not hidden, no drive, no `..`."""
     return _SAFE_NAME.fullmatch(name) is not None and not name.endswith(".")

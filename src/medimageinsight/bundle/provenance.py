@@ -1,4 +1,4 @@
-"""The line of a model: what it was made from, read from a manifest and shown as a small tree."""
+"""What a model was made from, as stored in its manifest, and as a small tree of text."""
 
 from __future__ import annotations
 
@@ -10,58 +10,58 @@ from medimageinsight.bundle.manifest import MAX_GENERATIONS, Parent, is_parent
 if TYPE_CHECKING:
     from medimageinsight.bundle.manifest import Manifest
 
-_HOW = {
+_DESCRIPTIONS = {
     "trained": "trained by",
     "fine-tuned": "fine-tuned from",
     "converted": "converted from",
     "precision": "another precision of",
 }
-_DIGITS = 12  # of a checksum, enough for people
+_SHOWN_DIGITS = 12  # of a checksum
 
 
 def parents_of(provenance: Mapping[str, Any]) -> tuple[Parent, ...]:
-    """The line that a checkpoint's provenance tells: the checkpoint itself, and below it what it was fine-tuned from.
+    """Return the parents in a checkpoint's provenance: the checkpoint, and below it the models it was fine-tuned from.
 
-    What is not of the form is left out: a line is a record, and never a reason to refuse a model.
+    Invalid entries are left out: provenance is a record, and never a reason to refuse a model.
     """
     checkpoint = provenance.get("checkpoint")
     digest = checkpoint.get("sha256") if isinstance(checkpoint, Mapping) else None
-    made = Parent(
-        name="checkpoint", sha256=str(digest), how="converted", parents=_started_from(provenance.get("parents"), 1)
-    )
-    return (made,) if is_parent(made) else ()
+    parents = _fine_tuned_from(provenance.get("parents"), 1)
+    parent = Parent(name="checkpoint", sha256=str(digest), how="converted", parents=parents)
+    return (parent,) if is_parent(parent) else ()
 
 
-def lineage(manifest: Manifest) -> tuple[Parent, ...]:
-    """A manifest's parents; of one from before it kept them, what its provenance tells."""
+def all_parents(manifest: Manifest) -> tuple[Parent, ...]:
+    """Return a manifest's parents; for a manifest older than this field, those in its provenance."""
     return manifest.parents or parents_of(manifest.provenance)
 
 
-def tree(manifest: Manifest) -> list[str]:
-    """The model and below it its line, one line of text each."""
-    return [f"{manifest.name} ({manifest.precision})", *_branches(lineage(manifest), "")]
+def provenance_tree(manifest: Manifest) -> list[str]:
+    """Return the model and below it its ancestors as lines of text, indented as a tree."""
+    return [f"{manifest.name} ({manifest.precision})", *_branches(all_parents(manifest), "")]
 
 
-def _started_from(told: object, generation: int) -> tuple[Parent, ...]:
-    if not isinstance(told, list) or generation >= MAX_GENERATIONS:
+def _fine_tuned_from(entries: object, generation: int) -> tuple[Parent, ...]:
+    if not isinstance(entries, list) or generation >= MAX_GENERATIONS:
         return ()
     parents = (
         Parent(
-            name=str(one.get("name")),
-            sha256=str(one.get("sha256")),
+            name=str(entry.get("name")),
+            sha256=str(entry.get("sha256")),
             how="fine-tuned",
-            parents=_started_from(one.get("parents"), generation + 1),
+            parents=_fine_tuned_from(entry.get("parents"), generation + 1),
         )
-        for one in told
-        if isinstance(one, Mapping)
+        for entry in entries
+        if isinstance(entry, Mapping)
     )
     return tuple(parent for parent in parents if is_parent(parent))
 
 
 def _branches(parents: tuple[Parent, ...], indent: str) -> list[str]:
     lines = []
-    for place, parent in enumerate(parents):
-        last = place == len(parents) - 1
-        lines.append(f"{indent}{'└──' if last else '├──'} {_HOW[parent.how]} {parent.name} {parent.sha256[:_DIGITS]}")
+    for index, parent in enumerate(parents):
+        last = index == len(parents) - 1
+        description = f"{_DESCRIPTIONS[parent.how]} {parent.name} {parent.sha256[:_SHOWN_DIGITS]}"
+        lines.append(f"{indent}{'└──' if last else '├──'} {description}")
         lines += _branches(parent.parents, f"{indent}{'    ' if last else '│   '}")
     return lines

@@ -1,4 +1,4 @@
-"""Where bundles are found: known names, the user's model folder, or any path."""
+"""The registry of models: bundles found by a known name, in the user's model folder, or by path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medimageinsight.errors import BundleError
 DEFAULT_MODEL = "mini"
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 
-# The names this package knows, and how to get a model that is not there.
+# Names that this package knows, and how to get a model that is missing.
 KNOWN_MODELS = {
     "mini": "it is part of the package: install the package again",
     "medimageinsight": "convert the public release once with mi2 convert CHECKPOINT --out {folder}",
@@ -22,7 +22,7 @@ KNOWN_MODELS = {
 
 @dataclass(frozen=True, kw_only=True)
 class InstalledModel:
-    """A bundle that can be used by its name."""
+    """A bundle that can be loaded by its name."""
 
     name: str
     folder: Path
@@ -30,20 +30,20 @@ class InstalledModel:
 
 
 def home() -> Path:
-    """The folder of models and caches: ``MI2_HOME``, else ``medimageinsight`` in the platform's cache folder."""
+    """Return the folder of models and caches: ``MI2_HOME``, else ``medimageinsight`` in the platform's cache folder."""
     if chosen := os.environ.get("MI2_HOME"):
         return Path(chosen).expanduser()
     return _platform_cache() / "medimageinsight"
 
 
 def find(model: str | os.PathLike[str] | None = None) -> Path:
-    """The folder of a model given by name or by path; with None, of ``MI2_MODEL`` or the built-in model.
+    """Return the folder of a model given by name or path; with None, of ``MI2_MODEL`` or the built-in model.
 
-    A name means the package's own model or one in ``MI2_HOME/models``; everything else is a path. Write ``./NAME`` for
-    a folder whose name is also a model's.
+    A name is looked up among the built-in models and in ``MI2_HOME/models``; everything else is a path. Write
+    ``./NAME`` for a folder that has the name of a model.
 
     Raises:
-        BundleError: No such bundle (``bundle_not_found``).
+        BundleError: There is no such bundle (``bundle_not_found``).
     """
     chosen = model if model is not None else os.environ.get("MI2_MODEL") or DEFAULT_MODEL
     if isinstance(chosen, str) and is_safe_name(chosen):
@@ -55,14 +55,14 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
     folder = Path(chosen).expanduser()
     if not _is_bundle(folder):
         raise BundleError(
-            f"expected a bundle folder with a {MANIFEST_NAME}, there is none: make one with mi2 convert",
+            f"expected a bundle folder with a {MANIFEST_NAME}, got none: make one with mi2 convert",
             code="bundle_not_found",
         )
     return folder
 
 
 def installed() -> list[InstalledModel]:
-    """The models that `find` knows by name, sorted; the built-in ones first."""
+    """Return the models that `find` knows by name, sorted; built-in models first."""
     models: dict[str, InstalledModel] = {}
     for parent in (BUILTIN, home() / "models"):
         for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
@@ -81,7 +81,7 @@ def _not_found(name: str) -> BundleError:
     known = ", ".join(dict.fromkeys([*KNOWN_MODELS, *(model.name for model in installed())]))
     advice = KNOWN_MODELS.get(name, f"give one of {known}, or a bundle folder")
     return BundleError(
-        f"expected a model called {name!r}, there is none: " + advice.format(folder=f"$MI2_HOME/models/{name}"),
+        f"expected the name of an installed model, got {name!r}: " + advice.format(folder=f"$MI2_HOME/models/{name}"),
         code="bundle_not_found",
     )
 

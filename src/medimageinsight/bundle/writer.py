@@ -1,7 +1,7 @@
-"""Writing a bundle so that there is a whole one or none: everything goes into a hidden sibling folder first.
+"""Writing a bundle completely or not at all: all files are written to a hidden folder in the same parent first.
 
-A run that ends by an error, Ctrl-C or SIGTERM removes its folder. What a killed run leaves behind is hidden, has no
-bundle's name, and is cleared away by the next conversion to the same place.
+A run that ends by an error, Ctrl-C or SIGTERM removes its hidden folder. A killed run leaves it; the next conversion to
+the same path removes it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def new_bundle(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A folder to write a bundle into, which takes the place of `target` when the block ends without an error.
+    """Yield a folder to write a bundle to, which is moved to `target` when the block ends without an error.
 
     ::
 
@@ -37,14 +37,14 @@ def new_bundle(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
             write_manifest(folder, manifest)  # last
 
     Args:
-        target: Where the bundle shall be; its parent folders are made.
-        overwrite: Replace the bundle that is there. Anything else there is never touched.
+        target: The bundle's folder; its parent folders are created.
+        overwrite: Replace an existing bundle. Other existing files and folders are never replaced.
 
     Raises:
-        BundleError: Something is there already (``bundle_exists``), the name cannot be a bundle's (``bundle_invalid``),
-            or the place cannot be written (``bundle_not_writable``).
+        BundleError: The path exists (``bundle_exists``), its name cannot be a bundle's (``bundle_invalid``), or its
+            parent folder cannot be written to (``bundle_not_writable``).
     """
-    target = Path(os.path.abspath(Path(target).expanduser()))  # noqa: PTH100 (a link at the target stays a link)
+    target = Path(os.path.abspath(Path(target).expanduser()))  # noqa: PTH100 (a link at the target is not followed)
     try:
         _check_target(target, overwrite=overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def new_bundle(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         partial.mkdir()
     except OSError as error:
         raise BundleError(f"the bundle cannot be written there: {error.strerror}", code="bundle_not_writable") from None
-    with _terminable(), _claimed(partial):
+    with _sigterm_as_exit(), _locked(partial):
         try:
             yield partial
             Bundle.open(partial)
@@ -70,16 +70,18 @@ def write_manifest(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> 
 
 def _check_target(target: Path, *, overwrite: bool) -> None:
     if not is_safe_name(target.name):
-        raise BundleError("a bundle's folder may have letters, digits, '.', '_' and '-' in its name: choose another")
+        raise BundleError(
+            "expected a bundle name of letters, digits, '.', '_' and '-', got a name with others: choose another"
+        )
     if not target.exists() and not target.is_symlink():
         return
     is_bundle = (target / MANIFEST_NAME).is_file()
     is_empty = target.is_dir() and not any(target.iterdir())
     if is_empty or (is_bundle and overwrite):
         return
-    advice = "say that it may be overwritten, or choose another place" if is_bundle else "choose another place"
-    what = "a bundle" if is_bundle else "something that is not a bundle"
-    raise BundleError(f"expected a new folder, there is {what} already: {advice}", code="bundle_exists")
+    found = "an existing bundle" if is_bundle else "an existing path that is not a bundle"
+    advice = "allow it to be overwritten, or choose another path" if is_bundle else "choose another path"
+    raise BundleError(f"expected a new folder, got {found}: {advice}", code="bundle_exists")
 
 
 def _hidden_sibling(target: Path, kind: str) -> Path:
@@ -87,21 +89,24 @@ def _hidden_sibling(target: Path, kind: str) -> Path:
 
 
 def _clear_leftovers(target: Path) -> None:
-    """Remove what killed runs left; a folder that a running one has claimed stays."""
+    """Remove the hidden folders of killed runs; those of running ones are locked."""
     for kind in ("partial", "replaced"):
         for folder in target.parent.glob(f".{target.name}.{kind}-????????"):
-            with contextlib.suppress(OSError), _claimed(folder):
+            with contextlib.suppress(OSError), _locked(folder):
                 shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system lets go when the process dies.
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a lock on the folder itself, which the system releases when the process ends.
+
+    On Windows folders cannot be locked and nothing is done: files that are open cannot be removed there, which protects
+    a running conversion while it writes.
 
     Raises:
         BlockingIOError: Another process holds it.
     """
-    if sys.platform == "win32":  # an open file cannot be removed there, which protects a running conversion as well
+    if sys.platform == "win32":
         yield
         return
     import fcntl
@@ -115,16 +120,16 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the stack as Ctrl-C does, so that the partial folder goes. Signals are the main thread's."""
+def _sigterm_as_exit() -> Iterator[None]:
+    """Raise `SystemExit` on SIGTERM, so that the partial folder is removed. Only the main thread can handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def exit_with_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise SystemExit(128 + number)
 
-    previous = signal.signal(signal.SIGTERM, leave)
+    previous = signal.signal(signal.SIGTERM, exit_with_signal)
     try:
         yield
     finally:

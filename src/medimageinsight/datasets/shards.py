@@ -1,8 +1,8 @@
-"""Webdataset shards: tar files whose members of one name belong together, as ``0001.jpg`` and ``0001.json``.
+"""Webdataset shards: tar files whose members of one name form a sample, as ``0001.jpg`` and ``0001.json``.
 
 Shards come from elsewhere and are not trusted: nothing is unpacked, links and special files are refused, sizes are
-checked before anything is read, and a shard that ends too early is told from one that is whole. Only plain tars are
-read, as a compressed one has no positions; the pictures in it are compressed anyway.
+checked before anything is read, and a truncated shard is detected. Only plain tars are read, since a compressed one
+has no positions; the images in it are compressed anyway.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
+from medimageinsight.datasets.captions import OPTIONAL_FIELDS, CaptionRow, ClassNames, parse_caption_row
 from medimageinsight.datasets.problems import Problems
-from medimageinsight.datasets.sample import Piece, Sample, Table
+from medimageinsight.datasets.sample import ByteRange, Sample, Table
 from medimageinsight.datasets.table import CAPTION_PARTS
-from medimageinsight.datasets.texts import OPTIONAL, ClassNames, Text, read_text
-from medimageinsight.files import strict
+from medimageinsight.files.json import load_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-PICTURES = frozenset(("jpg", "jpeg", "png", "dcm", "tif", "tiff", "bmp", "gif", "webp", "jp2", "pgm", "ppm"))
-TEXTS = frozenset(("json", "txt", "cls"))
-MAX_PICTURE_BYTES = 1 << 30
+IMAGE_EXTENSIONS = frozenset(("jpg", "jpeg", "png", "dcm", "tif", "tiff", "bmp", "gif", "webp", "jp2", "pgm", "ppm"))
+TEXT_EXTENSIONS = frozenset(("json", "txt", "cls"))
+MAX_IMAGE_BYTES = 1 << 30
 MAX_TEXT_BYTES = 1 << 20
 MAX_MEMBERS = 1000  # of one name
 _MAX_HEADER_BYTES = 1 << 20
-_BLOCK = tarfile.BLOCKSIZE
 _TAR_ERRORS = (tarfile.TarError, OSError, ValueError, OverflowError, EOFError, RecursionError)
 
 
@@ -41,20 +40,20 @@ def read_shards(
     problems: Problems | None = None,
     classes: ClassNames | None = None,
 ) -> Table:
-    """Reads the texts of all shards and where their pictures are; the pictures stay in the tars.
+    """Read the texts of all shards and the positions of their images; the images stay in the tars.
 
         read_shards(sorted(Path("shards").glob("train-*.tar")), split="train")
 
-    A sample is a picture and one or more of: ``json`` (a caption as ``caption``, a ``label``, other fields of `Sample`,
-    or a text of the original's as in `read_tsv`), ``txt`` (its caption), ``cls`` (its label: a name or a number). Its
-    name ends at the first dot that no number follows.
+    A sample is an image and one or more of: ``json`` (a caption as ``caption``, a ``label``, other fields of `Sample`,
+    or a text of the original format as in `read_tsv`), ``txt`` (its caption), ``cls`` (its label: a name or a number).
+    A sample's name ends at the first dot that no number follows.
 
     Args:
         shards: Uncompressed tars.
-        split: Of all samples that do not say their own.
-        root: The folder that messages name shards below; the first shard's own when not given.
-        problems: Collects what is wrong, and the good samples are returned.
-        classes: Ids and names of files that were read before, which must agree with these.
+        split: Of all samples without a split of their own.
+        root: The folder that shard names in messages are relative to; the first shard's folder by default.
+        problems: Collects the problems; the valid samples are returned.
+        classes: Class ids and names of files read before, which must agree with these.
 
     Raises:
         DatasetProblems: Shards cannot be used, and ``problems`` was not given.
@@ -64,13 +63,13 @@ def read_shards(
     folder = Path(root) if root is not None else paths[0].parent if paths else Path()
     if not paths:
         found.add("file_missing", "shards", "none")
-    reader = ShardReader(folder, found, split=split, classes=classes)
+    reader = _ShardReader(folder, split, found, ClassNames(found, after=classes))
     samples: list[Sample] = []
     seen: set[tuple[str, str]] = set()
     for path in paths:
-        for _, sample in reader.read(path):
+        for sample in reader.read(path):
             if (sample.source, sample.id) in seen:
-                found.add("id_duplicate", reader.place(path, sample.id))
+                found.add("id_duplicate", reader.location(path, sample.id))
                 continue
             seen.add((sample.source, sample.id))
             samples.append(sample)
@@ -84,124 +83,121 @@ class _Group:
     """The members of one sample."""
 
     key: str
-    start: int  # where the first member's header is
-    picture: Piece | None = None
+    image: ByteRange | None = None
     texts: dict[str, bytes] = field(default_factory=dict)
-    refused: bool = False
-    looks_used: bool = False  # by the end of a name that is not taken
+    is_refused: bool = False
+    has_unused_image_or_text: bool = False  # as seg.png in 0001.seg.png
     members: int = 0
 
 
-class ShardReader:
-    """Reads shards one sample at a time; notes what is wrong with them."""
+@dataclass(frozen=True, slots=True)
+class _ShardReader:
+    """Read the samples of shards and add their problems."""
 
-    def __init__(self, root: Path, problems: Problems, *, split: str = "", classes: ClassNames | None = None) -> None:
-        self.root, self.problems, self.split = root, problems, split
-        self.classes = ClassNames(problems, after=classes)
+    root: Path
+    split: str
+    problems: Problems
+    classes: ClassNames
 
-    def place(self, path: Path, key: str = "") -> str:
-        """Names a shard, or a sample in it."""
+    def location(self, path: Path, key: str = "") -> str:
+        """Return the name of a shard, or of a sample in it, for messages."""
         name = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
         return f"{name}: {key}" if key else name
 
-    def read(self, path: Path, start: int = 0) -> Iterator[tuple[int, Sample]]:
-        """The samples of a shard, from the one whose first header is at byte ``start``, each with that byte."""
-        for group in self._groups(path, start):
-            sample = None if group.refused else self._sample(path, group)
+    def read(self, path: Path) -> Iterator[Sample]:
+        """Yield the samples of a shard."""
+        for group in self._read_groups(path):
+            sample = None if group.is_refused else self._make_sample(path, group)
             if sample is not None:
-                yield group.start, sample
+                yield sample
 
-    def _groups(self, path: Path, start: int) -> Iterator[_Group]:
+    def _read_groups(self, path: Path) -> Iterator[_Group]:
         group: _Group | None = None
         try:
-            with path.open("rb") as file, _open_tar(file, start) as tar:
+            with path.open("rb") as file, _open_tar(file) as tar:
                 while (member := tar.next()) is not None:
-                    tar.members.clear()  # type: ignore[attr-defined] # else every header of a shard is kept
+                    tar.members.clear()  # type: ignore[attr-defined] # else every header of a shard stays in memory
                     key, extension = _split_name(member.name)
                     if group is None or key != group.key:
                         if group is not None:
                             yield group
-                        group = _Group(key, member.offset)
-                    self._take(path, group, member, extension, file)
-                damage = _rest(file, tar.offset)
+                        group = _Group(key)
+                    self._add_member(path, group, member, extension, file)
+                damage = _check_end(file, tar.offset)
         except FileNotFoundError:
-            self.problems.add("file_missing", self.place(path))
+            self.problems.add("file_missing", self.location(path))
             return
         except _TAR_ERRORS as error:
-            damage = "compressed: unpack it to a plain tar" if _compressed(path) else type(error).__name__
+            damage = "compressed: unpack it to a plain tar" if _is_compressed(path) else type(error).__name__
         if damage:
-            self.problems.add("shard_invalid", self.place(path), damage)
-        elif group is not None:  # of a damaged shard the last sample may lack members
+            self.problems.add("shard_invalid", self.location(path), damage)
+        elif group is not None:  # the last sample of a damaged shard may lack members
             yield group
 
-    def _take(self, path: Path, group: _Group, member: tarfile.TarInfo, extension: str, file: BinaryIO) -> None:
-        """Adds a member to its sample, or refuses it and the sample with it."""
+    def _add_member(self, path: Path, group: _Group, member: tarfile.TarInfo, extension: str, file: BinaryIO) -> None:
+        """Add a member to its sample, or refuse it and the sample with it."""
         if member.isdir():
             return
         group.members += 1
-        fault = _fault(member, extension, group)
-        if fault:
-            self.problems.add("member_refused", self.place(path, PurePosixPath(member.name).name[:80]), fault)
-            group.refused = True
-        elif extension in PICTURES:
-            group.picture = Piece(offset=member.offset_data, size=member.size)
-        elif extension in TEXTS:
-            here = file.tell()
+        reason = _refusal_reason(member, extension, group)
+        if reason:
+            self.problems.add("member_refused", self.location(path, PurePosixPath(member.name).name[:80]), reason)
+            group.is_refused = True
+        elif extension in IMAGE_EXTENSIONS:
+            group.image = ByteRange(offset=member.offset_data, size=member.size)
+        elif extension in TEXT_EXTENSIONS:
+            position = file.tell()
             file.seek(member.offset_data)
             group.texts[extension] = file.read(member.size)
-            file.seek(here)
-        elif extension.rpartition(".")[2] in PICTURES | TEXTS:
-            group.looks_used = True
+            file.seek(position)
+        elif extension.rpartition(".")[2] in IMAGE_EXTENSIONS | TEXT_EXTENSIONS:
+            group.has_unused_image_or_text = True
 
-    def _sample(self, path: Path, group: _Group) -> Sample | None:
-        place = self.place(path, group.key)
-        if group.picture is None:
-            if group.texts or group.looks_used:
-                self.problems.add("rows_unpaired", place, "no picture; a sample's name ends at its first dot")
+    def _make_sample(self, path: Path, group: _Group) -> Sample | None:
+        location = self.location(path, group.key)
+        if group.image is None:
+            if group.texts or group.has_unused_image_or_text:
+                self.problems.add("rows_unpaired", location, "no image; a sample's name ends at its first dot")
             return None
         try:
             texts = {extension: data.decode("utf-8-sig") for extension, data in group.texts.items()}
-            data = strict.load_json(texts["json"]) if "json" in texts else {}
+            data = load_json(texts["json"]) if "json" in texts else {}
         except (ValueError, RecursionError):
-            self.problems.add("json_invalid", place, "not JSON in UTF-8")
+            self.problems.add("json_invalid", location, "not JSON in UTF-8")
             return None
-        text = self._text(data, texts, place)
-        if text is None:
+        row = self._parse_texts(data, texts, location)
+        if row is None:
             return None
-        others = dict(text.others)
-        split = others.pop("split", self.split)
+        others = {"split": self.split, **row.others}
         return Sample(
             path=path,
-            piece=group.picture,
+            byte_range=group.image,
             id=group.key,
-            caption=text.caption,
-            label=text.label,
-            source=text.source,
-            split=split,
+            caption=row.caption,
+            label=row.label,
+            source=row.source,
             **others,
         )
 
-    def _text(self, data: object, texts: dict[str, str], place: str) -> Text | None:
+    def _parse_texts(self, data: object, texts: dict[str, str], location: str) -> CaptionRow | None:
         if not isinstance(data, dict) or "class_name" in data or "captions" in data:
-            return read_text(data, place, self.classes)
+            return parse_caption_row(data, location, self.classes)
         fields = {
             name: str(data[name]).strip()
-            for name in (*OPTIONAL, "caption", "label", "source", "split")
+            for name in (*OPTIONAL_FIELDS, "caption", "label", "source", "split")
             if isinstance(data.get(name), str | int) and str(data[name]).strip()
         }
-        caption = texts.get("txt", "").strip() or fields.pop("caption", "")
-        label = texts.get("cls", "").strip() or fields.pop("label", "")
+        caption, label, source = (fields.pop(name, "") for name in ("caption", "label", "source"))
+        caption = texts.get("txt", "").strip() or caption
         caption = caption or " ".join(fields[part] for part in CAPTION_PARTS if part in fields)
         if not caption:
-            self.problems.add("caption_empty", place)
+            self.problems.add("caption_empty", location)
             return None
-        fields.pop("caption", None)
-        fields.pop("label", None)
-        return Text(caption=caption, label=label, source=fields.pop("source", ""), others=fields)
+        return CaptionRow(caption=caption, label=texts.get("cls", "").strip() or label, source=source, others=fields)
 
 
-class _Bounded(io.BufferedIOBase):
-    """A file of which no header may be long: tarfile reads a header's extension whole, whatever size it claims."""
+class _BoundedFile(io.BufferedIOBase):
+    """A file that refuses long headers: tarfile reads a header's extension completely, whatever size it claims."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -219,53 +215,52 @@ class _Bounded(io.BufferedIOBase):
 
 
 @contextmanager
-def _open_tar(file: BinaryIO, start: int) -> Iterator[tarfile.TarFile]:
-    file.seek(start)
-    with tarfile.open(fileobj=_Bounded(file), mode="r:", errorlevel=2) as tar:
+def _open_tar(file: BinaryIO) -> Iterator[tarfile.TarFile]:
+    with tarfile.open(fileobj=_BoundedFile(file), mode="r:", errorlevel=2) as tar:
         yield tar
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """``a/0001.seg.png`` is of sample ``a/0001`` and has the extension ``seg.png``.
+    """Return the sample's name and the extension: ``a/0001`` and ``seg.png`` of ``a/0001.seg.png``.
 
-    Numbers stay in the name: ``1.2.840.10008.dcm`` is of the sample that the UID names.
+    Numbers belong to the name: ``1.2.840.10008.dcm`` is of the sample named by the UID.
     """
     folder, slash, base = name.rpartition("/")
     parts = base.split(".")
-    own = 1
-    while own < len(parts) and parts[own].isdecimal():
-        own += 1
-    return f"{folder}{slash}{'.'.join(parts[:own])}", ".".join(parts[own:]).lower()
+    end = 1
+    while end < len(parts) and parts[end].isdecimal():
+        end += 1
+    return f"{folder}{slash}{'.'.join(parts[:end])}", ".".join(parts[end:]).lower()
 
 
-def _fault(member: tarfile.TarInfo, extension: str, group: _Group) -> str:
-    """Why a member is not taken, or the empty string."""
-    parts = PurePosixPath(member.name).parts
-    limit = MAX_PICTURE_BYTES if extension in PICTURES else MAX_TEXT_BYTES if extension in TEXTS else None
+def _refusal_reason(member: tarfile.TarInfo, extension: str, group: _Group) -> str:
+    """Return why a member is refused, or the empty string."""
+    is_image = extension in IMAGE_EXTENSIONS
+    limit = MAX_IMAGE_BYTES if is_image else MAX_TEXT_BYTES if extension in TEXT_EXTENSIONS else None
     if not member.isreg() or member.issparse():
-        return "not a plain file"
-    if member.name.startswith("/") or "\\" in member.name or ".." in parts:
+        return "not a regular file"
+    if member.name.startswith("/") or "\\" in member.name or ".." in PurePosixPath(member.name).parts:
         return "a path out of the shard"
     if limit is not None and member.size > limit:
         return f"more than {limit:,} bytes"
     if group.members > MAX_MEMBERS:
         return f"more than {MAX_MEMBERS} members of one name"
-    again = group.picture is not None if extension in PICTURES else extension in group.texts
-    return "a second one of its kind" if again else ""
+    is_second = group.image is not None if is_image else extension in group.texts
+    return "a second member of its kind" if is_second else ""
 
 
-def _rest(file: BinaryIO, offset: int) -> str:
-    """What is wrong where the members end: tarfile takes any block that is no header for the end of the archive."""
+def _check_end(file: BinaryIO, offset: int) -> str:
+    """Return what is wrong at the end of the members: tarfile takes any block that is not a header for the end."""
     file.seek(offset)
-    block = file.read(_BLOCK)
+    block = file.read(tarfile.BLOCKSIZE)
     if not block:
-        return "no mark of an end: it was cut off"
-    return "no header where one should be" if block.strip(b"\0") else ""
+        return "no end marker: the file is truncated"
+    return "no header where one is expected" if block.strip(b"\0") else ""
 
 
-def _compressed(path: Path) -> bool:
+def _is_compressed(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(4)[:2] in (b"\x1f\x8b", b"BZ") or path.suffix in (".gz", ".zst", ".xz", ".bz2")
-    except OSError:  # a folder, or not ours to read: the shard's own error says so
+    except OSError:  # a folder, or no permission: the error of reading the shard is reported
         return False

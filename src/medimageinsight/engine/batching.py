@@ -1,4 +1,4 @@
-"""Which rows of uneven length go through the network together."""
+"""Batches of rows of similar length."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# A batch's shortest row is at least this share of its longest: what is padded is computed for nothing.
-MIN_FILL = 0.8
+MIN_FILL = 0.8  # a batch's shortest row, as a share of its longest: computing padding is wasted
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Indices of all rows in batches of similar length, shortest rows first; order is the caller's to restore.
+    """Yield the indices of all rows in batches of similar length, shortest rows first.
 
     list(batches_by_length([9, 3, 9, 3], batch_size=2))        # [[1, 3], [0, 2]]
     """

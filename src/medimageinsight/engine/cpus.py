@@ -1,4 +1,4 @@
-"""How many CPU cores this process may really use."""
+"""The number of CPU cores available to this process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_cpus(cgroup: Path = _CGROUP) -> int:
-    """Cores this process may use: the smaller of its CPU affinity and its container's quota, at least 1.
+    """Return the smaller of the process's CPU affinity and its container's quota, at least 1.
 
-    ``os.cpu_count`` counts the machine's cores, and one thread for each of them makes a small container slower.
+    ``os.cpu_count`` counts all cores of the machine; as many threads make a small container slower.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(cgroup)
@@ -20,7 +20,7 @@ def available_cpus(cgroup: Path = _CGROUP) -> int:
 
 
 def _quota(cgroup: Path) -> float | None:
-    """The container's CPU quota in cores, from cgroup version 2 or 1; None where there is none."""
+    """Return the container's CPU quota in cores, from cgroup version 2 or 1; None without a quota."""
     try:
         if (cgroup / "cpu.max").is_file():
             quota, period = (cgroup / "cpu.max").read_text().split()

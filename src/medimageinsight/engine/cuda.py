@@ -1,7 +1,7 @@
-"""Running a graph with its input and output bound to a device, for CUDA.
+"""Runs of a graph with inputs and outputs bound to a device, for CUDA.
 
-Written from ONNX Runtime's documentation of I/O binding and CUDA graphs. The binding is tested on the CPU, where it
-gives what a plain run gives; this project has not run it on a GPU.
+Written from ONNX Runtime's documentation of I/O binding and CUDA graphs. The binding is tested on the CPU, where its
+results equal those of a plain run; this project has not run it on a GPU.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     import onnxruntime as ort
     from numpy.typing import NDArray
 
-# A recording holds its intermediate results on the device for as long as the session lives.
+# A recording holds its intermediate results on the device until the session is freed.
 MAX_RECORDED_SHAPES = 4
 
-# While a graph is recorded, CUDA refuses work that another thread of the process gives it, whatever the session.
-_TURN = threading.Lock()
+# While a graph is recorded, CUDA refuses work from other threads of the process, whatever the session.
+_RECORDING_LOCK = threading.Lock()
 
-_NOT_RECORDED = "-1"  # ONNX Runtime's value for "run this one as usual"
+_NOT_RECORDED = "-1"  # ONNX Runtime's graph id for a plain run
 
 
 class BoundRuns:
-    """Runs of one session with inputs and outputs on a device: each crosses to the device, or back, once.
+    """Runs of one session with inputs and outputs on a device: each array is copied to or from the device once.
 
-    With CUDA graphs the first run with a new shape records all kernels, later runs with that shape replay them in one
-    launch. A replay reads and writes the very buffers of the recording, so these are kept and runs take turns.
+    With CUDA graphs the first run with a new shape records all kernels, and later runs with that shape replay them in
+    one launch. A replay uses the buffers of the recording, so these are retained and runs are serialized.
 
     Args:
         session: A session on that device.
@@ -45,10 +45,10 @@ class BoundRuns:
         self._recorded: dict[tuple[object, ...], _Recording] = {}
 
     def run(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """One output for a batch, (N, D) float32, as `Session.run` gives it."""
+        """Return an output for a batch, (N, D) float32, as `Session.run`."""
         if not self._record:
             return self._run_once(output, inputs, None)
-        with _TURN:
+        with _RECORDING_LOCK:
             key = (output, *((name, array.shape, array.dtype.str) for name, array in sorted(inputs.items())))
             if key not in self._recorded and len(self._recorded) < MAX_RECORDED_SHAPES:
                 number = len(self._recorded) + 1  # 0 is reserved
@@ -70,7 +70,7 @@ class BoundRuns:
 
 
 class _Recording:
-    """The buffers of one shape, which its CUDA graph reads and writes."""
+    """A CUDA graph for one input shape, and the buffers that it reads and writes."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class _Recording:
         self._session = session
         self._options = _run_options(str(number))
         self._inputs = {name: _on_device(array, device) for name, array in inputs.items()}
-        width = next(one.shape[-1] for one in session.get_outputs() if one.name == output)
+        width = next(node.shape[-1] for node in session.get_outputs() if node.name == output)
         rows = len(next(iter(inputs.values())))
         self._output = ort.OrtValue.ortvalue_from_shape_and_type([rows, width], np.float32, device, 0)
         self._binding = session.io_binding()

@@ -1,23 +1,22 @@
-"""Optimised copies of large graphs, kept for this machine, with weights packed as its CPU wants them.
+"""Cache of optimised graphs for this machine, with weights packed for its CPU.
 
-ONNX Runtime optimises a graph and re-packs its weights at each load, into memory of the process's own. A copy written
-once with the packed weights is mapped instead: the pages belong to the file, so the processes of one machine share
-them and the system may drop and read them again. At each load ONNX Runtime packs every weight once more, compares it
-with the copy's, and refuses the copy if they differ.
+ONNX Runtime optimises a graph and packs its weights at each load, in private memory of the process. A copy written once
+with packed weights is memory-mapped instead: processes share its pages, and the system may drop and read them again.
+At each load ONNX Runtime packs every weight again, compares it with the copy, and refuses the copy if they differ.
 
 ::
 
-    $MI2_HOME/cache/graphs/<key>/       readable by its owner alone
+    $MI2_HOME/cache/graphs/<key>/       readable by its owner only
         graph.onnx  graph.data          the optimised graph
         copy.json                       the sizes of both, written last
 
-A copy is there as a whole or not at all: it is written into a hidden folder and renamed. What cannot be written, or
-read, is not used, and nobody is told: the graph itself is loaded as if there were no cache. ``MI2_GRAPH_CACHE=0``
-switches it off, `clear_graph_cache` empties it.
+A copy is complete or does not exist: it is written to a hidden folder and renamed. A copy that cannot be written or
+read is silently not used, and the graph itself is loaded. ``MI2_GRAPH_CACHE=0`` disables the cache, `clear_graph_cache`
+empties it. On Windows the folders' access rights are not checked, since they are private to a user by default.
 
-The released image encoder, 1.45 GB, on two cores: 1.3 s to load against 4.0 s (and 1.2 s more for the checksum of what
-then need not be read); 0.37 GB of a process's own memory against 1.82 GB while it embeds one image, once another
-process has the copy mapped too; 2.8 GB of disk. The embeddings have the same bits.
+Measured with the released image encoder, 1.45 GB, on two cores: 1.3 s to load instead of 4.0 s (and 1.2 s for the
+checksum of files that are then not read); 0.37 GB of private memory instead of 1.82 GB while a process embeds an image,
+if another process has mapped the copy too; 2.8 GB of disk. The embeddings have the same bits.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.bundle import home
-from medimageinsight.bundle.bundle import EXTERNAL_DATA_SUFFIX
+from medimageinsight.bundle import EXTERNAL_DATA_SUFFIX, home
 from medimageinsight.files.atomic import flush
 
 if TYPE_CHECKING:
@@ -45,16 +43,16 @@ if TYPE_CHECKING:
 FORMAT = 1
 GRAPH, DATA, RECORD = "graph.onnx", "graph.data", "copy.json"
 
-MIN_BYTES = 100_000_000  # of weights; below, a graph loads in a blink and a copy is not worth its place
+MIN_BYTES = 100_000_000  # of weights; smaller graphs load fast enough without a copy
 
 _OFF = ("0", "false", "no", "off")
-_ROOM = 3  # free space that a copy needs, in sizes of the graph's data: weights as they are and packed, and some air
-_ABANDONED = 3600  # seconds; a writer needs one minute, so a hidden folder of this age is a killed one's
+_NEEDED_SPACE = 3  # free disk space for a copy, in sizes of the graph's data: weights, packed weights, and a margin
+_ABANDONED_AGE = 3600  # seconds; a writer needs one minute, so an older hidden folder is of a killed one
 _PRIVATE = 0o700
 
 
 class GraphCopy:
-    """This machine's optimised copy of one graph, there or not.
+    """This machine's optimised copy of a graph, which may not exist yet.
 
     Args:
         source: The graph's ``.onnx`` file.
@@ -73,8 +71,8 @@ class GraphCopy:
         """The copy's ``.onnx`` file."""
         return self.folder / GRAPH
 
-    def is_whole(self) -> bool:
-        """Whether the copy is there, in a folder of this user's alone, with the sizes it was written with."""
+    def is_complete(self) -> bool:
+        """Return whether the copy exists in a private folder and its files have the sizes that were written."""
         record = _read_record(self.folder)
         try:
             if not _is_private(self.folder.parent) or not _is_private(self.folder):
@@ -85,20 +83,20 @@ class GraphCopy:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Path]:
-        """A hidden folder to write the graph and its data into; it becomes the copy if the block ends without an error.
+        """Yield a hidden folder to write the graph and its data to; it becomes the copy if the block raises no error.
 
-        What killed writers left behind, and copies of what the same graph was before, go.
+        Folders of killed writers and copies of earlier versions of the same file are removed.
 
         Raises:
-            OSError: The cache cannot be written, or its disk has no room.
+            OSError: The cache cannot be written to, or its disk has too little space.
         """
         root = self.folder.parent
         root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         if not _is_private(root):
-            raise PermissionError("the cache folder is not this user's alone")
+            raise PermissionError("expected a cache folder that only its owner can write to, got one open to others")
         _remove_abandoned(root)
-        if shutil.disk_usage(root).free < _ROOM * self._data_bytes:
-            raise OSError("the cache's disk has no room for a copy")
+        if shutil.disk_usage(root).free < _NEEDED_SPACE * self._data_bytes:
+            raise OSError("expected disk space for a copy in the cache, got too little")
         temporary = root / f".{self.key}-{secrets.token_hex(4)}"
         temporary.mkdir(mode=_PRIVATE)
         try:
@@ -106,27 +104,27 @@ class GraphCopy:
             self._finish(temporary)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        self._remove_former()
+        self._remove_earlier()
 
     def remove(self) -> None:
-        """Remove the copy, because ONNX Runtime would not have it."""
+        """Remove the copy."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _finish(self, temporary: Path) -> None:
         record = {"format": FORMAT, "source": self._source, "cpu": _cpu(), "files": _sizes(temporary)}
         (temporary / RECORD).write_text(json.dumps(record), encoding="utf-8")
-        for name in (GRAPH, DATA, RECORD):  # sizes do not tell what a power failure kept from the disk
+        for name in (GRAPH, DATA, RECORD):  # a power failure may lose content without changing the size
             flush(temporary / name)
-        if self.folder.exists() and not self.is_whole():
+        if self.folder.exists() and not self.is_complete():
             self.remove()
         try:
             temporary.rename(self.folder)
         except OSError:
-            if not self.is_whole():  # else another process was first, and its copy is as good
+            if not self.is_complete():  # else another process was faster, and its copy is equal
                 raise
 
-    def _remove_former(self) -> None:
-        """Copies of the same file with other content or by another ONNX Runtime; other CPUs' copies stay."""
+    def _remove_earlier(self) -> None:
+        """Remove copies of the same file with other content or of another ONNX Runtime; keep those for other CPUs."""
         for folder in self.folder.parent.glob("[!.]*"):  # hidden ones are being written
             record = _read_record(folder)
             if folder != self.folder and (record.get("source"), record.get("cpu")) == (self._source, _cpu()):
@@ -134,7 +132,7 @@ class GraphCopy:
 
 
 def graph_copy(source: Path, checksums: Sequence[str]) -> GraphCopy | None:
-    """The copy of a graph with large external data beside it; None for a small one, or with the cache off."""
+    """Return the copy of a graph with large external data; None for a small graph, or with the cache disabled."""
     data = source.with_name(source.name + EXTERNAL_DATA_SUFFIX)
     if os.environ.get("MI2_GRAPH_CACHE", "").lower() in _OFF or not data.is_file():
         return None
@@ -143,19 +141,19 @@ def graph_copy(source: Path, checksums: Sequence[str]) -> GraphCopy | None:
 
 
 def cache_folder() -> Path:
-    """Where the copies lie."""
+    """Return the folder of all copies."""
     return home() / "cache" / "graphs"
 
 
 def graph_key(checksums: Sequence[str]) -> str:
-    """What makes a copy this one: the graph's content, ONNX Runtime, and the CPU. Threads do not matter to it."""
+    """Return a copy's name, a digest of the graph's content, ONNX Runtime's version and the CPU, not of threads."""
     import onnxruntime as ort
 
     return _digest(json.dumps([FORMAT, list(checksums), ort.__version__, _cpu()]))
 
 
 def device_cache(provider: str, key: str) -> Path | None:
-    """A private folder for what a device's provider compiles of one graph; None where it cannot be made."""
+    """Return a private folder for a graph compiled by a device's provider; None if it cannot be created."""
     folder = home() / "cache" / provider.lower().removesuffix("executionprovider") / key
     try:
         folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
@@ -165,12 +163,12 @@ def device_cache(provider: str, key: str) -> Path | None:
 
 
 def graph_cache_size() -> int:
-    """Bytes that the copies take."""
+    """Return the size of all copies in bytes."""
     return sum(path.stat().st_size for path in _files_below(cache_folder()))
 
 
 def clear_graph_cache() -> int:
-    """Remove all copies; the bytes they took. A process that has one mapped keeps it until it ends."""
+    """Remove all copies and return their size in bytes. A process that has mapped a copy keeps it until it ends."""
     size = graph_cache_size()
     shutil.rmtree(cache_folder(), ignore_errors=True)
     return size
@@ -182,14 +180,14 @@ def _files_below(root: Path) -> Iterator[Path]:
 
 @functools.cache
 def _cpu() -> str:
-    """A digest of the CPU's model and abilities, which decide how weights are packed."""
-    described = [platform.machine(), platform.processor()]
+    """Return a digest of the CPU's model and features, which determine how weights are packed."""
+    features = [platform.machine(), platform.processor()]
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", maxsplit=1)[0].splitlines():
             name, _, value = line.partition(":")
             if name.strip() in ("model name", "flags", "CPU implementer", "CPU part", "Features"):
-                described.append(value.strip())
-    return _digest(json.dumps(described))
+                features.append(value.strip())
+    return _digest(json.dumps(features))
 
 
 def _digest(text: str) -> str:
@@ -205,13 +203,13 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Sizes of the plain files; a link is none of them."""
-    found = {name: (folder / name).lstat() for name in (GRAPH, DATA)}
-    return {name: one.st_size for name, one in found.items() if stat.S_ISREG(one.st_mode)}
+    """Return name to size of the graph's plain files; links are left out."""
+    statuses = {name: (folder / name).lstat() for name in (GRAPH, DATA)}
+    return {name: status.st_size for name, status in statuses.items() if stat.S_ISREG(status.st_mode)}
 
 
 def _is_private(folder: Path) -> bool:
-    """A folder of this user's that nobody else can write. Windows keeps a user's folders apart by other means."""
+    """Return whether only this user can write to the folder; on Windows this is not checked."""
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode):
         return False
@@ -221,5 +219,5 @@ def _is_private(folder: Path) -> bool:
 def _remove_abandoned(root: Path) -> None:
     for folder in root.glob(".*-????????"):
         with contextlib.suppress(OSError):
-            if time.time() - folder.lstat().st_mtime > _ABANDONED:
+            if time.time() - folder.lstat().st_mtime > _ABANDONED_AGE:
                 shutil.rmtree(folder)

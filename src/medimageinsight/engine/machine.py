@@ -1,7 +1,8 @@
-"""What a run was made on: without it a figure cannot be compared."""
+"""Description of the machine and libraries that a measurement was made with."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,7 @@ _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "numpy", "torch", "openvino")
 
 
 def describe_machine(threads: int, provider: str) -> dict[str, str | int]:
-    """Processor, cores, threads, execution provider, and the version of each library that is installed."""
+    """Return processor, cores, threads, execution provider, and the versions of the installed libraries."""
     return {
         "processor": processor(),
         "cores": os.cpu_count() or 1,
@@ -27,7 +28,7 @@ def describe_machine(threads: int, provider: str) -> dict[str, str | int]:
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, as Linux knows it; else what Python tells."""
+    """Return the processor's name from ``/proc/cpuinfo``, else from `platform`."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -37,10 +38,8 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions

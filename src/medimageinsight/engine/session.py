@@ -1,4 +1,4 @@
-"""One ONNX graph in one ONNX Runtime session: which device, how many threads, and errors that can be told apart."""
+"""An ONNX graph in an ONNX Runtime session: its device, its threads, and errors with stable codes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from medimageinsight.engine.providers import (
     DIRECTML,
     OPENVINO,
     choose_providers,
-    keeps_compiled,
     provider_options,
+    stores_compiled,
 )
 from medimageinsight.errors import ModelError
 
@@ -32,35 +32,33 @@ if TYPE_CHECKING:
 
     from medimageinsight.engine.graph_cache import GraphCopy
 
-__all__ = ["CPU", "SPIN_US", "Session"]
+_FATAL_ONLY = 4  # ONNX Runtime's log level: errors are raised anyway, and log lines contain paths
 
-_FATAL_ONLY = 4  # ONNX Runtime's log level; what it raises is reported, what it logs holds paths
-
-# Microseconds that a thread without work keeps its core in case the next operator comes, which saves the time to wake
-# it. Longer, and a busy machine loses what a quiet one wins: threads spin on the cores that decode the next images.
+# Microseconds that an idle thread keeps its core for the next operator, which saves the time to wake it. More helps an
+# idle machine and slows a busy one: threads would spin on the cores that decode the next images.
 SPIN_US = 100
-_SPIN_CAN_BE_BOUND = (1, 27)  # older versions do not know the setting, and ignore it
+_SPIN_LIMIT_SINCE = (1, 27)  # version of ONNX Runtime; older ones ignore the setting
 
-# These say that the graph is at fault, whichever device it was meant for.
+# Exceptions for an invalid graph, whatever the device.
 _BAD_GRAPH = ("NoSuchFile", "NoModel", "InvalidProtobuf", "InvalidGraph")
 
 
 class Session:
-    """A loaded graph. Calls from many threads at once are fine.
+    """A loaded graph. Safe to call from many threads.
 
     Args:
-        path: The ``.onnx`` file; data beside it is mapped into memory, not read.
-        providers: As `choose_providers` takes them. A device that was not asked for and cannot be started leaves its
-            place to the CPU; `providers` says so.
-        threads: CPU threads of one call; all cores the process may use when not given.
-        copy: This machine's optimised copy of the graph, used and written on the CPU; None to do without.
-        verify: Called before the graph's own files are read, which a copy may make needless.
+        path: The ``.onnx`` file; its external data is mapped into memory, not read.
+        providers: As in `choose_providers`. A default device that cannot be started is replaced by the CPU; see the
+            attribute `providers`.
+        threads: CPU threads of one call; by default all cores available to the process.
+        copy: This machine's optimised copy of the graph, used and written on the CPU; None for no copy.
+        verify: Called before the graph's own files are read, which a copy may make unnecessary.
         cuda_graph: On CUDA, record the kernels of a shape once and replay them: less time between kernels, for small
-            batches of few different sizes. Runs then wait for each other.
+            batches of few different sizes. Runs are then serialized.
 
     Raises:
         InputError: A provider is unknown.
-        ModelError: The graph cannot be loaded (``graph_invalid``), or not on the provider that was asked for
+        ModelError: The graph cannot be loaded (``graph_invalid``), or not on the requested provider
             (``provider_unavailable``).
     """
 
@@ -80,20 +78,22 @@ class Session:
         self._copy = copy
         self._verify = verify or (lambda: None)
         self._cuda_graph = cuda_graph
-        self._session = self._open(chosen, asked=providers is not None or cuda_graph)
+        self._session = self._open(chosen, requested=providers is not None or cuda_graph)
         first = self.providers[0]
         self._bound = BoundRuns(self._session, record=cuda_graph) if first == CUDA else None
-        self._one_at_a_time = threading.Lock() if first == DIRECTML else None  # its documentation allows no more
-        self.inputs: dict[str, list[int | str | None]] = {one.name: one.shape for one in self._session.get_inputs()}
-        self.outputs: dict[str, list[int | str | None]] = {one.name: one.shape for one in self._session.get_outputs()}
+        self._serial = threading.Lock() if first == DIRECTML else None  # it does not support concurrent runs
+        self.inputs: dict[str, list[int | str | None]] = {node.name: node.shape for node in self._session.get_inputs()}
+        self.outputs: dict[str, list[int | str | None]] = {
+            node.name: node.shape for node in self._session.get_outputs()
+        }
 
     @property
     def providers(self) -> list[str]:
-        """The providers in use, the preferred one first."""
+        """Execution providers in use, the preferred one first."""
         return list(self._session.get_providers())
 
     def run(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """One output of the graph for a batch, (N, D) float32.
+        """Return an output of the graph for a batch, (N, D) float32.
 
         Raises:
             ModelError: ONNX Runtime failed (``inference_failed``), or its result is not finite
@@ -104,12 +104,12 @@ class Session:
         except Exception as error:
             raise ModelError(
                 f"expected the network to run, ONNX Runtime failed ({type(error).__name__}): "
-                "try a smaller batch; if it stays, check the bundle with mi2 verify",
+                "try a smaller batch; if it fails again, check the bundle with mi2 verify",
                 code="inference_failed",
             ) from error
         if not np.isfinite(result).all():
             raise ModelError(
-                "expected finite embeddings, the network gave others: check the bundle with mi2 verify",
+                "expected finite embeddings, got NaN or infinity: check the bundle with mi2 verify",
                 code="inference_not_finite",
             )
         return np.asarray(result, dtype=np.float32)
@@ -117,31 +117,31 @@ class Session:
     def _run(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         if self._bound is not None:
             return self._bound.run(output, inputs)
-        if self._one_at_a_time is not None:
-            with self._one_at_a_time:
-                return self._run_plainly(output, inputs)
-        return self._run_plainly(output, inputs)
+        if self._serial is not None:
+            with self._serial:
+                return self._run_unbound(output, inputs)
+        return self._run_unbound(output, inputs)
 
-    def _run_plainly(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    def _run_unbound(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         result: NDArray[Any] = self._session.run([output], dict(inputs))[0]
         return result
 
-    def _open(self, chosen: list[str], *, asked: bool) -> ort.InferenceSession:
+    def _open(self, chosen: list[str], *, requested: bool) -> ort.InferenceSession:
         if chosen[0] == CPU:
             return self._open_on_cpu()
         self._verify()
         try:
             session = self._load(self._path, chosen)
-        except Exception as error:  # ONNX Runtime's exceptions have no common base, and their messages hold paths
+        except Exception as error:  # ONNX Runtime's exceptions have no common base, and their messages contain paths
             if type(error).__name__ in _BAD_GRAPH:
                 raise _bad_graph(error) from error
-            if asked:
+            if requested:
                 raise _unavailable(chosen[0]) from error
             return self._open_on_cpu()
-        # Where a device's libraries are missing, ONNX Runtime may go on without it with no more than a log line.
+        # Where a device's libraries are missing, ONNX Runtime may continue without it after a mere log line.
         if chosen[0] in session.get_providers():
             return session
-        if asked:
+        if requested:
             raise _unavailable(chosen[0])
         return self._open_on_cpu()
 
@@ -159,8 +159,8 @@ class Session:
             raise _bad_graph(error) from error
 
     def _map_copy(self, copy: GraphCopy) -> ort.InferenceSession | None:
-        """A session on the copy, which is removed where ONNX Runtime refuses it; None without one."""
-        if not copy.is_whole():
+        """Return a session on the copy, or None without a complete one; a copy that ONNX Runtime refuses is removed."""
+        if not copy.is_complete():
             return None
         try:
             return self._load(copy.graph, [CPU], optimise=False)
@@ -169,11 +169,11 @@ class Session:
             return None
 
     def _write_copy(self, copy: GraphCopy) -> bool:
-        """Whether the copy could be written. The session that writes it is dropped: its weights are not shared."""
+        """Return whether the copy was written. The session that writes it is freed: its weights are not shared."""
         try:
             with copy.writing() as folder:
                 self._load(self._path, [CPU], write_to=folder)
-        except Exception:  # no cache is worth an error: what is wrong with the graph, loading it will say
+        except Exception:  # a cache is optional: loading the graph itself will report its errors
             return False
         finally:
             _return_freed_memory()
@@ -185,17 +185,17 @@ class Session:
         import onnxruntime as ort
 
         options = _session_options(self._threads, providers[0])
-        if not optimise or providers[0] == OPENVINO:  # OpenVINO optimises itself, and better from the graph as it is
+        if not optimise or providers[0] == OPENVINO:  # OpenVINO optimises better from the original graph
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if write_to is not None:
             _write_optimised(options, write_to)
-        # Its own fallback prints to standard output and uses the CPU, whatever was asked for.
+        # ONNX Runtime's own fallback prints to standard output and uses the CPU, whatever was requested.
         return ort.InferenceSession(
             str(path), options, providers=[(name, self._options(name)) for name in providers], enable_fallback=0
         )
 
     def _options(self, provider: str) -> dict[str, str]:
-        cache = device_cache(provider, self._copy.key) if self._copy and keeps_compiled(provider) else None
+        cache = device_cache(provider, self._copy.key) if self._copy and stores_compiled(provider) else None
         return provider_options(provider, cache=cache, cuda_graph=self._cuda_graph)
 
 
@@ -204,13 +204,13 @@ def _session_options(threads: int | None, provider: str) -> ort.SessionOptions:
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_cpus()
-    options.inter_op_num_threads = 1  # both graphs are one chain
+    options.inter_op_num_threads = 1  # both graphs are a chain of operators
     options.use_deterministic_compute = True
     options.log_severity_level = _FATAL_ONLY
-    # A block laid out in advance for each shape saves no time that could be measured on the CPU and holds the memory of
-    # all activations a second time; DirectML cannot have it.
+    # A memory block planned for each shape saves no measurable time on the CPU and holds the memory of all activations
+    # a second time; DirectML does not support it.
     options.enable_mem_pattern = provider not in (CPU, DIRECTML)
-    if tuple(int(part) for part in ort.__version__.split(".")[:2]) >= _SPIN_CAN_BE_BOUND:
+    if tuple(int(part) for part in ort.__version__.split(".")[:2]) >= _SPIN_LIMIT_SINCE:
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
     else:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -218,7 +218,7 @@ def _session_options(threads: int | None, provider: str) -> ort.SessionOptions:
 
 
 def _write_optimised(options: ort.SessionOptions, folder: Path) -> None:
-    """Let loading write the optimised graph, its larger weights, and these weights packed."""
+    """Make loading write the optimised graph, its larger weights, and these weights packed."""
     options.optimized_model_filepath = str(folder / GRAPH)
     for key, value in {
         "session.optimized_model_external_initializers_file_name": DATA,
@@ -229,7 +229,7 @@ def _write_optimised(options: ort.SessionOptions, folder: Path) -> None:
 
 
 def _return_freed_memory() -> None:
-    """Of what was freed, glibc keeps pieces below 32 MiB, here a gigabyte of packed weights, unless it is told."""
+    """Return freed memory to the system: glibc retains blocks below 32 MiB, here a gigabyte of packed weights."""
     with contextlib.suppress(OSError, AttributeError, TypeError):  # not Linux, or another C library
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -238,7 +238,7 @@ def _bad_graph(error: Exception) -> ModelError:
     import onnxruntime as ort
 
     return ModelError(
-        f"expected a graph that ONNX Runtime {ort.__version__} can load, it refused ({type(error).__name__}): "
+        f"expected a graph that ONNX Runtime {ort.__version__} can load, got {type(error).__name__}: "
         "make the bundle again, or update onnxruntime",
         code="graph_invalid",
     )
@@ -246,7 +246,7 @@ def _bad_graph(error: Exception) -> ModelError:
 
 def _unavailable(provider: str) -> ModelError:
     return ModelError(
-        f"expected to run on {provider}, it could not be started: check its drivers and libraries, "
+        f"expected to run on {provider}, but it could not be started: check its drivers and libraries, "
         "or choose the provider cpu",
         code="provider_unavailable",
     )

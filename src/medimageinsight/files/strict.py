@@ -1,45 +1,35 @@
-"""Plain mappings (JSON, YAML) to frozen dataclasses, strictly: a missing, unknown or mistyped key is named."""
+"""Strict conversion of plain mappings (JSON, YAML) to dataclasses: errors name missing, unknown and mistyped keys."""
 
 from __future__ import annotations
 
-import json
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
 
-def load_json(content: str | bytes) -> Any:
-    """A JSON document without what JSON does not have: NaN, infinity, or a key twice.
-
-    Raises:
-        ValueError: It is not JSON. (RecursionError: it is nested too deeply.)
-    """
-    return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_unique)
-
-
 class MappingError(ValueError):
-    """What is wrong with a mapping; its reader turns it into the error of its own room."""
+    """A mapping that does not fit its dataclass; readers convert it into an error of their own package."""
 
 
 def build(cls: type[T], data: Any, where: str) -> T:
-    """An instance of the dataclass `cls` from a mapping.
+    """Return an instance of the dataclass `cls` from a mapping.
 
-    Lists become tuples, nested mappings nested dataclasses; an int is taken where a float is expected, nothing else is
+    Lists become tuples, nested mappings become dataclasses, and an int is accepted for a float; nothing else is
     converted.
 
     Args:
         cls: A dataclass whose field types are scalars, Literals, tuples, dicts, dataclasses, or one of these or None.
-        data: What the JSON or YAML reader gave.
+        data: What the JSON or YAML reader returned.
         where: How to name the mapping in errors, for example ``"manifest"``.
 
     Raises:
-        MappingError: A key is missing, unknown or of another type.
+        MappingError: A key is missing, unknown or of the wrong type.
     """
     if not isinstance(data, Mapping):
-        raise MappingError(f"{where}: expected a mapping, got {_name(data)}")
+        raise MappingError(f"{where}: expected a mapping, got {_type_name(data)}")
     known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(str(key) for key in data if key not in known)
     missing = sorted(
@@ -106,7 +96,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return _convert_tuple(arguments, value, where)
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise MappingError(f"{where}: expected a mapping, got {_name(value)}")
+            raise MappingError(f"{where}: expected a mapping, got {_type_name(value)}")
         return {
             _convert(arguments[0], key, where): _convert(arguments[1], item, f"{where}.{key}")
             for key, item in value.items()
@@ -118,13 +108,13 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise MappingError(f"{where}: expected {kind.__name__}, got {_name(value)}")
+        raise MappingError(f"{where}: expected {kind.__name__}, got {_type_name(value)}")
     return value
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise MappingError(f"{where}: expected a list, got {_name(value)}")
+        raise MappingError(f"{where}: expected a list, got {_type_name(value)}")
     if arguments[-1] is Ellipsis:
         return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if len(value) != len(arguments):
@@ -134,16 +124,5 @@ def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[
     )
 
 
-def _name(value: Any) -> str:
+def _type_name(value: Any) -> str:
     return "nothing" if value is None else type(value).__name__
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) != len(pairs):
-        raise ValueError("a key comes twice")
-    return data

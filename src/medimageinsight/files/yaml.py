@@ -1,4 +1,4 @@
-"""YAML files, read as strictly as JSON: no tags, no key twice, nothing that grows without bounds."""
+"""Strict YAML files: no tags, no duplicate keys, bounded size."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES = 1 << 20
-MAX_VALUES = 100_000  # with what aliases repeat
+MAX_VALUES = 100_000  # aliases counted as often as they are used
 
 
 def read_yaml(path: Path, *, name: str = "") -> object:
-    """The document of a short file. ``1e-5`` is a number, as in YAML 1.2.
+    """Read the document of a short file. ``1e-5`` is a number, as in YAML 1.2.
 
     Args:
         path: The file.
-        name: What a message begins with, where whoever shows it does not name the file.
+        name: Begins each message, for callers that do not name the file themselves.
 
     Raises:
-        ConfigError: It cannot be read (``config_not_found``), is larger than 1 MiB, is not YAML, has a tag or a key
-            twice, or aliases that make it endless.
-        MissingExtraError: Without PyYAML.
+        ConfigError: It cannot be read (``config_not_found``), is larger than 1 MiB, is not YAML, has a tag or a
+            duplicate key, or aliases that make it too large.
+        MissingExtraError: PyYAML is not installed.
     """
     try:
         import yaml
@@ -44,12 +44,14 @@ def read_yaml(path: Path, *, name: str = "") -> object:
         data = yaml.load(text, _loader())  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigError(f"{subject} is not valid YAML: {place}{error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last of a date that is none
+        position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(f"{subject} is not valid YAML: {position}{error.problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an invalid date
         raise ConfigError(f"{subject} is not valid YAML: {' '.join(str(error).split())}") from None
     if not _is_bounded(data):
-        raise ConfigError(f"{subject} has aliases within aliases, or too many values: write it out")
+        raise ConfigError(
+            f"{subject} has more than {MAX_VALUES:,} values, or aliases within aliases: write it without aliases"
+        )
     return data
 
 
@@ -58,13 +60,14 @@ def _loader() -> Any:  # noqa: ANN401 - a class of an optional library
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Safe loading, without what it lets pass."""
+        """A safe loader that also refuses duplicate keys."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-            again = next((name for name, count in names.items() if count > 1 and name != "<<"), None)
-            if again is not None:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {again!r} comes twice", node.start_mark)
+            duplicate = next((name for name, count in names.items() if count > 1 and name != "<<"), None)
+            if duplicate is not None:
+                problem = f"the key {duplicate!r} comes twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
             return super().construct_mapping(node, deep)
 
     number = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")
@@ -73,13 +76,13 @@ def _loader() -> Any:  # noqa: ANN401 - a class of an optional library
 
 
 def _is_bounded(data: object) -> bool:
-    """Whether a document has few values even where each alias counts as what it stands for."""
-    left, waiting = MAX_VALUES, [data]
-    while waiting and left:
-        value = waiting.pop()
-        left -= 1
+    """Return whether a document has at most `MAX_VALUES` values, counting an alias's values at each use."""
+    remaining, pending = MAX_VALUES, [data]
+    while pending and remaining:
+        value = pending.pop()
+        remaining -= 1
         if isinstance(value, dict):
-            waiting += value.values()
+            pending += value.values()
         elif isinstance(value, list):
-            waiting += value
-    return not waiting
+            pending += value
+    return not pending

@@ -1,4 +1,4 @@
-"""A tagger as one JSON file: tags, prompts, thresholds, what they were worth, and the model they belong to."""
+"""Files of tagging: fitted taggers (JSON), and the user's prompts of tags (JSON)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medimageinsight.adapters.file import AdapterDocument, from_document, to_document
-from medimageinsight.bundle.identity import ModelIdentity  # noqa: TC001 - strict.build reads the types of the fields
+from medimageinsight.bundle import ModelIdentity  # noqa: TC001 - strict.build reads the types of the fields
 from medimageinsight.errors import InputError
-from medimageinsight.files.json import invalid, read_document, write_document
-from medimageinsight.tagging.tagger import Tag, Tagger, TagPrompts, tag_prompts
+from medimageinsight.files.json import invalid_file, read_document, write_document
+from medimageinsight.tagging.prompts import TagPrompts, tag_prompts
+from medimageinsight.tagging.tagger import Tag, Tagger
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-
 KIND = "tagger"
+MAX_PROMPTS_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaggerDocument:
-    """The file's keys beside ``format`` and ``kind``, which is ``tagger``."""
+    """The keys of a tagger's file except ``format`` and ``kind`` (``tagger``)."""
 
     criterion: str
     model: ModelIdentity
@@ -33,10 +34,10 @@ class TaggerDocument:
 
 
 def save_tagger(tagger: Tagger, path: str | os.PathLike[str]) -> None:
-    """Write the file; one that is there is replaced when the new one is whole.
+    """Write a tagger file; an existing file is replaced once the new one is complete.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     document = {
         "criterion": tagger.criterion,
@@ -48,11 +49,11 @@ def save_tagger(tagger: Tagger, path: str | os.PathLike[str]) -> None:
 
 
 def load_tagger(path: str | os.PathLike[str], *, model: ModelIdentity | None = None) -> Tagger:
-    """Read the file of `save_tagger`.
+    """Read a tagger file.
 
     Args:
         path: The file.
-        model: The model whose vectors it will be given.
+        model: The model whose embeddings the tagger will get.
 
     Raises:
         ModelError: It belongs to another model (``adapter_other_model``), is too large (``tagger_too_large``), of a
@@ -64,68 +65,70 @@ def load_tagger(path: str | os.PathLike[str], *, model: ModelIdentity | None = N
     tagger = Tagger(tags=document.tags, model=document.model, criterion=document.criterion, adapter=adapter)
     names = tagger.names
     if not names or len(set(names)) != len(names):
-        raise invalid(KIND, "expected tags, and every one once")
+        raise invalid_file(KIND, "expected at least one tag and every tag once")
     if not all(math.isfinite(tag.threshold) for tag in tagger.tags):
-        raise invalid(KIND, "expected thresholds that are numbers")
+        raise invalid_file(KIND, "expected finite thresholds")
     if adapter is None and not all(tag.prompts is not None and tag.prompts.positive for tag in tagger.tags):
-        raise invalid(KIND, "expected prompts for every tag, or an adapter")
+        raise invalid_file(KIND, "expected prompts for every tag, or an adapter")
     if adapter is not None and (adapter.model != tagger.model or not set(names) <= set(adapter.labels)):
-        raise invalid(KIND, "its adapter is of another model or lacks a tag")
+        raise invalid_file(KIND, "its adapter belongs to another model or lacks a tag")
     if model is not None:
         tagger.model.check(model, texts=adapter is None)
     return tagger
 
 
-MAX_BYTES = 1 << 20
-
-
 def read_prompts(
     path: str | os.PathLike[str], *, template: str | Sequence[str] | None = None, negative: Sequence[str] = ()
 ) -> dict[str, TagPrompts]:
-    """Prompts from ``{"tag": "prompt", "other": ["one", "two"], "third": {"positive": [...], "negative": [...]}}``.
+    """Read prompts: ``{"tag": "prompt", "other": ["a", "b"], "third": {"positive": [...], "negative": [...]}}``.
 
     Args:
         path: The file.
-        template: What every positive prompt is put into, as in `tag_prompts`.
-        negative: Negative prompts of tags that do not say their own.
+        template: Filled with every positive prompt, as in `tag_prompts`.
+        negative: Negative prompts of tags without their own.
 
     Raises:
         InputError: Not of that form, or too large (``prompts_invalid``), or as `tag_prompts`.
         OSError: The file cannot be read.
     """
     with Path(path).open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
+        content = file.read(MAX_PROMPTS_BYTES + 1)
+    if len(content) > MAX_PROMPTS_BYTES:
+        raise _invalid_prompts(f"more than {MAX_PROMPTS_BYTES:,} bytes")
     try:
-        given = json.loads(content) if len(content) <= MAX_BYTES else None
+        tags = json.loads(content)
     except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict) or not given:
-        raise _invalid()
+        raise _invalid_prompts("a file that is not JSON") from None
+    if not isinstance(tags, dict) or not tags:
+        raise _invalid_prompts(f"{'an empty' if tags == {} else 'a'} {type(tags).__name__}")
     prompts: dict[str, TagPrompts] = {}
-    for tag, one in given.items():
-        positive, others = _sides(one, negative)
-        prompts |= tag_prompts({tag: positive}, template=template, negative=others)
+    for tag, value in tags.items():
+        positive, negative_prompts = _parse_tag(value, negative)
+        prompts |= tag_prompts({tag: positive}, template=template, negative=negative_prompts)
     return prompts
 
 
-def _sides(one: object, negative: Sequence[str]) -> tuple[list[str], Sequence[str]]:
-    """Positive and negative prompts of one tag."""
-    if isinstance(one, dict):
-        if not {"positive"} <= one.keys() <= {"positive", "negative"}:
-            raise _invalid()
-        return _texts(one["positive"]), _texts(one["negative"]) if "negative" in one else negative
-    return _texts(one), negative
+def _parse_tag(value: object, negative: Sequence[str]) -> tuple[list[str], Sequence[str]]:
+    """Return positive and negative prompts of one tag."""
+    if isinstance(value, dict):
+        if not {"positive"} <= value.keys() <= {"positive", "negative"}:
+            raise _invalid_prompts("a tag with other keys")
+        return _as_texts(value["positive"]), _as_texts(value["negative"]) if "negative" in value else negative
+    return _as_texts(value), negative
 
 
-def _texts(value: object) -> list[str]:
+def _as_texts(value: object) -> list[str]:
     texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise _invalid()
+    if not isinstance(texts, list):
+        raise _invalid_prompts(f"a {type(value).__name__}")
+    if other := [text for text in texts if not isinstance(text, str)]:
+        raise _invalid_prompts(f"a list with a {type(other[0]).__name__}")
     return texts
 
 
-def _invalid() -> InputError:
+def _invalid_prompts(got: str) -> InputError:
     return InputError(
-        'expected JSON of tags, each with a prompt, a list of them, or {"positive": [...], "negative": [...]}',
+        'expected JSON of tags, each with a prompt, a list of them, or {"positive": [...], "negative": [...]}, '
+        f"got {got}",
         code="prompts_invalid",
     )

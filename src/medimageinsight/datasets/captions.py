@@ -1,0 +1,134 @@
+"""Caption rows: the JSON of one text row of the original format, its class checked against those of earlier rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from medimageinsight.files.json import load_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medimageinsight.datasets.problems import Problems
+
+OPTIONAL_FIELDS = ("modality", "anatomy", "view", "finding", "patient_id")  # accepted here, not in the original format
+
+
+class ClassNames:
+    """Check that each class id of a source has one name and each name one id, as in the label file.
+
+    Args:
+        problems: Receives contradictions.
+        after: Classes of files read before, which must agree with these; its label file is not used.
+    """
+
+    def __init__(self, problems: Problems, *, after: ClassNames | None = None) -> None:
+        self.problems = problems
+        self.label_file: list[str] | None = None
+        self._names: dict[tuple[str, int], str] = {} if after is None else after._names
+        self._ids: dict[tuple[str, str], int] = {} if after is None else after._ids
+
+    def read_label_file(self, path: Path, name: str) -> None:
+        """Read the label file: line n is class n, counted from 0. ``name`` is the file's name in problems."""
+        try:
+            lines = path.read_text("utf-8-sig").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.add("file_missing", name, type(error).__name__)
+            return
+        while lines and not lines[-1].strip():
+            lines.pop()
+        self.label_file = [line.strip() for line in lines]
+
+    def check(self, source: str, class_id: int, name: str, location: str) -> None:
+        """Add a problem if the pair contradicts an earlier one or the label file."""
+        known_name = self._names.setdefault((source, class_id), name)
+        known_id = self._ids.setdefault((source, name), class_id)
+        listed = self.label_file
+        if known_name != name:
+            problem = f"id {class_id} had another name before"
+        elif known_id != class_id:
+            problem = f"the name has id {class_id} here and {known_id} before"
+        elif listed is not None and not 0 <= class_id < len(listed):
+            problem = f"id {class_id}, the label file has {len(listed)} lines"
+        elif listed is not None and listed[class_id] != name:
+            problem = f"id {class_id} has another name in the label file"
+        else:
+            return
+        self.problems.add("class_id_mismatch", location, problem)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionRow:
+    """The content of one text row."""
+
+    caption: str
+    label: str
+    source: str
+    others: dict[str, str]  # of OPTIONAL_FIELDS
+
+
+def parse_caption_row(data: object, location: str, classes: ClassNames) -> CaptionRow | None:
+    """Return a caption row from its JSON value, or None after adding a problem.
+
+    Args:
+        data: The JSON value.
+        location: Names the row in problems.
+        classes: Checks class ids and receives problems.
+    """
+    problem = _find_problem(data)
+    if problem or not isinstance(data, dict):
+        classes.problems.add("json_invalid", location, problem)
+        return None
+    source = data.get("source") or ""
+    caption, label = _first_caption(data.get("captions")), ""
+    if "class_name" in data:
+        label = data["class_name"].strip()
+        caption = caption or label
+        if label and "class_id" in data:
+            classes.check(source, data["class_id"], label, location)
+    if not caption:
+        classes.problems.add("caption_empty", location)
+        return None
+    others = {name: str(data[name]).strip() for name in OPTIONAL_FIELDS if data.get(name) not in (None, "")}
+    return CaptionRow(caption=caption, label=label, source=source, others=others)
+
+
+def _find_problem(data: object) -> str:
+    """Return why a JSON value is not a caption row, or the empty string."""
+    if not isinstance(data, dict):
+        return f"expected an object, got {type(data).__name__}"
+    class_id, captions = data.get("class_id", 0), data.get("captions", "")
+    texts = captions if isinstance(captions, list) else [captions]
+    requirements = {
+        "expected class_name or captions": "class_name" in data or "captions" in data,
+        "class_name: expected a text": isinstance(data.get("class_name", ""), str),
+        "class_id: expected an integer of 0 or more": type(class_id) is int and class_id >= 0,
+        "task: expected classification": "captions" in data or data.get("task", "classification") == "classification",
+        "captions: expected a text or a list of texts": all(isinstance(text, str) for text in texts),
+        "source: expected a text": isinstance(data.get("source", ""), str),
+    }
+    return next((requirement for requirement, is_met in requirements.items() if not is_met), "")
+
+
+def _first_caption(captions: str | list[str] | None) -> str:
+    texts = [captions] if isinstance(captions, str) else captions or []
+    return next((text.strip() for text in texts if text.strip()), "")
+
+
+def load_json_cell(cell: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return the JSON value of a cell, also if a spreadsheet has quoted it and doubled its quotes."""
+    try:
+        return load_json(cell)
+    except ValueError:
+        if len(cell) > 2 and cell.startswith('"{') and cell.endswith('}"'):
+            return load_json(cell[1:-1].replace('""', '"'))
+        raise
+
+
+def describe_json_error(error: Exception) -> str:
+    """Return where a cell is not JSON, without its text."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"column {error.colno}: {error.msg}"
+    return "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
