@@ -1,4 +1,4 @@
-"""Sources in, vectors out: images are decoded and resized in threads while the network works on those before them."""
+"""Embed images and texts with one bundle; images are decoded and resized in threads while the network runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BATCH_SIZE = 8
 
 OnError: TypeAlias = Literal["raise", "skip", "return"]
 Progress: TypeAlias = Callable[[int], None]
-"""Called with the number of images that are done."""
+"""Called with the number of images done."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -38,12 +38,12 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbeddedSource:
-    """What became of one source: its embedding or its error, the other is None.
+    """The embedding or the error of one source.
 
     Args:
-        index: The source's place among the sources, from 0.
-        embedding: (D,) float32, L2-normalised.
-        error: Why there is none.
+        index: Position of the source, from 0.
+        embedding: (D,) float32, L2-normalised; None if there is an error.
+        error: None if there is an embedding.
     """
 
     index: int
@@ -52,13 +52,13 @@ class EmbeddedSource:
 
 
 class Embedder:
-    """Embeds sources of any kind with one bundle.
+    """Encoder of image sources and texts, on one bundle.
 
     Args:
-        bundle: The opened bundle; its tokenizer is read when a text is first embedded.
+        bundle: The opened bundle; its tokenizer is loaded when a text is first embedded.
         engine: The bundle's engine.
-        preprocessing: How pixels become the network's input; the bundle's own way when not given.
-        limits: What an image may not exceed.
+        preprocessing: The conversion of pixels to the network's input; the bundle's own by default.
+        limits: Bounds on the size of an image.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Embedder:
 
     @property
     def engine(self) -> Engine:
-        """The two encoders, for arrays and token ids that are ready."""
+        """The two encoders, which take prepared arrays and token ids."""
         return self._engine
 
     @cached_property
@@ -88,13 +88,13 @@ class Embedder:
     def prepare_image(
         self, source: images.Source, *, frame: int = 0, preprocessing: Preprocessing | None = None
     ) -> NDArray[np.float32]:
-        """The encoder's input for one image, (3, H, W) float32. Arguments are those of `embed_images`.
+        """Return the encoder's input for one image, (3, H, W) float32; arguments as `embed_images`.
 
         Raises:
             ImageError: The image cannot be used.
         """
-        picture = images.open(source, frame=frame, limits=self._limits)
-        return preprocess(picture, preprocessing or self.preprocessing)
+        image = images.open(source, frame=frame, limits=self._limits)
+        return preprocess(image, preprocessing or self.preprocessing)
 
     def stream_images(
         self,
@@ -104,16 +104,16 @@ class Embedder:
         frame: int = 0,
         preprocessing: Preprocessing | None = None,
     ) -> Generator[EmbeddedSource]:
-        """One `EmbeddedSource` for each source, in order, as batches are done; memory does not grow with their number.
+        """Yield an `EmbeddedSource` for each source, in order, as batches complete, in bounded memory.
 
-        Bad images are reported in their place. At most three batches of sources, and one for each core, are drawn
-        ahead of what was yielded. An iterator that is not read to its end should be closed, as generators are.
+        An invalid image yields its error. At most three batches of sources, plus one source a core, are read ahead of
+        the last item yielded. Close the generator if it is not read to its end.
 
         Args:
-            sources: Any iterable; a generator is drawn from only as fast as the network follows.
-            batch_size: How many images go through the network together.
-            frame: Which frame of a multi-frame source.
-            preprocessing: Instead of the embedder's own, for this call.
+            sources: Any iterable; a generator is read only as fast as the network runs.
+            batch_size: Images that the network processes together.
+            frame: Index of the frame of multi-frame sources.
+            preprocessing: Overrides the embedder's own, for this call.
 
         Raises:
             InputError: ``batch_size`` is below 1.
@@ -122,7 +122,7 @@ class Embedder:
         check_batch_size(batch_size)
         prepare = partial(self._prepare, frame=frame, preprocessing=preprocessing)
         ahead = 2 * batch_size + available_cpus()
-        return self._stream(map_ahead(prepare, sources, ahead=ahead), batch_size)
+        return self._stream(prefetch_map(prepare, sources, ahead=ahead), batch_size)
 
     @overload
     def embed_images(
@@ -158,49 +158,50 @@ class Embedder:
         preprocessing: Preprocessing | None = None,
         progress: Progress | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
-        """Embeddings of images, (N, D) float32, L2-normalised; a single source gives (D,).
+        """Return the embeddings of images, (N, D) float32, L2-normalised; of a single source, (D,).
 
         Args:
             sources: One source, or any iterable of them.
-            errors: What to do with a bad image: ``raise`` its error, which ends the call; ``skip`` it, so that there
-                are fewer rows; ``return`` a list with either an embedding (D,) or the error for each source. A single
-                source has nothing to skip to: its error is raised.
-            batch_size: How many images go through the network together.
-            frame: Which frame of a multi-frame source.
-            preprocessing: Instead of the embedder's own, for this call.
-            progress: Called with the number of images that are done.
+            errors: Handling of invalid images: ``raise`` the first error; ``skip`` them, which gives fewer rows;
+                ``return`` a list with an embedding (D,) or an error for each source. The error of a single source is
+                raised unless returned.
+            batch_size: Images that the network processes together.
+            frame: Index of the frame of multi-frame sources.
+            preprocessing: Overrides the embedder's own, for this call.
+            progress: Called with the number of images done.
 
         Raises:
-            InputError: An image cannot be used (an `ImageError`; a note says which), or an argument cannot.
+            InputError: An image (an `ImageError`, with a note of its index) or an argument is invalid.
             ModelError: The encoder cannot be loaded or run.
         """
         stream = partial(self.stream_images, batch_size=batch_size, frame=frame, preprocessing=preprocessing)
-        return collect(stream, sources, errors=errors, progress=progress, stack=self._stack)
+        return collect_embeddings(stream, sources, errors=errors, progress=progress, stack=self._stack)
 
     def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
-        """Embeddings of texts, (N, D) float32, L2-normalised; a single text gives (D,). Equal texts cost once.
+        """Return the embeddings of texts, (N, D) float32, L2-normalised; of a single text, (D,).
+
+        Equal texts are encoded once.
 
         Raises:
-            TextError: A text is not a string or cannot be used.
+            TextError: A text is not a string or is invalid.
             ModelError: The encoder cannot be loaded or run.
         """
         if not isinstance(texts, Iterable):
             raise TextError(
                 f"expected a text (str) or an iterable of them, got {type(texts).__name__}", code="text_not_a_string"
             )
-        many = [texts] if isinstance(texts, str) else list(texts)
-        rows = [tuple(row) for row in self.tokenizer.encode(many)]
+        rows = [tuple(row) for row in self.tokenizer.encode([texts] if isinstance(texts, str) else list(texts))]
         if not rows:
             return self._stack([])
-        place = {row: index for index, row in enumerate(dict.fromkeys(rows))}
-        distinct = self._engine.embed_tokens(list(place))
-        embeddings: NDArray[np.float32] = distinct[0 if isinstance(texts, str) else [place[row] for row in rows]]
+        index_of = {row: index for index, row in enumerate(dict.fromkeys(rows))}
+        distinct = self._engine.embed_tokens(list(index_of))
+        embeddings: NDArray[np.float32] = distinct[0 if isinstance(texts, str) else [index_of[row] for row in rows]]
         return embeddings
 
     def _prepare(
         self, source: images.Source, *, frame: int, preprocessing: Preprocessing | None
     ) -> NDArray[np.float32] | InputError:
-        """What `prepare_image` gives or raises; runs in a worker thread."""
+        """Return the result or the error of `prepare_image`; runs in a worker thread."""
         try:
             return self.prepare_image(source, frame=frame, preprocessing=preprocessing)
         except InputError as error:
@@ -212,11 +213,11 @@ class Embedder:
         index = 0
         with closing(prepared):
             while batch := list(islice(prepared, batch_size)):
-                pixels = [one for one in batch if not isinstance(one, InputError)]
+                pixels = [item for item in batch if not isinstance(item, InputError)]
                 embeddings = iter(self._engine.embed_pixels(np.stack(pixels)) if pixels else ())
-                for one in batch:
-                    if isinstance(one, InputError):
-                        yield EmbeddedSource(index=index, error=one)
+                for item in batch:
+                    if isinstance(item, InputError):
+                        yield EmbeddedSource(index=index, error=item)
                     else:
                         yield EmbeddedSource(index=index, embedding=next(embeddings))
                     index += 1
@@ -225,7 +226,7 @@ class Embedder:
         return np.stack(rows) if rows else np.empty((0, self._engine.embedding_dim), dtype=np.float32)
 
 
-def collect(
+def collect_embeddings(
     stream: Callable[[Iterable[images.Source]], Generator[EmbeddedSource]],
     sources: images.Source | Iterable[images.Source],
     *,
@@ -233,14 +234,17 @@ def collect(
     progress: Progress | None,
     stack: Callable[[Sequence[NDArray[np.float32]]], NDArray[np.float32]],
 ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
-    """`Embedder.embed_images` on top of any stream of images; arguments that both have mean the same.
+    """Implement ``embed_images`` on top of ``stream_images``.
 
     Args:
-        stream: As `Embedder.stream_images`; what it gives is closed at the end.
-        stack: Makes (N, D) of N embeddings (D,), of none too.
+        stream: As `Embedder.stream_images`; the generator it returns is closed at the end.
+        sources: As `Embedder.embed_images`.
+        errors: As `Embedder.embed_images`.
+        progress: As `Embedder.embed_images`.
+        stack: Stacks N embeddings (D,) to (N, D), including N = 0.
 
     Raises:
-        InputError: An image's own, with a note of its place; or ``errors`` is none of the three.
+        InputError: The error of an image, with a note of its index; or ``errors`` is invalid (``errors_invalid``).
     """
     if errors not in get_args(OnError):
         raise InputError(f"expected errors to be raise, skip or return, got {errors!r}", code="errors_invalid")
@@ -248,32 +252,32 @@ def collect(
     raises = errors == "raise" or (errors == "skip" and single)
     results: list[NDArray[np.float32] | InputError] = []
     with closing(stream(cast("Iterable[images.Source]", [sources] if single else sources))) as embedded:
-        for one in embedded:
-            if one.embedding is not None:
-                results.append(one.embedding)
-            elif one.error is not None:
+        for item in embedded:
+            if item.embedding is not None:
+                results.append(item.embedding)
+            elif item.error is not None:
                 if raises:
-                    one.error.add_note(f"source {one.index}, counted from 0")
-                    raise one.error
-                results.append(one.error)
+                    item.error.add_note(f"source {item.index}, counted from 0")
+                    raise item.error
+                results.append(item.error)
             if progress is not None:
-                progress(one.index + 1)
+                progress(item.index + 1)
     if errors == "return":
         return results
-    embeddings = [one for one in results if not isinstance(one, InputError)]
+    embeddings = [result for result in results if not isinstance(result, InputError)]
     return embeddings[0] if single else stack(embeddings)
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raise an `InputError` for less than one image at a time."""
+    """Raise an `InputError` (``batch_size_invalid``) for a batch size below 1."""
     if batch_size < 1:
         raise InputError(f"expected a batch size of at least 1, got {batch_size}", code="batch_size_invalid")
 
 
-def map_ahead(function: Callable[[_T], _R], items: Iterable[_T], *, ahead: int) -> Generator[_R]:
-    """``map(function, items)`` in order, in one thread a core, at most ``ahead`` items before the one being yielded.
+def prefetch_map(function: Callable[[_T], _R], items: Iterable[_T], *, ahead: int) -> Generator[_R]:
+    """Return ``map(function, items)``, in order, computed in one thread a core, at most ``ahead`` items in advance.
 
-    Closing the iterator drops what was not begun and waits for what was.
+    Closing the generator cancels the items not started and waits for the others.
     """
     waiting: deque[Future[_R]] = deque()
     with ThreadPoolExecutor(available_cpus(), thread_name_prefix="mi2-decode") as pool:

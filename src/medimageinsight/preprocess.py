@@ -1,8 +1,8 @@
-"""Pixels to tensor: a decoded picture to the float32 array that the image encoder takes.
+"""Convert a decoded image to the float32 tensor that the image encoder takes.
 
-Two ways, chosen by name. ``direct`` is what the model was trained with: RGB, Pillow's bicubic resize on 8-bit values,
-division by 255, mean and standard deviation. ``azure`` is what the hosted endpoint does: before ``direct``, every image
-is resized to a square in its own mode, turned to RGB and sent through a JPEG round trip.
+There are two variants. ``direct`` is the preprocessing of the model's training: RGB, Pillow's bicubic resize on 8-bit
+values, division by 255, mean and standard deviation. ``azure`` is that of the hosted endpoint: before ``direct``, every
+image is resized to a square in its own mode, converted to RGB and encoded and decoded as JPEG.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 from medimageinsight.errors import BundleError, InputError
 from medimageinsight.files import strict
 from medimageinsight.images.decoded import to_rgb
-from medimageinsight.images.quiet import quiet
+from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 Steps: TypeAlias = Literal["direct", "azure"]
 
-LARGEST_SIZE = 4096  # pixels a side; a request's parameter must not reserve gigabytes
-# Their three RGB channels are equal, so that one of them says all.
+MAX_IMAGE_SIZE = 4096  # pixels a side; a request's parameter must not reserve gigabytes
+# Their three RGB channels are equal, so one channel is enough.
 _GREY_MODES = ("1", "L", "LA")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a model wants its images; a bundle's manifest stores it.
+    """The preprocessing of a model, stored in the manifest of its bundle.
 
         Preprocessing(image_size=(480, 480), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
     Args:
         image_size: Height and width of the tensor, in pixels.
-        mean: Of R, G and B, on the scale of 0 to 1.
-        std: Of R, G and B, on the same scale.
-        default: The steps that are taken where nothing else is asked for.
+        mean: Mean of R, G and B, on the scale of 0 to 1.
+        std: Standard deviation of R, G and B, on the same scale.
+        default: The steps of a call that names none.
         standardization_size: Side of the square that ``azure`` resizes to first, in pixels.
-        jpeg_quality: Of the JPEG round trip of ``azure``, 1 to 100.
+        jpeg_quality: JPEG quality of ``azure``, 1 to 100.
 
     Raises:
         InputError: ``preprocessing_invalid`` for a value out of range.
@@ -60,23 +60,23 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         for side in self.image_size:
-            _check("an image size", side, 1, LARGEST_SIZE)
+            _check("an image size", side, 1, MAX_IMAGE_SIZE)
         if not all(deviation > 0 for deviation in self.std):
             raise _invalid(f"expected standard deviations above 0, got {self.std}")
-        _check_steps(self.default)
-        _check("a standardization size", self.standardization_size, 1, LARGEST_SIZE)
+        check_steps(self.default)
+        _check("a standardization size", self.standardization_size, 1, MAX_IMAGE_SIZE)
         _check("a JPEG quality", self.jpeg_quality, 1, 100)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON values, for a manifest."""
+        """Return the settings as JSON values, for a manifest."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """The settings from a manifest, strictly.
+        """Parse the settings of a manifest, strictly.
 
         Raises:
-            BundleError: ``bundle_invalid`` for a missing or unknown key, or a value of another type or range.
+            BundleError: ``bundle_invalid`` for a missing or unknown key, or a value of a wrong type or range.
         """
         try:
             return strict.build(cls, values, "preprocessing")
@@ -87,21 +87,21 @@ class Preprocessing:
 
 
 def preprocess(
-    picture: DecodedImage,
+    image: DecodedImage,
     settings: Preprocessing,
     *,
     steps: Steps | None = None,
     standardization_size: int | None = None,
     jpeg_quality: int | None = None,
 ) -> NDArray[np.float32]:
-    """The encoder's input for one picture.
+    """Return the image encoder's input for one image.
 
     Args:
-        picture: Any decoded picture, from 1 x 1 pixel on; its aspect ratio is not kept.
-        settings: The model's own.
-        steps: ``direct`` or ``azure``; the settings' default where None.
-        standardization_size: Instead of the settings', for ``azure``.
-        jpeg_quality: Instead of the settings', for ``azure``.
+        image: A decoded image of at least 1 x 1 pixel; its aspect ratio is not preserved.
+        settings: The model's preprocessing.
+        steps: ``direct`` or ``azure``; the settings' default if None.
+        standardization_size: Overrides that of the settings, for ``azure``.
+        jpeg_quality: Overrides that of the settings, for ``azure``.
 
     Returns:
         (3, height, width) float32, C-contiguous, normalised.
@@ -109,42 +109,42 @@ def preprocess(
     Raises:
         InputError: ``preprocessing_invalid`` for unknown steps, a size outside 1..4096, a quality outside 1..100.
     """
-    image = as_seen(
-        picture, settings, steps=steps, standardization_size=standardization_size, jpeg_quality=jpeg_quality
+    resized = to_model_image(
+        image, settings, steps=steps, standardization_size=standardization_size, jpeg_quality=jpeg_quality
     )
-    return normalize(np.asarray(image), mean=settings.mean, std=settings.std)
+    return normalize(np.asarray(resized), mean=settings.mean, std=settings.std)
 
 
-def as_seen(
-    picture: DecodedImage,
+def to_model_image(
+    image: DecodedImage,
     settings: Preprocessing,
     *,
     steps: Steps | None = None,
     standardization_size: int | None = None,
     jpeg_quality: int | None = None,
 ) -> Image.Image:
-    """The picture as the network sees it, before its pixels are normalised; arguments and errors of `preprocess`.
+    """Return the image as the network receives it, before normalisation; arguments and errors of `preprocess`.
 
     Returns:
-        An image of the model's size, of mode RGB, or L with the bits that each of R, G and B has.
+        An image of the model's size, of mode RGB, or of mode L whose values equal R, G and B.
     """
     steps = settings.default if steps is None else steps
-    _check_steps(steps)
+    check_steps(steps)
     if steps == "azure":
         size = settings.standardization_size if standardization_size is None else standardization_size
         quality = settings.jpeg_quality if jpeg_quality is None else jpeg_quality
-        image = standardize(picture.image, size=size, jpeg_quality=quality)
+        source = standardize(image.image, size=size, jpeg_quality=quality)
     else:
-        image = _grey_or_rgb(picture.upright())
+        source = _grey_or_rgb(image.upright())
     height, width = settings.image_size
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+    return source.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def standardize(image: Image.Image, *, size: int, jpeg_quality: int) -> Image.Image:
-    """What the hosted endpoint does to an image before the model's own preprocessing.
+    """Apply the hosted endpoint's conversion, which precedes the model's own preprocessing.
 
-    Resize to a square in the image's own mode, with the filter that Pillow's ``resize`` takes by itself (nearest for
-    modes 1 and P, else bicubic); then RGB; then a JPEG round trip in memory. EXIF orientation is not applied.
+    Resize to a square in the image's own mode, with the default filter of Pillow's ``resize`` (nearest for modes 1 and
+    P, else bicubic); then RGB; then encode and decode as JPEG. EXIF orientation is not applied.
 
     Args:
         image: 8 bits a channel, any mode.
@@ -152,11 +152,11 @@ def standardize(image: Image.Image, *, size: int, jpeg_quality: int) -> Image.Im
         jpeg_quality: 1 to 100.
 
     Returns:
-        An image of mode RGB, or of mode L with the bits that each of R, G and B would have.
+        An image of mode RGB, or of mode L whose values equal R, G and B.
     """
-    _check("a standardization size", size, 1, LARGEST_SIZE)
+    _check("a standardization size", size, 1, MAX_IMAGE_SIZE)
     _check("a JPEG quality", jpeg_quality, 1, 100)
-    with quiet():
+    with suppress_decoder_warnings():
         resized = _grey_or_rgb(image.resize((size, size)))
     encoded = io.BytesIO()
     resized.save(encoded, format="JPEG", quality=jpeg_quality)
@@ -168,18 +168,18 @@ def standardize(image: Image.Image, *, size: int, jpeg_quality: int) -> Image.Im
 def normalize(
     pixels: NDArray[np.uint8], *, mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """``(pixels / 255 - mean) / std`` in float32, channels first.
+    """Return ``(pixels / 255 - mean) / std`` in float32, channels first.
 
     Args:
         pixels: (H, W) grey or (H, W, 3) RGB, uint8.
-        mean: Of R, G and B.
-        std: Of R, G and B.
+        mean: Mean of R, G and B.
+        std: Standard deviation of R, G and B.
 
     Returns:
         (3, H, W) float32, C-contiguous.
     """
     tensor = np.empty((3, *pixels.shape[:2]), np.float32)
-    for channel in range(3):  # a plane at a time and in place: ten times faster than (H, W, 3) at once
+    for channel in range(3):  # one plane at a time and in place: ten times faster than (H, W, 3) at once
         plane = tensor[channel]
         np.divide(pixels if pixels.ndim == 2 else pixels[:, :, channel], np.float32(255), out=plane)
         np.subtract(plane, np.float32(mean[channel]), out=plane)
@@ -188,22 +188,25 @@ def normalize(
 
 
 def _grey_or_rgb(image: Image.Image) -> Image.Image:
-    """RGB, or mode L where the three channels would be equal: the same result at a third of the work."""
+    """Convert to RGB, or to mode L if the three channels are equal: the same result at a third of the work."""
     return image.convert("L") if image.mode in _GREY_MODES else to_rgb(image)
 
 
-def _check_steps(steps: object) -> None:
+def check_steps(steps: object) -> None:
+    """Raise an `InputError` (``preprocessing_invalid``) for anything but ``direct`` or ``azure``."""
     if steps not in get_args(Steps):
-        raise _invalid(f"expected the preprocessing 'direct' or 'azure', got {_shown(steps)}")
+        raise _invalid(f"expected the preprocessing 'direct' or 'azure', got {_describe(steps)}")
 
 
 def _check(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise _invalid(f"expected {name} from {low} to {high}, got {_shown(value)}")
+        raise _invalid(f"expected {name} from {low} to {high}, got {_describe(value)}")
 
 
-def _shown(value: object) -> str:
-    return str(value) if isinstance(value, int | float) else f"another {type(value).__name__}"
+def _describe(value: object) -> str:
+    if isinstance(value, str):
+        return f"a text of {len(value):,} characters"
+    return str(value) if isinstance(value, int | float) else type(value).__name__
 
 
 def _invalid(message: str) -> InputError:

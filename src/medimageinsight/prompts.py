@@ -1,4 +1,4 @@
-"""Prompts of labels: templates filled with a label and its fields."""
+"""Make the prompts of labels from templates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from medimageinsight.errors import InputError
 Labels: TypeAlias = Iterable[str] | Mapping[str, str | Sequence[str]]
 """Labels, or a mapping of each label to its prompt or prompts."""
 
-
 _FIELD = re.compile(r"\{(\w*)\}")
 
 
@@ -21,44 +20,44 @@ def label_prompts(
     template: str | Sequence[str] | None = None,
     fields: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
-    """The prompts of each label, in order.
+    """Return the prompts of each label, in order.
 
         label_prompts(["normal", "pneumonia"], template="{modality} chest {}", fields={"modality": "x-ray"})
         # {"normal": ["x-ray chest normal"], "pneumonia": ["x-ray chest pneumonia"]}
 
     Args:
         labels: Names, or a mapping of names to prompts.
-        template: One or several; ``{}`` or ``{label}`` stands for the prompt, other names for ``fields``. Without one a
-            label is its own prompt.
-        fields: Values of the template's other names.
+        template: One or several; ``{}`` or ``{label}`` is replaced by the prompt, other names by ``fields``. Without a
+            template, a label is its own prompt.
+        fields: Values of the other names in the template.
 
     Raises:
-        InputError: No labels (``labels_empty``), one that comes twice (``labels_duplicate``), one that is not a text or
-            has no prompt (``label_invalid``); a template without a place for the label or with an unknown name
+        InputError: No labels (``labels_empty``), a repeated label (``labels_duplicate``), a label that is not a string
+            or has no prompt (``label_invalid``); a template without ``{}`` or with an unknown name
             (``template_invalid``).
     """
-    prompts = labels if isinstance(labels, Mapping) else _own_prompts(labels)
+    prompts = labels if isinstance(labels, Mapping) else _labels_as_prompts(labels)
     if not prompts:
         raise InputError("expected at least one label, got none", code="labels_empty")
     templates = ["{}"] if template is None else [template] if isinstance(template, str) else list(template)
     if not templates:
-        raise InputError("expected at least one template, got none: leave it out to use none", code="template_invalid")
+        raise InputError("expected at least one template, got none: omit it to use none", code="template_invalid")
     return {
-        label: [fill_template(one, text, fields or {}) for text in _texts(prompt) for one in templates]
+        label: [fill_template(template, text, fields or {}) for text in _texts(prompt) for template in templates]
         for label, prompt in prompts.items()
     }
 
 
 def fill_template(template: str, label: str, fields: Mapping[str, str]) -> str:
-    """The template with its ``{}`` or ``{label}`` replaced by the label, and ``{name}`` by the field of that name.
+    """Replace ``{}`` or ``{label}`` in a template by the label, and ``{name}`` by the field of that name.
 
     Raises:
-        InputError: There is no place for the label, or no field of a name (``template_invalid``).
+        InputError: The template has no ``{}``, or a name without a field (``template_invalid``).
     """
     values = {**fields, "": label, "label": label}
     names = _FIELD.findall(template)
     if not {"", "label"} & set(names):
-        raise InputError("expected {} in the template, in the label's place: add it", code="template_invalid")
+        raise InputError("expected {} for the label in the template, got none: add it", code="template_invalid")
     if unknown := [name for name in names if name not in values]:
         raise InputError(
             f"expected a value for each name in the template, got none for {', '.join(unknown)}: give it, or remove it",
@@ -67,24 +66,24 @@ def fill_template(template: str, label: str, fields: Mapping[str, str]) -> str:
     return _FIELD.sub(lambda match: values[match[1]], template)
 
 
-def _own_prompts(labels: Iterable[str]) -> dict[str, str]:
-    """Every label as its own prompt; a string alone is no list of labels, though it can be read as one of letters."""
+def _labels_as_prompts(labels: Iterable[str]) -> dict[str, str]:
+    """Return each label as its own prompt; a single string is rejected, which would iterate over its letters."""
     if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
         raise InputError(
             f"expected a list of labels, got {type(labels).__name__}: write a single label as [label]",
             code="label_invalid",
         )
     names = list(labels)
-    if not all(isinstance(label, str) for label in names):
-        raise InputError("expected labels to be texts (str), got something else among them", code="label_invalid")
-    if len(set(names)) < len(names):
-        raise InputError("expected every label once, got one twice: remove it", code="labels_duplicate")
+    if wrong := [type(label).__name__ for label in names if not isinstance(label, str)]:
+        raise InputError(f"expected labels to be texts (str), got {wrong[0]}", code="label_invalid")
+    if repeats := len(names) - len(set(names)):
+        raise InputError(f"expected every label once, got {repeats} repeated: remove them", code="labels_duplicate")
     return {label: label for label in names}
 
 
 def _texts(prompt: object) -> list[str]:
-    """A label's prompts, at least one."""
+    """Return the prompts of a label, at least one."""
     texts: list[Any] = [prompt] if isinstance(prompt, str) or not isinstance(prompt, Iterable) else list(prompt)
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise InputError("expected a text for every label, got an empty one or none", code="label_invalid")
+        raise InputError("expected a text for every label, got an empty text or none", code="label_invalid")
     return texts

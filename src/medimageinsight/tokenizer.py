@@ -1,7 +1,7 @@
-"""Text to token ids, as the released model was trained to read it.
+"""Convert text to token ids, exactly as in the training of the released model.
 
-A text is first repaired by ftfy, its white space folded and its letters lowered. A ``tokenizer.json`` cannot express
-the repair, so all three happen here and the file only holds the byte-pair encoding.
+A text is first repaired by ftfy, its white space collapsed and converted to lower case. A ``tokenizer.json`` cannot
+express the repair, so all three are done here and the file contains the byte-pair encoding only.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ MAX_CHARACTERS = 100_000
 # Some of ftfy's repairs take time with the square of a line's length: 10,000 hostile characters take half a second.
 MAX_REPAIRED_LINE = 10_000
 
-# What ftfy returns as it came, line ends aside: ASCII without HTML entities and without control characters.
+# Text that ftfy does not change, apart from line ends: ASCII without HTML entities and control characters.
 _NEEDS_NO_REPAIR = re.compile(r"[ -%'-~\t\n\f\r]*")
-# ftfy peels one layer of a nested entity ("&amp;amp;") or terminal escape a pass, and every pass reads the whole line.
+# ftfy removes one layer of a nested entity ("&amp;amp;") or terminal escape a pass, and each pass reads the whole line.
 _DEEPLY_NESTED = re.compile(r"(?:(?:amp|#0*38|#x0*26);){8}|(?:\x1b\[[\d;]*){8}", re.IGNORECASE)
 
 
@@ -38,8 +38,8 @@ class Tokenizer:
     """Byte-pair encoding with a start and an end token around every text.
 
     Args:
-        vocabulary: Of the ``tokenizers`` library, with the tokens ``<|startoftext|>`` and ``<|endoftext|>``.
-        context_length: The most tokens a text may have, both ends counted.
+        vocabulary: A tokenizer of that library, with the tokens ``<|startoftext|>`` and ``<|endoftext|>``.
+        context_length: Maximum tokens of a text, start and end token included.
 
     Raises:
         BundleError: The vocabulary lacks one of the two tokens (``tokenizer_invalid``).
@@ -53,10 +53,10 @@ class Tokenizer:
 
     @classmethod
     def from_file(cls, path: str | Path, context_length: int) -> Self:
-        """From a ``tokenizer.json``.
+        """Load a ``tokenizer.json``.
 
         Raises:
-            BundleError: The file is not one (``tokenizer_invalid``).
+            BundleError: The file is invalid (``tokenizer_invalid``).
         """
         from tokenizers import Tokenizer as Vocabulary
 
@@ -64,7 +64,7 @@ class Tokenizer:
             vocabulary = Vocabulary.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise BundleError(
-                "tokenizer.json: expected a file of the tokenizers library, it cannot be read: make the bundle again",
+                "tokenizer.json: expected a file of the tokenizers library, got an invalid file: make the bundle again",
                 code="tokenizer_invalid",
             ) from error
         vocabulary.no_truncation()
@@ -73,53 +73,53 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """The number of tokens, both ends counted."""
+        """The number of tokens, start and end token included."""
         return int(self._vocabulary.get_vocab_size())
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text with both ends, not padded; a long text is cut to the context and keeps its end token.
+        """Return the token ids of each text with start and end token, not padded; long texts are truncated.
 
         Raises:
             TextError: A text is not a string, not valid Unicode or too long.
         """
         encodings = self._vocabulary.encode_batch_fast([clean(text) for text in texts], add_special_tokens=False)
-        room = self.context_length - 2
-        return [[self.start_id, *encoding.ids[:room], self.end_id] for encoding in encodings]
+        length = self.context_length - 2
+        return [[self.start_id, *encoding.ids[:length], self.end_id] for encoding in encodings]
 
     def pad(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """``(input_ids, attention_mask)`` of `encode`'s rows, both (N, L), padded with the end token to the longest."""
+        """Return `encode`'s rows as ``(input_ids, attention_mask)``, both (N, L), padded with the end token."""
         return pad(rows, self.end_id)
 
     def _id_of(self, token: str) -> int:
         token_id = self._vocabulary.token_to_id(token)
         if token_id is None:
             raise BundleError(
-                f"tokenizer.json: expected the token {token}, it is missing: make the bundle again",
+                f"tokenizer.json: expected the token {token}, got a vocabulary without it: make the bundle again",
                 code="tokenizer_invalid",
             )
         return int(token_id)
 
 
 def clean(text: str) -> str:
-    """The text as the byte-pair encoding gets it: repaired by ftfy, white space folded, lower case.
+    """Normalise a text for the byte-pair encoding: repaired by ftfy, white space collapsed, lower case.
 
     Raises:
-        TextError: It is not a string (``text_not_a_string``), holds half a surrogate pair (``text_not_unicode``), is
-            too long (``text_too_long``), or is escaped so often that its repair would not end in time
+        TextError: It is not a string (``text_not_a_string``), contains half a surrogate pair (``text_not_unicode``), is
+            too long (``text_too_long``), or is escaped so often that its repair would take too long
             (``text_not_repairable``).
     """
     if not isinstance(text, str):
         raise TextError(f"expected a text (str), got {type(text).__name__}", code="text_not_a_string")
     if len(text) > MAX_CHARACTERS:
         raise TextError(
-            f"expected at most {MAX_CHARACTERS:,} characters, got {len(text):,}: only the beginning of a text is read",
+            f"expected at most {MAX_CHARACTERS:,} characters, got {len(text):,}: only the beginning of a text is used",
             code="text_too_long",
         )
     return " ".join(_repair(text).split()).lower()
 
 
 def pad(rows: Sequence[Sequence[int]], fill: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """``(input_ids, attention_mask)`` of uneven rows, both (N, L) int64; the mask is 1 on tokens and 0 on ``fill``."""
+    """Return ``(input_ids, attention_mask)`` of uneven rows, both (N, L) int64; the mask is 0 on ``fill``, else 1."""
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     attention_mask = (np.arange(lengths.max(initial=0)) < lengths[:, np.newaxis]).astype(np.int64)
     input_ids = np.full(attention_mask.shape, fill, dtype=np.int64)
@@ -129,7 +129,7 @@ def pad(rows: Sequence[Sequence[int]], fill: int) -> tuple[NDArray[np.int64], ND
 
 
 def _repair(text: str) -> str:
-    """ftfy's repair, skipped where it would change nothing that is left after folding white space."""
+    """Repair a text with ftfy, unless the repair would have no effect after collapsing white space."""
     if _NEEDS_NO_REPAIR.fullmatch(text):
         return text
     try:
@@ -138,14 +138,16 @@ def _repair(text: str) -> str:
         raise TextError(
             "expected valid Unicode, got half a surrogate pair: send the character whole", code="text_not_unicode"
         ) from None
-    if max(map(len, text.split("\n"))) > MAX_REPAIRED_LINE:
+    longest = max(map(len, text.split("\n")))
+    if longest > MAX_REPAIRED_LINE:
         raise TextError(
-            f"expected lines of at most {MAX_REPAIRED_LINE:,} characters where a text is not plain ASCII: shorten it",
+            f"expected lines of at most {MAX_REPAIRED_LINE:,} characters where a text is not plain ASCII, "
+            f"got {longest:,}: shorten it",
             code="text_too_long",
         )
     if _DEEPLY_NESTED.search(text):
         raise TextError(
-            "expected a readable text, got one escaped many times over: send it as it reads", code="text_not_repairable"
+            "expected a readable text, got one escaped many times: send it unescaped", code="text_not_repairable"
         )
     import ftfy
 

@@ -1,4 +1,4 @@
-"""What a source is sent as: the server sees what the local model would see."""
+"""Requests: the server receives the pixels that the local model uses, in batches."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from pydicom.dataset import FileMetaDataset
 from medimageinsight import MedImageInsight
 from medimageinsight.client import Endpoint
 from medimageinsight.errors import ImageError
-from tests.client.scoring import Scoring, encoded
+from tests.client.scripted_server import KEY, ScriptedServer, encode
 from tests.toy import DIM
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_every_kind_of_source_is_the_same_picture(
-    endpoint: Endpoint, model: MedImageInsight, pictures: list[np.ndarray], tmp_path: Path
+def test_every_kind_of_source_gives_the_same_embedding(
+    endpoint: Endpoint, model: MedImageInsight, arrays: list[np.ndarray], tmp_path: Path
 ) -> None:
-    data, path = encoded(pictures[0]), tmp_path / "picture.png"
+    data, path = encode(arrays[0]), tmp_path / "image.png"
     path.write_bytes(data)
     uri = f"data:image/png;base64,{base64.encodebytes(data).decode()}"
-    expected = model.embed_images(pictures[0])
+    expected = model.embed_images(arrays[0])
     assert expected.shape == (DIM,)
     for source in (
         *(path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), uri),
-        *(Image.fromarray(pictures[0]), pictures[0]),
+        *(Image.fromarray(arrays[0]), arrays[0]),
     ):
         np.testing.assert_array_equal(endpoint.embed_images(source), expected)
 
 
-def test_files_are_sent_as_they_are(endpoint: Endpoint, server: Scoring, pictures: list[np.ndarray]) -> None:
-    data = encoded(pictures[0], "JPEG")
+def test_files_are_sent_unchanged(endpoint: Endpoint, server: ScriptedServer, arrays: list[np.ndarray]) -> None:
+    data = encode(arrays[0], "JPEG")
     endpoint.embed_images(data)
-    assert server.cells(0) == [[base64.b64encode(data).decode()]]
+    assert server.sent_cells(0) == [[base64.b64encode(data).decode()]]
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.uint16, np.int16, np.int64, np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(9, 7), (9, 7, 1), (9, 7, 3), (9, 7, 4)])
 @pytest.mark.parametrize("preprocessing", ["direct", "azure"])
-def test_arrays(toy_bundle: Path, server: Scoring, dtype: type, shape: Any, preprocessing: Any) -> None:
+def test_arrays(toy_bundle: Path, server: ScriptedServer, dtype: type, shape: Any, preprocessing: Any) -> None:
     array = (np.random.default_rng(3).standard_normal(shape) * 100).astype(dtype)
     with (
         MedImageInsight.load(toy_bundle, threads=1, preprocessing=preprocessing) as local,
@@ -57,17 +57,17 @@ def test_arrays(toy_bundle: Path, server: Scoring, dtype: type, shape: Any, prep
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F"])
-def test_pil_images(endpoint: Endpoint, model: MedImageInsight, pictures: list[np.ndarray], mode: str) -> None:
-    picture = Image.fromarray(pictures[0])
-    image = picture.convert("L" if mode == "I;16" else "P" if mode == "PA" else mode).convert(mode)
+def test_pil_images(endpoint: Endpoint, model: MedImageInsight, arrays: list[np.ndarray], mode: str) -> None:
+    source = Image.fromarray(arrays[0])
+    image = source.convert("L" if mode == "I;16" else "P" if mode == "PA" else mode).convert(mode)
     np.testing.assert_array_equal(endpoint.embed_images(image), model.embed_images(image))
 
 
-def test_an_images_orientation_is_kept(endpoint: Endpoint, model: MedImageInsight, pictures: list[np.ndarray]) -> None:
+def test_the_exif_orientation_is_sent(endpoint: Endpoint, model: MedImageInsight, arrays: list[np.ndarray]) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    image = Image.open(io.BytesIO(encoded(pictures[0], exif=exif)))
-    assert not np.array_equal(model.embed_images(image), model.embed_images(pictures[0]))
+    image = Image.open(io.BytesIO(encode(arrays[0], exif=exif)))
+    assert not np.array_equal(model.embed_images(image), model.embed_images(arrays[0]))
     np.testing.assert_array_equal(endpoint.embed_images(image), model.embed_images(image))
 
 
@@ -79,7 +79,7 @@ def test_dicom(endpoint: Endpoint, model: MedImageInsight, name: str) -> None:
 
 
 @pytest.mark.parametrize("with_meta", [True, False])
-def test_a_dataset_that_was_never_a_file(endpoint: Endpoint, model: MedImageInsight, *, with_meta: bool) -> None:
+def test_a_dataset_made_in_memory(endpoint: Endpoint, model: MedImageInsight, *, with_meta: bool) -> None:
     dataset = Dataset()
     if with_meta:
         dataset.file_meta = FileMetaDataset()
@@ -91,10 +91,46 @@ def test_a_dataset_that_was_never_a_file(endpoint: Endpoint, model: MedImageInsi
     np.testing.assert_array_equal(endpoint.embed_images(dataset), model.embed_images(dataset))
 
 
-def test_a_chosen_frame(endpoint: Endpoint, model: MedImageInsight, pictures: list[np.ndarray]) -> None:
-    others = [Image.fromarray(picture) for picture in pictures[1:3]]
-    stack = encoded(pictures[0], "TIFF", save_all=True, append_images=others)
-    np.testing.assert_array_equal(endpoint.embed_images(stack, frame=2), model.embed_images(pictures[2]))
+def test_a_chosen_frame(endpoint: Endpoint, model: MedImageInsight, arrays: list[np.ndarray]) -> None:
+    pages = [Image.fromarray(array) for array in arrays[1:3]]
+    stack = encode(arrays[0], "TIFF", save_all=True, append_images=pages)
+    np.testing.assert_array_equal(endpoint.embed_images(stack, frame=2), model.embed_images(arrays[2]))
     with pytest.raises(ImageError) as caught:
         endpoint.embed_images(stack, frame=3)
     assert caught.value.code == "image_frame_out_of_range"
+
+
+def test_the_form_of_a_request(endpoint: Endpoint, server: ScriptedServer, arrays: list[np.ndarray]) -> None:
+    endpoint.embed_images(arrays[:2])
+    ((path, headers, body),) = server.requests
+    assert path == "/score"
+    assert (headers["Authorization"], headers["Content-Type"]) == (f"Bearer {KEY}", "application/json")
+    assert body["params"] == {"get_scaling_factor": False, "response_shape": "rows"}
+    assert body["input_data"]["columns"] == ["image", "text"]
+    assert body["input_data"]["index"] == [0, 1]
+    assert [row[1] for row in body["input_data"]["data"]] == [None, None]
+
+
+def test_batches_by_number(server: ScriptedServer, arrays: list[np.ndarray]) -> None:
+    with Endpoint(server.url, batch_size=3) as endpoint:
+        endpoint.embed_images(arrays[:7])
+        endpoint.embed_images(arrays[:7], batch_size=5)
+        endpoint.classify(arrays[:4], ["a", "b"])
+    assert [len(cells) for cells in server.sent_cells(0)] == [3, 3, 1, 5, 2, 2, 3, 1, 1]
+
+
+def test_batches_by_size(
+    endpoint: Endpoint, server: ScriptedServer, arrays: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = len(base64.b64encode(encode(arrays[0], "BMP")))
+    monkeypatch.setattr("medimageinsight.client.encode.MAX_BODY", 2 * cell)
+    endpoint.embed_images([encode(array, "BMP") for array in arrays[:5]])
+    assert [len(cells) for cells in server.sent_cells(0)] == [2, 2, 1]
+    monkeypatch.setattr("medimageinsight.client.encode.MAX_BODY", 1)
+    endpoint.embed_images(arrays[:2])
+    assert [len(cells) for cells in server.sent_cells(0)[3:]] == [1, 1]
+
+
+def test_many_texts_are_several_requests(endpoint: Endpoint, server: ScriptedServer) -> None:
+    assert endpoint.embed_texts([f"finding {number}" for number in range(100)]).shape == (100, DIM)
+    assert [len(cells) for cells in server.sent_cells(1)] == [64, 36]

@@ -14,7 +14,15 @@ from pydicom.sequence import Sequence
 from pydicom.uid import JPEGBaseline8Bit
 
 from medimageinsight import images
-from tests.images.made_dicom import LEVELS, code_of, file_of, grey, item, linear, made
+from tests.images.dicom_datasets import (
+    LEVELS,
+    decode_grey,
+    error_code,
+    linear_window,
+    make_dataset,
+    sequence_item,
+    to_file_bytes,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -23,23 +31,25 @@ if TYPE_CHECKING:
 class TestWindow:
     @pytest.mark.parametrize(("center", "width"), [(0, 400), (50, 100), (0.5, 1), (10, 2), (-30.25, 77.5)])
     def test_linear(self, center: float, width: float) -> None:
-        shown = grey(made(LEVELS, WindowCenter=center, WindowWidth=width))
-        expected = [linear(x, center, width) for x in LEVELS.ravel().tolist()]
+        shown = decode_grey(make_dataset(LEVELS, WindowCenter=center, WindowWidth=width))
+        expected = [linear_window(x, center, width) for x in LEVELS.ravel().tolist()]
         np.testing.assert_allclose(shown.ravel(), expected, atol=0.5)
 
     def test_linear_exact(self) -> None:
-        shown = grey(made(LEVELS, WindowCenter=10, WindowWidth=100, VOILUTFunction="LINEAR_EXACT"))
+        shown = decode_grey(make_dataset(LEVELS, WindowCenter=10, WindowWidth=100, VOILUTFunction="LINEAR_EXACT"))
         expected = np.clip(((LEVELS - 10) / 100 + 0.5) * 255, 0, 255)  # PS3.3 C.11.2.1.3.2
         np.testing.assert_allclose(shown, expected, atol=0.5)
 
     def test_sigmoid(self) -> None:
-        shown = grey(made(LEVELS, WindowCenter=10, WindowWidth=100, VOILUTFunction="SIGMOID"))
+        shown = decode_grey(make_dataset(LEVELS, WindowCenter=10, WindowWidth=100, VOILUTFunction="SIGMOID"))
         expected = 255 / (1 + np.exp(-4 * (LEVELS - 10) / 100))  # PS3.3 C.11.2.1.3.1
         np.testing.assert_allclose(shown, expected, atol=0.5)
 
     def test_of_several_the_first_is_taken(self) -> None:
-        several = made(LEVELS, WindowCenter=[0, 100], WindowWidth=[50, 10])
-        np.testing.assert_array_equal(grey(several), grey(made(LEVELS, WindowCenter=0, WindowWidth=50)))
+        several = make_dataset(LEVELS, WindowCenter=[0, 100], WindowWidth=[50, 10])
+        np.testing.assert_array_equal(
+            decode_grey(several), decode_grey(make_dataset(LEVELS, WindowCenter=0, WindowWidth=50))
+        )
 
     @pytest.mark.parametrize(
         "window",
@@ -55,51 +65,53 @@ class TestWindow:
     )
     def test_without_a_usable_window_the_range_is_shown(self, window: dict[str, Any]) -> None:
         expected = np.rint((LEVELS.astype(float) + 200) / 399 * 255)
-        np.testing.assert_array_equal(grey(made(LEVELS, **window)), expected)
+        np.testing.assert_array_equal(decode_grey(make_dataset(LEVELS, **window)), expected)
 
     def test_a_constant_frame_without_window_is_black(self) -> None:
-        assert grey(made(np.full((4, 4), 77, np.uint16))).max() == 0
+        assert decode_grey(make_dataset(np.full((4, 4), 77, np.uint16))).max() == 0
 
     def test_padding_is_no_part_of_the_range(self) -> None:
         values = np.array([[-2000, -100], [0, 100]], np.int16)
-        assert grey(made(values, PixelPaddingValue=-2000)).tolist() == [[0, 0], [128, 255]]
+        assert decode_grey(make_dataset(values, PixelPaddingValue=-2000)).tolist() == [[0, 0], [128, 255]]
         values = np.array([[-2000, -1990], [0, 100]], np.int16)
-        limited = made(values, PixelPaddingValue=-2000, PixelPaddingRangeLimit=-1990)
-        assert grey(limited).tolist() == [[0, 0], [0, 255]]
+        limited = make_dataset(values, PixelPaddingValue=-2000, PixelPaddingRangeLimit=-1990)
+        assert decode_grey(limited).tolist() == [[0, 0], [0, 255]]
 
     def test_a_window_works_on_rescaled_values(self) -> None:
-        shown = grey(made(LEVELS, RescaleSlope=2, RescaleIntercept=-10, WindowCenter=40, WindowWidth=80))
-        expected = [linear(2 * x - 10, 40, 80) for x in LEVELS.ravel().tolist()]
+        shown = decode_grey(make_dataset(LEVELS, RescaleSlope=2, RescaleIntercept=-10, WindowCenter=40, WindowWidth=80))
+        expected = [linear_window(2 * x - 10, 40, 80) for x in LEVELS.ravel().tolist()]
         np.testing.assert_allclose(shown.ravel(), expected, atol=0.5)
 
     def test_monochrome1_is_inverted_last_and_once(self) -> None:
         window = {"WindowCenter": 30, "WindowWidth": 90}
-        positive = grey(made(LEVELS, **window))
+        positive = decode_grey(make_dataset(LEVELS, **window))
         for elements in (
             {"PhotometricInterpretation": "MONOCHROME1"},
             {"PresentationLUTShape": "INVERSE"},
             {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"},
         ):
-            np.testing.assert_array_equal(grey(made(LEVELS, **window, **elements)), 255 - positive)
+            np.testing.assert_array_equal(decode_grey(make_dataset(LEVELS, **window, **elements)), 255 - positive)
 
 
 class TestTables:
     def test_modality_lut_replaces_rescale(self) -> None:
-        table = item(LUTDescriptor=[4, 10, 16], LUTData=[0, 300, 100, 1000], ModalityLUTType="US")
+        table = sequence_item(LUTDescriptor=[4, 10, 16], LUTData=[0, 300, 100, 1000], ModalityLUTType="US")
         values = np.array([[0, 10, 11], [12, 13, 99]], np.uint8)
-        shown = grey(made(values, ModalityLUTSequence=Sequence([table]), RescaleSlope=5, RescaleIntercept=7))
+        shown = decode_grey(
+            make_dataset(values, ModalityLUTSequence=Sequence([table]), RescaleSlope=5, RescaleIntercept=7)
+        )
         expected = np.rint(np.array([[0, 0, 300], [100, 1000, 1000]]) / 1000 * 255)
         np.testing.assert_array_equal(shown, expected)
 
     def test_voi_lut_spans_its_bits(self) -> None:
-        table = item(LUTDescriptor=[3, -1, 12], LUTData=[0, 1000, 4095])
+        table = sequence_item(LUTDescriptor=[3, -1, 12], LUTData=[0, 1000, 4095])
         values = np.array([[-5, -1, 0, 1, 9]], np.int16)
-        shown = grey(made(values, VOILUTSequence=Sequence([table]), WindowCenter=0, WindowWidth=3))
+        shown = decode_grey(make_dataset(values, VOILUTSequence=Sequence([table]), WindowCenter=0, WindowWidth=3))
         assert shown.tolist() == [[0, 0, 62, 255, 255]]
 
     def test_a_short_table_is_named(self) -> None:
-        table = item(LUTDescriptor=[30, 0, 12], LUTData=[0, 1000, 4095])
-        assert code_of(made(LEVELS, VOILUTSequence=Sequence([table]))) == "image_bad_header"
+        table = sequence_item(LUTDescriptor=[30, 0, 12], LUTData=[0, 1000, 4095])
+        assert error_code(make_dataset(LEVELS, VOILUTSequence=Sequence([table]))) == "image_bad_header"
 
     @pytest.mark.parametrize("bits", [8, 16])
     def test_palette(self, bits: int) -> None:
@@ -111,7 +123,7 @@ class TestTables:
             for part, value in (("Descriptor", [40, 5, bits]), ("Data", channel.tobytes()))
         }
         values = np.arange(60, dtype=np.uint8).reshape(6, 10)
-        pixels = images.load(made(values, PhotometricInterpretation="PALETTE COLOR", **tables))
+        pixels = images.load(make_dataset(values, PhotometricInterpretation="PALETTE COLOR", **tables))
         np.testing.assert_array_equal(pixels, colours.T[np.clip(values.astype(int) - 5, 0, 39)])
 
     @pytest.mark.parametrize("bits", [8, 16])
@@ -126,22 +138,22 @@ class TestTables:
             for prefix, part, value in (("", "Descriptor", [10, 0, bits]), ("Segmented", "Data", segments))
         }
         values = np.arange(10, dtype=np.uint8).reshape(2, 5)
-        pixels = images.load(made(values, PhotometricInterpretation="PALETTE COLOR", **tables))
+        pixels = images.load(make_dataset(values, PhotometricInterpretation="PALETTE COLOR", **tables))
         assert pixels[:, :, 0].ravel().tolist() == [0, 20, 40, 60, 80, 100, 100, 100, 100, 100]
 
     def test_a_palette_image_without_palette(self) -> None:
-        assert code_of(made(LEVELS, PhotometricInterpretation="PALETTE COLOR")) == "image_bad_header"
+        assert error_code(make_dataset(LEVELS, PhotometricInterpretation="PALETTE COLOR")) == "image_bad_header"
 
 
 class TestStored:
     def test_unused_bits_are_ignored(self) -> None:
         values = np.array([[0xF000, 0xA7FF], [0x0400, 0x0FFF]], np.uint16)  # 12 bits stored, overlay bits above
         expected = np.rint(np.array([[0, 0x7FF], [0x400, 0xFFF]]) / 0xFFF * 255)
-        np.testing.assert_array_equal(grey(made(values, BitsStored=12, HighBit=11)), expected)
+        np.testing.assert_array_equal(decode_grey(make_dataset(values, BitsStored=12, HighBit=11)), expected)
 
     def test_rgb_of_sixteen_bits_by_its_bits_stored(self) -> None:
         values = np.array([[[0, 2048, 4095]]], np.uint16)
-        dataset = made(
+        dataset = make_dataset(
             values,
             SamplesPerPixel=3,
             PhotometricInterpretation="RGB",
@@ -153,55 +165,57 @@ class TestStored:
 
     def test_planar_configuration(self) -> None:
         values = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-        planes = made(values, SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=1)
+        planes = make_dataset(values, SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=1)
         planes.PixelData = values.transpose(2, 0, 1).tobytes()
         np.testing.assert_array_equal(images.load(planes), values)
 
     def test_float_pixels(self) -> None:
-        dataset = made(np.zeros((2, 2), np.uint32))
+        dataset = make_dataset(np.zeros((2, 2), np.uint32))
         del dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
         dataset.FloatPixelData = np.array([[np.nan, 1.0], [2.0, 3.0]], np.float32).tobytes()
-        assert grey(dataset).tolist() == [[0, 0], [128, 255]]
+        assert decode_grey(dataset).tolist() == [[0, 0], [128, 255]]
 
     def test_a_linear_window_over_real_numbers_loses_no_step(self) -> None:
-        dataset = made(np.zeros((1, 3), np.uint32), WindowCenter=0.5, WindowWidth=1)
+        dataset = make_dataset(np.zeros((1, 3), np.uint32), WindowCenter=0.5, WindowWidth=1)
         del dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
         dataset.FloatPixelData = np.array([0, 0.5, 1], np.float32).tobytes()
-        assert grey(dataset).tolist() == [[0, 128, 255]]
+        assert decode_grey(dataset).tolist() == [[0, 128, 255]]
 
     def test_elements_that_careless_writers_leave_out(self) -> None:
-        dataset = made(np.array([[0, 100], [200, 255]], np.uint8))
+        dataset = make_dataset(np.array([[0, 100], [200, 255]], np.uint8))
         del dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation, dataset.BitsStored
-        assert grey(dataset).tolist() == [[0, 100], [200, 255]]
+        assert decode_grey(dataset).tolist() == [[0, 100], [200, 255]]
 
     def test_frames_and_their_functional_groups(self) -> None:
         values = np.stack([LEVELS, LEVELS, LEVELS])
-        rescale = item(PixelValueTransformationSequence=Sequence([item(RescaleSlope=2, RescaleIntercept=1)]))
+        rescale = sequence_item(
+            PixelValueTransformationSequence=Sequence([sequence_item(RescaleSlope=2, RescaleIntercept=1)])
+        )
 
         def windowed(center: float) -> Dataset:
-            return item(FrameVOILUTSequence=Sequence([item(WindowCenter=center, WindowWidth=60)]))
+            return sequence_item(FrameVOILUTSequence=Sequence([sequence_item(WindowCenter=center, WindowWidth=60)]))
 
-        dataset = made(
+        dataset = make_dataset(
             values,
             SharedFunctionalGroupsSequence=Sequence([rescale]),
-            PerFrameFunctionalGroupsSequence=Sequence([windowed(0), windowed(40), item()]),
+            PerFrameFunctionalGroupsSequence=Sequence([windowed(0), windowed(40), sequence_item()]),
         )
         for frame, center in ((0, 0), (1, 40)):
-            expected = [linear(2 * x + 1, center, 60) for x in LEVELS.ravel().tolist()]
-            np.testing.assert_allclose(grey(dataset, frame=frame).ravel(), expected, atol=0.5)
-        assert (grey(dataset, frame=2).min(), grey(dataset, frame=2).max()) == (0, 255)
-        assert code_of(dataset, frame=3) == "image_frame_out_of_range"
+            expected = [linear_window(2 * x + 1, center, 60) for x in LEVELS.ravel().tolist()]
+            np.testing.assert_allclose(decode_grey(dataset, frame=frame).ravel(), expected, atol=0.5)
+        assert (decode_grey(dataset, frame=2).min(), decode_grey(dataset, frame=2).max()) == (0, 255)
+        assert error_code(dataset, frame=3) == "image_frame_out_of_range"
 
     def test_only_the_chosen_frame_is_decoded(self) -> None:
         buffer = io.BytesIO()
         Image.fromarray(LEVELS.astype(np.uint8)).save(buffer, "JPEG")
-        dataset = made(np.zeros((2, 20, 20), np.uint8))
+        dataset = make_dataset(np.zeros((2, 20, 20), np.uint8))
         dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
         dataset.PixelData = encapsulate([buffer.getvalue(), b"\xff\xd8 not a frame \xff\xd9"])
         dataset["PixelData"].is_undefined_length = True
-        data = file_of(dataset)
+        data = to_file_bytes(dataset)
         with Image.open(buffer) as reference:
             stored = np.asarray(reference).astype(float)
         expected = np.rint((stored - stored.min()) / np.ptp(stored) * 255)
-        np.testing.assert_array_equal(grey(data), expected)
-        assert code_of(data, frame=1) == "image_truncated"
+        np.testing.assert_array_equal(decode_grey(data), expected)
+        assert error_code(data, frame=1) == "image_truncated"

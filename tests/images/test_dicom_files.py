@@ -17,7 +17,15 @@ from pydicom.uid import UID, JPEG2000Lossless
 
 from medimageinsight import images
 from medimageinsight.errors import ImageError
-from tests.images.made_dicom import LEVELS, PACKAGED, code_of, file_of, grey, linear, made
+from tests.images.dicom_datasets import (
+    LEVELS,
+    PACKAGED,
+    decode_grey,
+    error_code,
+    linear_window,
+    make_dataset,
+    to_file_bytes,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,20 +45,20 @@ class TestPackagedFiles:
         ],
     )
     def test_every_lossless_encoding_gives_the_same_picture(self, name: str) -> None:
-        np.testing.assert_array_equal(grey(PACKAGED / f"{name}.dcm"), grey(PACKAGED / "MR_small.dcm"))
+        np.testing.assert_array_equal(decode_grey(PACKAGED / f"{name}.dcm"), decode_grey(PACKAGED / "MR_small.dcm"))
 
     def test_mr_window(self) -> None:
         dataset = pydicom.dcmread(PACKAGED / "MR_small.dcm")
         center, width = float(dataset.WindowCenter), float(dataset.WindowWidth)
-        expected = [linear(x, center, width) for x in dataset.pixel_array.ravel().tolist()]
-        np.testing.assert_allclose(grey(dataset).ravel(), expected, atol=0.5)
+        expected = [linear_window(x, center, width) for x in dataset.pixel_array.ravel().tolist()]
+        np.testing.assert_allclose(decode_grey(dataset).ravel(), expected, atol=0.5)
 
     def test_ct_without_window_shows_its_range_without_padding(self) -> None:
         dataset = pydicom.dcmread(PACKAGED / "CT_small.dcm")
         assert "WindowCenter" not in dataset
         values = dataset.pixel_array.astype(float)
         expected = np.rint((values - values.min()) / np.ptp(values) * 255)
-        np.testing.assert_array_equal(grey(PACKAGED / "CT_small.dcm"), expected)
+        np.testing.assert_array_equal(decode_grey(PACKAGED / "CT_small.dcm"), expected)
 
     def test_palette(self) -> None:
         dataset = pydicom.dcmread(PACKAGED / "examples_palette.dcm")
@@ -109,7 +117,7 @@ class TestPackagedFiles:
         ],
     )
     def test_broken_and_undecodable_files(self, name: str, code: str) -> None:
-        assert code_of(PACKAGED / f"{name}.dcm") == code
+        assert error_code(PACKAGED / f"{name}.dcm") == code
 
     @pytest.mark.parametrize("name", ["CT_small", "MR_small_RLE", "examples_jpeg2k", "SC_rgb_jpeg_gdcm", "image_dfl"])
     def test_a_truncated_file_is_never_half_a_picture(self, name: str) -> None:
@@ -127,7 +135,7 @@ class TestPackagedFiles:
         data = (PACKAGED / "CT_small.dcm").read_bytes()
         np.testing.assert_array_equal(images.load(data[132:]), images.load(data))
         for name in ("ExplVR_LitEndNoMeta", "ExplVR_BigEndNoMeta"):
-            assert code_of(PACKAGED / f"{name}.dcm") in ("image_no_pixels", "image_truncated")
+            assert error_code(PACKAGED / f"{name}.dcm") in ("image_no_pixels", "image_truncated")
 
     def test_nothing_is_written_into_the_callers_dataset(self) -> None:
         dataset = pydicom.dcmread(PACKAGED / "MR_small_RLE.dcm")
@@ -138,9 +146,9 @@ class TestPackagedFiles:
     def test_neither_warnings_nor_log_nor_error_repeat_what_the_file_says(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        dataset = made(LEVELS, PatientName="Secret^Name")
-        data = file_of(dataset).replace(b"1.2.3\x00", b"Secret")
-        assert grey(data).shape == (20, 20)
+        dataset = make_dataset(LEVELS, PatientName="Secret^Name")
+        data = to_file_bytes(dataset).replace(b"1.2.3\x00", b"Secret")
+        assert decode_grey(data).shape == (20, 20)
         with pytest.raises(ImageError) as caught:
             images.open(data[:-100])
         assert caplog.messages == []
@@ -150,14 +158,14 @@ class TestPackagedFiles:
 
 class TestHostileFiles:
     def test_a_large_picture_is_refused_by_its_header(self) -> None:
-        dataset = made(np.zeros((2, 2), np.uint8))
+        dataset = make_dataset(np.zeros((2, 2), np.uint8))
         dataset.Rows = dataset.Columns = 50_000
-        assert code_of(file_of(dataset)) == "image_too_large"
+        assert error_code(to_file_bytes(dataset)) == "image_too_large"
 
     def test_a_compressed_frame_larger_than_the_header_is_not_decoded(self) -> None:
         dataset = pydicom.dcmread(PACKAGED / "examples_jpeg2k.dcm")
         dataset.Rows = 10
-        with pytest.raises(ImageError, match="640 x 10 as the header says, got 640 x 480") as caught:
+        with pytest.raises(ImageError, match="640 x 10 as in the header, got 640 x 480") as caught:
             images.open(dataset)
         assert caught.value.code == "image_inconsistent"
 
@@ -169,22 +177,22 @@ class TestHostileFiles:
         meta_length = struct.unpack_from("<I", data, 140)[0]
         bomb = data[: 144 + meta_length] + squeezed.compress(bytes(30 << 20)) + squeezed.flush()
         assert start < 144 + meta_length
-        assert code_of(bomb, limits=images.Limits(max_bytes=1 << 20)) == "image_too_large"
+        assert error_code(bomb, limits=images.Limits(max_bytes=1 << 20)) == "image_too_large"
 
     def test_a_transfer_syntax_that_nobody_knows(self) -> None:
-        dataset = made(LEVELS)
+        dataset = make_dataset(LEVELS)
         dataset.file_meta.TransferSyntaxUID = UID("1.2.3.4.5")
-        assert code_of(dataset) == "image_unsupported"
+        assert error_code(dataset) == "image_unsupported"
 
     def test_compressed_pixel_data_without_frames(self) -> None:
-        dataset = made(LEVELS)
+        dataset = make_dataset(LEVELS)
         dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
         dataset.PixelData = b""
-        assert code_of(dataset) == "image_truncated"
+        assert error_code(dataset) == "image_truncated"
 
     @pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated"])
     def test_a_missing_element_is_named(self, keyword: str) -> None:
-        dataset = made(LEVELS)
+        dataset = make_dataset(LEVELS)
         delattr(dataset, keyword)
         with pytest.raises(ImageError, match=keyword) as caught:
             images.open(dataset)
@@ -240,8 +248,8 @@ class TestSamples:
         rescaled = dataset.pixel_array * float(dataset.get("RescaleSlope", 1)) + float(
             dataset.get("RescaleIntercept", 0)
         )
-        expected = [255 - linear(x, center, width) for x in rescaled[::40, ::40].ravel().tolist()]
-        np.testing.assert_allclose(grey(dataset)[::40, ::40].ravel(), expected, atol=0.5)
+        expected = [255 - linear_window(x, center, width) for x in rescaled[::40, ::40].ravel().tolist()]
+        np.testing.assert_allclose(decode_grey(dataset)[::40, ::40].ravel(), expected, atol=0.5)
 
     def test_segmented_palette(self, shared: Path) -> None:
         dataset = pydicom.dcmread(shared / "data" / "samples" / "dicom" / "gdcm-US-ALOKA-16.dcm")
@@ -253,7 +261,8 @@ class TestSamples:
         folder = shared / "data" / "samples" / "dicom"
         for frame in (0, 9):
             np.testing.assert_array_equal(
-                grey(folder / f"emri_small_{name}.dcm", frame=frame), grey(folder / "emri_small.dcm", frame=frame)
+                decode_grey(folder / f"emri_small_{name}.dcm", frame=frame),
+                decode_grey(folder / "emri_small.dcm", frame=frame),
             )
 
     def test_high_throughput_jpeg_2000(self, shared: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a server's answer says: the features or the error of each row, and why a whole request failed."""
+"""Decode the response of a scoring server: the features or the error of each row, or the error of the request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from medimageinsight.client.transport import Reply
+    from medimageinsight.client.connections import Response
 
     Vector: TypeAlias = NDArray[np.float32]  # (D,)
 
@@ -33,98 +33,108 @@ _ADVICE = {
 }
 
 
-def read_rows(body: bytes, expected: int) -> list[dict[str, Any]]:
-    """The rows of an answer, as many as were sent.
+def decode_rows(body: bytes, expected: int) -> list[dict[str, Any]]:
+    """Return the rows of a response.
 
     Raises:
-        EndpointError: It has another form.
+        EndpointError: The body is not a JSON list of ``expected`` objects.
     """
     rows = _parse(body)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise bad_answer("a JSON list of objects", "something else")
+    if not isinstance(rows, list):
+        raise unexpected_response("a JSON list of objects", "text that is no JSON" if rows is None else _kind(rows))
+    if wrong := [row for row in rows if not isinstance(row, dict)]:
+        raise unexpected_response("a JSON list of objects", f"a list with {_kind(wrong[0])}")
     if len(rows) != expected:
-        raise bad_answer(f"{expected} rows", f"{len(rows)}")
+        raise unexpected_response(f"{expected} rows", f"{len(rows)}")
     return rows
 
 
-def read_row(row: Mapping[str, Any], column: Column) -> Vector | InputError:
-    """The features of one row, nested (1, D) as the hosted endpoint's images or flat (D,); or the row's error."""
+def decode_features(row: Mapping[str, Any], column: Column) -> Vector | InputError:
+    """Return the features of one row, nested (1, D) as the hosted endpoint's images or flat (D,); or its error."""
     if "error" in row:
         return _row_error(row["error"], column)
+    features = row.get(f"{column}_features")
     try:
         with np.errstate(over="ignore"):
-            vector = np.asarray(row.get(f"{column}_features"), dtype=np.float64).astype(np.float32)
-    except (TypeError, ValueError, OverflowError):  # words, uneven lists, integers of a thousand digits
-        raise bad_answer("numbers as features", "something else") from None
+            vector = np.asarray(features, dtype=np.float64).astype(np.float32)
+    except (TypeError, ValueError, OverflowError):  # texts, uneven lists, integers of a thousand digits
+        raise unexpected_response("numbers as features", f"{_kind(features)} without them") from None
     if vector.ndim == 2 and len(vector) == 1:
         vector = vector[0]
-    if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
-        raise bad_answer("one vector of finite numbers as features", "something else")
+    if vector.ndim != 1 or not vector.size:
+        raise unexpected_response("one vector as features", f"an array of shape {vector.shape}")
+    if not np.isfinite(vector).all():
+        raise unexpected_response("finite numbers as features", "NaN or infinity")
     return vector
 
 
-def _row_error(stated: object, column: Column) -> ImageError | TextError:
-    kind = ImageError if column == "image" else TextError
-    match stated:
-        case {"code": str(code), "message": str(message)}:
-            return kind(" ".join(message.split()), code=code)
-    return kind(
-        f"expected an input that the endpoint can use, it refused this {column} and gave no reason",
-        code=f"{column}_refused",
-    )
-
-
-def raised(result: Vector | InputError) -> Vector:
-    """The features; an error is raised."""
+def raise_error(result: Vector | InputError) -> Vector:
+    """Return the features, or raise the error."""
     if isinstance(result, InputError):
         raise result
     return result
 
 
-def read_scale(value: object) -> float:
-    """The scaling factor, a number or one in words.
+def decode_scaling_factor(value: object) -> float:
+    """Return the scaling factor, given as a number or as text.
 
     Raises:
-        EndpointError: It is neither.
+        EndpointError: It is not a finite number.
     """
     try:
         number = float(cast("Any", value))
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise bad_answer("a number as scaling_factor", "something else")
+        raise unexpected_response("a number as scaling_factor", f"{_kind(value)} without one")
     return number
 
 
+def decode_error(response: Response) -> object:
+    """Return the ``error`` in the body of a failed request, None without one."""
+    content = _parse(response.body)
+    return content.get("error") if isinstance(content, dict) else None
+
+
+def request_failed(response: Response) -> EndpointError:
+    """Return the error for a failed request, with the server's error code only: its message may repeat the request."""
+    match decode_error(response):
+        case {"code": str(code)} if _CODE.fullmatch(code):
+            got = f"{response.status} ({code})"
+        case _:
+            got = f"{response.status}"
+    advice = _ADVICE.get(response.status, "check that the URL is that of a scoring endpoint, and the server's log")
+    return EndpointError(f"expected status 200 from the endpoint, got {got}: {advice}", status=response.status)
+
+
+def unexpected_response(expected: str, got: str) -> EndpointError:
+    """Return the error for a response that violates the contract."""
+    return EndpointError(
+        f"expected {expected} in the endpoint's answer, got {got}: check that the URL is that of a scoring endpoint",
+        code="endpoint_bad_answer",
+        status=200,
+    )
+
+
+def _row_error(error: object, column: Column) -> ImageError | TextError:
+    kind = ImageError if column == "image" else TextError
+    match error:
+        case {"code": str(code), "message": str(message)}:
+            return kind(" ".join(message.split()), code=code)
+    return kind(
+        f"expected an input that the endpoint accepts, got a rejection of this {column} without a reason",
+        code=f"{column}_refused",
+    )
+
+
 def _parse(body: bytes) -> object:
-    """The JSON value; None for what is not JSON."""
+    """Return the JSON value; None for invalid JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
 
 
-def stated_error(reply: Reply) -> object:
-    """What the body of a failed request has as its error."""
-    answer = _parse(reply.body)
-    return answer.get("error") if isinstance(answer, dict) else None
-
-
-def failed(reply: Reply) -> EndpointError:
-    """Of what the server says, only its code is told: the rest may be of any length and repeat anything."""
-    match stated_error(reply):
-        case {"code": str(code)} if _CODE.fullmatch(code):
-            got = f"{reply.status} ({code})"
-        case _:
-            got = f"{reply.status}"
-    advice = _ADVICE.get(reply.status, "check that the URL is that of a scoring endpoint, and the server's log")
-    return EndpointError(f"expected status 200 from the endpoint, got {got}: {advice}", status=reply.status)
-
-
-def bad_answer(expected: str, got: str) -> EndpointError:
-    """The error for an answer of another form than the contract's."""
-    return EndpointError(
-        f"expected {expected} in the endpoint's answer, got {got}: check that the URL is that of a scoring endpoint",
-        code="endpoint_bad_answer",
-        status=200,
-    )
+def _kind(value: object) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
+    return kinds.get(type(value), "a number")

@@ -1,4 +1,4 @@
-"""The model behind a URL."""
+"""A remote model with the methods of the local one."""
 
 from __future__ import annotations
 
@@ -7,17 +7,33 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 
-from medimageinsight.client.decode import bad_answer, failed, raised, read_row, read_rows, read_scale, stated_error
-from medimageinsight.client.encode import batches, image_cell, request_body
+from medimageinsight.client.decode import (
+    decode_error,
+    decode_features,
+    decode_rows,
+    decode_scaling_factor,
+    raise_error,
+    request_failed,
+    unexpected_response,
+)
+from medimageinsight.client.encode import encode_image, encode_request, split_batches
 from medimageinsight.client.transport import ScoringServer, post
-from medimageinsight.embedder import BATCH_SIZE, EmbeddedSource, OnError, Progress, check_batch_size, collect, map_ahead
+from medimageinsight.embedder import (
+    BATCH_SIZE,
+    EmbeddedSource,
+    OnError,
+    Progress,
+    check_batch_size,
+    collect_embeddings,
+    prefetch_map,
+)
 from medimageinsight.errors import InputError, TextError
 from medimageinsight.model import EmbeddingModel
-from medimageinsight.preprocess import Steps
+from medimageinsight.preprocess import Steps, check_steps
 
 if TYPE_CHECKING:
     import ssl
@@ -29,35 +45,39 @@ if TYPE_CHECKING:
 
     Vectors: TypeAlias = NDArray[np.float32]  # (N, D)
 
-_TEXTS_TOGETHER = 64
-_PROBE = "x-ray chest"  # any text will do: its answer has the scaling factor and the length of an embedding
+_TEXTS_PER_REQUEST = 64
+_PROBE = "x-ray chest"  # an arbitrary text: the response contains the scaling factor and an embedding
 
-# Statuses that are about a row: one that cannot be used, and the hosted platform's word for a model that failed on it.
+# Statuses that concern one row: unusable input, and the hosted platform's status for a model that failed on it.
 _UNUSABLE_ROW = (422, 424)
-_TOO_LARGE = 413  # about the row where it was sent alone, else about the request
+_TOO_LARGE = 413  # concerns the row if it was sent alone, else the request
 
 
 class Endpoint(EmbeddingModel):
-    """A model behind a URL, with the methods, shapes and errors of the local `MedImageInsight`.
+    """A model on a server, with the methods, shapes and errors of the local `MedImageInsight`.
 
-    Encoded files are sent as they are, a ``pydicom.Dataset`` as a DICOM file: with all that stands in their headers.
-    Arrays and PIL images are sent as lossless PNG of the 8-bit pixels that the local model would see, so that every
-    server sees the same.
+    Encoded files are sent unchanged, a ``pydicom.Dataset`` as a DICOM file, both with all their headers. Arrays and PIL
+    images are sent as lossless PNG of the 8-bit pixels that the local model uses, so that results are the same.
 
-    For research and development, not for diagnosis or treatment. Calls from many threads at once are fine.
+    With the extra ``client`` (httpx), requests use a connection pool and the proxy of ``proxy``, or of HTTP_PROXY,
+    HTTPS_PROXY and NO_PROXY in the environment; without it, connections are direct. Redirects are not followed.
+
+    For research and development, not for diagnosis or treatment. Thread-safe.
 
     Args:
-        url: The server's, or that of its scoring route; ``/score`` is meant where it has no path.
-        key: Sent as a bearer token; none where the server asks for none.
-        timeout_s: Seconds to wait for the server to connect or to go on.
-        retries: How often a request is repeated that met a busy server (429, 503) or failed to reach one.
-        batch_size: Images in a request; fewer go where they are large.
-        preprocessing: ``direct``, or ``azure`` as the hosted endpoint does it; the server's own when not given.
-        verify: Whether the server's certificate is checked, or the context to check it with.
+        url: URL of the server or of its scoring route; ``/score`` is added if it has no path.
+        key: Sent as a bearer token; None if the server requires none.
+        timeout_s: Seconds to wait for a connection, and for each read and write.
+        retries: Number of times a request is repeated if the server is busy (429, 503) or cannot be reached.
+        batch_size: Maximum images of a request; fewer if they are large.
+        preprocessing: ``direct``, or ``azure`` as the hosted endpoint; by default that of the server.
+        verify: Whether to check the server's certificate, or the TLS context to check it with.
+        proxy: URL of a proxy, such as ``http://proxy.example.org:3128``, which replaces those of the environment.
         sleep: Waits a number of seconds before a repeated request.
 
     Raises:
-        InputError: An argument is not one of those it may be.
+        InputError: An argument is invalid.
+        MissingExtraError: A proxy is given, and the extra ``client`` is not installed.
     """
 
     def __init__(
@@ -70,45 +90,44 @@ class Endpoint(EmbeddingModel):
         batch_size: int = BATCH_SIZE,
         preprocessing: Steps | None = None,
         verify: bool | ssl.SSLContext = True,
+        proxy: str | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         if retries < 0:
             raise InputError(f"expected 0 retries or more, got {retries}", code="retries_invalid")
-        if preprocessing is not None and preprocessing not in get_args(Steps):
-            raise InputError(
-                "expected the preprocessing 'direct' or 'azure', got another one", code="preprocessing_invalid"
-            )
+        if preprocessing is not None:
+            check_steps(preprocessing)
         check_batch_size(batch_size)
         self.batch_size = batch_size
-        self._server = ScoringServer(url, key, timeout_s=timeout_s, verify=verify)
+        self._server = ScoringServer(url, key, timeout_s=timeout_s, verify=verify, proxy=proxy)
         self._retries = retries
         self._params = {"response_shape": "rows"} | ({"preprocessing": preprocessing} if preprocessing else {})
         self._sleep = sleep
-        self._described: tuple[float, int] | None = None
-        self._describing = threading.Lock()
+        self._description: tuple[float, int] | None = None
+        self._description_lock = threading.Lock()
 
     @property
     def logit_scale(self) -> float:
-        """The logarithm of the scale of cosines before a softmax; the server is asked for it once."""
+        """The logarithm of the scale of cosines before a softmax; requested from the server once."""
         return self._describe()[0]
 
     @property
     def embedding_dim(self) -> int:
-        """Length D of an embedding; the server is asked for it once."""
+        """Length D of an embedding; requested from the server once."""
         return self._describe()[1]
 
     def stream_images(
         self, sources: Iterable[images.Source], *, batch_size: int | None = None, frame: int = 0
     ) -> Generator[EmbeddedSource]:
-        """One `EmbeddedSource` for each source, in order, as requests are answered, in bounded memory.
+        """Yield an `EmbeddedSource` for each source, in order, as responses arrive, in bounded memory.
 
-        Sources are read and encoded in threads while the server works, at most two requests' worth ahead of what was
-        yielded. An iterator that is not read to its end should be closed, as generators are.
+        Sources are read and encoded in threads while the server works, at most two requests ahead of the last item
+        yielded. Close the generator if it is not read to its end.
 
         Args:
-            sources: Any iterable; a generator is drawn from only as fast as the server follows.
-            batch_size: Instead of the endpoint's own, for this call.
-            frame: Which frame of a multi-frame source; another than the first is decoded here and sent as PNG.
+            sources: Any iterable; a generator is read only as fast as the server responds.
+            batch_size: Overrides the endpoint's own, for this call.
+            frame: Index of the frame of multi-frame sources; any but the first is decoded here and sent as PNG.
 
         Raises:
             InputError: ``batch_size`` is below 1.
@@ -116,7 +135,7 @@ class Endpoint(EmbeddingModel):
         """
         size = self.batch_size if batch_size is None else batch_size
         check_batch_size(size)
-        return self._stream(map_ahead(partial(image_cell, frame=frame), sources, ahead=size), size)
+        return self._stream(prefetch_map(partial(encode_image, frame=frame), sources, ahead=size), size)
 
     @overload
     def embed_images(
@@ -149,97 +168,99 @@ class Endpoint(EmbeddingModel):
         frame: int = 0,
         progress: Progress | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
-        """Embeddings of images, (N, D) float32, L2-normalised; a single source gives (D,).
+        """Return the embeddings of images, (N, D) float32, L2-normalised; of a single source, (D,).
 
         Args:
             sources: One source, or any iterable of them.
-            errors: What to do with a bad image, whether it was found here or by the server: ``raise`` its error,
-                ``skip`` it, or ``return`` a list with either an embedding (D,) or the error for each source. A single
-                source has nothing to skip to: its error is raised.
+            errors: Handling of invalid images, detected here or by the server: ``raise`` the first error, ``skip``
+                them, or ``return`` a list with an embedding (D,) or an error for each source. The error of a single
+                source is raised unless returned.
             batch_size: As in `stream_images`.
             frame: As in `stream_images`.
-            progress: Called with the number of images that are done.
+            progress: Called with the number of images done.
 
         Raises:
-            InputError: An image cannot be used (an `ImageError`; a note says which), or an argument cannot.
-            EndpointError: The server cannot be reached, or failed; whatever ``errors`` says.
+            InputError: An image (an `ImageError`, with a note of its index) or an argument is invalid.
+            EndpointError: The server cannot be reached, or failed; for any value of ``errors``.
         """
         stream = partial(self.stream_images, batch_size=batch_size, frame=frame)
-        return collect(stream, sources, errors=errors, progress=progress, stack=self._stack)
+        return collect_embeddings(stream, sources, errors=errors, progress=progress, stack=self._stack)
 
     def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
-        """Embeddings of texts, (N, D) float32, L2-normalised; a single text gives (D,). Equal texts are sent once.
+        """Return the embeddings of texts, (N, D) float32, L2-normalised; of a single text, (D,).
+
+        Equal texts are sent once.
 
         Raises:
-            TextError: A text is not a string or cannot be used.
+            TextError: A text is not a string or is invalid.
             EndpointError: The server cannot be reached, or failed.
         """
         if not isinstance(texts, Iterable):
             raise _not_a_text(texts, "a text (str) or an iterable of them")
-        many = [texts] if isinstance(texts, str) else list(texts)
-        for text in many:
+        inputs = [texts] if isinstance(texts, str) else list(texts)
+        for text in inputs:
             if not isinstance(text, str):
                 raise _not_a_text(text, "a text (str)")
-        place = {text: index for index, text in enumerate(dict.fromkeys(many))}
-        # White space is folded before a text is read, and an empty cell would be a missing one.
-        cells = (text or " " for text in place)
-        distinct = self._stack([one for batch in batches(cells, _TEXTS_TOGETHER) for one in self._embed_text(batch)])
-        embeddings: Vectors = distinct[0 if isinstance(texts, str) else [place[text] for text in many]]
+        index_of = {text: index for index, text in enumerate(dict.fromkeys(inputs))}
+        # The server collapses white space, and would treat an empty cell as a missing one.
+        batches = split_batches((text or " " for text in index_of), _TEXTS_PER_REQUEST)
+        distinct = self._stack([vector for batch in batches for vector in self._embed_text_batch(batch)])
+        embeddings: Vectors = distinct[0 if isinstance(texts, str) else [index_of[text] for text in inputs]]
         return embeddings
 
     def close(self) -> None:
-        """Close the connections; calls after this are refused."""
+        """Close the connections; later calls raise an `EndpointError`."""
         self._server.close()
 
     def __repr__(self) -> str:
-        return f"Endpoint({self._server.shown!r})"
+        return f"Endpoint({str(self._server.address)!r})"
 
     def _stream(self, cells: Generator[str | InputError], batch_size: int) -> Generator[EmbeddedSource]:
         index = 0
         with closing(cells):
-            for batch in batches(cells, batch_size):
-                sent = [cell for cell in batch if isinstance(cell, str)]
-                answers = iter(self._score("image", sent) if sent else ())
+            for batch in split_batches(cells, batch_size):
+                encoded = [cell for cell in batch if isinstance(cell, str)]
+                rows = iter(self._score("image", encoded) if encoded else ())
                 for cell in batch:
-                    one = read_row(next(answers), "image") if isinstance(cell, str) else cell
-                    if isinstance(one, InputError):
-                        yield EmbeddedSource(index=index, error=one)
+                    result = decode_features(next(rows), "image") if isinstance(cell, str) else cell
+                    if isinstance(result, InputError):
+                        yield EmbeddedSource(index=index, error=result)
                     else:
-                        yield EmbeddedSource(index=index, embedding=one)
+                        yield EmbeddedSource(index=index, embedding=result)
                     index += 1
 
-    def _embed_text(self, cells: Sequence[str]) -> Generator[Vector]:
+    def _embed_text_batch(self, cells: Sequence[str]) -> Generator[Vector]:
         for row in self._score("text", cells):
-            yield raised(read_row(row, "text"))
+            yield raise_error(decode_features(row, "text"))
 
     def _stack(self, rows: Sequence[Vector]) -> Vectors:
-        if len({row.size for row in rows}) > 1:
-            raise bad_answer("vectors of one length", "several lengths")
+        if len(sizes := {row.size for row in rows}) > 1:
+            raise unexpected_response("vectors of one length", f"lengths {min(sizes)} to {max(sizes)}")
         return np.stack(rows) if rows else np.empty((0, self.embedding_dim), dtype=np.float32)
 
     def _describe(self) -> tuple[float, int]:
-        """The logit scale, and the length of an embedding."""
-        with self._describing:
-            if self._described is None:
+        """Return the logit scale and the length of an embedding."""
+        with self._description_lock:
+            if self._description is None:
                 (row,) = self._score("text", [_PROBE], get_scaling_factor=True)
-                embedding = raised(read_row(row, "text"))
-                self._described = read_scale(row.get("scaling_factor")), embedding.size
-            return self._described
+                embedding = raise_error(decode_features(row, "text"))
+                self._description = decode_scaling_factor(row.get("scaling_factor")), embedding.size
+            return self._description
 
     def _score(self, column: Column, cells: Sequence[str], *, get_scaling_factor: bool = False) -> list[dict[str, Any]]:
-        """One object a cell: its features, or ``{"error": ...}``.
+        """Return one object a cell: its features, or ``{"error": ...}``.
 
-        A server that answers a whole request for the sake of one row is asked again row by row.
+        A request that fails because of one row is repeated row by row.
         """
-        body = request_body(column, cells, self._params | {"get_scaling_factor": get_scaling_factor})
-        reply = post(self._server, body, retries=self._retries, sleep=self._sleep)
-        if reply.status == 200:
-            return read_rows(reply.body, len(cells))
-        if len(cells) == 1 and reply.status in (*_UNUSABLE_ROW, _TOO_LARGE):
-            return [{"error": stated_error(reply)}]
-        if reply.status in _UNUSABLE_ROW:
+        body = encode_request(column, cells, self._params | {"get_scaling_factor": get_scaling_factor})
+        response = post(self._server, body, retries=self._retries, sleep=self._sleep)
+        if response.status == 200:
+            return decode_rows(response.body, len(cells))
+        if len(cells) == 1 and response.status in (*_UNUSABLE_ROW, _TOO_LARGE):
+            return [{"error": decode_error(response)}]
+        if response.status in _UNUSABLE_ROW:
             return [row for cell in cells for row in self._score(column, [cell])]
-        raise failed(reply)
+        raise request_failed(response)
 
 
 def _not_a_text(got: object, expected: str) -> TextError:

@@ -1,4 +1,4 @@
-"""Arrays to pictures, and pictures deeper than 8 bits to 8 bits."""
+"""Convert arrays, and images deeper than 8 bits, to 8-bit Pillow images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images.grey import by_level, stretch
+from medimageinsight.images.eight_bit import map_distinct_values, scale_to_uint8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,12 +19,12 @@ _DEEP_MODES = ("I", "F")  # also I;16, I;16B, ...
 
 
 def from_array(array: NDArray[Any], limits: Limits) -> Image.Image:
-    """A picture in mode L, RGB or RGBA.
+    """Return an image in mode L, RGB or RGBA.
 
     Args:
-        array: (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA. uint8 is taken as it is and bool as 0 and 255; other
-            integers and floats are mapped from the array's own minimum..maximum to 0..255, a constant array to 0.
-        limits: What may not be exceeded.
+        array: (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA. uint8 is used unchanged and bool as 0 and 255; other
+            integers and floats are mapped from the array's minimum..maximum to 0..255, a constant array to 0.
+        limits: Bounds on the image size.
 
     Raises:
         ImageError: ``image_bad_shape``, ``image_bad_dtype``, ``image_not_finite``, ``image_too_large``.
@@ -38,17 +38,17 @@ def from_array(array: NDArray[Any], limits: Limits) -> Image.Image:
             code="image_bad_shape",
         )
     limits.check_size(array.shape[1], array.shape[0])
-    return Image.fromarray(np.ascontiguousarray(_eight_bits(array)))
+    return Image.fromarray(np.ascontiguousarray(_to_uint8(array)))
 
 
-def shallow(image: Image.Image) -> Image.Image:
-    """The decoded image itself if it has 8 bits a channel, else as mode L by its own minimum..maximum."""
+def reduce_depth(image: Image.Image) -> Image.Image:
+    """Return the image unchanged if it has 8 bits a channel, else in mode L, its minimum..maximum as 0..255."""
     if image.mode.startswith(_DEEP_MODES):
-        return Image.fromarray(_eight_bits(np.asarray(image)))
+        return Image.fromarray(_to_uint8(np.asarray(image)))
     return image
 
 
-def _eight_bits(array: NDArray[Any]) -> NDArray[np.uint8]:
+def _to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.bool_:
@@ -62,12 +62,13 @@ def _eight_bits(array: NDArray[Any]) -> NDArray[np.uint8]:
         raise ImageError(
             f"expected an array of integers, floats or booleans, got dtype {array.dtype}", code="image_bad_dtype"
         )
-    return by_level(array, lambda values: stretch(values, float(array.min()), float(array.max())))
+    low, high = float(array.min()), float(array.max())
+    return map_distinct_values(array, lambda values: scale_to_uint8(values, low, high))
 
 
 def _shape_advice(shape: tuple[int, ...]) -> str:
     if len(shape) == 3 and shape[0] in (1, 3, 4):
         return ": move the channels to the last axis"
     if len(shape) == 4:
-        return ": pass the pictures of a batch one by one, in a list"
+        return ": pass the images of a batch as a list"
     return ""

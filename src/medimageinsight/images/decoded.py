@@ -1,4 +1,4 @@
-"""A decoded picture in its own mode, and its two ways out: upright, and as RGB."""
+"""A decoded image in its own Pillow mode, its EXIF orientation, and the conversion to RGB."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from medimageinsight.images.quiet import quiet
+from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 
-# Exif 2.3, tag 0x0112: how to turn the stored rows and columns into the upright picture.
+# Exif 2.3, tag 0x0112: the operation that makes the stored rows and columns upright.
 _TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -18,7 +18,7 @@ _TO_UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG = 0x0112
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,28 +35,28 @@ class DecodedImage:
     orientation: int = 1
 
     def upright(self) -> Image.Image:
-        """The image as a person would look at it: turned and mirrored as its EXIF orientation says."""
+        """Return the image rotated and mirrored by its EXIF orientation."""
         method = _TO_UPRIGHT.get(self.orientation)
         return self.image if method is None else self.image.transpose(method)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The image in mode RGB, exactly as Pillow's ``convert("RGB")``.
+    """Convert an image to mode RGB exactly as Pillow's ``convert("RGB")``.
 
-    An alpha channel is dropped, not blended with a background: that is what the original model was given.
+    An alpha channel is dropped, not blended with a background: the original model was trained that way.
     """
     if image.mode == "RGB":
         return image
-    with quiet():  # Pillow advises RGBA for a palette with transparency, which is dropped here on purpose
-        if image.mode in ("La", "RGBa"):  # premultiplied: Pillow only knows the way back to straight alpha
+    with suppress_decoder_warnings():  # Pillow advises RGBA for a palette with transparency, dropped here on purpose
+        if image.mode in ("La", "RGBa"):  # premultiplied: Pillow converts these to straight alpha only
             image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
         return image.convert("RGB")
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """The EXIF orientation of a decoded image, 1 (upright) where it has none or it cannot be read."""
+    """Return the EXIF orientation of a decoded image, 1 (upright) if it is missing or unreadable."""
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # a damaged EXIF block raises anything; the pixels beside it are whole
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # a damaged EXIF block raises anything; the pixels are intact
         return 1
     return orientation if orientation in _TO_UPRIGHT else 1

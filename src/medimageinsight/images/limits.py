@@ -1,4 +1,4 @@
-"""How large a picture may be; checked from its header, before anything is decoded."""
+"""Bounds on the size of an image, checked against its header before anything is decoded."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class Limits:
         Limits(max_bytes=20 << 20, max_pixels=50_000_000)
 
     Args:
-        max_bytes: Most bytes one source may have, encoded (and inflated, for a deflated DICOM file).
-        max_pixels: Most pixels of one frame, width times height. The default is Pillow's own bound, which also
-            holds for files that Pillow decodes: to go beyond it, ``PIL.Image.MAX_IMAGE_PIXELS`` must be raised too.
+        max_bytes: Maximum bytes of one source, encoded (and inflated, for a deflated DICOM file).
+        max_pixels: Maximum pixels of one frame, width times height. The default is Pillow's own bound, which also
+            applies to files that Pillow decodes: to exceed it, raise ``PIL.Image.MAX_IMAGE_PIXELS`` too.
     """
 
     max_bytes: int = 1 << 30
     max_pixels: int = 178_956_970
 
     def check_bytes(self, count: int) -> None:
-        """Refuse a source of more than ``max_bytes`` bytes with ``image_too_large``."""
+        """Reject a source of more than ``max_bytes`` bytes (``image_too_large``)."""
         if count > self.max_bytes:
             raise ImageError(
                 f"expected an image of at most {self.max_bytes:,} bytes, got more: raise the limit or scale it down",
@@ -31,7 +31,7 @@ class Limits:
             )
 
     def check_size(self, width: int, height: int) -> None:
-        """Refuse a frame of more than ``max_pixels`` pixels (``image_too_large``) or of none (``image_bad_shape``)."""
+        """Reject a frame of more than ``max_pixels`` pixels (``image_too_large``) or of none (``image_bad_shape``)."""
         if width < 1 or height < 1:
             raise ImageError(
                 f"expected an image of at least 1 x 1 pixel, got {width} x {height}", code="image_bad_shape"
@@ -39,8 +39,8 @@ class Limits:
         if width * height > self.max_pixels:
             raise self.too_many_pixels(f"{width:,} x {height:,}")
 
-    def too_many_pixels(self, got: str = "a larger one") -> ImageError:
-        """The error for a picture that was refused by its header."""
+    def too_many_pixels(self, got: str = "a larger image") -> ImageError:
+        """Return the error for an image rejected by its header."""
         return ImageError(
             f"expected an image of at most {self.max_pixels:,} pixels, got {got}: "
             "scale the image down or cut it into tiles",

@@ -1,4 +1,4 @@
-"""Image files through Pillow: an allow-list of formats, checked before it is decoded, whole or not at all."""
+"""Decode image files with Pillow: an allow-list of formats, size checked before decoding, complete or an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images.arrays import shallow
+from medimageinsight.images.arrays import reduce_depth
 from medimageinsight.images.decoded import DecodedImage, exif_orientation
 
 if TYPE_CHECKING:
@@ -43,17 +43,17 @@ def decode(data: bytes, *, frame: int, limits: Limits) -> DecodedImage:
         raise
     except Exception:  # UnidentifiedImageError, and whatever a plug-in raises for half a header
         raise _unidentified(data) from None
-    return finish(image, frame=frame, limits=limits)
+    return decode_opened(image, frame=frame, limits=limits)
 
 
 def count_frames(data: bytes) -> int:
-    """How many pages or frames a file has; whatever Pillow raises for a damaged one."""
+    """Return the number of pages or frames of a file; raises what Pillow raises for a damaged one."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         return int(getattr(image, "n_frames", 1))
 
 
-def finish(image: Image.Image, *, frame: int, limits: Limits) -> DecodedImage:
-    """Decode the chosen frame of an opened image, within limits; an image already in memory stays as it is."""
+def decode_opened(image: Image.Image, *, frame: int, limits: Limits) -> DecodedImage:
+    """Decode one frame of an opened image, within limits; an image already in memory is not changed."""
     limits.check_size(*image.size)
     if frame:
         _seek(image, frame)
@@ -63,16 +63,8 @@ def finish(image: Image.Image, *, frame: int, limits: Limits) -> DecodedImage:
     except (MemoryError, Image.DecompressionBombError):
         raise
     except Exception:  # Pillow's codecs raise OSError, SyntaxError, struct.error, ValueError, ... for damaged data
-        raise damaged() from None
-    return DecodedImage(image=shallow(image), orientation=exif_orientation(image))
-
-
-def damaged() -> ImageError:
-    """The error for a file that begins well and cannot be decoded to its end."""
-    return ImageError(
-        "expected a whole image file, got one that is cut off or damaged: copy it again from its source",
-        code="image_truncated",
-    )
+        raise _damaged() from None
+    return DecodedImage(image=reduce_depth(image), orientation=exif_orientation(image))
 
 
 def _seek(image: Image.Image, frame: int) -> None:
@@ -87,8 +79,16 @@ def _seek(image: Image.Image, frame: int) -> None:
 
 def _unidentified(data: bytes) -> ImageError:
     if data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
-        return damaged()
+        return _damaged()
     return ImageError(
-        "expected a DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or PNM image, got a file of another kind",
+        "expected a DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or PNM image, "
+        f"got a file of another kind ({len(data):,} bytes)",
         code="image_not_an_image",
+    )
+
+
+def _damaged() -> ImageError:
+    return ImageError(
+        "expected a whole image file, got one that is cut off or damaged: copy it again from its source",
+        code="image_truncated",
     )

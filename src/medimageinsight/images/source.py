@@ -1,4 +1,4 @@
-"""Every kind of source to one decoded picture, and every failure to one kind of error."""
+"""Decode a source of any kind, and turn every failure into an `ImageError`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from PIL import Image
 from medimageinsight.errors import ImageError
 from medimageinsight.images import pillow
 from medimageinsight.images.arrays import from_array
+from medimageinsight.images.data_uri import decode_base64, is_data_uri
 from medimageinsight.images.decoded import DecodedImage, to_rgb
-from medimageinsight.images.encoded import decode_base64, is_data_uri
+from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 from medimageinsight.images.limits import Limits
-from medimageinsight.images.quiet import quiet
 
 if TYPE_CHECKING:
     from typing import Any
@@ -49,24 +49,23 @@ def open(  # noqa: A001 - images.open reads well
     frame: int = 0,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> DecodedImage:
-    """Decode one frame of a source, in its own Pillow mode; DICOM and deeper pixels come as 8-bit L or RGB.
+    """Decode one frame of a source, in its own Pillow mode; DICOM and pixels deeper than 8 bits become 8-bit L or RGB.
 
-    What a file is, is told from its content, never from its name. Pixels of more than 8 bits are mapped from the
-    picture's own minimum..maximum to 0..255, a DICOM picture by its own window where it has one. Calls may run in
-    many threads at once.
+    The format is detected from the content, never from the name. Pixels of more than 8 bits are mapped from the
+    image's minimum..maximum to 0..255, DICOM images by their window where they have one. Thread-safe.
 
     Args:
-        source: See `Source`. A file object is read from where it stands and not closed.
-        frame: Which frame of a multi-frame DICOM, TIFF, GIF or WebP, from 0; of a PIL image, 0 is where it stands.
-        limits: What a source may not exceed.
+        source: See `Source`. A file object is read from its current position and not closed.
+        frame: Index of a frame of a multi-frame DICOM, TIFF, GIF or WebP; for a PIL image, 0 is its current frame.
+        limits: Bounds on the size of a source.
 
     Raises:
-        ImageError: whatever is wrong, with a code that begins with ``image_``.
+        ImageError: The source cannot be decoded; the code begins with ``image_``.
     """
     if frame < 0:
         raise ImageError(f"expected a frame from 0 on, got {frame}", code="image_frame_out_of_range")
     try:
-        with quiet():
+        with suppress_decoder_warnings():
             return _open(source, frame, limits)
     except ImageError:
         raise
@@ -74,11 +73,11 @@ def open(  # noqa: A001 - images.open reads well
         raise limits.too_many_pixels() from None
     except MemoryError:
         raise ImageError(
-            "expected an image that fits in memory, got a larger one: scale it down or cut it into tiles",
+            "expected an image that fits in memory, got one that does not: scale it down or cut it into tiles",
             code="image_too_large",
         ) from None
     except Exception as error:
-        # The libraries' own messages quote header values, which may be patient data: only the kind is kept.
+        # The libraries' own messages quote header values, which may be patient data: only the type is reported.
         raise ImageError(
             f"expected an image that can be decoded, got one that cannot ({type(error).__name__}): "
             "check that the file is whole and opens in a viewer",
@@ -87,15 +86,15 @@ def open(  # noqa: A001 - images.open reads well
 
 
 def count_frames(data: bytes, *, limits: Limits = Limits()) -> int:  # noqa: B008 - frozen
-    """How many frames an encoded file has, as far as its headers say; 1 for what is none or cannot be read."""
+    """Return the number of frames in the headers of an encoded file; 1 if it is no image or cannot be read."""
     from medimageinsight.images import dicom
 
     try:
-        with quiet():
+        with suppress_decoder_warnings():
             if dicom.is_dicom(data):
                 return max(1, int(dicom.read(data, limits).get("NumberOfFrames") or 1))
             return max(1, pillow.count_frames(data))
-    except Exception:  # whatever a damaged file makes the libraries raise; `open` tells what is wrong with it
+    except Exception:  # damaged files make the libraries raise anything; `open` reports the reason
         return 1
 
 
@@ -105,13 +104,13 @@ def load(
     frame: int = 0,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> NDArray[np.uint8]:
-    """Pixels of one frame, (H, W, 3) uint8 RGB, upright. Arguments and errors are those of `open`."""
+    """Return the pixels of one frame, (H, W, 3) uint8 RGB, upright. Arguments and errors are those of `open`."""
     return np.array(to_rgb(open(source, frame=frame, limits=limits).upright()))
 
 
 def _open(source: Source, frame: int, limits: Limits) -> DecodedImage:
     if isinstance(source, Image.Image):
-        return pillow.finish(source, frame=frame, limits=limits)
+        return pillow.decode_opened(source, frame=frame, limits=limits)
     if isinstance(source, np.ndarray):
         if frame:
             raise ImageError(_NO_FRAMES.format(frame), code="image_frame_out_of_range")
@@ -134,7 +133,7 @@ def _decode(data: bytes, frame: int, limits: Limits) -> DecodedImage:
 
 
 def read_source(source: object, limits: Limits) -> bytes:
-    """The encoded file behind a path, bytes, a file object or a ``data:`` URI.
+    """Return the encoded file of a path, bytes, a file object or a ``data:`` URI.
 
     Raises:
         ImageError: It cannot be read, or has more than ``limits.max_bytes`` bytes.
@@ -175,7 +174,7 @@ def _path_error(path: str | os.PathLike[str], error: OSError | ValueError) -> Im
         return ImageError("expected an image file, got a folder: name the files in it", code="image_is_directory")
     if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
         return ImageError(
-            "expected the path of an image file, got one where no file is: check the spelling", code="image_not_found"
+            "expected the path of an image file, got a path without a file: check the spelling", code="image_not_found"
         )
     if error.errno == errno.ENAMETOOLONG:
         return ImageError(
@@ -190,7 +189,7 @@ def _path_error(path: str | os.PathLike[str], error: OSError | ValueError) -> Im
 
 def _read_stream(stream: BinaryIO, limits: Limits) -> bytes:
     data = stream.read(limits.max_bytes + 1)
-    if not isinstance(data, bytes):  # a file object opened as text, or one that has no data yet
+    if not isinstance(data, bytes):  # a file object opened as text, or one without data so far
         raise ImageError(
             f"expected a file object opened in binary mode, got one that reads {type(data).__name__}",
             code="image_bad_source",
@@ -200,16 +199,16 @@ def _read_stream(stream: BinaryIO, limits: Limits) -> bytes:
 
 
 def is_dataset(source: object) -> TypeGuard[Dataset]:
-    """Whether the source is a ``pydicom.Dataset``; none can exist before pydicom is imported."""
+    """Return whether the source is a ``pydicom.Dataset``; none can exist before pydicom is imported."""
     module = sys.modules.get("pydicom.dataset")
     return module is not None and isinstance(source, module.Dataset)
 
 
 def is_single(source: object) -> bool:
-    """Whether this is one image rather than several.
+    """Return whether the source is one image rather than several.
 
     One: a string, a path, bytes, a file object, a PIL image, an array (H, W) or (H, W, C), a ``pydicom.Dataset``.
-    Several: any other iterable, an array (N, H, W, C) too.
+    Several: any other iterable, and an array (N, H, W, C).
     """
     if isinstance(source, np.ndarray):
         return source.ndim not in (1, 4)

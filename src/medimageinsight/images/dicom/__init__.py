@@ -1,7 +1,8 @@
-"""DICOM objects to 8-bit pictures: stored values through modality, VOI and presentation, as a viewer shows them.
+"""Render DICOM images as 8-bit images, as a viewer shows them first.
 
-`read` parses a file, `decode` turns one frame into a picture of mode L or RGB; ``pixels`` has the stored values,
-``luts`` the tables, ``grey`` and ``colour`` the two ways to 8 bits.
+`read` parses a file, `decode` renders one frame as an image of mode L or RGB. The steps are in ``pixel_data`` (stored
+values), ``modality`` (rescale or LUT), ``windowing`` (VOI window or LUT), ``monochrome`` and ``colour`` (to 8 bits) and
+``lookup_tables``.
 """
 
 from __future__ import annotations

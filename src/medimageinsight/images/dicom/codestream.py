@@ -1,4 +1,4 @@
-"""What a compressed frame says of itself, read before any decoder sees it."""
+"""Read the size and completeness of a compressed frame from its markers, before decoding."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _WITHOUT_LENGTH = frozenset(range(0xD0, 0xD9)) | {0x01}
 
 
 def frame_size(frame: bytes) -> tuple[int, int] | None:
-    """Width and height that a JPEG, JPEG-LS or JPEG 2000 codestream declares; None for anything else."""
-    start = frame.find(_J2K_START, 0, 4096)  # behind the boxes of a JP2 file, where a writer left them
+    """Return the width and height that a JPEG, JPEG-LS or JPEG 2000 codestream declares; None for anything else."""
+    start = frame.find(_J2K_START, 0, 4096)  # after the boxes of a JP2 file, which some writers include
     if start >= 0 and len(frame) >= start + 24:
         x, y, x_offset, y_offset = struct.unpack_from(">4I", frame, start + 8)
         return x - x_offset, y - y_offset
@@ -24,7 +24,7 @@ def frame_size(frame: bytes) -> tuple[int, int] | None:
 
 
 def is_complete(frame: bytes) -> bool:
-    """Whether a JPEG, JPEG-LS or JPEG 2000 codestream reaches its end marker, padding aside."""
+    """Return whether a JPEG, JPEG-LS or JPEG 2000 codestream reaches its end marker, padding aside."""
     return frame.rstrip(b"\x00\xff").endswith(_END)
 
 

@@ -1,4 +1,4 @@
-"""Colour stored values to 8-bit RGB."""
+"""Render colour stored values as 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medimageinsight.images.grey import by_level, stretch
+from medimageinsight.images.eight_bit import map_distinct_values, scale_to_uint8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 def render_palette(stored: NDArray[Any], first: int, palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Palette indices (H, W) to RGB (H, W, 3); indices outside the palette get its nearest end (PS3.3 C.7.6.3.1.5).
+    """Map palette indices (H, W) to RGB (H, W, 3), indices outside the palette to its nearest end (PS3.3 C.7.6.3.1.5).
 
     Args:
         stored: Stored values, integers.
-        first: Stored value that is mapped to the palette's first entry.
+        first: Stored value that is mapped to the first entry of the palette.
         palette: (n, 3) uint8.
     """
     index = np.clip(stored.astype(np.int64) - first, 0, len(palette) - 1)
@@ -25,7 +25,7 @@ def render_palette(stored: NDArray[Any], first: int, palette: NDArray[np.uint8])
 
 
 def render_rgb(stored: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    """RGB of ``bits`` bits a sample (H, W, 3) to 8 bits a sample."""
+    """Reduce RGB (H, W, 3) of ``bits`` bits a sample to 8 bits a sample."""
     if bits == 8 and stored.dtype == np.uint8:
         return stored
-    return by_level(stored, lambda values: stretch(values, 0, (1 << bits) - 1))
+    return map_distinct_values(stored, lambda values: scale_to_uint8(values, 0, (1 << bits) - 1))

@@ -1,4 +1,4 @@
-"""One frame of a DICOM dataset to an 8-bit picture."""
+"""Render one frame of a DICOM dataset as an 8-bit image."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from PIL import Image
 
 from medimageinsight.errors import ImageError
 from medimageinsight.images.dicom.colour import render_palette, render_rgb
-from medimageinsight.images.dicom.grey import grey_rules, render_grey
-from medimageinsight.images.dicom.luts import palette_of
-from medimageinsight.images.dicom.pixels import stored_pixels, transfer_syntax
-from medimageinsight.images.grey import by_level
+from medimageinsight.images.dicom.lookup_tables import read_palette
+from medimageinsight.images.dicom.monochrome import grey_transforms, render_grey
+from medimageinsight.images.dicom.pixel_data import decode_pixel_data, transfer_syntax
+from medimageinsight.images.eight_bit import map_distinct_values
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -21,29 +21,37 @@ if TYPE_CHECKING:
 
 
 def decode(dataset: Dataset, *, frame: int, limits: Limits) -> Image.Image:
-    """Decode one frame as a viewer would show it first.
+    """Decode one frame as a viewer shows it first.
 
     Monochrome frames go through the modality LUT or rescale, then the first VOI LUT or window, then the inversion of
-    MONOCHROME1; without a usable window, the frame's own range without padding is shown. Overlays are not drawn.
+    MONOCHROME1; without a usable window, the frame's range without padding is shown. Overlays are not drawn.
 
     Returns:
-        A picture of mode L, or RGB for colour.
+        An image of mode L, or RGB for colour.
 
     Raises:
-        ImageError: see `stored_pixels`.
+        ImageError: As `decode_pixel_data`; ``image_unsupported`` for another photometric interpretation.
     """
-    stored = stored_pixels(dataset, frame=frame, limits=limits)
+    stored = decode_pixel_data(dataset, frame=frame, limits=limits)
     big_endian = not transfer_syntax(dataset).is_little_endian
     if stored.photometric in ("MONOCHROME1", "MONOCHROME2"):
-        rules = grey_rules(dataset, frame, big_endian=big_endian)
-        pixels = by_level(stored.values, lambda levels: render_grey(levels, rules))
+        transforms = grey_transforms(dataset, frame, big_endian=big_endian)
+        pixels = map_distinct_values(stored.values, lambda values: render_grey(values, transforms))
     elif stored.photometric == "PALETTE COLOR":
-        pixels = render_palette(stored.values, *palette_of(dataset, big_endian=big_endian))
+        pixels = render_palette(stored.values, *read_palette(dataset, big_endian=big_endian))
     elif stored.photometric == "RGB":
         pixels = render_rgb(stored.values, stored.bits)
     else:
-        raise ImageError(
-            "expected a photometric interpretation of monochrome, palette, RGB or YBR_FULL, got another one",
-            code="image_unsupported",
-        )
+        raise _unsupported(stored.photometric)
     return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _unsupported(photometric: str) -> ImageError:
+    from pydicom.pixels.common import PhotometricInterpretation
+
+    # Only a term of the standard is reported, never the text of the file.
+    name = photometric if photometric in PhotometricInterpretation.__members__ else "a non-standard term"
+    return ImageError(
+        f"expected a photometric interpretation of monochrome, palette, RGB or YBR_FULL, got {name}",
+        code="image_unsupported",
+    )

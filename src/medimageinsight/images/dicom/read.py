@@ -1,4 +1,4 @@
-"""Recognising and parsing DICOM files, with and without the standard's preamble."""
+"""Recognise and parse DICOM files, with and without the standard's preamble."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _LONG_LENGTHS = (b"OB", b"OW", b"SQ", b"UN", b"UT")
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether the bytes are a DICOM file, or begin like a dataset that was written without preamble."""
-    return _has_magic(data) or _begins_like_a_dataset(data)
+    """Return whether the bytes are a DICOM file, or begin like a dataset written without preamble."""
+    return _has_prefix(data) or _begins_like_a_dataset(data)
 
 
 def read(data: bytes, limits: Limits) -> Dataset:
@@ -35,26 +35,28 @@ def read(data: bytes, limits: Limits) -> Dataset:
     try:
         _check_inflated_size(data, limits)
         dataset = pydicom.dcmread(io.BytesIO(data), force=True)
-        empty = len(dataset) == 0  # pydicom gives up on the whole dataset where it meets the end of the file
-        plausible = _has_magic(data) or any(keyword in dataset for keyword in ("SOPClassUID", "Rows", "Modality"))
+        empty = len(dataset) == 0  # pydicom returns an empty dataset where the file ends early
+        plausible = _has_prefix(data) or any(keyword in dataset for keyword in ("SOPClassUID", "Rows", "Modality"))
     except (ImageError, MemoryError):
         raise
-    except Exception:  # pydicom raises what its parser stumbles over: zlib.error, struct.error, UnboundLocalError, ...
+    except Exception:  # the parser raises anything: zlib.error, struct.error, UnboundLocalError, ...
         raise _damaged() from None
     if empty:
         raise _damaged()
     if not plausible:
-        raise ImageError("expected a DICOM image, got a file that has none of its elements", code="image_not_an_image")
+        raise ImageError(
+            "expected a DICOM image, got a file without SOPClassUID, Rows and Modality", code="image_not_an_image"
+        )
     return dataset
 
 
-def _has_magic(data: bytes) -> bool:
-    # PS3.10 7.1: 128 bytes of anything, then the magic.
+def _has_prefix(data: bytes) -> bool:
+    # PS3.10 7.1: a preamble of 128 arbitrary bytes, then the prefix.
     return data[128:132] == b"DICM"
 
 
 def _begins_like_a_dataset(data: bytes) -> bool:
-    """Group 0002 or 0008 first, then an explicit VR or a small implicit length: PS3.5 7.1."""
+    """Return whether the data begin with group 0002 or 0008, then an explicit VR or a small length (PS3.5 7.1)."""
     if len(data) < 16:
         return False
     for order in "<>":
@@ -66,7 +68,7 @@ def _begins_like_a_dataset(data: bytes) -> bool:
 
 
 def _check_inflated_size(data: bytes, limits: Limits) -> None:
-    """Refuse a deflated dataset (PS3.5 A.5) that would inflate without bound; pydicom inflates it in one go."""
+    """Reject a deflated dataset (PS3.5 A.5) that inflates beyond the limit; pydicom inflates it in one call."""
     start = _end_of_file_meta(data)
     if _DEFLATED not in data[:start]:
         return
@@ -80,8 +82,8 @@ def _check_inflated_size(data: bytes, limits: Limits) -> None:
 
 
 def _end_of_file_meta(data: bytes) -> int:
-    """Where the dataset begins: after group 0002, which is always explicit little endian (PS3.10 7.1)."""
-    position = 132 if _has_magic(data) else 0
+    """Return the offset of the dataset: after group 0002, always in explicit VR little endian (PS3.10 7.1)."""
+    position = 132 if _has_prefix(data) else 0
     while data[position : position + 2] == b"\x02\x00" and position + 12 <= len(data):
         if data[position + 4 : position + 6] in _LONG_LENGTHS:
             position += 12 + struct.unpack_from("<I", data, position + 8)[0]

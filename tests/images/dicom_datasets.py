@@ -19,7 +19,7 @@ PACKAGED = Path(pydicom.__file__).parent / "data" / "test_files"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def made(pixels: np.ndarray, **elements: Any) -> Dataset:
+def make_dataset(pixels: np.ndarray, **elements: Any) -> Dataset:
     """An uncompressed dataset around stored values (H, W), (frames, H, W) or, with SamplesPerPixel=3, (H, W, 3)."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
@@ -40,14 +40,14 @@ def made(pixels: np.ndarray, **elements: Any) -> Dataset:
     return dataset
 
 
-def item(**elements: Any) -> Dataset:
+def sequence_item(**elements: Any) -> Dataset:
     dataset = Dataset()
     for keyword, value in elements.items():
         setattr(dataset, keyword, value)
     return dataset
 
 
-def file_of(dataset: Dataset) -> bytes:
+def to_file_bytes(dataset: Dataset) -> bytes:
     buffer = io.BytesIO()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3"
@@ -55,20 +55,20 @@ def file_of(dataset: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def grey(source: object, **options: Any) -> np.ndarray:
+def decode_grey(source: object, **options: Any) -> np.ndarray:
     picture = images.open(source, **options)
     assert picture.image.mode == "L"
     return np.asarray(picture.image)
 
 
-def code_of(source: object, **options: Any) -> str:
+def error_code(source: object, **options: Any) -> str:
     with pytest.raises(ImageError) as caught:
         images.open(source, **options)
     assert "\n" not in caught.value.message
     return caught.value.code
 
 
-def linear(x: float, center: float, width: float) -> float:
+def linear_window(x: float, center: float, width: float) -> float:
     """PS3.3 C.11.2.1.2.1, as it is printed."""
     if x <= center - 0.5 - (width - 1) / 2:
         return 0

@@ -1,4 +1,4 @@
-"""Look-up tables: modality, VOI and palette, plain and segmented."""
+"""Read look-up tables: modality, VOI and palette, discrete and segmented."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _CHANNELS = ("Red", "Green", "Blue")
-_MOST_ENTRIES = 1 << 16
+_MAX_ENTRIES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lut:
+class LookupTable:
     """A table of values, applied to integers.
 
     Args:
         first: Input that is mapped to the first entry.
         entries: (n,) uint16.
-        bits: Bits an entry has, as the table's descriptor says.
+        bits: Bits of an entry, from the table's descriptor.
     """
 
     first: int
@@ -35,24 +35,24 @@ class Lut:
     bits: int
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.uint16]:
-        """Inputs below the first or beyond the last are given its entry (PS3.3 C.11.1.1.1)."""
+        """Map values; those below the first or beyond the last input get the nearest entry (PS3.3 C.11.1.1.1)."""
         index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1).astype(np.intp)
         mapped: NDArray[np.uint16] = self.entries[index]
         return mapped
 
 
-def lut_of(item: Dataset, *, big_endian: bool) -> Lut:
-    """The table of a Modality LUT or VOI LUT sequence's item (PS3.3 C.11.1.1, C.11.2.1.1).
+def read_lookup_table(item: Dataset, *, big_endian: bool) -> LookupTable:
+    """Return the table of an item of a Modality LUT or VOI LUT Sequence (PS3.3 C.11.1.1, C.11.2.1.1).
 
     Raises:
         ImageError: ``image_bad_header`` for a table that is empty or too short.
     """
     count, first, bits = _descriptor(item, "LUTDescriptor")
-    return Lut(first=first, entries=_entries(item.LUTData, count, big_endian=big_endian), bits=bits)
+    return LookupTable(first=first, entries=_entries(item.LUTData, count, big_endian=big_endian), bits=bits)
 
 
-def palette_of(dataset: Dataset, *, big_endian: bool) -> tuple[int, NDArray[np.uint8]]:
-    """The palette of a PALETTE COLOR image: the first input mapped, and (n, 3) uint8 RGB.
+def read_palette(dataset: Dataset, *, big_endian: bool) -> tuple[int, NDArray[np.uint8]]:
+    """Return the first input mapped and the palette, (n, 3) uint8 RGB, of a PALETTE COLOR image.
 
     PS3.3 C.7.6.3.1.5, C.7.6.3.1.6 and, for segmented palettes, C.7.9.2.
 
@@ -73,16 +73,16 @@ def palette_of(dataset: Dataset, *, big_endian: bool) -> tuple[int, NDArray[np.u
         else:
             raise _bad_table()
     entries = np.stack(channels, axis=1)
-    # 16-bit entries use their whole range; entries that fit a byte are one, whatever the descriptor says.
+    # 16-bit entries use their whole range; entries that fit a byte are 8-bit, even if the descriptor states 16.
     return first, (entries >> 8 if entries.max() > 255 else entries).astype(np.uint8)
 
 
 def expand_segments(segments: NDArray[np.uint8] | NDArray[np.uint16], count: int) -> NDArray[np.uint16]:
-    """The entries of a segmented palette: discrete, linear and indirect segments (PS3.3 C.7.9.2.2).
+    """Expand a segmented palette of discrete, linear and indirect segments (PS3.3 C.7.9.2.2).
 
     Args:
-        segments: The encoded table, uint8 or uint16 as its entries are.
-        count: How many entries the descriptor promises.
+        segments: The encoded table, uint8 or uint16 as its entries.
+        count: Number of entries in the descriptor.
 
     Returns:
         (count,) uint16.
@@ -99,7 +99,7 @@ def expand_segments(segments: NDArray[np.uint8] | NDArray[np.uint16], count: int
         while position + 1 < len(code) and len(entries) < count:
             if code[position] == 2:  # indirect: run earlier segments again
                 low_first = code[position + 2 : position + 2 + parts]
-                offset = sum(part << bits * place for place, part in enumerate(low_first))
+                offset = sum(part << bits * index for index, part in enumerate(low_first))
                 _run_segments(code, offset, code[position + 1], entries, count)
                 position += 2 + parts
             else:
@@ -119,12 +119,12 @@ def _run_segments(code: list[int], position: int, length: int, entries: list[int
 
 
 def _run_segment(code: list[int], position: int, entries: list[int]) -> int:
-    """Append one discrete or linear segment's entries; gives the position of the next segment."""
+    """Append the entries of one discrete or linear segment, and return the position of the next."""
     opcode, length = code[position], code[position + 1]
     if opcode == 0:  # discrete: the entries themselves
         entries.extend(code[position + 2 : position + 2 + length])
         return position + 2 + length
-    if opcode == 1 and entries:  # linear: from the last entry, which stands already, to the given one
+    if opcode == 1 and entries:  # linear: from the last entry, which is already present, to the given one
         start, rise = entries[-1], code[position + 2] - entries[-1]
         entries.extend(start + round(rise * step / length) for step in range(1, length + 1))
         return position + 3
@@ -132,25 +132,25 @@ def _run_segment(code: list[int], position: int, entries: list[int]) -> int:
 
 
 def _descriptor(item: Dataset, keyword: str) -> tuple[int, int, int]:
-    """Number of entries, first input mapped, bits of an entry (PS3.3 C.7.6.3.1.5)."""
+    """Return the number of entries, the first input mapped and the bits of an entry (PS3.3 C.7.6.3.1.5)."""
     try:
         count, first, bits = (int(value) for value in item[keyword].value)
-    except Exception:  # missing, or of another multiplicity or type
+    except Exception:  # missing, or of a wrong multiplicity or type
         raise _bad_table() from None
     # The count is unsigned even where the VR is signed, and 0 stands for 65,536.
-    return (count % _MOST_ENTRIES) or _MOST_ENTRIES, first, bits
+    return (count % _MAX_ENTRIES) or _MAX_ENTRIES, first, bits
 
 
 def _entries(data: bytes | Sequence[int] | int, count: int, *, big_endian: bool) -> NDArray[np.uint16]:
     if isinstance(data, bytes):
-        # C.11.1.1.1, C.7.6.3.1.6: 8-bit entries may be packed two a word; the length tells
+        # C.11.1.1.1, C.7.6.3.1.6: 8-bit entries may be packed two a word; the length decides
         width = 1 if len(data) < 2 * count else 2
         return _exactly(_words(data, width, big_endian=big_endian).astype(np.uint16), count)
     return _exactly(np.atleast_1d(np.asarray(data)).astype(np.uint16), count)
 
 
 def _words(data: bytes, width: int, *, big_endian: bool) -> NDArray[Any]:
-    """Bytes of an OW element as entries of ``width`` bytes; in big endian, the first of two bytes comes second."""
+    """Return the entries, ``width`` bytes each, of an OW element; big endian stores the first of two bytes second."""
     words = np.frombuffer(data[: len(data) // 2 * 2], ">u2" if big_endian else "<u2")
     return words.astype(f"{_NATIVE}u2") if width == 2 else words.astype("<u2").view(np.uint8)
 

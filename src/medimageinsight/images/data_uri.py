@@ -1,4 +1,4 @@
-"""Images written as text: base64 and ``data:`` URIs."""
+"""Decode images written as text: base64 and ``data:`` URIs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from medimageinsight.images.limits import Limits
 
 
 def decode_base64(text: str, *, limits: Limits = Limits()) -> bytes:  # noqa: B008 - frozen
-    """The bytes of an image written as base64 or as a ``data:...;base64,`` URI.
+    """Return the bytes of an image written as base64 or as a ``data:...;base64,`` URI.
 
-    White space is ignored wherever it stands and missing padding is forgiven; any other foreign character is not.
+    White space is ignored and missing padding accepted; any other character outside the alphabet is an error.
 
     Raises:
         ImageError: ``image_bad_base64``, ``image_bad_data_uri``, ``image_empty``, ``image_too_large``.
@@ -33,7 +33,7 @@ def decode_base64(text: str, *, limits: Limits = Limits()) -> bytes:  # noqa: B0
 
 
 def is_data_uri(text: str) -> bool:
-    """Whether the text is a ``data:`` URI rather than a path."""
+    """Return whether the text is a ``data:`` URI rather than a path."""
     return text[:5].lower() == "data:"
 
 

@@ -1,4 +1,4 @@
-"""Stored values of one frame, decompressed, after everything the header claims has been checked."""
+"""Decompress the stored values of one frame, after the header has been checked against the pixel data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import ImageError
 from medimageinsight.images.dicom.codestream import frame_size, is_complete
-from medimageinsight.images.dicom.values import required_integer, text
+from medimageinsight.images.dicom.elements import required_integer, text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
     from medimageinsight.images.limits import Limits
 
-# The decoder for a transfer syntax is the first of these that knows it. All give the same pixels; damaged frames make
-# pylibjpeg's RLE decoder panic and can crash gdcm, which is left with what no other can read: lossless JPEG.
+# The first of these that supports a transfer syntax decodes it. All give the same pixels; damaged frames make
+# pylibjpeg's RLE decoder panic and can crash gdcm, which is used only where no other can read: lossless JPEG.
 _PLUGINS = ("pydicom", "pylibjpeg", "pyjpegls", "pillow", "gdcm")
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Stored:
-    """One frame as it is stored.
+class StoredPixels:
+    """The stored values of one frame.
 
     Args:
         values: (H, W), or (H, W, 3) for RGB.
-        photometric: Photometric interpretation of ``values``; YBR was turned to RGB.
-        bits: Bits stored, of a sample.
+        photometric: Photometric interpretation of ``values``; YBR is converted to RGB.
+        bits: Bits stored of a sample.
     """
 
     values: NDArray[Any]
@@ -37,8 +37,8 @@ class Stored:
     bits: int
 
 
-def stored_pixels(dataset: Dataset, *, frame: int, limits: Limits) -> Stored:
-    """Decompress one frame, and only that.
+def decode_pixel_data(dataset: Dataset, *, frame: int, limits: Limits) -> StoredPixels:
+    """Decompress one frame only.
 
     Raises:
         ImageError: ``image_no_pixels``, ``image_bad_header``, ``image_frame_out_of_range``, ``image_too_large``,
@@ -64,10 +64,10 @@ def stored_pixels(dataset: Dataset, *, frame: int, limits: Limits) -> Stored:
 
 
 def transfer_syntax(dataset: Dataset) -> UID:
-    """The dataset's transfer syntax; where it states none, the uncompressed one that it was parsed with.
+    """Return the dataset's transfer syntax; without one, the uncompressed syntax that it was parsed with.
 
     Raises:
-        ImageError: ``image_unsupported`` for one that no decoder here knows.
+        ImageError: ``image_unsupported`` if no installed decoder supports it.
     """
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
@@ -89,17 +89,15 @@ def transfer_syntax(dataset: Dataset) -> UID:
 def _without_pixels(dataset: Dataset) -> ImageError:
     from pydicom.uid import UID
 
-    # The file meta first: it is there even where the dataset ends early.
+    # The file meta first: it is present even where the dataset ends early.
     kind = UID(text(getattr(dataset, "file_meta", dataset), "MediaStorageSOPClassUID") or text(dataset, "SOPClassUID"))
     if "Image Storage" in kind.name or ("Rows" in dataset and "BitsAllocated" in dataset):
         return ImageError(
             "expected a whole DICOM image, got one that ends before its pixels: copy it again from its source",
             code="image_truncated",
         )
-    # Only a name from the standard is repeated, never what the file wrote.
-    named = (
-        f"an object of the kind '{kind.name}'" if kind.name != str(kind) else "one of a kind that the standard lacks"
-    )
+    # Only a name from the standard is reported, never the text of the file.
+    named = f"an object of the kind '{kind.name}'" if kind.name != str(kind) else "an object of a non-standard kind"
     return ImageError(
         f"expected a DICOM image, got {named}, which has no pixels: choose the image it belongs to",
         code="image_no_pixels",
@@ -122,7 +120,7 @@ def _encapsulated_frame(dataset: Dataset, frame: int, frames: int) -> bytes:
 
 
 def _check_depth(dataset: Dataset, syntax: UID) -> None:
-    """Refuse the depths that no decoder here has: JPEG of 12 bits, RLE of single bits."""
+    """Reject the depths that no installed decoder supports: JPEG of 12 bits, RLE of single bits."""
     from pydicom.uid import JPEGExtended12Bit, RLELossless
 
     allocated = required_integer(dataset, "BitsAllocated")
@@ -132,13 +130,13 @@ def _check_depth(dataset: Dataset, syntax: UID) -> None:
 
 
 def _check_codestream(data: bytes, rows: int, columns: int) -> None:
-    """Compare what a compressed frame declares with the header, so that neither a lie nor half a frame is decoded."""
+    """Reject a compressed frame whose size differs from the header, or that is incomplete."""
     size = frame_size(data)
     if size is None:
         return  # RLE has no header of its own
     if size != (columns, rows):
         raise ImageError(
-            f"expected a compressed frame of {columns} x {rows} as the header says, got {size[0]} x {size[1]}",
+            f"expected a compressed frame of {columns} x {rows} as in the header, got {size[0]} x {size[1]}",
             code="image_inconsistent",
         )
     if not is_complete(data):
@@ -146,7 +144,7 @@ def _check_codestream(data: bytes, rows: int, columns: int) -> None:
 
 
 def _check_length(dataset: Dataset, keyword: str, pixels: int, frames: int) -> None:
-    """Refuse uncompressed pixel data that ends early (PS3.5 8.1.1, 8.2)."""
+    """Reject uncompressed pixel data that ends early (PS3.5 8.1.1, 8.2)."""
     samples = required_integer(dataset, "SamplesPerPixel", default=1)
     default_bits = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(keyword)
     bits = pixels * samples * frames * required_integer(dataset, "BitsAllocated", default=default_bits)
@@ -156,39 +154,39 @@ def _check_length(dataset: Dataset, keyword: str, pixels: int, frames: int) -> N
         raise _damaged()
 
 
-def _decompress(dataset: Dataset, syntax: UID, frame: int) -> Stored:
+def _decompress(dataset: Dataset, syntax: UID, frame: int) -> StoredPixels:
     from pydicom.pixels.decoders.base import get_decoder
 
     decoder = get_decoder(syntax)
     plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
-    options: Any = {"allow_excess_frames": False, **_assumed(dataset)}
+    options: Any = {"allow_excess_frames": False, **_missing_options(dataset)}
     try:
         values, properties = decoder.as_array(dataset, index=frame, decoding_plugin=plugin, **options)
-    except RuntimeError:  # pydicom's summary of whatever the plug-in raised
+    except RuntimeError:  # pydicom's summary of the plug-in's error
         raise _damaged() from None
-    return Stored(
+    return StoredPixels(
         values=values,
         photometric=str(properties["photometric_interpretation"]),
         bits=int(properties.get("bits_stored", properties["bits_allocated"])),
     )
 
 
-def _assumed(dataset: Dataset) -> dict[str, Any]:
-    """Values for elements that careless writers leave out, and that have one sensible reading."""
+def _missing_options(dataset: Dataset) -> dict[str, Any]:
+    """Return decoder options for missing elements that have only one sensible value."""
     samples = required_integer(dataset, "SamplesPerPixel", default=1)
-    assumed: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "SamplesPerPixel": ("samples_per_pixel", samples),
         "PhotometricInterpretation": ("photometric_interpretation", "RGB" if samples == 3 else "MONOCHROME2"),
         "PixelRepresentation": ("pixel_representation", 0),
         "PlanarConfiguration": ("planar_configuration", 0),
         "BitsStored": ("bits_stored", required_integer(dataset, "BitsAllocated", default=0)),
     }
-    return dict(option for keyword, option in assumed.items() if keyword not in dataset)
+    return dict(option for keyword, option in defaults.items() if keyword not in dataset)
 
 
 def _unsupported(syntax: UID, bits: int | None = None) -> ImageError:
-    # Only a name from the standard is repeated, never what the file wrote.
-    name = "one that is private or too new" if syntax.name == str(syntax) else syntax.name
+    # Only a name from the standard is reported, never the text of the file.
+    name = "a private or unknown transfer syntax" if syntax.name == str(syntax) else syntax.name
     depth = "" if bits is None else f" of {bits} bits"
     return ImageError(
         f"expected a transfer syntax that can be decoded here, got {name}{depth}: "

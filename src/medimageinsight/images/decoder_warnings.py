@@ -1,8 +1,9 @@
-"""Keep the decoding libraries quiet, for the calling thread only.
+"""Suppress the warnings and logs of the decoding libraries, for the calling thread only.
 
 pydicom and Pillow warn about every malformed value and quote it, which may be a patient's name. The standard
-``warnings.catch_warnings`` swaps a list that all threads share, so images decoded in parallel would undo each other's
-settings. Here one filter stays in that list for good and matches only while the current thread is inside `quiet`.
+``warnings.catch_warnings`` replaces a list that all threads share, so images decoded in parallel would undo each
+other's settings. Here one permanent filter in that list matches only while the current thread is inside
+`suppress_decoder_warnings`.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class _State(threading.local):
+class _ThreadState(threading.local):
     depth = 0
 
 
-_state = _State()
+_state = _ThreadState()
 _LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils")
 
 
-class _WhileQuiet(type):
+class _MatchesWhileSuppressed(type):
     def __subclasscheck__(cls, category: type) -> bool:
         return _state.depth > 0
 
 
-class _Muted(Warning, metaclass=_WhileQuiet):
-    """Every warning's base class while the thread is quiet, nobody's otherwise."""
+class _Suppressed(Warning, metaclass=_MatchesWhileSuppressed):
+    """A base class of every warning while the thread suppresses warnings, of none otherwise."""
 
 
 class _LogFilter(logging.Filter):
@@ -43,10 +44,10 @@ _log_filter = _LogFilter()
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_decoder_warnings() -> Iterator[None]:
     """Suppress warnings, and pydicom's log, that the current thread causes inside the block."""
-    if not warnings.filters or warnings.filters[0][2] is not _Muted:
-        warnings.filterwarnings("ignore", category=_Muted)
+    if not warnings.filters or warnings.filters[0][2] is not _Suppressed:
+        warnings.filterwarnings("ignore", category=_Suppressed)
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_log_filter)
     _state.depth += 1

@@ -7,7 +7,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING
 
-from medimageinsight.images.quiet import quiet
+from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 
 if TYPE_CHECKING:
     import pytest
@@ -18,7 +18,7 @@ def test_only_the_thread_inside_is_quiet() -> None:
     inside, done = threading.Event(), threading.Event()
 
     def stay_quiet() -> None:
-        with quiet():
+        with suppress_decoder_warnings():
             inside.set()
             done.wait(10)
             warnings.warn("unheard", stacklevel=1)
@@ -36,7 +36,7 @@ def test_only_the_thread_inside_is_quiet() -> None:
 
 
 def test_the_log_of_pydicom_is_quiet_inside_only(caplog: pytest.LogCaptureFixture) -> None:
-    with quiet():
+    with suppress_decoder_warnings():
         logging.getLogger("pydicom").warning("a patient's name")
     logging.getLogger("pydicom").warning("outside")
     assert caplog.messages == ["outside"]
