@@ -2,7 +2,7 @@
 
     python tools/lint_words.py [PATH ...]      # exit code 1 when a word was found
 
-The words and their replacements are listed in CONTRIBUTING.md. Interfaces keep their names: routes, JSON keys, options,
+Interfaces keep their names: routes, JSON keys, options,
 environment variables and error codes that contain such a word are listed in `INTERFACES`.
 """
 
@@ -33,7 +33,7 @@ WORDS = {
     r"(?-i:_?(?:LEAST|MOST|FEW)_)\w+": "MIN_*, MAX_*",
 }
 INTERFACES = (
-    "/api/picture",  # route
+    "api/picture",  # route
     "--pictures",  # option of the server and of three verbs
     "MI2_PICTURES",
     "other_than_same",  # key of /api/search, argument of the MCP tool and of the page
@@ -45,7 +45,7 @@ INTERFACES = (
 )
 _JSON_KEY = r"[\"'`](?:other_than_same|pictures?)[\"'`]"
 
-_ALLOWED = re.compile(rf"{_JSON_KEY}|(?<![\w/-])(?:{'|'.join(map(re.escape, INTERFACES))})(?!\w)")
+_ALLOWED = re.compile(rf"{_JSON_KEY}|(?<![\w-])(?:{'|'.join(map(re.escape, INTERFACES))})(?!\w)")
 _PATTERNS = [(re.compile(rf"(?<![a-z])(?:{word})(?![a-z])", re.IGNORECASE), instead) for word, instead in WORDS.items()]
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
