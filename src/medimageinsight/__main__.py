@@ -1,4 +1,4 @@
-"""``python -m medimageinsight`` is ``mi2``."""
+"""The command ``mi2`` as ``python -m medimageinsight``."""
 
 from medimageinsight.cli.main import main
 

@@ -224,15 +224,15 @@ def test_the_folder_of_a_killed_writer_is_removed_later(large_graph: Path, x: np
 
 
 def test_earlier_copies_of_a_graph_are_removed(large_graph: Path, x: np.ndarray, tmp_path: Path) -> None:
-    other = shutil.copytree(large_graph.parent, tmp_path / "other") / large_graph.name
-    run(other, x, of_other := make_copy(other, "c"))
+    other_graph = shutil.copytree(large_graph.parent, tmp_path / "other") / large_graph.name
+    run(other_graph, x, other_copy := make_copy(other_graph, "c"))
     run(large_graph, x, earlier := make_copy(large_graph, "a"))
     run(large_graph, x, foreign := make_copy(large_graph, "b"))
     assert not earlier.is_complete()
     record = json.loads((foreign.folder / RECORD).read_text())
     (foreign.folder / RECORD).write_text(json.dumps(record | {"cpu": "another machine's"}))
     run(large_graph, x, latest := make_copy(large_graph, "d"))
-    assert entries() == sorted([of_other.key, foreign.key, latest.key])
+    assert entries() == sorted([other_copy.key, foreign.key, latest.key])
 
 
 def test_clear_returns_the_freed_size(large_graph: Path, x: np.ndarray) -> None:

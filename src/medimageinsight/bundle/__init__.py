@@ -1,4 +1,4 @@
-"""Bundles, the folders of ready models: manifest, checksums, identity, provenance, and where bundles are found."""
+"""Bundles, the folders of ready models: manifest, checksums, identity, provenance, and the registry of models."""
 
 from __future__ import annotations
 

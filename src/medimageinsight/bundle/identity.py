@@ -30,7 +30,7 @@ class VectorIdentity:
     preprocessing: dict[str, Any]
 
     def same_encoder(self, other: VectorIdentity) -> bool:
-        """Return whether both have the same network, whatever their bundles' names."""
+        """Return whether both have the same network; the names of their bundles may differ."""
         return (self.image_encoder, self.embedding_dim) == (other.image_encoder, other.embedding_dim)
 
     def preprocessing_differences(self, other: VectorIdentity) -> list[str]:

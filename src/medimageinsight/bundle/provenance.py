@@ -1,4 +1,4 @@
-"""What a model was made from, as stored in its manifest, and as a small tree of text."""
+"""The ancestors of a model, as stored in its manifest and as a tree of text."""
 
 from __future__ import annotations
 

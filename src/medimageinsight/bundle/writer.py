@@ -52,7 +52,9 @@ def new_bundle(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         partial = _hidden_sibling(target, "partial")
         partial.mkdir()
     except OSError as error:
-        raise BundleError(f"the bundle cannot be written there: {error.strerror}", code="bundle_not_writable") from None
+        raise BundleError(
+            f"expected a folder that a bundle can be written to, got: {error.strerror}", code="bundle_not_writable"
+        ) from None
     with _sigterm_as_exit(), _locked(partial):
         try:
             yield partial
@@ -71,7 +73,7 @@ def write_manifest(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> 
 def _check_target(target: Path, *, overwrite: bool) -> None:
     if not is_safe_name(target.name):
         raise BundleError(
-            "expected a bundle name of letters, digits, '.', '_' and '-', got a name with others: choose another"
+            "expected a bundle name of letters, digits, '.', '_' and '-', got other characters: choose another name"
         )
     if not target.exists() and not target.is_symlink():
         return

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # A recording holds its intermediate results on the device until the session is freed.
 MAX_RECORDED_SHAPES = 4
 
-# While a graph is recorded, CUDA refuses work from other threads of the process, whatever the session.
+# While a graph is recorded, CUDA refuses work from other threads of the process, in any session.
 _RECORDING_LOCK = threading.Lock()
 
 _NOT_RECORDED = "-1"  # ONNX Runtime's graph id for a plain run

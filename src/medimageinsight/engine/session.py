@@ -39,7 +39,7 @@ _FATAL_ONLY = 4  # ONNX Runtime's log level: errors are raised anyway, and log l
 SPIN_US = 100
 _SPIN_LIMIT_SINCE = (1, 27)  # version of ONNX Runtime; older ones ignore the setting
 
-# Exceptions for an invalid graph, whatever the device.
+# Exceptions for an invalid graph, on any device.
 _BAD_GRAPH = ("NoSuchFile", "NoModel", "InvalidProtobuf", "InvalidGraph")
 
 
@@ -189,7 +189,7 @@ class Session:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if write_to is not None:
             _write_optimised(options, write_to)
-        # ONNX Runtime's own fallback prints to standard output and uses the CPU, whatever was requested.
+        # ONNX Runtime's own fallback prints to standard output and uses the CPU instead of the requested provider.
         return ort.InferenceSession(
             str(path), options, providers=[(name, self._options(name)) for name in providers], enable_fallback=0
         )

@@ -31,7 +31,7 @@ def decode_array(text: str, shape: tuple[int, ...], *, kind: str) -> NDArray[np.
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise invalid_file(kind, "its weights are not base64") from None
-    # Python's integers do not overflow, whatever the shape in the file.
+    # Python's integers do not overflow for any shape in a file.
     if min(shape, default=0) < 1 or len(content) != 4 * math.prod(shape):
         raise invalid_file(kind, f"expected weights of shape {shape}, got {len(content):,} bytes")
     array: NDArray[np.float32] = np.frombuffer(content, dtype="<f4").reshape(shape).astype(np.float32)

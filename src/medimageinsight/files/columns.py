@@ -56,7 +56,7 @@ def read_columns(file: Path, choose: ChooseColumns) -> dict[str, list[str]]:
         read_columns(Path("scans.csv"), lambda header: {"caption": "report"})  # {"caption": ["normal", ...]}
 
     Args:
-        file: The file. The other columns of a Parquet file are not read: they may hold whole images.
+        file: The file. The other columns of a Parquet file are not read: they may contain whole images.
         choose: Called with the header; returns a name for each column to read. It may raise.
 
     Returns:
@@ -87,7 +87,7 @@ def open_parquet(file: Path) -> Iterator[Any]:
         with parquet.ParquetFile(file) as table:
             yield table
     except (OSError, pyarrow.ArrowException) as error:
-        raise unreadable("Parquet") from error
+        raise _unreadable("Parquet", error) from error
 
 
 def bad_rows(problems: Mapping[str, Sequence[int]]) -> DatasetError:
@@ -106,9 +106,11 @@ def named_rows(numbers: Sequence[int]) -> str:
     return f"row{'s' if len(numbers) > 1 else ''} {named}" + (f" and {more} more" if more > 0 else "")
 
 
-def unreadable(kind: str) -> DatasetError:
-    """Return the error for a file that cannot be read as its kind."""
-    return DatasetError(f"expected {kind}, got a file that is not: write it again", code="dataset_unreadable")
+def _unreadable(kind: str, error: Exception) -> DatasetError:
+    return DatasetError(
+        f"expected {kind}, got a file that cannot be read as such ({type(error).__name__}): write it again",
+        code="dataset_unreadable",
+    )
 
 
 @contextmanager
@@ -118,7 +120,7 @@ def _open_csv(file: Path) -> Iterator[Iterator[list[str]]]:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             yield (row for row in csv.reader(stream, strict=True) if row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise unreadable("CSV in UTF-8") from error
+        raise _unreadable("CSV in UTF-8", error) from error
 
 
 def _read_csv_header(rows: Iterator[list[str]]) -> list[str]:
@@ -145,5 +147,5 @@ def _read_parquet(file: Path, choose: ChooseColumns) -> dict[str, list[str]]:
 
 def _as_text(value: object) -> str:
     """Return a Parquet value as text; null and NaN, which pandas writes for an empty cell, are empty."""
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    return "" if missing else str(value).strip()
+    is_empty = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if is_empty else str(value).strip()

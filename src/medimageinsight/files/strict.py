@@ -47,7 +47,7 @@ def build(cls: type[T], data: Any, where: str) -> T:
 def known_part(cls: type, data: object, where: str = "config") -> tuple[object, list[str]]:
     """Return a mapping without its unknown keys, and the full names of those keys.
 
-    `build` reports the unknown keys of one mapping; with this, those of all nested ones are reported at once::
+    `build` reports the unknown keys of a single mapping; with this, those of all nested ones are reported at once::
 
         mapping, unknown = known_part(TrainConfig, yaml.safe_load(text))
         config = build(TrainConfig, mapping, "config")
@@ -78,7 +78,7 @@ def _dataclasses(hint: Any) -> list[type]:
     """Return the dataclasses of a type hint: itself, or those within a tuple or an optional type."""
     if isinstance(hint, type) and is_dataclass(hint):
         return [hint]
-    return [found for argument in get_args(hint) for found in _dataclasses(argument)]
+    return [cls for argument in get_args(hint) for cls in _dataclasses(argument)]
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
