@@ -1,4 +1,4 @@
-"""Both kinds of stores, real ones: a folder of LanceDB, and a PostgreSQL server that a wheel brings along."""
+"""Fixtures for both kinds of stores: a LanceDB folder, and a real PostgreSQL server installed from a wheel."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def locate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
-    """Gives a kind of store a place of its own."""
+    """Return a function from a kind of store to a new location."""
 
-    def place(kind: str) -> str:
+    def new_location(kind: str) -> str:
         number = next(_numbers)
         if kind == "postgresql":
             return f"{request.getfixturevalue('postgres_url')}#store{number}"
         pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
         return str(tmp_path / f"store{number}")
 
-    return place
+    return new_location
 
 
 @pytest.fixture(params=KINDS)
 def location(request: pytest.FixtureRequest, locate: Callable[[str], str]) -> str:
-    """A place for a new store, of each kind in turn."""
+    """A location for a new store, of each kind."""
     return locate(request.param)
 
 
 @pytest.fixture
 def store(location: str) -> Iterator[search.Store]:
-    """An empty store, of each kind in turn."""
-    with search.create_store(location, identity=IDENTITY) as made:
-        yield made
+    """An empty store, of each kind."""
+    with search.create_store(location, identity=IDENTITY) as new_store:
+        yield new_store

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server with pgvector, of a wheel that brings one along."""
+"""A real PostgreSQL server with pgvector, installed from a wheel."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def running_postgres(*, largest_file: int | None = None) -> Iterator[str]:
-    """The URL of a server that runs in the block; skips the test where there is none to run.
+def running_postgres(*, max_file_size: int | None = None) -> Iterator[str]:
+    """Yield the URL of a running server; skip the test if none is installed.
 
-    `largest_file` is the size in bytes above which no file of the server can grow.
+    `max_file_size` limits every file of the server, in bytes.
     """
     for module in ("psycopg", "pgvector"):
         pytest.importorskip(module, reason="a store in PostgreSQL needs the postgres extra")
     with tempfile.TemporaryDirectory(prefix="mi2-pg-", ignore_cleanup_errors=True) as folder:
         pgserver = import_pgserver()
-        with limited_files(largest_file):
+        with limited_file_size(max_file_size):
             server = pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
         try:
             yield server.get_uri()
@@ -37,7 +37,7 @@ def running_postgres(*, largest_file: int | None = None) -> Iterator[str]:
 
 @functools.cache
 def import_pgserver() -> ModuleType:
-    """The wheel, with a lock of its own: it has one for all processes of the machine otherwise."""
+    """Import the wheel with its own lock, which is shared by all processes of the machine otherwise."""
     runtime = Path(tempfile.mkdtemp(prefix="mi2-run-"))
     atexit.register(shutil.rmtree, runtime, ignore_errors=True)
     (runtime / "python_PostgresServer").mkdir()
@@ -49,8 +49,8 @@ def import_pgserver() -> ModuleType:
 
 
 @contextmanager
-def limited_files(size: int | None) -> Iterator[None]:
-    """Processes that are started in the block cannot let a file grow above `size` bytes."""
+def limited_file_size(size: int | None) -> Iterator[None]:
+    """Limit the files of processes that are started in the block to `size` bytes."""
     if size is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Items and vectors made for a test, and what could have made them."""
+"""Items, vectors and a model identity for tests."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ IDENTITY = search.Identity(
 
 
 def vectors(count: int, dim: int = DIM, seed: int = 0) -> np.ndarray:
-    """(count, dim) float32, L2-normalised."""
-    made = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True)
+    """Return random vectors (count, dim) float32, L2-normalised."""
+    rows = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def item(one: object, embedding: np.ndarray | None = None, **metadata: object) -> search.Item:
-    """An item whose embedding depends on its id alone, where none is given."""
+def item(item_id: object, embedding: np.ndarray | None = None, **metadata: object) -> search.Item:
+    """Return an item; its embedding depends on its id only unless given."""
     if embedding is None:
-        embedding = vectors(1, seed=sum(map(ord, str(one))))[0]
-    return search.Item(id=str(one), path=f"images/{one}.png", embedding=embedding, metadata=metadata)
+        embedding = vectors(1, seed=sum(map(ord, str(item_id))))[0]
+    return search.Item(id=str(item_id), path=f"images/{item_id}.png", embedding=embedding, metadata=metadata)
 
 
 def code_of(call) -> str:
-    """The code of the `InputError` that a call raises."""
+    """Return the code of the `InputError` that a call raises."""
     with pytest.raises(InputError) as caught:
         call()
     assert "\n" not in caught.value.message

@@ -1,4 +1,4 @@
-"""A process that is killed while it writes, and a disk that is full."""
+"""Stores survive killed writers and full disks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.search.sample_items import item
 store = search.open_store(sys.argv[2])
 number = 0
 while True:
-    ids = [f"{sys.argv[3]}-{number}-{place}" for place in range(20)]
-    store.add([item(one, note=one, **{f"column{number % 5}": number}) for one in ids])
+    ids = [f"{sys.argv[3]}-{number}-{index}" for index in range(20)]
+    store.add([item(name, note=name, **{f"column{number % 5}": number}) for name in ids])
     print(*ids, flush=True)
     number += 1
 """
@@ -40,12 +40,12 @@ from tests.search.sample_items import item
 store = search.open_store(sys.argv[2])
 number = 1
 while True:
-    store.update([item(f"u{place}", round=number) for place in range(20)])
+    store.update([item(f"u{index}", round=number) for index in range(20)])
     print(number, flush=True)
     number += 1
 """
 
-FILL_A_DISK = """
+FILL_DISK = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
 from medimageinsight import search
@@ -73,8 +73,8 @@ def run(program: str, *arguments: str) -> subprocess.Popen:
     )
 
 
-def killed_after(process: subprocess.Popen, lines: int) -> list[str]:
-    """What a process had printed in whole lines when it was killed (SIGKILL), the given number at least."""
+def kill_after(process: subprocess.Popen, lines: int) -> list[str]:
+    """Kill a process (SIGKILL) after a number of printed lines, and return all complete lines."""
     with process:
         read = [process.stdout.readline() for _ in range(lines)]
         process.kill()
@@ -83,17 +83,17 @@ def killed_after(process: subprocess.Popen, lines: int) -> list[str]:
     return [line.rstrip("\n") for line in [*read, *rest] if line.endswith("\n")]
 
 
-def test_a_kill_while_adding_loses_nothing_that_was_acknowledged(store, location):
+def test_killing_a_writer_loses_no_acknowledged_item(store, location):
     acknowledged = []
-    for round_ in range(3):  # each is killed at another moment of its work
-        lines = killed_after(run(ADD_FOREVER, location, str(round_)), 3 + round_)
-        acknowledged += [one for line in lines for one in line.split()]
+    for round_ in range(3):  # each is killed at a different moment
+        lines = kill_after(run(ADD_FOREVER, location, str(round_)), 3 + round_)
+        acknowledged += [item_id for line in lines for item_id in line.split()]
     assert len(acknowledged) == len(set(acknowledged)) >= 20 * (3 + 4 + 5)
     with search.open_store(location) as opened:
-        found = {one.id: one for one in opened.get(acknowledged)}
-        assert all(one.metadata["note"] == one.id for one in found.values())
+        found = {stored.id: stored for stored in opened.get(acknowledged)}
+        assert all(stored.metadata["note"] == stored.id for stored in found.values())
         count = opened.count()
-        assert count % 20 == 0  # a batch is there as a whole or not at all
+        assert count % 20 == 0  # batches are atomic
         assert len(acknowledged) <= count <= len(acknowledged) + 3 * 20
         opened.add([item("after")])
         assert opened.search(item("after").embedding, k=1)[0].score == pytest.approx(1, abs=1e-6)
@@ -101,22 +101,22 @@ def test_a_kill_while_adding_loses_nothing_that_was_acknowledged(store, location
         assert opened.count() == count + 1
 
 
-def test_a_kill_while_updating_leaves_one_version_of_each(store, location):
-    store.add([item(f"u{place}", round=0) for place in range(20)])
-    last = int(killed_after(run(UPDATE_FOREVER, location), 3)[-1])
+def test_killing_an_updater_leaves_one_version_of_each_item(store, location):
+    store.add([item(f"u{index}", round=0) for index in range(20)])
+    last = int(kill_after(run(UPDATE_FOREVER, location), 3)[-1])
     with search.open_store(location) as opened:
-        rounds = {one.metadata["round"] for one in opened.get([f"u{place}" for place in range(20)])}
+        rounds = {stored.metadata["round"] for stored in opened.get([f"u{index}" for index in range(20)])}
         assert len(rounds) == 1
         assert rounds <= {last, last + 1}
         assert opened.count() == 20
 
 
-def test_a_full_disk_is_named_and_the_store_goes_on(locate):
+def test_a_full_disk_is_reported_and_the_store_stays_usable(locate):
     pytest.importorskip("resource", reason="this system has no limit on a file's size")
     location = locate("lancedb")
-    with search.create_store(location, identity=IDENTITY) as made:
-        made.add([item("before")])
-    process = run(FILL_A_DISK, location)
+    with search.create_store(location, identity=IDENTITY) as new_store:
+        new_store.add([item("before")])
+    process = run(FILL_DISK, location)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     first, count = out.splitlines()
@@ -128,17 +128,17 @@ def test_a_full_disk_is_named_and_the_store_goes_on(locate):
         assert opened.existing(["before", "after", "big0"]) == {"before", "after"}
 
 
-def test_a_server_without_room_is_named_and_the_store_goes_on():
+def test_a_full_server_disk_is_reported_and_the_store_stays_usable():
     dim = 2000
     identity = dataclasses.replace(IDENTITY, embedding_dim=dim)
     embeddings = vectors(4000, dim)
-    # Above 16 MiB, the size of a file of the server's log, which is no table and has to go on.
-    with running_postgres(largest_file=20 << 20) as url, search.create_store(url, identity=identity) as made:
-        made.add([search.Item(id="before", embedding=embeddings[0])])
+    # Above 16 MiB, the size of the server's log files, which are not tables and must be written.
+    with running_postgres(max_file_size=20 << 20) as url, search.create_store(url, identity=identity) as new_store:
+        new_store.add([search.Item(id="before", embedding=embeddings[0])])
         with pytest.raises(StoreError) as caught:
-            made.add([search.Item(id=str(number), embedding=one) for number, one in enumerate(embeddings)])
+            new_store.add([search.Item(id=str(number), embedding=row) for number, row in enumerate(embeddings)])
         assert caught.value.code == "store_not_writable"
-        assert made.count() == 1
-        made.compact()  # makes room
-        made.add([search.Item(id="after", embedding=embeddings[1])])
-        assert made.existing(["before", "after", "0"]) == {"before", "after"}
+        assert new_store.count() == 1
+        new_store.compact()  # frees space
+        new_store.add([search.Item(id="after", embedding=embeddings[1])])
+        assert new_store.existing(["before", "after", "0"]) == {"before", "after"}

@@ -1,4 +1,4 @@
-"""What a store keeps of a DICOM file, and what it never keeps unless asked."""
+"""Metadata columns of DICOM files."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ FULL = {
 @pytest.fixture
 def dicom(tmp_path):
     def write(**elements):
-        file = tmp_path / "one.dcm"
+        file = tmp_path / "scan.dcm"
         file.write_bytes(to_file_bytes(make_dataset(np.zeros((4, 4), np.uint8), **elements)))
         return file
 
     return write
 
 
-def test_what_an_image_shows_is_kept_and_of_whom_it_is_not(dicom):
+def test_reads_image_elements_and_no_patient_identity(dicom):
     assert search.read_dicom_metadata(dicom(**FULL)) == {
         "Modality": "DX",
         "BodyPartExamined": "CHEST",
@@ -50,11 +50,11 @@ def test_what_an_image_shows_is_kept_and_of_whom_it_is_not(dicom):
 
 
 @pytest.mark.parametrize(("age", "years"), [("018M", 1.5), ("026W", 0.5), ("000D", 0.0), ("101Y", 101.0)])
-def test_an_age_is_in_years(dicom, age, years):
+def test_age_is_in_years(dicom, age, years):
     assert search.read_dicom_metadata(dicom(PatientAge=age)) == {"PatientAge": years}
 
 
-def test_a_patient_is_hashed_unless_asked_for_plainly(dicom):
+def test_patient_id_is_hashed_or_plain(dicom):
     file = dicom(PatientID="12345")
     hashed = search.read_dicom_metadata(file, patient="hashed", salt=b"a")["PatientID"]
     assert len(hashed) == 32
@@ -66,11 +66,11 @@ def test_a_patient_is_hashed_unless_asked_for_plainly(dicom):
     assert search.read_dicom_metadata(dicom(), patient="hashed", salt=b"a") == {}
 
 
-def test_the_images_side_comes_before_its_series(dicom):
+def test_image_laterality_takes_precedence_over_the_series(dicom):
     assert search.read_dicom_metadata(dicom(Laterality="R", ImageLaterality="L"))["Laterality"] == "L"
 
 
-def test_other_and_damaged_files_have_no_tags(tmp_path):
+def test_other_and_damaged_files_have_no_metadata(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     (tmp_path / "b.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
     assert search.read_dicom_metadata(tmp_path / "a.png") == {}
@@ -78,14 +78,14 @@ def test_other_and_damaged_files_have_no_tags(tmp_path):
     assert search.read_dicom_metadata(tmp_path / "missing.dcm") == {}
 
 
-def test_a_real_file(tmp_path):
-    tags = search.read_dicom_metadata(PACKAGED / "CT_small.dcm")
-    assert tags["Modality"] == "CT"
-    assert tags["Manufacturer"] == "GE MEDICAL SYSTEMS"
-    assert "PatientID" not in tags
+def test_reads_a_scanner_file():
+    metadata = search.read_dicom_metadata(PACKAGED / "CT_small.dcm")
+    assert metadata["Modality"] == "CT"
+    assert metadata["Manufacturer"] == "GE MEDICAL SYSTEMS"
+    assert "PatientID" not in metadata
 
 
-def test_a_choice_that_is_none_is_refused(dicom):
+def test_rejects_unknown_patient_identity_and_missing_salt(dicom):
     with pytest.raises(InputError) as caught:
         search.check_patient_identity("md5")
     assert caught.value.code == "patient_id_unknown"
@@ -95,6 +95,6 @@ def test_a_choice_that_is_none_is_refused(dicom):
 
 
 def test_malformed_values_are_not_quoted_in_warnings():
-    """Warnings are errors here; pydicom has one for many of its own test files."""
+    """Warnings are errors in tests; pydicom has one for many of its own test files."""
     files = sorted(PACKAGED.glob("*.dcm"))
     assert sum(bool(search.read_dicom_metadata(file)) for file in files) > 50

@@ -1,4 +1,4 @@
-"""The language of filters: what it reads, what it refuses and where."""
+"""Parser of filter expressions."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ COLUMNS = {
 }
 
 
-def tree(text: str):
+def parse(text: str):
     return parse_filter(text, COLUMNS)
 
 
 def outcome(text: str) -> str:
     try:
-        tree(text)
+        parse(text)
     except InputError as error:
         return error.code
-    return "read"
+    return "parsed"
 
 
-def refusal(text: str) -> str:
+def error_message(text: str) -> str:
     with pytest.raises(InputError) as caught:
-        tree(text)
+        parse(text)
     assert caught.value.code == "filter_invalid"
     assert "\n" not in caught.value.message
     return caught.value.message
 
 
-def position(text: str) -> int:
-    return int(re.search(r"at character (\d+)", refusal(text))[1])
+def error_position(text: str) -> int:
+    return int(re.search(r"at character (\d+)", error_message(text))[1])
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def position(text: str) -> int:
         ),
     ],
 )
-def test_what_it_reads(text, expected):
-    assert tree(text) == expected
-    assert tree(f"  {text}\n\t") == expected
+def test_parses_expressions(text, expected):
+    assert parse(text) == expected
+    assert parse(f"  {text}\n\t") == expected
     value = getattr(expected, "value", None)
-    assert type(getattr(tree(text), "value", None)) is type(value)
+    assert type(getattr(parse(text), "value", None)) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -96,20 +96,20 @@ def test_what_it_reads(text, expected):
         ("age <= 2.0", Compare("age", "<=", 2)),
     ],
 )
-def test_a_fraction_is_compared_with_an_integer_as_one_expects(text, expected):
-    assert tree(text) == expected
+def test_compares_integer_columns_with_fractions(text, expected):
+    assert parse(text) == expected
 
 
 @pytest.mark.parametrize(
     ("pattern", "canonical"),
     [("100\\%", "100\\%"), ("a\\_b", "a\\_b"), ("a\\\\b", "a\\\\b"), ("\\x\\y", "xy"), ("%_", "%_"), ("''", "'")],
 )
-def test_a_backslash_in_a_pattern_takes_the_next_character_as_it_is(pattern, canonical):
-    assert tree(f"modality like '{pattern}'") == Like("modality", canonical)
+def test_backslash_escapes_the_next_character_of_a_pattern(pattern, canonical):
+    assert parse(f"modality like '{pattern}'") == Like("modality", canonical)
 
 
 @pytest.mark.parametrize(
-    ("text", "where"),
+    ("text", "position"),
     [
         ("", 1),
         ("   ", 4),
@@ -161,37 +161,37 @@ def test_a_backslash_in_a_pattern_takes_the_next_character_as_it_is(pattern, can
         ("`age` = 1", 1),
     ],
 )
-def test_what_it_refuses_and_where(text, where):
-    assert position(text) == where
+def test_reports_the_position_of_errors(text, position):
+    assert error_position(text) == position
 
 
-def test_a_message_holds_no_text_of_the_filter():
-    assert "Jane" not in refusal("age = 'Jane Doe'")
+def test_messages_contain_no_string_of_the_filter():
+    assert "Jane" not in error_message("age = 'Jane Doe'")
 
 
-def test_it_has_limits():
-    tree(" or ".join(["age = 1"] * 100))
-    assert "100 tests" in refusal(" or ".join(["age = 1"] * 101))
-    tree("(" * 16 + "age = 1" + ")" * 16)
-    assert "16" in refusal("(" * 17 + "age = 1" + ")" * 17)
-    assert "16" in refusal("not " * 4000 + "age = 1")
-    assert "20,000" in refusal("modality = '" + "x" * 20_000 + "'")
-    assert "digits" in refusal("age = " + "1" * 5000)
+def test_enforces_limits():
+    parse(" or ".join(["age = 1"] * 100))
+    assert "100 tests" in error_message(" or ".join(["age = 1"] * 101))
+    parse("(" * 16 + "age = 1" + ")" * 16)
+    assert "16" in error_message("(" * 17 + "age = 1" + ")" * 17)
+    assert "16" in error_message("not " * 4000 + "age = 1")
+    assert "20,000" in error_message("modality = '" + "x" * 20_000 + "'")
+    assert "digits" in error_message("age = " + "1" * 5000)
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_read_or_refused(text):
-    assert outcome(text) in ("read", "filter_invalid")
+def test_any_text_is_parsed_or_refused(text):
+    assert outcome(text) in ("parsed", "filter_invalid")
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30))
 def test_any_text_can_be_a_value(text):
     quoted = text.replace("'", "''")
-    assert tree(f"modality = '{quoted}'") == Compare("modality", "=", text)
+    assert parse(f"modality = '{quoted}'") == Compare("modality", "=", text)
 
 
 @given(
     st.lists(st.sampled_from(["age", "=", "1", "'x'", "(", ")", "and", "or", "not", "in", "like", "is", "null", ","]))
 )
-def test_any_words_are_read_or_refused(words):
-    assert outcome(" ".join(words)) in ("read", "filter_invalid")
+def test_any_tokens_are_parsed_or_refused(tokens):
+    assert outcome(" ".join(tokens)) in ("parsed", "filter_invalid")

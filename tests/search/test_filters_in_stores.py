@@ -1,4 +1,4 @@
-"""Both stores find what a filter says: random filters over hostile rows, against the language's meaning in Python."""
+"""Random filters over hostile rows match in both stores as in a reference implementation in Python."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ OPERATORS = {
 }
 
 
-@pytest.fixture(scope="module", params=[*KINDS, "lancedb with its indexes"])
+@pytest.fixture(scope="module", params=[*KINDS, "lancedb with indexes"])
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[search.Store]:
     if request.param == "postgresql":
         location = f"{request.getfixturevalue('postgres_url')}#filters"
@@ -71,24 +71,24 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with search.create_store(location, identity=IDENTITY) as store:
         store.add([item(number, **row) for number, row in enumerate(ROWS)])
         with pytest.MonkeyPatch.context() as patch:
-            if request.param == "lancedb with its indexes":
+            if request.param == "lancedb with indexes":
                 store.build_index()
                 # Else rows that match a filter would be scanned without the index.
                 patch.setattr("medimageinsight.search.lance_index.MAX_SCANNED_ROWS", -1)
             yield store
 
 
-def holds(tree: Filter, row: dict) -> bool | None:  # noqa: PLR0911 - one return for each kind
-    """Whether a row fits, None where it is neither true nor false (SQL's three values)."""
+def matches(tree: Filter, row: dict) -> bool | None:  # noqa: PLR0911 - one return per kind
+    """Return whether a row matches, None where it is neither true nor false (SQL's three values)."""
     match tree:
         case Not(part):
-            inner = holds(part, row)
+            inner = matches(part, row)
             return None if inner is None else not inner
         case And(parts):
-            found = [holds(part, row) for part in parts]
+            found = [matches(part, row) for part in parts]
             return False if False in found else None if None in found else True
         case Or(parts):
-            found = [holds(part, row) for part in parts]
+            found = [matches(part, row) for part in parts]
             return True if True in found else None if None in found else False
         case IsNull(column):
             return row[column] is None
@@ -96,10 +96,10 @@ def holds(tree: Filter, row: dict) -> bool | None:  # noqa: PLR0911 - one return
     if value is None:
         return None
     match tree:
-        case Compare(_, sign, wanted):
-            return OPERATORS[sign](value, wanted)
-        case In(_, wanted):
-            return value in wanted
+        case Compare(_, sign, operand):
+            return OPERATORS[sign](value, operand)
+        case In(_, options):
+            return value in options
         case Like(_, pattern):
             return re.fullmatch(as_regex(pattern), value, re.DOTALL) is not None
 
@@ -145,7 +145,7 @@ def column_tests(draw):
 filters = st.recursive(
     column_tests(),
     lambda inner: st.one_of(
-        inner.map(lambda one: f"not ({one})"),
+        inner.map(lambda expression: f"not ({expression})"),
         st.tuples(inner, inner).map(" and ".join),
         st.tuples(inner, inner).map(lambda pair: f"({pair[0]} or {pair[1]})"),
     ),
@@ -155,18 +155,18 @@ filters = st.recursive(
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=filters)
-def test_a_store_finds_what_the_filter_says(filled, text):
+def test_stores_match_the_reference(filled, text):
     tree = parse_filter(text, TYPES)
-    expected = {str(number) for number, row in enumerate(ROWS) if holds(tree, row) is True}
-    assert {one for ids, _ in filled.scan(where=text) for one in ids} == expected
+    expected = {str(number) for number, row in enumerate(ROWS) if matches(tree, row) is True}
+    assert {item_id for ids, _ in filled.scan(where=text) for item_id in ids} == expected
     found = filled.search(item("query").embedding, k=100, where=text)
     assert {hit.id for hit in found} == expected
 
 
 @pytest.mark.parametrize("text", ["whole > 0.5", "whole <= -0.5", "whole < 1e18", "real >= 1", "real in (0, 1)"])
-def test_numbers_of_the_other_kind_are_compared_by_value(filled, text):
+def test_integers_and_floats_are_compared_by_value(filled, text):
     tree = parse_filter(text, TYPES)
-    expected = sum(holds(tree, row) is True for row in ROWS)
+    expected = sum(matches(tree, row) is True for row in ROWS)
     assert filled.count(where=text) == expected
 
 
@@ -181,20 +181,20 @@ def test_numbers_of_the_other_kind_are_compared_by_value(filled, text):
         "not not (flag = true or flag = false)",
     ],
 )
-def test_a_column_without_a_value_is_not_found_by_not(filled, text):
+def test_not_does_not_match_missing_values(filled, text):
     tree = parse_filter(text, TYPES)
-    expected = {str(number) for number, row in enumerate(ROWS) if holds(tree, row) is True}
-    assert {one for ids, _ in filled.scan(where=text) for one in ids} == expected
+    expected = {str(number) for number, row in enumerate(ROWS) if matches(tree, row) is True}
+    assert {item_id for ids, _ in filled.scan(where=text) for item_id in ids} == expected
 
 
-def test_the_largest_filters_are_answered(filled):
+def test_accepts_the_largest_filters(filled):
     assert filled.count(where=" or ".join(["whole = 1"] * 100)) == filled.count(where="whole = 1")
     assert filled.count(where="(" * 16 + "whole = 1" + ")" * 16) == filled.count(where="whole = 1")
     assert filled.count(where="not " * 16 + "whole = 1") == filled.count(where="whole = 1")
-    several = ", ".join(f"'{number}'" for number in range(2000))
-    assert filled.count(where=f"id in ({several})") == len(ROWS)
+    ids = ", ".join(f"'{number}'" for number in range(2000))
+    assert filled.count(where=f"id in ({ids})") == len(ROWS)
 
 
-def test_ids_and_paths_are_columns_too(filled):
+def test_ids_and_paths_are_columns(filled):
     assert filled.count(where="id = '7'") == 1
     assert filled.count(where="path like 'images/1_.png'") == 10

@@ -1,4 +1,4 @@
-"""Which files a stored image may be shown from."""
+"""Image files of stored items."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with one picture, beside a secret one; the current folder is their parent."""
+    """A folder with one image, next to a secret file; the current folder is their parent."""
     (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "a.png").write_bytes(b"picture")
+    (tmp_path / "images" / "a.png").write_bytes(b"image")
     (tmp_path / "secret.png").write_bytes(b"secret")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "images"
@@ -27,13 +27,13 @@ def hit(path: str) -> search.Hit:
     return search.Hit(id="1", path=path, score=1.0, metadata={})
 
 
-def test_a_picture_below_a_folder_is_found_however_it_is_named(folder: Path) -> None:
+def test_finds_an_image_by_any_form_of_its_path(folder: Path) -> None:
     for path in ("a.png", "images/a.png", str(folder / "a.png"), "./a.png", "../images/a.png"):
         assert search.find_image(hit(path), [folder]) == folder / "a.png"
         assert search.find_image(path, [folder.parent / "none", folder]) == folder / "a.png"
 
 
-def test_a_link_inside_the_folder_may_be_followed(folder: Path) -> None:
+def test_follows_links_inside_the_folder(folder: Path) -> None:
     (folder / "b.png").symlink_to(folder / "a.png")
     assert search.find_image("b.png", [folder]) == folder / "a.png"
 
@@ -42,7 +42,7 @@ def test_a_link_inside_the_folder_may_be_followed(folder: Path) -> None:
     "path", ["../secret.png", "images/../secret.png", "secret.png", "link.png", "out/secret.png", "loop.png", ".",
              "", "no.png", "nul\0.png", "a" * 5000, "/etc/hostname"],
 )  # fmt: skip
-def test_whatever_lies_elsewhere_is_not_available(folder: Path, path: str) -> None:
+def test_refuses_files_outside_the_folder(folder: Path, path: str) -> None:
     (folder / "link.png").symlink_to(folder.parent / "secret.png")
     (folder / "out").symlink_to(folder.parent)
     (folder / "loop.png").symlink_to(folder / "loop.png")
@@ -50,5 +50,5 @@ def test_whatever_lies_elsewhere_is_not_available(folder: Path, path: str) -> No
     assert code_of(lambda: search.find_image(str(folder.parent / "secret.png"), [folder])) == "picture_not_available"
 
 
-def test_without_folders_nothing_is(folder: Path) -> None:
+def test_without_folders_no_image_is_available(folder: Path) -> None:
     assert code_of(lambda: search.find_image("images/a.png", [])) == "picture_not_available"

@@ -1,4 +1,4 @@
-"""Image files into a store, and out of it again by image, text and example."""
+"""Indexing of image files, and searches by image, text, id and vector."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def model(toy_bundle):
 
 @pytest.fixture
 def store(location, model):
-    with search.create_store(location, identity=search.Identity.of(model)) as made_store:
-        yield made_store
+    with search.create_store(location, identity=search.Identity.of(model)) as new_store:
+        yield new_store
 
 
 @pytest.fixture
@@ -34,40 +34,40 @@ def paths(tmp_path):
     return [str(folder / f"{name}.png") for name in "abcdefgh"]
 
 
-def test_images_are_found_by_image_text_id_and_vector(model, store, paths):
-    done = []
-    report = search.index_images(model, store, paths, progress=done.append)
+def test_finds_images_by_image_text_id_and_vector(model, store, paths):
+    counts = []
+    report = search.index_images(model, store, paths, progress=counts.append)
     assert (report.added, report.updated, report.skipped, report.failed) == (8, 0, 0, {})
-    assert done == list(range(1, 9))
+    assert counts == list(range(1, 9))
     embeddings = model.embed_images(paths)
     for found, embedding in zip(store.get(paths), embeddings, strict=True):
         assert found.path == found.id
         np.testing.assert_allclose(found.embedding, embedding, atol=1e-6)
-    order = [paths[place] for place in np.argsort(-(embeddings @ embeddings[2]))]
+    order = [paths[index] for index in np.argsort(-(embeddings @ embeddings[2]))]
     assert ids_of(search.search(model, store, image=paths[2], k=8)) == order
     assert ids_of(search.search(None, store, item_id=paths[2], k=8)) == order
     assert ids_of(search.search(None, store, vector=embeddings[2], k=8)) == order
     text = model.embed_texts("x-ray")
-    by_text = [paths[place] for place in np.argsort(-(embeddings @ text))]
+    by_text = [paths[index] for index in np.argsort(-(embeddings @ text))]
     assert ids_of(search.search(model, store, text="x-ray", k=3)) == by_text[:3]
 
 
-def test_a_bad_file_is_reported_and_the_others_are_stored(model, store, paths, tmp_path):
+def test_reports_bad_files_and_stores_the_others(model, store, paths, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"not an image")
     given = [*paths[:2], str(bad), paths[2], str(tmp_path / "missing.png"), "half \ud800.png"]
-    done = []
-    report = search.index_images(model, store, given, progress=done.append)
+    counts = []
+    report = search.index_images(model, store, given, progress=counts.append)
     assert report.added == store.count() == 3
     assert {path: error.code for path, error in report.failed.items()} == {
         str(bad): "image_not_an_image",
         str(tmp_path / "missing.png"): "image_not_found",
         "half \ud800.png": "path_invalid",
     }
-    assert done[-1] == 6
+    assert counts[-1] == 6
 
 
-def test_what_is_there_is_refused_skipped_or_updated(model, store, paths):
+def test_stored_ids_are_refused_skipped_or_updated(model, store, paths):
     search.index_images(model, store, paths[:3], metadata=[lambda _: {"round": 1}])
     assert code_of(lambda: search.index_images(model, store, paths)) == "ids_duplicate"
     assert store.count() == 3
@@ -80,19 +80,19 @@ def test_what_is_there_is_refused_skipped_or_updated(model, store, paths):
     assert code_of(lambda: search.index_images(model, store, paths, existing="ask")) == "existing_invalid"
 
 
-def test_ids_may_be_others_than_paths(model, store, paths):
+def test_ids_may_differ_from_paths(model, store, paths):
     names = search.make_ids(paths, "stem")
     assert names == list("abcdefgh")
     search.index_images(model, store, paths, ids=names)
     assert store.get(["c"])[0].path == paths[2]
     assert search.make_ids(paths, "name")[0] == "a.png"
     assert code_of(lambda: search.index_images(model, store, paths, ids=["x"])) == "ids_count"
-    twice = ["x"] * len(paths)
-    assert code_of(lambda: search.index_images(model, store, paths, ids=twice)) == "ids_duplicate"
+    repeated = ["x"] * len(paths)
+    assert code_of(lambda: search.index_images(model, store, paths, ids=repeated)) == "ids_duplicate"
     assert store.count() == 8
 
 
-def test_metadata_comes_from_several_sources(model, store, paths, tmp_path):
+def test_merges_several_sources_of_metadata(model, store, paths, tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("path,site\nimages/a.png,A\nimages/b.png,B\n")
     dicom = tmp_path / "c.dcm"
@@ -103,36 +103,36 @@ def test_metadata_comes_from_several_sources(model, store, paths, tmp_path):
     given = [*paths[:3], str(dicom)]
     report = search.index_images(model, store, given, metadata=[rows.row, search.read_dicom_metadata])
     assert report.undescribed == 1
-    assert [one.metadata for one in store.get(given)] == [{"site": "A"}, {"site": "B"}, {}, {"Modality": "CT"}]
+    assert [stored.metadata for stored in store.get(given)] == [{"site": "A"}, {"site": "B"}, {}, {"Modality": "CT"}]
     clash = [lambda _: {"site": "x"}, lambda _: {"site": "y"}]
     assert code_of(lambda: search.index_images(model, store, paths[4:], metadata=clash)) == "metadata_column_twice"
 
 
-def test_what_was_stored_is_told_in_batches(model, store, paths, monkeypatch):
+def test_calls_back_after_each_transaction(model, store, paths, monkeypatch):
     monkeypatch.setattr("medimageinsight.search.indexing.WRITTEN_ROWS", 3)
-    told = []
+    batches = []
 
     def stored(ids):
         assert store.existing(ids) == set(ids)
-        told.append(list(ids))
+        batches.append(list(ids))
 
     search.index_images(model, store, paths, stored=stored)
-    assert told == [paths[:3], paths[3:6], paths[6:]]
+    assert batches == [paths[:3], paths[3:6], paths[6:]]
 
 
-def test_another_model_or_preprocessing_is_refused(model, store, paths, toy_bundle, location):
+def test_rejects_another_model_or_preprocessing(model, store, paths, toy_bundle, location):
     with MedImageInsight.load() as mini:
         assert code_of(lambda: search.index_images(mini, store, paths)) == "store_other_model"
         assert code_of(lambda: search.search(mini, store, text="x")) == "store_other_model"
     with MedImageInsight.load(toy_bundle, preprocessing="azure") as azure:
         assert code_of(lambda: search.index_images(azure, store, paths)) == "store_other_preprocessing"
         search.index_images(model, store, paths)
-        # A search takes the store's way of preparing an image, so that the image itself is found.
+        # A search preprocesses the query like the stored images, so that it finds the image itself.
         assert search.search(azure, store, image=paths[0], k=1)[0].score == pytest.approx(1.0, abs=1e-6)
     assert store.count() == 8
 
 
-def test_a_query_is_one_thing(model, store, paths):
+def test_rejects_none_and_several_queries(model, store, paths):
     search.index_images(model, store, paths)
     assert code_of(lambda: search.search(model, store)) == "query_invalid"
     assert code_of(lambda: search.search(model, store, text="x", item_id="a")) == "query_invalid"

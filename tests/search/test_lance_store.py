@@ -1,4 +1,4 @@
-"""What is special about a store in a folder."""
+"""Features of LanceDB stores only."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def bytes_of(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file())
 
 
-def test_what_was_deleted_or_replaced_is_gone_from_the_disk_after_compact(folder):
+def test_compact_erases_deleted_and_replaced_data_from_the_disk(folder):
     with search.create_store(folder, identity=IDENTITY) as store:
-        store.add([item(f"kept{number}", note=f"n{number}") for number in range(100)])
+        store.add([item(f"row{number}", note=f"n{number}") for number in range(100)])
         store.add([item("Jane-Doe", note="secret-note"), item("other", note="old-note")])
         store.build_index()
         assert b"Jane-Doe" in bytes_of(folder)
         store.delete(["Jane-Doe"])
         store.update([item("other", note="new-note")])
         store.compact()
-        left = bytes_of(folder)
-        assert b"Jane-Doe" not in left
-        assert b"secret-note" not in left
-        assert b"old-note" not in left
-        assert b"new-note" in left
+        content = bytes_of(folder)
+        assert b"Jane-Doe" not in content
+        assert b"secret-note" not in content
+        assert b"old-note" not in content
+        assert b"new-note" in content
         assert store.count() == 101
 
 
-def test_one_row_deleted_of_many_is_gone_too_and_who_had_it_open_goes_on(folder):
+def test_compact_erases_one_of_many_rows_and_open_stores_stay_usable(folder):
     with search.create_store(folder, identity=IDENTITY) as store, search.open_store(folder) as other:
-        store.add([*(item(f"kept{number}", n=number) for number in range(300)), item("Jane-Doe", n=-1)])
+        store.add([*(item(f"row{number}", n=number) for number in range(300)), item("Jane-Doe", n=-1)])
         assert other.existing(["Jane-Doe"]) == {"Jane-Doe"}
         store.delete(["Jane-Doe"])
         store.compact()
@@ -58,7 +58,7 @@ def test_one_row_deleted_of_many_is_gone_too_and_who_had_it_open_goes_on(folder)
 
 
 @pytest.mark.parametrize(("dim", "kind"), [(64, "IVF_RQ"), (20, "IVF_FLAT")])
-def test_the_index_finds_nearly_all_with_their_exact_scores(folder, dim, kind):
+def test_index_searches_have_high_recall_and_exact_scores(folder, dim, kind):
     given = vectors(3000, dim)
     with search.create_store(folder, identity=dataclasses.replace(IDENTITY, embedding_dim=dim)) as store:
         store.add([item(number, embedding, part=number % 3) for number, embedding in enumerate(given)])
@@ -73,7 +73,7 @@ def test_the_index_finds_nearly_all_with_their_exact_scores(folder, dim, kind):
                 assert all(hit.score == pytest.approx(float(scores[int(hit.id)]), abs=1e-5) for hit in hits)
 
 
-def test_a_filter_finds_what_lies_in_other_cells(folder, monkeypatch):
+def test_filter_matches_rows_in_distant_partitions(folder, monkeypatch):
     monkeypatch.setattr("medimageinsight.search.lance_index.TRAINING_ROWS", 10)
     monkeypatch.setattr("medimageinsight.search.lance_index.MIN_PROBES", 1)
     monkeypatch.setattr("medimageinsight.search.lance_index.MAX_SCANNED_ROWS", -1)
@@ -89,7 +89,7 @@ def test_a_filter_finds_what_lies_in_other_cells(folder, monkeypatch):
         assert {hit.metadata["kind"] for hit in found} == {"far"}
 
 
-def test_columns_and_rows_newer_than_the_indexes_are_found(folder):
+def test_finds_columns_and_rows_newer_than_the_indexes(folder):
     with search.create_store(folder, identity=IDENTITY) as store:
         store.add([item(number, note="old") for number in range(300)])
         store.build_index()
@@ -105,7 +105,7 @@ def test_columns_and_rows_newer_than_the_indexes_are_found(folder):
         assert store.count(where="stage is null") == 299
 
 
-def test_many_small_writes_are_joined(folder, monkeypatch):
+def test_maintain_joins_small_files(folder, monkeypatch):
     monkeypatch.setattr("medimageinsight.search.lance_store.MAX_SMALL_FILES", 5)
     with search.create_store(folder, identity=IDENTITY) as store:
         for number in range(8):
@@ -130,7 +130,7 @@ for number in range(10):
 """
 
 
-def test_processes_that_write_at_once_add_each_id_once(folder):
+def test_concurrent_processes_add_each_id_once(folder):
     search.create_store(folder, identity=IDENTITY).close()
     workers = [
         subprocess.Popen(
@@ -142,24 +142,24 @@ def test_processes_that_write_at_once_add_each_id_once(folder):
     ]
     refused = [line for worker in workers for line in worker.communicate(timeout=120)[0].splitlines()]
     assert [worker.returncode for worker in workers] == [0, 0]
-    assert refused == ["ids_duplicate"] * 10  # of each pair of calls, one found the shared id taken
+    assert refused == ["ids_duplicate"] * 10  # in each pair of calls, the second is refused
     with search.open_store(folder) as store:
-        ids = [one for block, _ in store.scan() for one in block]
+        ids = [item_id for block_ids, _ in store.scan() for item_id in block_ids]
     assert len(ids) == len(set(ids)) == 20
-    assert sum(one.startswith("shared") for one in ids) == 10
+    assert sum(item_id.startswith("shared") for item_id in ids) == 10
 
 
-def test_a_folder_may_be_moved_and_copied(folder, tmp_path):
+def test_store_folders_can_be_moved_and_copied(folder, tmp_path):
     with search.create_store(folder, identity=IDENTITY) as store:
         store.add([item("a")])
     shutil.copytree(folder, tmp_path / "copy")
     shutil.move(folder, tmp_path / "moved")
-    for place in ("copy", "moved"):
-        with search.open_store(tmp_path / place) as store:
-            assert [one.id for one in store.get(["a"])] == ["a"]
+    for name in ("copy", "moved"):
+        with search.open_store(tmp_path / name) as store:
+            assert [stored.id for stored in store.get(["a"])] == ["a"]
 
 
-def test_a_damaged_folder_is_named_so(folder):
+def test_reports_a_damaged_folder(folder):
     with search.create_store(folder, identity=IDENTITY) as store:
         store.add([item("a")])
     for file in (folder / "vectors.lance" / "data").iterdir():

@@ -1,4 +1,4 @@
-"""Tables of metadata: what is read, how it is typed, and what is refused."""
+"""Tables of metadata."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def code_of(call) -> str:
     return caught.value.code
 
 
-def test_a_row_is_found_by_the_image_whatever_way_it_is_written(tmp_path, monkeypatch):
+def test_finds_rows_by_any_form_of_the_path(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     table = search.read_metadata(write(tmp_path, "path,site\nimages/1.png,A\n./images/../images/2.png,B\n"))
     monkeypatch.chdir(tmp_path / "images")
@@ -36,12 +36,12 @@ def test_a_row_is_found_by_the_image_whatever_way_it_is_written(tmp_path, monkey
     assert table.row("3.png") is None
 
 
-def test_paths_may_start_from_another_folder(tmp_path):
+def test_paths_may_be_relative_to_another_folder(tmp_path):
     table = search.read_metadata(write(tmp_path, "image,site\n1.png,A\n"), root=tmp_path / "elsewhere")
     assert table.row(tmp_path / "elsewhere" / "1.png") == {"site": "A"}
 
 
-def test_the_cells_of_a_csv_say_its_types(tmp_path):
+def test_infers_types_of_csv_columns(tmp_path):
     table = search.read_metadata(
         write(
             tmp_path,
@@ -63,7 +63,7 @@ def test_the_cells_of_a_csv_say_its_types(tmp_path):
     assert table.row(tmp_path / "2") == {"weight": 60.0, "smoker": False, "code": "12", "mixed": "x"}
 
 
-def test_a_stores_types_come_before_the_cells(tmp_path):
+def test_required_types_take_precedence(tmp_path):
     file = write(tmp_path, "path,code,weight\n1,12,60\n")
     row = search.read_metadata(file, types={"code": "string", "weight": "float"}).row(tmp_path / "1")
     assert row == {"code": "12", "weight": 60.0}
@@ -74,7 +74,7 @@ def test_a_stores_types_come_before_the_cells(tmp_path):
     assert caught.value.code == "metadata_type_conflict"
 
 
-def test_only_some_columns_may_be_kept(tmp_path):
+def test_reads_requested_columns_and_ids(tmp_path):
     file = write(tmp_path, "path,age,site,id\n1,40,A,x1\n")
     table = search.read_metadata(file, columns=["site"])
     assert table.row(tmp_path / "1") == {"site": "A"}
@@ -98,17 +98,17 @@ def test_only_some_columns_may_be_kept(tmp_path):
         ('path,age\n"1,2\n', "dataset_unreadable"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, code):
+def test_rejects_unusable_tables(tmp_path, text, code):
     assert code_of(lambda: search.read_metadata(write(tmp_path, text))) == code
 
 
-def test_a_file_that_is_none_is_refused(tmp_path):
+def test_rejects_missing_and_unreadable_files(tmp_path):
     assert code_of(lambda: search.read_metadata(tmp_path / "no.csv")) == "dataset_not_found"
     assert code_of(lambda: search.read_metadata(write(tmp_path, "x", "a.txt"))) == "dataset_format_unknown"
     assert code_of(lambda: search.read_metadata(write(tmp_path, "x", "a.parquet"))) == "dataset_unreadable"
 
 
-def test_a_parquet_file_has_types_of_its_own(tmp_path):
+def test_parquet_columns_have_their_own_types(tmp_path):
     pa = pytest.importorskip("pyarrow", reason="Parquet needs the parquet extra")
     parquet = pytest.importorskip("pyarrow.parquet")
     table = pa.table(

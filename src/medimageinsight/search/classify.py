@@ -9,7 +9,7 @@ import numpy as np
 
 from medimageinsight.errors import InputError
 from medimageinsight.search.identity import Identity
-from medimageinsight.tasks.neighbours import NeighbourSettings, vote
+from medimageinsight.tasks import NeighbourSettings, vote_shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,7 +123,7 @@ def classify_vector(
     """
     hits = store.search(vector, k=settings.k, where=where, having=label)
     labels = [str(hit.metadata[label]) for hit in hits]
-    weights = vote(np.array([hit.score for hit in hits]), settings.temperature)
+    weights = vote_shares(np.array([hit.score for hit in hits]), settings.temperature)
     totals: dict[str, float] = {}
     for name, weight in zip(labels, weights.tolist(), strict=True):
         totals[name] = totals.get(name, 0.0) + weight

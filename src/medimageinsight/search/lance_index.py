@@ -1,6 +1,6 @@
 """The index of a store in a folder: its parameters, and searches with and without it.
 
-The index is an inverted file (IVF): vectors in partitions by k-means, of which a search probes the nearest.
+The index is an inverted file (IVF): k-means partitions the vectors, and a search probes the nearest partitions.
 """
 
 from __future__ import annotations

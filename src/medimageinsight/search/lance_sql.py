@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def to_sql(condition: Filter, *, negated: bool = False) -> str:
     """Return the condition, or its negation, in LanceDB's SQL.
 
-    A "not" is pushed down to the tests, each of which then requires that the column has a value. LanceDB itself
+    A "not" is pushed down to the tests, which then require a value in their column. LanceDB itself
     evaluates the negation of mutually exclusive tests as true for rows without a value too: it simplifies
     ``x IN (1) AND x IN (2)`` to false.
     """
