@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom in a real kernel, and comes to what its text says."""
+"""Every notebook runs from top to bottom in a real kernel and gives the results that its text states."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from medimageinsight.cli.examples import example_path
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "docs" / "notebooks"
 
-# What has to hold at the end of each, as expressions in its kernel.
+# Expressions that must be true in its kernel at the end of each notebook.
 RESULTS = {
     "search": [
         "report.added > 40 and len(report.failed) > 5",
         "by_text[0].metadata['Modality'] == 'US'",
-        "by_picture[0].id == 'J2K_pixelrep_mismatch.dcm' and by_picture[0].score > 0.999",
+        "by_image[0].id == 'J2K_pixelrep_mismatch.dcm' and by_image[0].score > 0.999",
         "len(filtered) == 5 and {hit.metadata['Modality'] for hit in filtered} == {'MR'}",
-        "by_picture[0].id not in {hit.id for hit in others}",
+        "by_image[0].id not in {hit.id for hit in others}",
         "any({'MR_small.dcm', 'MR_small_RLE.dcm'} == {pair.a, pair.b} for pair in pairs)",
     ],
     "comparison": [
-        "alike.shape == (6, 6) and abs(alike.diagonal() - 1).max() < 1e-5",
+        "similarity.shape == (6, 6) and abs(similarity.diagonal() - 1).max() < 1e-5",
         "texts[fits[0].argmax()] == 'computed tomography head axial'",
         "change.novelty.argmax() == len(names) - 1",
     ],
@@ -41,11 +41,11 @@ RESULTS = {
         "names[zero_shot[0].argmax()] == 'head CT' and names[zero_shot[1].argmax()] == 'breast ultrasound'",
         "answer.label == 'CT' and answer.neighbours[0].hit.path.endswith('J2K_pixelrep_mismatch.dcm')",
         "len(accuracies) == 9 and max(accuracies.values()) > 0.9",
-        "abs(chances.sum() - 1) < 1e-5 and loaded.labels == ('CT', 'US')",
+        "abs(probabilities.sum() - 1) < 1e-5 and loaded.labels == ('CT', 'US')",
     ],
     "tagging": [
-        "found['modality'][0]['computed tomography'].present",
-        "all(sum(tag.present for tag in tags.values()) <= 1 for tags in found['modality'])",
+        "tags_by_vocabulary['modality'][0]['computed tomography'].present",
+        "all(sum(tag.present for tag in tags.values()) <= 1 for tags in tags_by_vocabulary['modality'])",
         "tagger.names == ('CT', 'MR', 'US') and tagger.tags[0].validation.operation.sensitivity.value > 0.5",
         "by_tagger[0]['CT'].present and by_tagger[0]['CT'].threshold == tagger.tags[0].threshold",
     ],
@@ -58,12 +58,12 @@ RESULTS = {
 }
 
 
-def test_every_notebook_is_here() -> None:
+def test_every_notebook_has_expected_results() -> None:
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == set(RESULTS)
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_it_is_kept_without_outputs(name: str) -> None:
+def test_notebook_is_stored_without_outputs(name: str) -> None:
     text = (NOTEBOOKS / f"{name}.ipynb").read_text("utf-8")
     assert "not for diagnosis or treatment" in text
     for cell in json.loads(text)["cells"]:
@@ -73,7 +73,7 @@ def test_it_is_kept_without_outputs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_it_runs_and_comes_to_its_results(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notebook_runs_with_the_expected_results(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if example_path("CT_small.dcm") is None:
         pytest.skip("pydicom was installed without its test files")
     for variable in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
@@ -86,7 +86,7 @@ def test_it_runs_and_comes_to_its_results(name: str, tmp_path: Path, monkeypatch
     checks = "\n".join(f"print(bool({check}))" for check in RESULTS[name])
     notebook.cells.append(nbformat.v4.new_code_cell(checks))
     with warnings.catch_warnings():
-        # pyzmq's and traitlets' own ways with event loops, not the notebook's
+        # from pyzmq's and traitlets' event loops, not from the notebook
         warnings.filterwarnings(
             "ignore", category=DeprecationWarning, module=r"(zmq|traitlets|jupyter_client|nbclient)\b"
         )
@@ -95,7 +95,6 @@ def test_it_runs_and_comes_to_its_results(name: str, tmp_path: Path, monkeypatch
         ).execute()
     printed = notebook.cells[-1].outputs[0].text.split()
     assert dict(zip(RESULTS[name], printed, strict=True)) == dict.fromkeys(RESULTS[name], "True")
-    shown = [one for cell in notebook.cells[:-1] for one in cell.get("outputs", ())]
-    assert any("image/png" in one.get("data", {}) for one in shown)
-    said = "".join(one.text for one in shown if one.output_type == "stream" and one.name == "stderr")
-    assert not said
+    outputs = [output for cell in notebook.cells[:-1] for output in cell.get("outputs", ())]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not [output for output in outputs if output.output_type == "stream" and output.name == "stderr"]
