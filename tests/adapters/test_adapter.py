@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from medimageinsight.adapters.adapter import train_adapter
-from medimageinsight.adapters.file import load_adapter, save_adapter
-from medimageinsight.adapters.fitting import AdapterSettings
-from medimageinsight.adapters.labelled import Labelled, split_by_patient
-from medimageinsight.bundle import Bundle
-from medimageinsight.bundle.identity import ModelIdentity
+from medimageinsight.adapters import (
+    AdapterSettings,
+    LabelledEmbeddings,
+    load_adapter,
+    save_adapter,
+    split_by_patient,
+    train_adapter,
+)
+from medimageinsight.bundle import Bundle, ModelIdentity
 from medimageinsight.errors import InputError, ModelError
 from medimageinsight.preprocess import Preprocessing
-from tests.tasks.made import DIM, clusters, identity, several
+from tests.adapters.sample_embeddings import DIM, make_clusters, make_identity, make_multilabel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,99 +29,100 @@ pytest.importorskip("sklearn", reason="a linear adapter needs the extra evaluate
 QUICK = {"resamples": 50}
 
 
-def make(kind: str = "linear", data: Labelled | None = None, **settings):
-    train, validation = split_by_patient(data or clusters(240), fraction=0.3)
+def make_adapter(kind: str = "linear", data: LabelledEmbeddings | None = None, **settings):
+    train, validation = split_by_patient(data or make_clusters(240), fraction=0.3)
     return train_adapter(
-        train, validation, model=identity(), settings=AdapterSettings(kind=kind, **{**QUICK, **settings})
+        train, validation, model=make_identity(), settings=AdapterSettings(kind=kind, **{**QUICK, **settings})
     )
 
 
 @pytest.fixture(scope="module")
 def adapter():
-    return make()
+    return make_adapter()
 
 
 @pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_as_good_as_scikit_learns_logistic_regression(kind: str, balanced: bool) -> None:
+def test_accuracy_matches_scikit_learn(kind: str, balanced: bool) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    train, validation = split_by_patient(clusters(400), fraction=0.3)
-    test = clusters(1500, seed=1)
+    train, validation = split_by_patient(make_clusters(400), fraction=0.3)
+    test = make_clusters(1500, seed=1)
     settings = AdapterSettings(kind=kind, balanced=balanced, **QUICK)
-    made = train_adapter(train, validation, model=identity(), settings=settings)
+    trained = train_adapter(train, validation, model=make_identity(), settings=settings)
     weight = "balanced" if balanced else None
-    theirs = LogisticRegression(class_weight=weight, max_iter=1000).fit(train.rows, train.labels)
-    figures = made.score(test, **QUICK)
-    assert figures.accuracy.value >= theirs.score(test.rows, test.labels) - 0.02
+    reference = LogisticRegression(class_weight=weight, max_iter=1000).fit(train.rows, train.labels)
+    figures = trained.score(test, **QUICK)
+    assert figures.accuracy.value >= reference.score(test.rows, test.labels) - 0.02
     assert figures.accuracy.value > 0.7
 
 
-def test_the_same_as_scikit_learn_for_one_penalty() -> None:
+def test_probabilities_match_scikit_learn_for_one_penalty() -> None:
     from sklearn.linear_model import LogisticRegression
 
-    train, validation = split_by_patient(clusters(300, labels=4), fraction=0.3)
+    train, validation = split_by_patient(make_clusters(300, labels=4), fraction=0.3)
     mean = train.rows.mean(axis=0)
     scale = np.sqrt(((train.rows - mean) ** 2).sum(axis=1).mean())
     settings = AdapterSettings(inverse_penalties=(1.0,), **QUICK)
-    made = train_adapter(train, validation, model=identity(), settings=settings)
-    theirs = LogisticRegression(C=1.0, max_iter=1000).fit((train.rows - mean) / scale, train.labels)
-    logits = theirs.decision_function((validation.rows - mean) / scale) / made.temperature
+    trained = train_adapter(train, validation, model=make_identity(), settings=settings)
+    reference = LogisticRegression(C=1.0, max_iter=1000).fit((train.rows - mean) / scale, train.labels)
+    logits = reference.decision_function((validation.rows - mean) / scale) / trained.temperature
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert made.labels == tuple(theirs.classes_)
-    np.testing.assert_allclose(made.predict(validation.rows), expected, atol=2e-3)
+    assert trained.labels == tuple(reference.classes_)
+    np.testing.assert_allclose(trained.predict(validation.rows), expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_two_labels(kind: str) -> None:
-    made = make(kind, clusters(200, labels=2))
-    probabilities = made.predict(clusters(50, labels=2, seed=5).rows)
+    trained = make_adapter(kind, make_clusters(200, labels=2))
+    probabilities = trained.predict(make_clusters(50, labels=2, seed=5).rows)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
-    assert made.score(clusters(400, labels=2, seed=6), **QUICK).mean_auc.value > 0.9
+    assert trained.score(make_clusters(400, labels=2, seed=6), **QUICK).mean_auc.value > 0.9
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_labels_that_do_not_exclude_each_other(kind: str) -> None:
-    made = make(kind, several(300))
-    figures = made.score(several(600, seed=1), **QUICK)
-    assert made.outputs == "sigmoid"
+def test_multilabel_adapter_scores_each_label(kind: str) -> None:
+    trained = make_adapter(kind, make_multilabel(300))
+    figures = trained.score(make_multilabel(600, seed=1), **QUICK)
+    assert trained.outputs == "sigmoid"
     assert figures.accuracy is None
-    assert min(one.value for one in figures.label_auc.values()) > 0.9
-    assert made.predict(several(50, seed=2).rows).sum(axis=1).max() > 1.2
+    assert min(figure.value for figure in figures.label_auc.values()) > 0.9
+    assert trained.predict(make_multilabel(50, seed=2).rows).sum(axis=1).max() > 1.2
 
 
-def test_balanced_finds_more_of_a_rare_label() -> None:
-    data = clusters(600, labels=2, shares=[0.92, 0.08], spread=1.4)
-    test = clusters(1000, labels=2, seed=1, spread=1.4)
+def test_balanced_training_finds_more_of_a_rare_label() -> None:
+    data = make_clusters(600, labels=2, shares=[0.92, 0.08], spread=1.4)
+    test = make_clusters(1000, labels=2, seed=1, spread=1.4)
     plain, balanced = (
-        make(data=data, balanced=balanced).score(test, **QUICK).balanced_accuracy.value for balanced in (False, True)
+        make_adapter(data=data, balanced=balanced).score(test, **QUICK).balanced_accuracy.value
+        for balanced in (False, True)
     )
     assert balanced > plain + 0.02
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_probabilities_are_calibrated(kind: str) -> None:
-    made = make(kind, clusters(500, spread=1.3))
-    assert made.score(clusters(3000, seed=1, spread=1.3), **QUICK).calibration_error < 0.06
-    sharper = dataclasses.replace(made, temperature=made.temperature / 6)
-    assert sharper.score(clusters(3000, seed=1, spread=1.3), **QUICK).calibration_error > 0.08
+    trained = make_adapter(kind, make_clusters(500, spread=1.3))
+    assert trained.score(make_clusters(3000, seed=1, spread=1.3), **QUICK).calibration_error < 0.06
+    sharper = dataclasses.replace(trained, temperature=trained.temperature / 6)
+    assert sharper.score(make_clusters(3000, seed=1, spread=1.3), **QUICK).calibration_error > 0.08
 
 
-def test_the_same_seed_learns_the_same_network() -> None:
-    first, again, other = (make("mlp", clusters(100), seed=seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first.layers[0].weight, again.layers[0].weight)
-    assert not np.array_equal(first.layers[0].weight, other.layers[0].weight)
+def test_same_seed_trains_the_same_network() -> None:
+    first, repeated, other_seed = (make_adapter("mlp", make_clusters(100), seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first.layers[0].weight, repeated.layers[0].weight)
+    assert not np.array_equal(first.layers[0].weight, other_seed.layers[0].weight)
 
 
-def test_a_network_stops_before_it_learns_noise_by_heart() -> None:
+def test_early_stopping_prevents_fitting_noise() -> None:
     rng = np.random.default_rng(0)
-    noise = Labelled(vectors=rng.standard_normal((160, DIM)), labels=["a", "b"] * 80)
-    made = make("mlp", noise, epochs=400)
-    assert made.predict(rng.standard_normal((200, DIM))).max() < 0.9
+    noise = LabelledEmbeddings(vectors=rng.standard_normal((160, DIM)), labels=["a", "b"] * 80)
+    trained = make_adapter("mlp", noise, epochs=400)
+    assert trained.predict(rng.standard_normal((200, DIM))).max() < 0.9
 
 
-def test_one_vector_and_any_length(adapter) -> None:
-    rows = clusters(4, seed=2).rows
+def test_predicts_single_vectors_of_any_length(adapter) -> None:
+    rows = make_clusters(4, seed=2).rows
     np.testing.assert_allclose(adapter.predict(rows[0]), adapter.predict(rows)[0], atol=1e-6)
     np.testing.assert_allclose(adapter.predict(5 * rows), adapter.predict(rows), atol=1e-6)
     assert adapter.predict(rows).dtype == np.float32
@@ -130,8 +134,8 @@ def test_figures_have_intervals(adapter) -> None:
     assert figures.scored_on == "validation"
     assert figures.accuracy.low <= figures.accuracy.value <= figures.accuracy.high
     assert set(figures.label_auc) == set(adapter.labels)
-    more = adapter.with_figures(adapter.score(clusters(100, seed=4), **QUICK))
-    assert [one.scored_on for one in more.figures] == ["validation", "test"]
+    extended = adapter.with_figures(adapter.score(make_clusters(100, seed=4), **QUICK))
+    assert [figures.scored_on for figures in extended.figures] == ["validation", "test"]
 
 
 @pytest.mark.parametrize(
@@ -142,62 +146,62 @@ def test_figures_have_intervals(adapter) -> None:
         ("a.png", "embeddings_bad_shape"),
     ],
 )
-def test_vectors_that_do_not_fit(adapter, vectors, code: str) -> None:
+def test_rejects_vectors_that_do_not_fit(adapter, vectors, code: str) -> None:
     with pytest.raises(InputError) as caught:
         adapter.predict(vectors)
     assert caught.value.code == code
 
 
-def test_scoring_refuses_what_it_does_not_know(adapter) -> None:
+def test_scoring_rejects_unknown_labels_and_the_other_kind(adapter) -> None:
     for labels, code in ((["label 0", "no such"], "label_unknown"), ([frozenset(), frozenset()], "label_invalid")):
         with pytest.raises(InputError) as caught:
-            adapter.score(Labelled(vectors=np.ones((2, DIM)), labels=labels))
+            adapter.score(LabelledEmbeddings(vectors=np.ones((2, DIM)), labels=labels))
         assert caught.value.code == code
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"kind": "tree"}, {"inverse_penalties": ()}, {"hidden": 0}, {"confidence": 1.0}, {"learning_rate": 0.0}]
+    "invalid", [{"kind": "tree"}, {"inverse_penalties": ()}, {"hidden": 0}, {"confidence": 1.0}, {"learning_rate": 0.0}]
 )
-def test_settings_out_of_range(wrong) -> None:
+def test_rejects_settings_out_of_range(invalid) -> None:
     with pytest.raises(InputError) as caught:
-        AdapterSettings(**wrong)
+        AdapterSettings(**invalid)
     assert caught.value.code == "adapter_settings_invalid"
 
 
-@pytest.mark.parametrize("data", [clusters(160), several(160)], ids=["exclusive", "several"])
+@pytest.mark.parametrize("data", [make_clusters(160), make_multilabel(160)], ids=["exclusive", "multilabel"])
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_a_file_keeps_everything(kind: str, data: Labelled, tmp_path: Path) -> None:
-    made = make(kind, data)
-    save_adapter(made, tmp_path / "a.adapter")
-    read = load_adapter(tmp_path / "a.adapter", model=identity(name="renamed"))
-    rows = clusters(20, seed=3).rows
-    np.testing.assert_array_equal(read.predict(rows), made.predict(rows))
+def test_file_round_trip_changes_nothing(kind: str, data: LabelledEmbeddings, tmp_path: Path) -> None:
+    trained = make_adapter(kind, data)
+    save_adapter(trained, tmp_path / "a.adapter")
+    read = load_adapter(tmp_path / "a.adapter", model=make_identity(name="renamed"))
+    rows = make_clusters(20, seed=3).rows
+    np.testing.assert_array_equal(read.predict(rows), trained.predict(rows))
     for name in ("labels", "kind", "outputs", "temperature", "model", "figures", "training"):
-        assert getattr(read, name) == getattr(made, name)
-    assert [one.name for one in tmp_path.iterdir()] == ["a.adapter"]
+        assert getattr(read, name) == getattr(trained, name)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.adapter"]
 
 
 @pytest.mark.parametrize(
-    ("changed", "named"),
+    ("changed", "message"),
     [
         ({"image_encoder": {"image_encoder.onnx": "2" * 64}}, "its image encoder differs"),
         ({"preprocessing": {"default": "azure"}}, "the preprocessing differs"),
         ({"embedding_dim": 7}, "the length of its vectors differs"),
     ],
 )
-def test_another_model_is_refused(adapter, tmp_path: Path, changed, named: str) -> None:
+def test_rejects_another_model(adapter, tmp_path: Path, changed, message: str) -> None:
     save_adapter(adapter, tmp_path / "a.adapter")
-    with pytest.raises(ModelError, match=named) as caught:
-        load_adapter(tmp_path / "a.adapter", model=identity(**changed))
+    with pytest.raises(ModelError, match=message) as caught:
+        load_adapter(tmp_path / "a.adapter", model=make_identity(**changed))
     assert caught.value.code == "adapter_other_model"
 
 
-def test_an_adapter_needs_no_text_encoder(adapter, tmp_path: Path) -> None:
+def test_adapter_does_not_depend_on_the_text_encoder(adapter, tmp_path: Path) -> None:
     save_adapter(adapter, tmp_path / "a.adapter")
-    load_adapter(tmp_path / "a.adapter", model=identity(text_encoder={}))
+    load_adapter(tmp_path / "a.adapter", model=make_identity(text_encoder={}))
 
 
-def test_the_identity_of_a_bundle(toy_bundle: Path) -> None:
+def test_identity_of_a_bundle(toy_bundle: Path) -> None:
     manifest = Bundle.open(toy_bundle).manifest
     steps = Preprocessing.from_dict(manifest.preprocessing)
     direct = ModelIdentity.of(manifest, steps)
@@ -232,7 +236,7 @@ NAN = base64.b64encode(np.full(DIM * 3, np.nan, "<f4").tobytes()).decode()
         ({}, {"weight": NAN}, "adapter_invalid"),
     ],
 )
-def test_a_file_that_was_tampered_with(adapter, tmp_path: Path, changed, changed_layer, code: str) -> None:
+def test_rejects_a_modified_file(adapter, tmp_path: Path, changed, changed_layer, code: str) -> None:
     path = tmp_path / "a.adapter"
     save_adapter(adapter, path)
     document = json.loads(path.read_text())
@@ -244,7 +248,7 @@ def test_a_file_that_was_tampered_with(adapter, tmp_path: Path, changed, changed
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", b"[]", b"[" * 100_000, b'{"kind": NaN}', b"\xff\xfe"])
-def test_what_is_no_adapter_at_all(tmp_path: Path, content: bytes) -> None:
+def test_rejects_files_that_are_not_adapters(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.adapter"
     path.write_bytes(content)
     with pytest.raises(ModelError) as caught:
@@ -252,7 +256,7 @@ def test_what_is_no_adapter_at_all(tmp_path: Path, content: bytes) -> None:
     assert caught.value.code == "adapter_invalid"
 
 
-def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+def test_rejects_files_that_are_too_large(tmp_path: Path) -> None:
     path = tmp_path / "a.adapter"
     with path.open("wb") as file:
         file.truncate((64 << 20) + 1)

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimageinsight.adapters.labelled import Labelled, check_trainable, split_by_patient
+from medimageinsight.adapters import LabelledEmbeddings, check_trainable, split_by_patient
 from medimageinsight.errors import InputError
-from tests.tasks.made import clusters, several
+from tests.adapters.sample_embeddings import make_clusters, make_multilabel
 
 
-def test_no_patient_is_on_both_sides_and_every_label_on_each() -> None:
-    data = clusters(101, shares=[0.8, 0.15, 0.05], seed=3)
+def test_split_has_no_patient_in_both_parts_and_every_label_in_each() -> None:
+    data = make_clusters(101, shares=[0.8, 0.15, 0.05], seed=3)
     train, validation = split_by_patient(data, fraction=0.3, seed=1)
     assert len(train) + len(validation) == 101
     assert not set(train.patients) & set(validation.patients)
@@ -17,21 +17,21 @@ def test_no_patient_is_on_both_sides_and_every_label_on_each() -> None:
     assert 0.2 < len(validation) / 101 < 0.4
 
 
-def test_the_seed_decides() -> None:
-    data = clusters(60)
-    first, again, other = (split_by_patient(data, seed=seed)[1].patients for seed in (0, 0, 1))
-    assert first == again != other
+def test_seed_determines_the_split() -> None:
+    data = make_clusters(60)
+    first, repeated, other_seed = (split_by_patient(data, seed=seed)[1].patients for seed in (0, 0, 1))
+    assert first == repeated != other_seed
 
 
-def test_images_without_a_patient_are_split_one_by_one() -> None:
-    data = Labelled(vectors=np.eye(10), labels=["a"] * 5 + ["b"] * 5)
+def test_images_without_a_patient_are_split_individually() -> None:
+    data = LabelledEmbeddings(vectors=np.eye(10), labels=["a"] * 5 + ["b"] * 5)
     train, validation = split_by_patient(data, fraction=0.4)
     assert sorted(validation.labels) == ["a", "a", "b", "b"]
     assert len(train) == 6
 
 
-def test_a_label_of_one_patient_stays_in_training() -> None:
-    data = Labelled(vectors=np.eye(6), labels=list("aaaabb"), patients=list("pqrtss"))
+def test_label_of_one_patient_stays_in_training() -> None:
+    data = LabelledEmbeddings(vectors=np.eye(6), labels=list("aaaabb"), patients=list("pqrtss"))
     train, validation = split_by_patient(data, fraction=0.5)
     assert train.labels.count("b") == 2
     with pytest.raises(InputError) as caught:
@@ -41,11 +41,11 @@ def test_a_label_of_one_patient_stays_in_training() -> None:
 
 
 def test_sets_of_labels_become_flags() -> None:
-    data = Labelled(vectors=np.eye(3), labels=[frozenset("ab"), frozenset(), frozenset("b")])
+    data = LabelledEmbeddings(vectors=np.eye(3), labels=[frozenset("ab"), frozenset(), frozenset("b")])
     assert data.names == ("a", "b")
     assert not data.exclusive
     assert data.truth(("a", "b")).tolist() == [[True, True], [False, False], [False, True]]
-    train, validation = split_by_patient(several(60))
+    train, validation = split_by_patient(make_multilabel(60))
     assert train.names == validation.names
 
 
@@ -61,15 +61,15 @@ def test_sets_of_labels_become_flags() -> None:
         ([frozenset(), frozenset()], [frozenset()], "labels_too_few"),
     ],
 )
-def test_what_cannot_be_learned(train, validation, code: str) -> None:
-    parts = [Labelled(vectors=np.eye(8)[: len(labels)], labels=labels) for labels in (train, validation)]
+def test_rejects_untrainable_parts(train, validation, code: str) -> None:
+    parts = [LabelledEmbeddings(vectors=np.eye(8)[: len(labels)], labels=labels) for labels in (train, validation)]
     with pytest.raises(InputError) as caught:
         check_trainable(*parts)
     assert caught.value.code == code
 
 
-def test_a_patient_in_both_parts_is_refused() -> None:
-    part = Labelled(vectors=np.eye(4), labels=["a", "a", "b", "b"], patients=["p", "q", "r", "s"])
+def test_rejects_a_patient_in_both_parts() -> None:
+    part = LabelledEmbeddings(vectors=np.eye(4), labels=["a", "a", "b", "b"], patients=["p", "q", "r", "s"])
     with pytest.raises(InputError) as caught:
         check_trainable(part, part)
     assert caught.value.code == "patients_shared"
@@ -85,7 +85,7 @@ def test_a_patient_in_both_parts_is_refused() -> None:
         ({"vectors": np.ones(2), "labels": ["a", "b"]}, "embeddings_bad_shape"),
     ],
 )
-def test_what_is_no_set_of_labelled_vectors(values, code: str) -> None:
+def test_rejects_invalid_labelled_embeddings(values, code: str) -> None:
     with pytest.raises(InputError) as caught:
-        Labelled(**values)
+        LabelledEmbeddings(**values)
     assert caught.value.code == code

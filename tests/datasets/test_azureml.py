@@ -1,17 +1,17 @@
-"""A config of the original: its dataset is read as it is, its settings are known, unknown keys are named."""
+"""Configs of the hosted fine-tuning: the dataset is read unchanged, settings are parsed, unknown keys are reported."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.datasets.made import png, text, write_pair
+from tests.datasets.sample_files import caption_json, png_bytes, write_tsv_pair
 
 yaml = pytest.importorskip("yaml", reason="a config needs the train extra")
 
-from medimageinsight.datasets import DatasetProblems, OriginalFiles, Problems, read_original
+from medimageinsight.datasets import AzureMLFiles, DatasetProblems, Problems, read_azureml
 from medimageinsight.errors import ConfigError
 
-# The layout of a config as users of the hosted fine-tuning have it.
+# The layout of a config of the hosted fine-tuning.
 CONFIG = """
 TASK: UniCLTask
 NAME: 'finetune'
@@ -83,17 +83,17 @@ EDEMA, NORMAL = "x-ray chest Edema", "x-ray chest No Finding"
 
 @pytest.fixture
 def folder(tmp_path):
-    """A config beside its data, as made for the hosted fine-tuning."""
+    """A folder with a config and its data, as for the hosted fine-tuning."""
     (tmp_path / "train.yaml").write_text(CONFIG)
-    rows = [(f"{n}.png", png(n), text(n % 2, (EDEMA, NORMAL)[n % 2])) for n in range(6)]
-    write_pair(tmp_path, rows[:4], "train")
-    write_pair(tmp_path, rows[4:], "validation")
+    rows = [(f"{n}.png", png_bytes(n), caption_json(n % 2, (EDEMA, NORMAL)[n % 2])) for n in range(6)]
+    write_tsv_pair(tmp_path, rows[:4], "train")
+    write_tsv_pair(tmp_path, rows[4:], "validation")
     (tmp_path / "labels.txt").write_text(f"{EDEMA}\n{NORMAL}\n")
     return tmp_path
 
 
 def files(folder):
-    return OriginalFiles(
+    return AzureMLFiles(
         image_tsv=folder / "train_images.tsv",
         text_tsv=folder / "train_text.tsv",
         eval_image_tsv=folder / "validation_images.tsv",
@@ -109,8 +109,8 @@ def change(folder, old, new):
     return path
 
 
-def test_the_pipelines_inputs_and_the_configs_settings(folder):
-    config, table = read_original(folder / "train.yaml", files=files(folder))
+def test_reads_the_given_files_and_the_settings(folder):
+    config, table = read_azureml(folder / "train.yaml", files=files(folder))
     assert table.splits == {"train": 4, "val": 2}
     assert table.root == folder
     assert (config.batch_size, config.batch_size_per_process, config.epochs) == (48, 4, 15)
@@ -135,22 +135,22 @@ def test_the_pipelines_inputs_and_the_configs_settings(folder):
         "DATASET.TRAIN_SET: ''\nDATASET.TRAIN_TSV_LIST: [train_text.tsv, train_images.tsv]\n",
     ],
 )
-def test_files_that_the_config_names(folder, lines):
+def test_reads_files_named_in_the_config(folder, lines):
     change(folder, "TASK: UniCLTask\n", "TASK: UniCLTask\nEVAL_IMAGE_TSV: validation_images.tsv\n")
     path = change(folder, "  EVAL_IMAGE_TSV: ''\n", "  EVAL_TEXT_TSV: validation_text.tsv\n")
     path.write_text(path.read_text() + lines)
-    assert read_original(path)[1].splits == {"train": 4, "val": 2}
+    assert read_azureml(path)[1].splits == {"train": 4, "val": 2}
 
 
-def test_a_folder_of_pairs_is_found_by_their_names(folder):
+def test_finds_the_pairs_of_a_folder_by_name(folder):
     (folder / "data" / "full").mkdir(parents=True)
-    for one in ("images", "text"):
-        (folder / f"train_{one}.tsv").rename(folder / "data" / "full" / f"{one}-0.tsv")
+    for name in ("images", "text"):
+        (folder / f"train_{name}.tsv").rename(folder / "data" / "full" / f"{name}-0.tsv")
     path = change(folder, "ROOT: ''", "ROOT: 'data'")
-    assert read_original(path)[1].splits == {"train": 4}
+    assert read_azureml(path)[1].splits == {"train": 4}
 
 
-def test_unknown_keys_and_impossible_values_are_one_list(folder):
+def test_reports_unknown_keys_and_invalid_values_in_one_list(folder):
     change(folder, "TRAIN:\n", "TRAIN:\n  BATCH_SIZ: 3\n")
     change(folder, "MIXUP_PROB: 0.0", "MIXUP_PROB: 0.5")
     change(folder, "LOSS: UniCL\n", "LOSS: CLIP\n")
@@ -159,8 +159,8 @@ def test_unknown_keys_and_impossible_values_are_one_list(folder):
     path = change(folder, "  KNN: 64", "  KNN: 64\n  KNNN: 64")
     (folder / "train_text.tsv").unlink()
     problems = Problems()
-    read_original(path, files=files(folder), problems=problems)
-    found = {(one.kind, one.place.removeprefix("train.yaml: ")) for one in problems.found}
+    read_azureml(path, files=files(folder), problems=problems)
+    found = {(problem.kind, problem.location.removeprefix("train.yaml: ")) for problem in problems.found}
     assert found == {
         ("config_key_unknown", "TRAIN.BATCH_SIZ"),
         ("config_key_unknown", "SURPRISE"),
@@ -176,22 +176,22 @@ def test_unknown_keys_and_impossible_values_are_one_list(folder):
         problems.raise_any()
 
 
-def test_without_data_it_says_what_is_missing(folder):
+def test_names_missing_data(folder):
     with pytest.raises(DatasetProblems, match="IMAGE_TSV, TEXT_TSV"):
-        read_original(folder / "train.yaml")
+        read_azureml(folder / "train.yaml")
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", "a: !!python/object/apply:os.system ['true']", "a: [", "1: 2"])
-def test_what_is_no_config(tmp_path, content):
+def test_rejects_files_that_are_not_configs(tmp_path, content):
     (tmp_path / "c.yaml").write_text(content)
     with pytest.raises(ConfigError):
-        read_original(tmp_path / "c.yaml")
+        read_azureml(tmp_path / "c.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_original(tmp_path / "none.yaml")
+        read_azureml(tmp_path / "none.yaml")
 
 
-def test_every_key_of_the_releases_config_is_understood(shared):
+def test_knows_every_key_of_the_release_config(shared):
     problems = Problems()
-    config, _ = read_original(shared / "release" / "2024.09.27" / "config.yaml", problems=problems)
-    assert {one.kind for one in problems.found} == {"file_missing"}
+    config, _ = read_azureml(shared / "release" / "2024.09.27" / "config.yaml", problems=problems)
+    assert {problem.kind for problem in problems.found} == {"file_missing"}
     assert config.batch_size == 1024

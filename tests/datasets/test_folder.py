@@ -1,4 +1,4 @@
-"""A folder of labelled pictures as a table; nothing is opened, so any file is a picture."""
+"""Folders of labelled images; nothing is opened, so any file counts as an image."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def write_files(root: Path, *names: str) -> Path:
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"a picture")
+        path.write_bytes(b"an image")
     return root
 
 
-def test_folders_are_labels_and_their_files_pictures_in_order(tmp_path):
+def test_folders_are_labels_and_files_are_sorted_images(tmp_path):
     root = write_files(tmp_path / "colon", "polyp/b.png", "blood_clot/1.png", "polyp/a.png")
     table = read_folder(root, template="endoscopy colon {}")
     assert table.root == root
@@ -33,56 +33,56 @@ def test_folders_are_labels_and_their_files_pictures_in_order(tmp_path):
     )
 
 
-def test_without_a_template_the_label_is_the_caption(tmp_path):
+def test_label_is_the_caption_without_a_template(tmp_path):
     table = read_folder(write_files(tmp_path, "no_finding/1.png", "edema/1.png"))
     assert [sample.caption for sample in table] == ["edema", "no finding"]
 
 
 def test_nested_files_belong_to_the_label_above(tmp_path):
     root = write_files(tmp_path, "CT/study/series/1.dcm", "CT/2.dcm", "MR/study/1.dcm")
-    assert [(one.label, one.path.name) for one in read_folder(root)] == [
+    assert [(sample.label, sample.path.name) for sample in read_folder(root)] == [
         ("CT", "2.dcm"),
         ("CT", "1.dcm"),
         ("MR", "1.dcm"),
     ]
 
 
-def test_what_is_hidden_or_has_no_label_is_left_out(tmp_path):
+def test_ignores_hidden_files_and_files_without_a_label(tmp_path):
     root = write_files(
         tmp_path, "a/1.png", "a/.DS_Store", "a/.thumbs/1.png", "b/1.png", ".git/1.png", "README.md", "c/.keep"
     )
-    assert [str(one.path.relative_to(root)) for one in read_folder(root)] == [
+    assert [str(sample.path.relative_to(root)) for sample in read_folder(root)] == [
         os.path.join("a", "1.png"),  # noqa: PTH118
         os.path.join("b", "1.png"),  # noqa: PTH118
     ]
 
 
-def test_other_files_in_a_label_are_not_passed_over(tmp_path):
+def test_other_files_below_a_label_are_not_ignored(tmp_path):
     root = write_files(tmp_path, "a/1.png", "a/notes.txt", "b/1.png")
-    assert [one.path.name for one in read_folder(root)] == ["1.png", "notes.txt", "1.png"]
+    assert [sample.path.name for sample in read_folder(root)] == ["1.png", "notes.txt", "1.png"]
 
 
-def test_a_label_may_be_a_link_but_none_is_followed_below_it(tmp_path):
+def test_follows_links_to_labels_but_not_below_a_label(tmp_path):
     elsewhere = write_files(tmp_path / "elsewhere", "1.png")
     root = write_files(tmp_path / "root", "a/1.png")
     (root / "b").symlink_to(elsewhere)
     (root / "a" / "circle").symlink_to(root)
-    assert [(one.label, one.path.name) for one in read_folder(root)] == [("a", "1.png"), ("b", "1.png")]
+    assert [(sample.label, sample.path.name) for sample in read_folder(root)] == [("a", "1.png"), ("b", "1.png")]
 
 
-def test_the_source_of_the_folder_one_is_in_has_its_name(tmp_path, monkeypatch):
+def test_source_of_the_current_folder_is_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(write_files(tmp_path / "chest", "a/1.png", "b/1.png"))
     assert {sample.source for sample in read_folder(".")} == {"chest"}
 
 
 @pytest.mark.parametrize("names", [(), ("1.png", "2.png"), ("a/1.png",), ("a b/1.png", "a_b/2.png")])
-def test_fewer_than_two_labels_are_refused(tmp_path, names):
+def test_rejects_fewer_than_two_labels(tmp_path, names):
     with pytest.raises(DatasetError, match="two or more folders") as caught:
         read_folder(write_files(tmp_path, *names))
     assert caught.value.code == "dataset_folder_invalid"
 
 
-def test_no_folder_is_refused(tmp_path):
+def test_rejects_files_and_missing_folders(tmp_path):
     write_files(tmp_path, "file")
     for name in ("file", "nothing"):
         with pytest.raises(DatasetError) as caught:
@@ -90,13 +90,13 @@ def test_no_folder_is_refused(tmp_path):
         assert caught.value.code == "dataset_not_found"
 
 
-def test_a_template_needs_a_place_for_the_label(tmp_path):
-    with pytest.raises(InputError, match=r"expected \{\} in the template"):
+def test_rejects_a_template_without_the_label(tmp_path):
+    with pytest.raises(InputError, match=r"expected \{\} for the label"):
         read_folder(write_files(tmp_path, "a/1.png", "b/1.png"), template="x-ray chest")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read every folder")
-def test_a_folder_that_cannot_be_listed_is_no_empty_folder(tmp_path):
+def test_rejects_a_folder_that_cannot_be_listed(tmp_path):
     root = write_files(tmp_path, "a/1.png", "b/1.png", "b/closed/1.png")
     (root / "b" / "closed").chmod(0)
     try:

@@ -1,4 +1,4 @@
-"""Webdataset shards: what is read from them, what is refused, and that a stream goes on where it was cut off."""
+"""Webdataset shards: which members are read and which are refused, and damaged shards."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from hypothesis import strategies as st
 
 from medimageinsight import images
 from medimageinsight.datasets import DatasetProblems, Problems, read_shards
-from tests.datasets.made import png, shard_of, text, write_shard
+from tests.datasets.sample_files import caption_json, png_bytes, write_image_shard, write_shard
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_members_of_one_name_are_one_sample(tmp_path):
+def test_members_of_one_name_form_one_sample(tmp_path):
     members = [
-        ("a/0001.PNG", png(1)),
+        ("a/0001.PNG", png_bytes(1)),
         ("a/0001.json", b'{"caption": "not this", "label": 3, "patient_id": "p", "split": "val", "source": "s"}'),
         ("a/0001.txt", "a chest film ä".encode()),
         ("a/0001.seg.npy", b"ignored"),
         ("0002.cls", b"7\n"),
-        ("0002.jpg", png(2)),
+        ("0002.jpg", png_bytes(2)),
         ("0002.json", b'{"modality": "x-ray", "anatomy": "chest"}'),
-        ("0003.png", png(3)),
-        ("0003.json", text(0, "x-ray chest Edema").encode()),
+        ("0003.png", png_bytes(3)),
+        ("0003.json", caption_json(0, "x-ray chest Edema").encode()),
     ]
     table = read_shards([write_shard(tmp_path / "one.tar", members)], split="train")
     first, second, third = table
@@ -37,45 +37,47 @@ def test_members_of_one_name_are_one_sample(tmp_path):
     assert (second.caption, second.label, second.split, second.source) == ("x-ray chest", "7", "train", "")
     assert (third.caption, third.label, third.source) == ("x-ray chest Edema", "x-ray chest Edema", "mine")
     for sample, number in zip(table, (1, 2, 3), strict=True):
-        assert (images.load(sample.picture()) == images.load(png(number))).all()
+        assert (images.load(sample.image_source()) == images.load(png_bytes(number))).all()
 
 
-def test_a_name_ends_at_the_first_dot_that_no_number_follows(tmp_path):
+def test_sample_name_ends_at_the_first_dot_that_no_number_follows(tmp_path):
     uid = "1.2.840.10008.5.1"
     members = [
-        (f"{uid}.png", png(1)),
+        (f"{uid}.png", png_bytes(1)),
         (f"{uid}.txt", b"one"),
-        ("2.seg.png", png(2)),
-        ("2.jpg", png(3)),
+        ("2.seg.png", png_bytes(2)),
+        ("2.jpg", png_bytes(3)),
         ("2.txt", b"two"),
     ]
     problems = Problems()
-    path = write_shard(tmp_path / "dots.tar", [*members, ("scan.v2.png", png(4)), ("README", b"x"), ("3.npy", b"x")])
+    path = write_shard(
+        tmp_path / "dots.tar", [*members, ("scan.v2.png", png_bytes(4)), ("README", b"x"), ("3.npy", b"x")]
+    )
     assert [sample.id for sample in read_shards([path], problems=problems)] == [uid, "2"]
-    assert [str(one) for one in problems.found] == [
-        "dots.tar: scan (no picture; a sample's name ends at its first dot)"
+    assert [str(problem) for problem in problems.found] == [
+        "dots.tar: scan (no image; a sample's name ends at its first dot)"
     ]
 
 
-def test_what_is_no_file_is_a_problem_and_not_a_crash(tmp_path):
+def test_reports_a_folder_as_an_invalid_shard(tmp_path):
     (tmp_path / "folder.tar").mkdir()
-    problems, ids = problems_of(tmp_path / "folder.tar")
+    problems, ids = read_with_problems(tmp_path / "folder.tar")
     assert (ids, problems.counts) == ([], {"shard_invalid": 1})
 
 
-def problems_of(*paths: Path) -> tuple[Problems, list[str]]:
+def read_with_problems(*paths: Path) -> tuple[Problems, list[str]]:
     problems = Problems()
     return problems, [sample.id for sample in read_shards(paths, problems=problems)]
 
 
-def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+def special_member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
     return info
 
 
-def test_hostile_members_are_refused_and_their_samples_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("medimageinsight.datasets.shards.MAX_PICTURE_BYTES", 10_000)
+def test_refuses_hostile_members_with_their_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr("medimageinsight.datasets.shards.MAX_IMAGE_BYTES", 10_000)
     path = tmp_path / "bad.tar"
     with tarfile.open(path, "w") as tar:
 
@@ -84,69 +86,69 @@ def test_hostile_members_are_refused_and_their_samples_left_out(tmp_path, monkey
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
 
-        tar.addfile(special("link.png", tarfile.SYMTYPE, "/etc/passwd"))
+        tar.addfile(special_member("link.png", tarfile.SYMTYPE, "/etc/passwd"))
         add("link.txt", b"x")
-        tar.addfile(special("hard.png", tarfile.LNKTYPE, "good.png"))
-        tar.addfile(special("pipe.png", tarfile.FIFOTYPE))
-        add("../out.png", png(1))
-        add("/abs.png", png(1))
+        tar.addfile(special_member("hard.png", tarfile.LNKTYPE, "good.png"))
+        tar.addfile(special_member("pipe.png", tarfile.FIFOTYPE))
+        add("../out.png", png_bytes(1))
+        add("/abs.png", png_bytes(1))
         add("huge.png", b"x" * 10_001)
-        add("twice.png", png(1))
-        add("twice.jpg", png(1))
-        tar.addfile(special("folder", tarfile.DIRTYPE))
-        add("good.png", png(2))
+        add("twice.png", png_bytes(1))
+        add("twice.jpg", png_bytes(1))
+        tar.addfile(special_member("folder", tarfile.DIRTYPE))
+        add("good.png", png_bytes(2))
         add("good.txt", b"fine")
-    problems, ids = problems_of(path)
+    problems, ids = read_with_problems(path)
     assert ids == ["good"]
     assert problems.counts == {"member_refused": 7}
-    assert {one.detail for one in problems.found} == {
-        "not a plain file",
+    assert {problem.detail for problem in problems.found} == {
+        "not a regular file",
         "a path out of the shard",
         "more than 10,000 bytes",
-        "a second one of its kind",
+        "a second member of its kind",
     }
 
 
-def test_a_header_that_claims_much_is_not_read(tmp_path):
+def test_does_not_read_a_header_that_claims_a_large_size(tmp_path):
     info = tarfile.TarInfo("x.png")
     info.type, info.size = tarfile.XHDTYPE, 5 << 20
     (tmp_path / "pax.tar").write_bytes(info.tobuf() + b"0" * (6 << 20))
-    problems, _ = problems_of(tmp_path / "pax.tar")
+    problems, _ = read_with_problems(tmp_path / "pax.tar")
     assert problems.counts == {"shard_invalid": 1}
 
 
 @pytest.mark.parametrize("cut", [1, 600, 5000, 20_000])
-def test_a_shard_cut_off_anywhere_is_told_from_a_whole_one(tmp_path, cut):
-    path = shard_of(tmp_path / "s.tar", range(20))
+def test_detects_a_truncated_shard(tmp_path, cut):
+    path = write_image_shard(tmp_path / "s.tar", range(20))
     data = path.read_bytes().rstrip(b"\0")
     path.write_bytes(data[:-cut])
-    problems, ids = problems_of(path)
+    problems, ids = read_with_problems(path)
     assert problems.counts["shard_invalid"] == 1
     assert len(ids) < 20
 
 
-def test_a_damaged_header_in_the_middle_is_not_the_end(tmp_path):
-    path = shard_of(tmp_path / "s.tar", range(4))
+def test_damaged_header_is_not_taken_for_the_end(tmp_path):
+    path = write_image_shard(tmp_path / "s.tar", range(4))
     data = bytearray(path.read_bytes())
-    place = data.index(b"0002.png")
-    data[place : place + 4] = b"\xff\xff\xff\xff"
+    position = data.index(b"0002.png")
+    data[position : position + 4] = b"\xff\xff\xff\xff"
     path.write_bytes(data)
-    problems, ids = problems_of(path)
+    problems, ids = read_with_problems(path)
     assert problems.counts["shard_invalid"] == 1
     assert "0003" not in ids
 
 
-def test_what_else_can_be_wrong_is_one_list(tmp_path):
+def test_reports_all_problems_in_one_list(tmp_path):
     members = [
-        ("1.png", png(1)),
+        ("1.png", png_bytes(1)),
         ("1.json", b"{SECRET"),
-        ("2.png", png(2)),
+        ("2.png", png_bytes(2)),
         ("3.txt", b"alone"),
-        ("4.png", png(4)),
+        ("4.png", png_bytes(4)),
         ("4.json", b'{"class_id": 0, "class_name": "a"}'),
-        ("5.png", png(5)),
+        ("5.png", png_bytes(5)),
         ("5.json", b'{"class_id": 0, "class_name": "b"}'),
-        ("4.png", png(4)),
+        ("4.png", png_bytes(4)),
         ("4.txt", b"again"),
     ]
     whole = write_shard(tmp_path / "s.tar", members)
@@ -173,12 +175,12 @@ def test_what_else_can_be_wrong_is_one_list(tmp_path):
 @given(
     st.lists(st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=30)), max_size=4), st.integers(0, 12_000)
 )
-def test_a_damaged_shard_is_told_and_never_raises_something_else(tmp_path_factory, changes, cut):
+def test_damaged_shards_are_problems_and_raise_no_other_error(tmp_path_factory, changes, cut):
     folder = tmp_path_factory.mktemp("shard")
-    path = shard_of(folder / "s.tar", range(3))
+    path = write_image_shard(folder / "s.tar", range(3))
     data = bytearray(path.read_bytes()[: max(cut, 512)])
-    for place, value in changes:
-        data[place : place + len(value)] = value
+    for position, value in changes:
+        data[position : position + len(value)] = value
     path.write_bytes(data)
-    problems, ids = problems_of(path)
+    problems, ids = read_with_problems(path)
     assert problems or ids == ["0000", "0001", "0002"]

@@ -20,7 +20,7 @@ def write_csv(folder: Path, *lines: str, encoding: str = "utf-8") -> Path:
     return file
 
 
-def test_reads_rows_in_order_with_paths_below_the_table(tmp_path):
+def test_reads_rows_in_order_with_paths_relative_to_the_table(tmp_path):
     table = read_table(write_csv(tmp_path, HEADER, *ROWS))
     assert table.root == tmp_path
     assert [sample.path for sample in table] == [tmp_path / "a" / "1.png", tmp_path / "a" / "2.png"]
@@ -30,26 +30,26 @@ def test_reads_rows_in_order_with_paths_below_the_table(tmp_path):
     assert table.splits == {"train": 1, "test": 1}
 
 
-def test_another_root_and_one_split(tmp_path):
-    table = read_table(write_csv(tmp_path, HEADER, *ROWS), root=tmp_path / "pictures", split="test")
-    assert [sample.path for sample in table] == [tmp_path / "pictures" / "a" / "2.png"]
+def test_reads_another_root_and_a_single_split(tmp_path):
+    table = read_table(write_csv(tmp_path, HEADER, *ROWS), root=tmp_path / "images", split="test")
+    assert [sample.path for sample in table] == [tmp_path / "images" / "a" / "2.png"]
     assert len(table) == 1
 
 
-def test_other_column_names_a_byte_order_mark_and_quoted_commas(tmp_path):
+def test_reads_other_column_names_a_byte_order_mark_and_quoted_commas(tmp_path):
     file = write_csv(tmp_path, "image,text,class", '1.png,"fundus, left",DR0', encoding="utf-8-sig")
     (sample,) = read_table(file, columns={"caption": "text", "label": "class"})
     assert (sample.path.name, sample.caption, sample.label) == ("1.png", "fundus, left", "DR0")
 
 
-def test_an_absent_caption_is_built_from_its_parts(tmp_path):
+def test_builds_a_missing_caption_from_its_parts(tmp_path):
     file = write_csv(
         tmp_path, "path,caption,modality,anatomy,view,finding", "1.png,,x-ray,chest,,Edema", "2.png,CT,,,,"
     )
     assert [sample.caption for sample in read_table(file)] == ["x-ray chest Edema", "CT"]
 
 
-def test_parquet_with_nulls_numbers_and_columns_nobody_asked_for(tmp_path):
+def test_reads_parquet_with_nulls_numbers_and_other_columns(tmp_path):
     pyarrow = pytest.importorskip("pyarrow", reason="needs the extra parquet")
     from pyarrow import parquet
 
@@ -59,42 +59,42 @@ def test_parquet_with_nulls_numbers_and_columns_nobody_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "code", "says"),
+    ("lines", "code", "message"),
     [
         ([HEADER], "dataset_empty", "at least one row"),
         ([""], "dataset_columns_invalid", "'path'"),
         (["file,label", "1.png,a"], "dataset_columns_invalid", "'path' or 'image'; there is no column 'caption'"),
-        (["path,caption,path", "1.png,a,2.png"], "dataset_columns_invalid", "'path' comes twice"),
+        (["path,caption,path", "1.png,a,2.png"], "dataset_columns_invalid", "'path' occurs twice"),
         (["path,caption", "1.png"], "dataset_rows_invalid", "2 cells in row 1"),
         (["path,caption", '1.png,"open'], "dataset_unreadable", "expected CSV"),
     ],
 )
-def test_a_table_that_cannot_be_used_says_why(tmp_path, lines, code, says):
+def test_rejects_invalid_tables(tmp_path, lines, code, message):
     with pytest.raises(DatasetError) as caught:
         read_table(write_csv(tmp_path, *lines))
     assert caught.value.code == code
-    assert says in caught.value.message
+    assert message in caught.value.message
 
 
-def test_all_bad_rows_are_named_at_once(tmp_path):
+def test_names_all_invalid_rows_at_once(tmp_path):
     paths = ["../secret.png", "/etc/passwd", "C:\\x.png", "a\\..\\..\\x.png", "ok.png", "./ok.png", "", "a/../b.png"]
     lines = [f"{path},caption" for path in paths] + ["last.png,"]
     with pytest.raises(DatasetError) as caught:
         read_table(write_csv(tmp_path, "path,caption", *lines))
     message = caught.value.message
     assert "outside the folder (absolute, or with '..') in rows 1, 2, 3, 4, 8;" in message
-    assert "an earlier row has in row 6;" in message
-    assert "no picture path in row 7" in message
-    assert "no caption, nor parts to build it from in row 9" in message
+    assert "an image path that occurs twice in row 6;" in message
+    assert "no image path in row 7" in message
+    assert "no caption and no parts to build it from in row 9" in message
     assert "secret" not in message
 
 
-def test_many_bad_rows_are_counted_not_listed(tmp_path):
+def test_counts_many_invalid_rows(tmp_path):
     with pytest.raises(DatasetError, match="rows 1, 2, 3, 4, 5 and 95 more"):
         read_table(write_csv(tmp_path, "path,caption", *(f"../{n}.png,c" for n in range(100))))
 
 
-def test_unknown_split_field_column_and_file(tmp_path):
+def test_rejects_unknown_splits_fields_columns_and_files(tmp_path):
     file = write_csv(tmp_path, HEADER, *ROWS)
     with pytest.raises(DatasetError, match="one of the table's splits"):
         read_table(file, split="validation")
@@ -110,14 +110,14 @@ def test_unknown_split_field_column_and_file(tmp_path):
         read_table(tmp_path / "bad.csv")
 
 
-def test_a_file_that_is_not_parquet(tmp_path):
+def test_rejects_a_file_that_is_not_parquet(tmp_path):
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     (tmp_path / "table.parquet").write_text("path,caption")
     with pytest.raises(DatasetError, match="expected Parquet"):
         read_table(tmp_path / "table.parquet")
 
 
-def test_medmix_reads_the_same_from_both_formats(shared):
+def test_reads_medmix_equally_from_both_formats(shared):
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     folder = shared / "data" / "medmix"
     table = read_table(folder / "medmix.csv")

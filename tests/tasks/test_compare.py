@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from medimageinsight.errors import InputError
-from medimageinsight.tasks.compare import compare_studies, study_vector
+from medimageinsight.tasks import compare_studies, study_vector
 
 
-def test_a_study_is_the_direction_of_its_images() -> None:
+def test_study_vector_is_the_normalised_weighted_mean() -> None:
     np.testing.assert_allclose(study_vector([[2.0, 0.0], [0.0, 1.0]]), [math.sqrt(0.5)] * 2, rtol=1e-6)
     np.testing.assert_allclose(study_vector([[2.0, 0.0], [0.0, 1.0]], [3, 4]), [0.6, 0.8], rtol=1e-6)
     assert study_vector(np.eye(3)).dtype == np.float32
 
 
-def test_images_of_no_weight_do_not_count() -> None:
+def test_images_of_weight_zero_are_ignored() -> None:
     np.testing.assert_allclose(study_vector([[1.0, 0.0], [0.0, 1.0]], [0, 2]), [0, 1], atol=1e-7)
 
 
@@ -32,23 +32,23 @@ def test_images_of_no_weight_do_not_count() -> None:
         ([1.0, 0.0], None, "embeddings_bad_shape"),
     ],
 )
-def test_what_is_no_study(vectors, weights, code: str) -> None:
+def test_rejects_invalid_studies(vectors, weights, code: str) -> None:
     with pytest.raises(InputError) as caught:
         study_vector(vectors, weights)
     assert caught.value.code == code
 
 
-def test_what_is_new_in_a_study() -> None:
+def test_novelty_is_high_for_images_unlike_the_prior_study() -> None:
     prior = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     current = [[0.0, 2.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
-    found = compare_studies(prior, current)
-    assert found.pairs.shape == (3, 2)
-    assert found.nearest[[0, 2]].tolist() == [1, 0]
-    np.testing.assert_allclose(found.novelty, [0, 1, 0], atol=1e-6)
-    assert found.similarity == pytest.approx(2 / math.sqrt(6))
+    comparison = compare_studies(prior, current)
+    assert comparison.pairs.shape == (3, 2)
+    assert comparison.nearest[[0, 2]].tolist() == [1, 0]
+    np.testing.assert_allclose(comparison.novelty, [0, 1, 0], atol=1e-6)
+    assert comparison.similarity == pytest.approx(2 / math.sqrt(6))
     assert compare_studies(prior, prior).similarity == pytest.approx(1)
 
 
-def test_studies_of_two_models() -> None:
+def test_rejects_studies_of_two_models() -> None:
     with pytest.raises(InputError):
         compare_studies(np.eye(2), np.eye(3))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medimageinsight.errors import InputError
-from medimageinsight.tasks.drift import find_drift
+from medimageinsight.tasks import find_drift
 
 STATISTICS = ["energy", "mmd"]
 
@@ -18,15 +18,15 @@ def batch(count: int, seed: int, *, shift: float = 0.0, spread: float = 0.3) -> 
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
-def test_a_shift_is_found(statistic: str) -> None:
-    found = find_drift(batch(60, 0), batch(50, 1, shift=0.4), statistic=statistic, permutations=199)
-    assert found.p_value == pytest.approx(1 / 200)
-    assert found.value > 3 * found.expected > 0
+def test_detects_a_shift(statistic: str) -> None:
+    drift = find_drift(batch(60, 0), batch(50, 1, shift=0.4), statistic=statistic, permutations=199)
+    assert drift.p_value == pytest.approx(1 / 200)
+    assert drift.value > 3 * drift.expected > 0
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
-def test_another_spread_with_the_same_mean_is_found(statistic: str) -> None:
-    """Which 1 - cosine, half the square of a distance, could not see."""
+def test_detects_another_spread_with_the_same_mean(statistic: str) -> None:
+    """With 1 - cosine, half the square of a distance, this is not detected."""
     rng = np.random.default_rng(0)
     signs = rng.choice([-1.0, 1.0], size=(80, 1))
     narrow = np.eye(12)[0] + 0.05 * rng.standard_normal((80, 12))
@@ -35,7 +35,7 @@ def test_another_spread_with_the_same_mean_is_found(statistic: str) -> None:
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
-def test_chance_is_called_chance(statistic: str) -> None:
+def test_p_values_are_uniform_without_drift(statistic: str) -> None:
     values = [
         find_drift(batch(25, seed), batch(25, 1000 + seed), statistic=statistic, permutations=99).p_value
         for seed in range(60)
@@ -44,29 +44,31 @@ def test_chance_is_called_chance(statistic: str) -> None:
     assert np.mean(np.array(values) <= 0.05) < 0.15
 
 
-def test_the_same_seed_gives_the_same_answer() -> None:
-    first, again, other = (find_drift(batch(20, 0), batch(20, 1), permutations=99, seed=seed) for seed in (3, 3, 4))
-    assert first == again
-    assert first.value == other.value
-    assert first.expected != other.expected
+def test_same_seed_gives_the_same_result() -> None:
+    first, repeated, other_seed = (
+        find_drift(batch(20, 0), batch(20, 1), permutations=99, seed=seed) for seed in (3, 3, 4)
+    )
+    assert first == repeated
+    assert first.value == other_seed.value
+    assert first.expected != other_seed.expected
     assert (first.permutations, first.seed) == (99, 3)
 
 
-def test_energy_distance_by_hand() -> None:
-    found = find_drift([[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]], permutations=1)
-    assert found.value == pytest.approx(2 * np.sqrt(2), rel=1e-6)
+def test_energy_distance_matches_hand_computed_values() -> None:
+    drift = find_drift([[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]], permutations=1)
+    assert drift.value == pytest.approx(2 * np.sqrt(2), rel=1e-6)
     assert find_drift(batch(10, 0), batch(10, 0), permutations=1).value == pytest.approx(0, abs=1e-3)
 
 
-def test_copies_of_few_patients_are_no_evidence() -> None:
-    """Each patient ten times: taken one by one they look like a difference, by patient they do not."""
+def test_copies_of_few_patients_are_not_drift() -> None:
+    """Ten images of each patient: significant as single images, not by patient."""
     a, b = batch(5, 0).repeat(10, axis=0), batch(5, 7).repeat(10, axis=0)
-    ids = [[f"{side}{index // 10}" for index in range(50)] for side in "ab"]
-    alone = find_drift(a, b, permutations=199)
-    together = find_drift(a, b, permutations=199, a_patients=ids[0], b_patients=ids[1])
-    assert alone.p_value < 0.02
-    assert together.p_value > 0.05
-    assert together.value == alone.value
+    ids = [[f"{batch_name}{index // 10}" for index in range(50)] for batch_name in "ab"]
+    by_image = find_drift(a, b, permutations=199)
+    by_patient = find_drift(a, b, permutations=199, a_patients=ids[0], b_patients=ids[1])
+    assert by_image.p_value < 0.02
+    assert by_patient.p_value > 0.05
+    assert by_patient.value == by_image.value
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_copies_of_few_patients_are_no_evidence() -> None:
         ({"a": np.ones((10_001, 12))}, "batch_too_large"),
     ],
 )
-def test_what_is_refused(changed, code: str) -> None:
+def test_rejects_invalid_arguments(changed, code: str) -> None:
     values = {"a": batch(4, 0), "b": batch(4, 1), **changed}
     with pytest.raises(InputError) as caught:
         find_drift(values.pop("a"), values.pop("b"), **values)

@@ -6,27 +6,27 @@ import numpy as np
 import pytest
 
 from medimageinsight.errors import InputError
-from medimageinsight.tasks.neighbours import NeighbourSettings, classify_by_neighbours
+from medimageinsight.tasks import NeighbourSettings, classify_by_neighbours
 
 REFERENCES = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-1.0, 0.0]])
 LABELS = ["a", "b", "b", "c"]
 
 
-def test_votes_by_hand() -> None:
+def test_votes_match_hand_computed_values() -> None:
     settings = NeighbourSettings(k=3, temperature=0.5)
-    (answer,) = classify_by_neighbours([[2.0, 0.0]], REFERENCES, LABELS, settings=settings)
+    (result,) = classify_by_neighbours([[2.0, 0.0]], REFERENCES, LABELS, settings=settings)
     votes = [math.exp(1.0 / 0.5), math.exp(0.8 / 0.5), math.exp(0.0)]
-    assert [one.index for one in answer.neighbours] == [0, 1, 2]
-    assert [one.label for one in answer.neighbours] == ["a", "b", "b"]
-    assert [one.similarity for one in answer.neighbours] == pytest.approx([1.0, 0.8, 0.0])
-    assert [one.weight for one in answer.neighbours] == pytest.approx([vote / sum(votes) for vote in votes])
-    assert answer.probabilities == pytest.approx(
+    assert [neighbour.index for neighbour in result.neighbours] == [0, 1, 2]
+    assert [neighbour.label for neighbour in result.neighbours] == ["a", "b", "b"]
+    assert [neighbour.similarity for neighbour in result.neighbours] == pytest.approx([1.0, 0.8, 0.0])
+    assert [neighbour.weight for neighbour in result.neighbours] == pytest.approx([vote / sum(votes) for vote in votes])
+    assert result.probabilities == pytest.approx(
         {"a": votes[0] / sum(votes), "b": (votes[1] + votes[2]) / sum(votes), "c": 0.0}
     )
-    assert answer.label == "a"
+    assert result.label == "a"
 
 
-def test_a_low_temperature_lets_the_nearest_decide_and_a_high_one_the_most() -> None:
+def test_low_temperature_favours_the_nearest_and_high_the_majority() -> None:
     query = [[1.0, 0.01]]
     cold = classify_by_neighbours(query, REFERENCES, LABELS, settings=NeighbourSettings(k=3, temperature=0.01))
     warm = classify_by_neighbours(query, REFERENCES, LABELS, settings=NeighbourSettings(k=3, temperature=100.0))
@@ -34,39 +34,39 @@ def test_a_low_temperature_lets_the_nearest_decide_and_a_high_one_the_most() -> 
     assert warm[0].label == "b"
 
 
-def test_the_own_patient_does_not_vote() -> None:
-    (answer,) = classify_by_neighbours(
+def test_excludes_references_of_the_same_patient() -> None:
+    (result,) = classify_by_neighbours(
         [[1.0, 0.0]], REFERENCES, LABELS, query_patients=["p"], reference_patients=["p", "q", "", "p"]
     )
-    assert [one.index for one in answer.neighbours] == [1, 2]
-    assert answer.label == "b"
+    assert [neighbour.index for neighbour in result.neighbours] == [1, 2]
+    assert result.label == "b"
 
 
-def test_an_unknown_patient_excludes_nothing() -> None:
-    (answer,) = classify_by_neighbours(
+def test_unknown_patient_excludes_nothing() -> None:
+    (result,) = classify_by_neighbours(
         [[1.0, 0.0]], REFERENCES, LABELS, query_patients=[""], reference_patients=["", "", "q", "q"]
     )
-    assert len(answer.neighbours) == 4
+    assert len(result.neighbours) == 4
 
 
-def test_nobody_left_to_vote() -> None:
-    (answer,) = classify_by_neighbours(
+def test_result_is_empty_if_all_references_are_excluded() -> None:
+    (result,) = classify_by_neighbours(
         [[1.0, 0.0]], REFERENCES, LABELS, query_patients=["p"], reference_patients=["p"] * 4
     )
-    assert answer.neighbours == ()
-    assert answer.label is None
-    assert set(answer.probabilities.values()) == {0.0}
+    assert result.neighbours == ()
+    assert result.label is None
+    assert set(result.probabilities.values()) == {0.0}
 
 
-def test_clusters_are_told_apart() -> None:
+def test_classifies_clusters() -> None:
     rng = np.random.default_rng(0)
     centres = 3 * rng.standard_normal((3, 16))
     labels = rng.integers(3, size=90)
-    answers = classify_by_neighbours(
-        centres[[0, 1, 2]], centres[labels] + rng.standard_normal((90, 16)), [str(one) for one in labels]
+    results = classify_by_neighbours(
+        centres[[0, 1, 2]], centres[labels] + rng.standard_normal((90, 16)), [str(label) for label in labels]
     )
-    assert [answer.label for answer in answers] == ["0", "1", "2"]
-    assert all(sum(answer.probabilities.values()) == pytest.approx(1) for answer in answers)
+    assert [result.label for result in results] == ["0", "1", "2"]
+    assert all(sum(result.probabilities.values()) == pytest.approx(1) for result in results)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def test_clusters_are_told_apart() -> None:
         ([[1.0, 0.0]], REFERENCES, LABELS, ["p", "q"], "patients_mismatched"),
     ],
 )
-def test_what_is_refused(queries, references, labels, patients, code: str) -> None:
+def test_rejects_invalid_arguments(queries, references, labels, patients, code: str) -> None:
     with pytest.raises(InputError) as caught:
         classify_by_neighbours(queries, references, labels, query_patients=patients)
     assert caught.value.code == code
 
 
-def test_settings_out_of_range() -> None:
-    for wrong in ({"k": 0}, {"temperature": 0.0}, {"temperature": math.inf}):
+def test_rejects_settings_out_of_range() -> None:
+    for invalid in ({"k": 0}, {"temperature": 0.0}, {"temperature": math.inf}):
         with pytest.raises(InputError, match="expected k of 1 or more"):
-            NeighbourSettings(**wrong)
+            NeighbourSettings(**invalid)

@@ -4,42 +4,52 @@ import numpy as np
 import pytest
 
 from medimageinsight.errors import InputError
-from medimageinsight.tasks.outliers import fit_outliers, neighbour_distances
+from medimageinsight.tasks import fit_outliers, neighbour_distances
 
 RNG = np.random.default_rng(0)
 CENTRE = 8 * np.eye(16)[0]
 USUAL = CENTRE + RNG.standard_normal((2600, 16))
-STRANGE = -CENTRE + RNG.standard_normal((50, 16))
+UNUSUAL = -CENTRE + RNG.standard_normal((50, 16))
 
 
-def test_distances_by_hand() -> None:
+def test_distances_match_hand_computed_values() -> None:
     references = [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]
     np.testing.assert_allclose(neighbour_distances([[1.0, 0.0]], references, 1), [0.0], atol=1e-7)
     np.testing.assert_allclose(neighbour_distances([[1.0, 0.0]], references, 2), [0.5], atol=1e-7)
     np.testing.assert_allclose(neighbour_distances([[3.0, 0.0]], references, 3), [1.0], atol=1e-7)
 
 
-def test_the_threshold_keeps_its_word() -> None:
+def test_quantile_is_the_share_of_usual_images_below_the_threshold() -> None:
     detector = fit_outliers(USUAL[:500], USUAL[500:1500], k=5, quantile=0.9)
-    share = detector.are_outliers(detector.distances(USUAL[1500:])).mean()
+    share = np.mean([result.outlier for result in detector.detect(USUAL[1500:])])
     assert share == pytest.approx(0.1, abs=0.03)
-    assert detector.are_outliers(detector.distances(STRANGE)).all()
+    assert all(result.outlier for result in detector.detect(UNUSUAL))
 
 
-def test_chances_are_by_rank() -> None:
+def test_p_values_are_ranks_in_the_validation_images() -> None:
     detector = fit_outliers(USUAL[:500], USUAL[500:599], k=5)
-    chances = detector.p_values(detector.distances(USUAL[1500:]))
-    assert chances.mean() == pytest.approx(0.5, abs=0.1)
-    assert detector.p_values(detector.distances(STRANGE)).tolist() == pytest.approx([0.01] * 50)
+    p_values = detector.p_values(detector.distances(USUAL[1500:]))
+    assert p_values.mean() == pytest.approx(0.5, abs=0.1)
+    assert detector.p_values(detector.distances(UNUSUAL)).tolist() == pytest.approx([0.01] * 50)
     assert detector.p_values([0.0]).tolist() == [1.0]
 
 
-def test_more_images_than_a_block() -> None:
-    alone = np.concatenate([neighbour_distances(part, USUAL[:50], 3) for part in np.array_split(USUAL, 7)])
-    np.testing.assert_allclose(neighbour_distances(USUAL, USUAL[:50], 3), alone, atol=1e-6)
+def test_results_agree_with_distances_and_p_values() -> None:
+    detector = fit_outliers(USUAL[:100], USUAL[100:200], k=5)
+    results = detector.detect(USUAL[200:210])
+    distances = detector.distances(USUAL[200:210])
+    assert [result.distance for result in results] == distances.tolist()
+    assert [result.p_value for result in results] == detector.p_values(distances).tolist()
+    assert [result.outlier for result in results] == (distances > detector.threshold).tolist()
+    assert detector.detect(np.empty((0, 16))) == []
 
 
-def test_no_images() -> None:
+def test_blocks_do_not_change_distances() -> None:
+    in_parts = np.concatenate([neighbour_distances(part, USUAL[:50], 3) for part in np.array_split(USUAL, 7)])
+    np.testing.assert_allclose(neighbour_distances(USUAL, USUAL[:50], 3), in_parts, atol=1e-6)
+
+
+def test_accepts_zero_images() -> None:
     assert fit_outliers(USUAL[:20], USUAL[20:40]).distances(np.empty((0, 16))).shape == (0,)
 
 
@@ -54,7 +64,7 @@ def test_no_images() -> None:
         ({"references": np.full((10, 16), np.nan)}, "embeddings_not_finite"),
     ],
 )
-def test_what_is_refused(changed, code: str) -> None:
+def test_rejects_invalid_arguments(changed, code: str) -> None:
     values = {"references": USUAL[:10], "validation": USUAL[10:20], "k": 5, **changed}
     with pytest.raises(InputError) as caught:
         fit_outliers(values.pop("references"), values.pop("validation"), **values)

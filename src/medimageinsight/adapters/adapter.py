@@ -1,11 +1,12 @@
-"""Adapters: a small head on frozen embeddings, learned in seconds, for the labels of one's own images.
+"""Adapters: small heads on frozen embeddings, trained in seconds for the labels of one's own images.
 
     settings = AdapterSettings(kind="linear")
-    train, validation = split_by_patient(Labelled(vectors=vectors, labels=labels, patients=patients))
-    adapter = train_adapter(train, validation, model=ModelIdentity.of(model.manifest, model.preprocessing))
+    train, validation = split_by_patient(LabelledEmbeddings(vectors=vectors, labels=labels, patients=patients))
+    identity = ModelIdentity.of(model.manifest, model.preprocessing)
+    adapter = train_adapter(train, validation, model=identity, settings=settings)
     adapter.predict(model.embed_images(["new.dcm"]))                                # (1, L)
 
-Predicting needs numpy alone; training a linear one needs scikit-learn (the extra ``evaluate``).
+Prediction needs numpy only; training a linear adapter needs scikit-learn (the extra ``evaluate``).
 """
 
 from __future__ import annotations
@@ -16,35 +17,35 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from medimageinsight.adapters.figures import AdapterFigures, score_probabilities
-from medimageinsight.adapters.fitting import AdapterSettings, Part, fit_linear, fit_mlp
+from medimageinsight.adapters.fitting import AdapterSettings, FittingData, fit_linear, fit_mlp
 from medimageinsight.adapters.labelled import check_trainable
 from medimageinsight.errors import InputError
 from medimageinsight.metrics.calibration import fit_temperature
-from medimageinsight.metrics.heads import activate, logits
+from medimageinsight.metrics.heads import activate, head_logits
 from medimageinsight.metrics.vectors import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from medimageinsight.adapters.labelled import Labelled
-    from medimageinsight.bundle.identity import ModelIdentity
+    from medimageinsight.adapters.labelled import LabelledEmbeddings
+    from medimageinsight.bundle import ModelIdentity
     from medimageinsight.metrics.heads import Layer, Outputs
     from medimageinsight.metrics.scores import Floats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adapter:
-    """A learned head.
+    """A trained head.
 
     Attributes:
         labels: The L labels, in the order of the probabilities.
         kind: ``linear`` or ``mlp``.
         outputs: ``softmax``: labels exclude each other, rows sum to 1; ``sigmoid``: they do not.
         layers: Of the head, for embeddings of length 1.
-        temperature: What logits are divided by.
-        model: Whose embeddings it is for.
-        figures: How good it was, by what it was scored on.
-        training: How it came about, for people.
+        temperature: Divides the logits.
+        model: The model whose embeddings it takes.
+        figures: Its performance on one set of images or several.
+        training: How it was trained, for people.
     """
 
     labels: tuple[str, ...]
@@ -58,34 +59,33 @@ class Adapter:
 
     @property
     def embedding_dim(self) -> int:
-        """Length D of the embeddings it takes."""
+        """Length D of the embeddings."""
         return int(self.layers[0].weight.shape[0])
 
     def predict(self, vectors: ArrayLike) -> NDArray[np.float32]:
-        """Probabilities (N, L) float32 of embeddings (N, D); (L,) of one (D,).
+        """Return probabilities (N, L) float32 of embeddings (N, D), or (L,) of a single embedding (D,).
 
         Raises:
             InputError: Embeddings of another length (``embeddings_bad_shape``), or not finite
                 (``embeddings_not_finite``).
         """
-        single = np.ndim(vectors) == 1
-        rows = unit_rows(np.asarray(vectors)[None] if single else vectors, dim=self.embedding_dim)
-        probabilities = self._probabilities(rows).astype(np.float32)
-        found: NDArray[np.float32] = probabilities[0] if single else probabilities
-        return found
+        is_single = np.ndim(vectors) == 1
+        rows = unit_rows(np.asarray(vectors)[None] if is_single else vectors, dim=self.embedding_dim)
+        probabilities: NDArray[np.float32] = self._probabilities(rows).astype(np.float32)
+        return probabilities[0] if is_single else probabilities
 
     def score(
         self,
-        data: Labelled,
+        data: LabelledEmbeddings,
         *,
         scored_on: str = "test",
         resamples: int = 1000,
         confidence: float = 0.95,
     ) -> AdapterFigures:
-        """Figures on labelled images.
+        """Compute figures on labelled images.
 
         Raises:
-            InputError: A label that the adapter does not know (``label_unknown``), labels of the other kind
+            InputError: A label that the adapter does not have (``label_unknown``), labels of the other kind
                 (``label_invalid``), embeddings of another model, or no images (``images_missing``).
         """
         if not len(data):
@@ -96,9 +96,9 @@ class Adapter:
                 code="label_unknown",
             )
         if data.exclusive != (self.outputs == "softmax"):
-            raise InputError(
-                "expected labels of the adapter's kind, one an image or sets of them", code="label_invalid"
-            )
+            kinds = "one label for each image", "sets of labels"
+            expected, got = kinds if self.outputs == "softmax" else reversed(kinds)
+            raise InputError(f"expected {expected}, as in the adapter's training, got {got}", code="label_invalid")
         return score_probabilities(
             self._probabilities(unit_rows(data.rows, dim=self.embedding_dim)),
             data.truth(self.labels),
@@ -111,55 +111,56 @@ class Adapter:
         )
 
     def with_figures(self, figures: AdapterFigures) -> Adapter:
-        """The same adapter with one more set of figures."""
+        """Return the same adapter with additional figures."""
         return replace(self, figures=(*self.figures, figures))
 
     def _probabilities(self, rows: NDArray[np.float32]) -> Floats:
-        """float64: sure predictions would round to ties in float32, and AUC sees ties."""
-        return activate(logits(self.layers, rows) / self.temperature, self.outputs)
+        """Return float64: confident predictions would round to ties in float32, which change the AUC."""
+        return activate(head_logits(self.layers, rows) / self.temperature, self.outputs)
 
 
 def train_adapter(
-    train: Labelled,
-    validation: Labelled,
+    train: LabelledEmbeddings,
+    validation: LabelledEmbeddings,
     *,
     model: ModelIdentity,
     settings: AdapterSettings | None = None,
 ) -> Adapter:
-    """Learn a head on the training part; the validation part stops it, calibrates it and scores it.
+    """Train a head on the training part; the validation part is used to stop, calibrate and score it.
 
     Args:
-        train: Labelled vectors.
-        validation: Others, of other patients.
-        model: Whose embeddings they are.
-        settings: The kind of head and how it is learned.
+        train: Training embeddings.
+        validation: Embeddings of other patients.
+        model: The model that made the embeddings.
+        settings: The kind of head and how it is trained.
 
     Raises:
-        InputError: What `check_trainable` refuses, or vectors of another length than the model's.
+        InputError: As `check_trainable`, or vectors of another length than the model's.
         MissingExtraError: A linear adapter without scikit-learn.
     """
     settings = settings or AdapterSettings()
-    unit_rows(train.rows, what="training vectors", dim=model.embedding_dim)
+    unit_rows(train.rows, name="training vectors", dim=model.embedding_dim)
     names = check_trainable(train, validation)
     outputs: Outputs = "softmax" if train.exclusive else "sigmoid"
-    fitted, judged = (
-        Part.of(part.rows, part.truth(names).astype(np.float64), outputs, balanced=settings.balanced)
+    fit_data, validation_data = (
+        FittingData.of(part.rows, part.truth(names).astype(np.float64), outputs, balanced=settings.balanced)
         for part in (train, validation)
     )
     fit = {"linear": fit_linear, "mlp": fit_mlp}[settings.kind]
-    layers = fit(fitted, judged, outputs, settings)
+    layers = fit(fit_data, validation_data, outputs, settings)
+    validation_logits = head_logits(layers, validation_data.vectors)
     adapter = Adapter(
         labels=names,
         kind=settings.kind,
         outputs=outputs,
         layers=layers,
-        temperature=fit_temperature(logits(layers, judged.vectors), judged.truth, judged.weights, outputs),
+        temperature=fit_temperature(validation_logits, validation_data.truth, validation_data.weights, outputs),
         model=model,
         figures=(),
         training={
             "training_images": len(train),
             "validation_images": len(validation),
-            "images_by_label": dict(zip(names, map(int, fitted.truth.sum(axis=0)), strict=True)),
+            "images_by_label": dict(zip(names, map(int, fit_data.truth.sum(axis=0)), strict=True)),
             "balanced": settings.balanced,
         },
     )

@@ -1,4 +1,4 @@
-"""How good an adapter is on labelled images that it was not trained on, with bootstrap intervals by patient."""
+"""Performance figures of an adapter on labelled images, with bootstrap intervals by patient."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from medimageinsight.metrics.bootstrap import (
     Figure,
-    draw_multiplicities,
-    figure,
+    bootstrap_figure,
+    draw_bootstrap_weights,
     resampled_means,
 )
 from medimageinsight.metrics.calibration import calibration_error
-from medimageinsight.metrics.scores import mean_of_known, weighted_roc_auc
+from medimageinsight.metrics.scores import mean_ignoring_nan, weighted_roc_auc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,13 +28,13 @@ class AdapterFigures:
     """Figures of one set of images; None where the set does not allow one.
 
     Attributes:
-        scored_on: What the set was, as ``test``. On ``validation`` they flatter a little: it chose the L2 penalty or
-            the moment to stop, and the temperature.
-        images: How many.
-        accuracy: Share whose most probable label is theirs; None for labels that do not exclude each other.
+        scored_on: Name of the set, as ``test``. On ``validation`` the figures are slightly optimistic: the set chose
+            the L2 penalty or the epoch to stop at, and the temperature.
+        images: Number of images.
+        accuracy: Share of images whose most probable label is correct; None for labels that do not exclude each other.
         balanced_accuracy: The mean over labels of that share; None likewise.
-        mean_auc: The mean over labels of the ROC AUC of each against the others.
-        label_auc: By label, those that have one.
+        mean_auc: The mean over labels of the ROC AUC of each label against the others.
+        label_auc: By label, where it is defined.
         brier: The mean over images of the squared distance of probabilities and truth, summed over labels: 0 is best.
         calibration_error: Expected calibration error over ten bins of confidence, 0 is best; the mean over labels where
             they do not exclude each other. Without an interval: resampling raises it, as small sets do.
@@ -62,51 +62,52 @@ def score_probabilities(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> AdapterFigures:
-    """Figures of (N, L) probabilities.
+    """Compute figures of (N, L) probabilities.
 
     Args:
         probabilities: (N, L) float64.
         truth: (N, L) bool.
         names: The L labels.
-        outputs: Whether the labels exclude each other.
-        groups: (N,) the patient of each image, who is resampled as a whole.
-        scored_on: What the set is.
+        outputs: ``softmax`` if the labels exclude each other.
+        groups: (N,) the patient of each image; patients are resampled.
+        scored_on: Name of the set.
         resamples: Of the bootstrap.
         confidence: Of the intervals.
         seed: Of the bootstrap.
     """
     count = len(truth)
-    resampled = draw_multiplicities(groups, np.zeros(count, dtype=np.int64), resamples=resamples, seed=seed)
+    resampled = draw_bootstrap_weights(groups, np.zeros(count, dtype=np.int64), resamples=resamples, seed=seed)
     weights = np.concatenate([np.ones((1, count), dtype=np.float32), resampled])  # the first row is the set itself
 
-    def named(values: Floats, images: int) -> Figure | None:
-        return figure(values[0], values[1:], count=images, confidence=confidence)
+    def with_interval(values: Floats, images: int) -> Figure | None:
+        return bootstrap_figure(values[0], values[1:], count=images, confidence=confidence)
 
+    columns = range(len(names))
     auc = np.stack(
-        [weighted_roc_auc(probabilities[:, one], truth[:, one], weights) for one in range(len(names))], axis=1
+        [weighted_roc_auc(probabilities[:, column], truth[:, column], weights) for column in columns], axis=1
     )
-    label_auc = {name: named(auc[:, one], int(truth[:, one].sum())) for one, name in enumerate(names)}
+    label_auc = {name: with_interval(auc[:, column], int(truth[:, column].sum())) for column, name in enumerate(names)}
     correct = probabilities.argmax(axis=1) == truth.argmax(axis=1)
     exclusive = outputs == "softmax"
     return AdapterFigures(
         scored_on=scored_on,
         images=count,
-        accuracy=named(resampled_means(correct, weights), count) if exclusive else None,
-        balanced_accuracy=named(_balanced(correct, truth, weights), count) if exclusive else None,
-        mean_auc=named(mean_of_known(auc), count),
-        label_auc={name: one for name, one in label_auc.items() if one is not None},
-        brier=named(resampled_means(((probabilities - truth) ** 2).sum(axis=1), weights), count),
-        calibration_error=_calibration(probabilities, truth, correct, exclusive=exclusive),
+        accuracy=with_interval(resampled_means(correct, weights), count) if exclusive else None,
+        balanced_accuracy=with_interval(_balanced_accuracy(correct, truth, weights), count) if exclusive else None,
+        mean_auc=with_interval(mean_ignoring_nan(auc), count),
+        label_auc={name: value for name, value in label_auc.items() if value is not None},
+        brier=with_interval(resampled_means(((probabilities - truth) ** 2).sum(axis=1), weights), count),
+        calibration_error=_calibration_error(probabilities, truth, correct, exclusive=exclusive),
     )
 
 
-def _balanced(correct: Flags, truth: Flags, weights: Weights) -> Floats:
-    """(R,) the mean of each label's share of correct images."""
+def _balanced_accuracy(correct: Flags, truth: Flags, weights: Weights) -> Floats:
+    """Return the mean over labels of the share of correct images, (R,)."""
     shares = [resampled_means(correct[rows], weights[:, rows]) for rows in map(np.flatnonzero, truth.T)]
-    return mean_of_known(np.stack(shares, axis=1))
+    return mean_ignoring_nan(np.stack(shares, axis=1))
 
 
-def _calibration(probabilities: Floats, truth: Flags, correct: Flags, *, exclusive: bool) -> float:
+def _calibration_error(probabilities: Floats, truth: Flags, correct: Flags, *, exclusive: bool) -> float:
     if exclusive:
         return calibration_error(probabilities.max(axis=1), correct)
-    return float(np.mean([calibration_error(*pair) for pair in zip(probabilities.T, truth.T, strict=True)]))
+    return float(np.mean([calibration_error(*columns) for columns in zip(probabilities.T, truth.T, strict=True)]))

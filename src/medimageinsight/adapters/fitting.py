@@ -1,7 +1,7 @@
-"""Heads learned in seconds: logistic regression by scikit-learn, a small network with Adam in numpy.
+"""Fit heads on embeddings: logistic regression by scikit-learn, a small network with Adam in numpy.
 
-Both see centred vectors of mean length 1 and choose by the validation part: the first its L2 penalty, the second when
-to stop. The centring is folded into the first layer, so that a head takes embeddings as they are.
+Both use centred vectors with a root mean square length of 1 and the validation loss: the first to choose its L2
+penalty, the second to stop. The centring is folded into the first layer, so that a head takes unchanged embeddings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from medimageinsight.errors import InputError, missing_extra
-from medimageinsight.metrics.heads import Layer, activate, class_weights, logits, losses, weighted_mean
+from medimageinsight.metrics.heads import Layer, activate, class_weights, cross_entropy, head_logits, weighted_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from medimageinsight.metrics.heads import Outputs
     from medimageinsight.metrics.scores import Floats
 
-    Singles = NDArray[np.float32]
+    Float32Array = NDArray[np.float32]
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # of Adam, arXiv 1412.6980
-_LEAST_GAIN = 1e-4  # of the validation loss, in nats; less is no progress
+_MIN_IMPROVEMENT = 1e-4  # of the validation loss, in nats
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterSettings:
-    """How to learn an adapter: ``AdapterSettings(kind="mlp", balanced=True)``.
+    """How to train an adapter: ``AdapterSettings(kind="mlp", balanced=True)``.
 
     Attributes:
         kind: ``linear``, multinomial logistic regression, or ``mlp``, with one hidden layer.
-        balanced: Give rare labels the weight of common ones. Probabilities are then those of a population in which
-            labels are equally common; without, of the training images' population.
+        balanced: Give rare labels the weight of common ones. Probabilities are then those of a population with equally
+            common labels; otherwise of the training images' population.
         inverse_penalties: linear: the values of C = 1 / (L2 penalty) to choose from by the validation loss.
         hidden: mlp: width of the hidden layer.
         learning_rate: mlp: of Adam.
-        weight_decay: mlp: decoupled, times the learning rate (arXiv 1711.05101).
-        batch_size: mlp: images a step.
-        epochs: mlp: at most.
-        patience: mlp: epochs without a lower validation loss after which the best are taken.
-        seed: mlp: of the first weights and the order of images.
+        weight_decay: mlp: decoupled, multiplied by the learning rate (arXiv 1711.05101).
+        batch_size: mlp: images in each step.
+        epochs: mlp: maximum number.
+        patience: mlp: epochs without a lower validation loss before training stops.
+        seed: mlp: of the initial weights and the order of images.
         resamples: Of the bootstrap intervals of the figures.
         confidence: Of these intervals.
 
@@ -81,35 +81,37 @@ class AdapterSettings:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Part:
-    """One side of the split as arrays: vectors (N, D), truth (N, L) of 0 and 1, weights as `class_weights`'s."""
+class FittingData:
+    """One part of the data as arrays: vectors (N, D), truth (N, L) of 0 and 1, weights of `class_weights`."""
 
     vectors: NDArray[np.float32]
     truth: Floats
     weights: Floats
 
     @classmethod
-    def of(cls, vectors: NDArray[np.float32], truth: Floats, outputs: Outputs, *, balanced: bool) -> Part:
-        """With the weights that the settings ask for."""
+    def of(cls, vectors: NDArray[np.float32], truth: Floats, outputs: Outputs, *, balanced: bool) -> FittingData:
+        """Return the data with their class weights."""
         return cls(vectors=vectors, truth=truth, weights=class_weights(truth, outputs, balanced=balanced))
 
 
-def fit_linear(train: Part, validation: Part, outputs: Outputs, settings: AdapterSettings) -> tuple[Layer, ...]:
-    """The logistic regression of the L2 penalty that has the least validation loss.
+def fit_linear(
+    train: FittingData, validation: FittingData, outputs: Outputs, settings: AdapterSettings
+) -> tuple[Layer, ...]:
+    """Fit a logistic regression for each L2 penalty and return the one with the lowest validation loss.
 
     Raises:
         MissingExtraError: Without scikit-learn.
     """
-    mean, scale = _centre_and_scale(train.vectors)
+    mean, scale = _mean_and_scale(train.vectors)
     inputs = (train.vectors - mean) / scale
-    heads = (_unfolded((pair,), mean, scale) for pair in _regressions(inputs, train, outputs, settings))
+    heads = (_fold_centring((pair,), mean, scale) for pair in _regressions(inputs, train, outputs, settings))
     return min(heads, key=lambda layers: _loss(layers, validation, outputs))
 
 
 def _regressions(
-    inputs: NDArray[np.float32], train: Part, outputs: Outputs, settings: AdapterSettings
+    inputs: NDArray[np.float32], train: FittingData, outputs: Outputs, settings: AdapterSettings
 ) -> Iterator[tuple[Floats, Floats]]:
-    """Weight (D, L) and bias (L,) for each penalty, the strongest first; each starts from the one before."""
+    """Yield weight (D, L) and bias (L,) for each penalty, the strongest first; each fit starts from the last one."""
     try:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
@@ -123,27 +125,29 @@ def _regressions(
             target = train.truth.argmax(axis=1) if column is None else train.truth[:, column]
             weights = train.weights[:, 0 if column is None else column]
             with warnings.catch_warnings():
-                # Weak penalties on separable data have no end; the validation loss judges where they got to.
+                # Weak penalties on separable data do not converge; the validation loss judges the result.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model.fit(inputs, target, sample_weight=weights)
         weight = np.concatenate([model.coef_ for model in models]).T.astype(np.float64)
         bias = np.concatenate([model.intercept_ for model in models]).astype(np.float64)
-        if outputs == "softmax" and weight.shape[1] == 1:  # two labels: one sigmoid is a softmax of its halves
+        if outputs == "softmax" and weight.shape[1] == 1:  # two labels: a sigmoid is a softmax of its halves
             weight, bias = weight * (-0.5, 0.5), bias * (-0.5, 0.5)
         yield weight, bias
 
 
-def fit_mlp(train: Part, validation: Part, outputs: Outputs, settings: AdapterSettings) -> tuple[Layer, ...]:
-    """One hidden layer of ReLU, by Adam with decoupled weight decay, stopped at the least validation loss."""
-    mean, length = _centre_and_scale(train.vectors)
-    scale = length / np.sqrt(train.vectors.shape[1])  # values near 1 suit the usual first weights
+def fit_mlp(
+    train: FittingData, validation: FittingData, outputs: Outputs, settings: AdapterSettings
+) -> tuple[Layer, ...]:
+    """Fit one hidden layer with ReLU by Adam with decoupled weight decay; the lowest validation loss is returned."""
+    mean, length = _mean_and_scale(train.vectors)
+    scale = length / np.sqrt(train.vectors.shape[1])  # values near 1 suit the usual initial weights
     inputs = (train.vectors - mean) / np.float32(scale)
     generator = np.random.default_rng(settings.seed)
-    parameters = _first_parameters(inputs.shape[1], settings.hidden, train.truth.shape[1], generator)
-    moments = [(np.zeros_like(one), np.zeros_like(one)) for one in parameters]
+    parameters = _initial_parameters(inputs.shape[1], settings.hidden, train.truth.shape[1], generator)
+    moments = [(np.zeros_like(value), np.zeros_like(value)) for value in parameters]
     truth = train.truth.astype(np.float32)
     weights = (train.weights / train.weights.mean()).astype(np.float32)
-    best, waited, step = (np.inf, parameters), 0, 0
+    best_loss, best_parameters, waited, step = np.inf, parameters, 0, 0
     for _ in range(settings.epochs):
         order = generator.permutation(len(inputs))
         for start in range(0, len(order), settings.batch_size):
@@ -152,78 +156,78 @@ def fit_mlp(train: Part, validation: Part, outputs: Outputs, settings: AdapterSe
             gradients = _gradients(parameters, inputs[rows], truth[rows], weights[rows], outputs)
             parameters = _adam(parameters, gradients, moments, step, settings)
         loss = _loss(_as_layers(parameters, mean, scale), validation, outputs)
-        if loss < best[0] - _LEAST_GAIN:
-            best, waited = (loss, parameters), 0
+        if loss < best_loss - _MIN_IMPROVEMENT:
+            best_loss, best_parameters, waited = loss, parameters, 0
         else:
             waited += 1
             if waited >= settings.patience:
                 break
-    return _as_layers(best[1], mean, scale)
+    return _as_layers(best_parameters, mean, scale)
 
 
-def _first_parameters(inputs: int, hidden: int, outputs: int, generator: np.random.Generator) -> list[Singles]:
-    """He's for the hidden layer (arXiv 1502.01852); zeros for the last, so that all labels begin equal."""
+def _initial_parameters(inputs: int, hidden: int, outputs: int, generator: np.random.Generator) -> list[Float32Array]:
+    """Return He's initialisation of the hidden layer (arXiv 1502.01852), and zeros: all labels start equal."""
     first = generator.standard_normal((inputs, hidden), dtype=np.float32) * np.float32(np.sqrt(2 / inputs))
     zeros = (np.zeros(shape, dtype=np.float32) for shape in ((hidden,), (hidden, outputs), (outputs,)))
     return [first, *zeros]
 
 
 def _gradients(
-    parameters: list[Singles], inputs: Singles, truth: Singles, weights: Singles, outputs: Outputs
-) -> list[Singles]:
-    """Of the mean weighted cross entropy of a batch."""
+    parameters: list[Float32Array], inputs: Float32Array, truth: Float32Array, weights: Float32Array, outputs: Outputs
+) -> list[Float32Array]:
+    """Return the gradients of the mean weighted cross entropy of a batch."""
     first, first_bias, last, last_bias = parameters
-    before = inputs @ first + first_bias  # (B, hidden)
-    hidden = np.maximum(before, 0.0)
+    preactivation = inputs @ first + first_bias  # (B, hidden)
+    hidden = np.maximum(preactivation, 0.0)
     error = (activate(hidden @ last + last_bias, outputs) - truth) * weights / len(inputs)  # (B, L)
-    backwards = (error @ last.T) * (before > 0)
-    return [inputs.T @ backwards, backwards.sum(axis=0), hidden.T @ error, error.sum(axis=0)]
+    hidden_error = (error @ last.T) * (preactivation > 0)
+    return [inputs.T @ hidden_error, hidden_error.sum(axis=0), hidden.T @ error, error.sum(axis=0)]
 
 
 def _adam(
-    parameters: list[Singles],
-    gradients: list[Singles],
-    moments: list[tuple[Singles, Singles]],
+    parameters: list[Float32Array],
+    gradients: list[Float32Array],
+    moments: list[tuple[Float32Array, Float32Array]],
     step: int,
     settings: AdapterSettings,
-) -> list[Singles]:
-    """The parameters after one step; the moments are updated in place."""
-    changed = []
-    for place, (value, gradient) in enumerate(zip(parameters, gradients, strict=True)):
-        first, second = moments[place]
+) -> list[Float32Array]:
+    """Return the parameters after one step; the moments are updated in place."""
+    updated = []
+    for index, (value, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+        first, second = moments[index]
         first = first + (1 - _BETAS[0]) * (gradient - first)
         second = second + (1 - _BETAS[1]) * (gradient**2 - second)
-        moments[place] = (first, second)
-        move = (first / (1 - _BETAS[0] ** step)) / (np.sqrt(second / (1 - _BETAS[1] ** step)) + _EPSILON)
+        moments[index] = (first, second)
+        update = (first / (1 - _BETAS[0] ** step)) / (np.sqrt(second / (1 - _BETAS[1] ** step)) + _EPSILON)
         decay = settings.weight_decay if value.ndim == 2 else 0.0
-        changed.append((value - settings.learning_rate * (move + decay * value)).astype(np.float32))
-    return changed
+        updated.append((value - settings.learning_rate * (update + decay * value)).astype(np.float32))
+    return updated
 
 
-def _as_layers(parameters: list[Singles], mean: NDArray[np.float32], scale: float) -> tuple[Layer, ...]:
+def _as_layers(parameters: list[Float32Array], mean: NDArray[np.float32], scale: float) -> tuple[Layer, ...]:
     first, first_bias, last, last_bias = parameters
-    return _unfolded(((first, first_bias), (last, last_bias)), mean, scale)
+    return _fold_centring(((first, first_bias), (last, last_bias)), mean, scale)
 
 
-def _centre_and_scale(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """The mean vector (D,), and the root mean square length of what is left without it."""
+def _mean_and_scale(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Return the mean vector (D,) and the root mean square length of the centred vectors."""
     mean = vectors.mean(axis=0)
     length = float(np.sqrt(np.mean(np.sum((vectors - mean) ** 2, axis=1))))
     return mean, max(length, 1e-6)
 
 
-def _unfolded(
-    layers: tuple[tuple[Floats | Singles, Floats | Singles], ...], mean: NDArray[np.float32], scale: float
+def _fold_centring(
+    layers: tuple[tuple[Floats | Float32Array, Floats | Float32Array], ...], mean: NDArray[np.float32], scale: float
 ) -> tuple[Layer, ...]:
-    """Layers for ``(vectors - mean) / scale`` as layers for ``vectors``."""
+    """Convert layers for ``(vectors - mean) / scale`` to layers for ``vectors``."""
     (weight, bias), *others = layers
     scaled = weight / scale
     pairs = [(scaled, bias - mean.astype(np.float64) @ scaled), *others]
-    return tuple(Layer(weight=one.astype(np.float32), bias=other.astype(np.float32)) for one, other in pairs)
+    return tuple(Layer(weight=weight.astype(np.float32), bias=bias.astype(np.float32)) for weight, bias in pairs)
 
 
-def _loss(layers: tuple[Layer, ...], part: Part, outputs: Outputs) -> float:
-    return weighted_mean(losses(logits(layers, part.vectors), part.truth, outputs), part.weights)
+def _loss(layers: tuple[Layer, ...], data: FittingData, outputs: Outputs) -> float:
+    return weighted_mean(cross_entropy(head_logits(layers, data.vectors), data.truth, outputs), data.weights)
 
 
 def _invalid(expected: str, got: object) -> InputError:

@@ -1,4 +1,4 @@
-"""From a table of labelled images to vectors with their labels and patients."""
+"""Embed the images of a labelled table and divide the embeddings by the table's splits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from medimageinsight.adapters.labelled import Labelled, split_by_patient
-from medimageinsight.datasets.table import broken_images
+from medimageinsight.adapters.labelled import LabelledEmbeddings, split_by_patient
+from medimageinsight.datasets import broken_images, patient_ids
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from medimageinsight.metrics.scores import Integers
 
 
-TRAIN, VALIDATION, TEST = "train", "val", "test"  # splits, as `mi2 train` and `mi2 evaluate` name them
+TRAIN, VALIDATION, TEST = "train", "val", "test"  # splits, as in `mi2 train` and `mi2 evaluate`
 
 
 class ImageModel(Protocol):
-    """What embeds the images; ``MedImageInsight`` is one."""
+    """A model that embeds images, such as ``MedImageInsight``."""
 
     def embed_images(
         self, sources: Sequence[Path], /, *, errors: Literal["return"], progress: Callable[[int], None] | None
     ) -> list[NDArray[np.float32] | InputError]:
-        """For each source (D,) float32, L2-normalised, or its error."""
+        """Return (D,) float32, L2-normalised, or the error of each source."""
 
 
 def labelled_samples(table: Table, *, sources: Sequence[str] = (), separator: str | None = None) -> tuple[Sample, ...]:
-    """The samples to learn from: of the named sources, or all; with a label, unless a cell may hold several.
+    """Return the samples of the named sources, or all; without a label only if a cell may have several labels.
 
     Raises:
         DatasetError: There are none (``dataset_labels_missing``).
@@ -57,46 +57,46 @@ def embed_labelled(
     *,
     separator: str | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Labelled:
+) -> LabelledEmbeddings:
     """Embed the images of a table.
 
     Args:
-        model: Embeds them.
+        model: The model that embeds them.
         samples: The rows.
-        separator: What is between the labels of one cell, as ``|``: they do not exclude each other then, and an empty
-            cell is an image without any. Without it a cell is one label.
-        progress: Called with the number of images that are done.
+        separator: Separates the labels of one cell, as ``|``: the labels do not exclude each other then, and an empty
+            cell is an image without labels. Without a separator a cell is one label.
+        progress: Called with the number of images done.
 
     Raises:
         DatasetError: Images cannot be read (``dataset_broken_images``).
     """
     paths = [sample.path for sample in samples]
-    embedded = model.embed_images(paths, errors="return", progress=progress)
-    problems = {path: one for path, one in zip(paths, embedded, strict=True) if isinstance(one, InputError)}
+    results = model.embed_images(paths, errors="return", progress=progress)
+    problems = {path: result for path, result in zip(paths, results, strict=True) if isinstance(result, InputError)}
     if problems:
         raise broken_images(problems)
-    return Labelled(
-        vectors=np.stack([one for one in embedded if not isinstance(one, InputError)]),
-        labels=[sample.label for sample in samples] if separator is None else _sets(samples, separator),
-        patients=patients_of(samples),
+    return LabelledEmbeddings(
+        vectors=np.stack([result for result in results if not isinstance(result, InputError)]),
+        labels=[sample.label for sample in samples] if separator is None else _label_sets(samples, separator),
+        patients=patient_ids(samples),
     )
 
 
-def split_parts(
-    data: Labelled, samples: Sequence[Sample], *, fraction: float = 0.2, seed: int = 0
-) -> tuple[Labelled, Labelled, Labelled | None]:
-    """Training, validation and test part: the table's splits ``train``, ``val`` and ``test``, as far as it has them.
+def split_embeddings(
+    data: LabelledEmbeddings, samples: Sequence[Sample], *, fraction: float = 0.2, seed: int = 0
+) -> tuple[LabelledEmbeddings, LabelledEmbeddings, LabelledEmbeddings | None]:
+    """Return the training, validation and test part: the table's splits ``train``, ``val`` and ``test``.
 
-    A table without splits is split by patient and has no test part; without ``val`` the training part is.
+    A table without splits is split by patient and has no test part; without ``val`` the training part is split.
 
     Args:
-        data: Of `embed_labelled`.
-        samples: The rows it came from.
-        fraction: Of patients for validation, where the table does not say.
+        data: The embeddings of `embed_labelled`.
+        samples: The rows they come from.
+        fraction: Of patients for validation, where the table has no such split.
         seed: Of that split.
 
     Raises:
-        DatasetError: The table has splits, and ``train`` is none of them (``dataset_split_unknown``).
+        DatasetError: The table has splits, but not ``train`` (``dataset_split_unknown``).
     """
     splits = {sample.split for sample in samples}
     if splits == {""}:
@@ -107,21 +107,54 @@ def split_parts(
             f"{', '.join(sorted(splits))}: rename them",
             code="dataset_split_unknown",
         )
-    train, validation, test = (data.take(rows_of_split(samples, split)) for split in (TRAIN, VALIDATION, TEST))
+    train, validation, test = (data.take(split_indices(samples, split)) for split in (TRAIN, VALIDATION, TEST))
     if not len(validation):
         train, validation = split_by_patient(train, fraction=fraction, seed=seed)
     return train, validation, test if len(test) else None
 
 
-def rows_of_split(samples: Sequence[Sample], split: str) -> Integers:
-    """The places of a split's samples, none where the table has no such split."""
-    return np.array([place for place, sample in enumerate(samples) if sample.split == split], dtype=np.int64)
+def select_evaluation_samples(
+    samples: Sequence[Sample], *, validation: str = VALIDATION, test: str = TEST
+) -> tuple[Sample, ...]:
+    """Return the samples of the validation and the test split, or all samples of a table without splits.
+
+    Raises:
+        DatasetError: The table has splits, but not the validation split (``dataset_split_unknown``).
+    """
+    splits = {sample.split for sample in samples}
+    if splits == {""}:
+        return tuple(samples)
+    if validation not in splits:
+        raise DatasetError(
+            f"expected one of the splits {', '.join(sorted(splits))}, got {validation!r}: choose one of them",
+            code="dataset_split_unknown",
+        )
+    return tuple(sample for sample in samples if sample.split in (validation, test))
 
 
-def patients_of(samples: Sequence[Sample]) -> list[str]:
-    """One id an image; a patient id is known within its source, '' where there is none."""
-    return [f"{sample.source}/{sample.patient_id}" if sample.patient_id else "" for sample in samples]
+def split_evaluation_embeddings(
+    data: LabelledEmbeddings, samples: Sequence[Sample], *, validation: str = VALIDATION, test: str = TEST
+) -> tuple[LabelledEmbeddings, LabelledEmbeddings | None]:
+    """Return the validation part (all images of a table without splits) and the test part, if there is one.
+
+    Args:
+        data: The embeddings of `embed_labelled`.
+        samples: The rows they come from, of `select_evaluation_samples`.
+        validation: Name of the validation split.
+        test: Name of the test split; if it is the validation split, there is no test part.
+    """
+    has_splits = any(sample.split for sample in samples)
+    rows = split_indices(samples, test)
+    return (
+        data.take(split_indices(samples, validation)) if has_splits else data,
+        data.take(rows) if len(rows) and test != validation else None,
+    )
 
 
-def _sets(samples: Sequence[Sample], separator: str) -> list[frozenset[str]]:
+def split_indices(samples: Sequence[Sample], split: str) -> Integers:
+    """Return the indices of a split's samples, int64; empty if the table has no such split."""
+    return np.array([index for index, sample in enumerate(samples) if sample.split == split], dtype=np.int64)
+
+
+def _label_sets(samples: Sequence[Sample], separator: str) -> list[frozenset[str]]:
     return [frozenset(filter(None, map(str.strip, sample.label.split(separator)))) for sample in samples]

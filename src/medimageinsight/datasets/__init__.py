@@ -1,7 +1,8 @@
-"""Labelled pictures: read once, for training, evaluation, adapters and batches."""
+"""Labelled images in tables, folders, TSVs and shards, read for training, evaluation and adapters."""
 
 from __future__ import annotations
 
+from medimageinsight._lazy import lazy_exports
 from medimageinsight.datasets.azureml import (
     AzureMLConfig,
     AzureMLFiles,
@@ -9,38 +10,43 @@ from medimageinsight.datasets.azureml import (
     read_azureml,
     read_azureml_config,
 )
-from medimageinsight.datasets.check import CheckSettings, check_table
+from medimageinsight.datasets.check import CheckResult, CheckSettings, check_table
 from medimageinsight.datasets.folder import read_folder
 from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
-from medimageinsight.datasets.sample import ByteRange, Sample, Table, join_tables
+from medimageinsight.datasets.sample import ByteRange, Sample, Table, join_tables, patient_ids
 from medimageinsight.datasets.shards import read_shards
 from medimageinsight.datasets.sources import DataSource, read_sources
-from medimageinsight.datasets.splits import split_by_patient, assign_missing_splits
-from medimageinsight.datasets.table import read_table
+from medimageinsight.datasets.splits import assign_missing_splits, split_by_patient
+from medimageinsight.datasets.table import broken_images, read_table
 from medimageinsight.datasets.tsv import read_tsv, write_tsv
 
 __all__ = [
-    "CheckSettings",
-    "DataSource",
-    "DatasetProblems",
     "AzureMLConfig",
     "AzureMLFiles",
     "ByteRange",
+    "CheckResult",
+    "CheckSettings",
+    "DataSource",
+    "DatasetProblems",
     "Problem",
     "Problems",
     "Sample",
     "Table",
+    "assign_missing_splits",
+    "broken_images",
     "check_table",
     "count_azureml_images",
     "join_tables",
-    "read_folder",
+    "patient_ids",
     "read_azureml",
     "read_azureml_config",
+    "read_folder",
     "read_shards",
     "read_sources",
     "read_table",
     "read_tsv",
     "split_by_patient",
-    "assign_missing_splits",
     "write_tsv",
 ]
+
+__getattr__, __dir__ = lazy_exports(__name__, __all__, {})

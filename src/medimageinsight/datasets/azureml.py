@@ -1,4 +1,4 @@
-"""A dataset with the YAML config that the hosted fine-tuning of the original takes, used without conversion."""
+"""Read the YAML config of the hosted (Azure ML) fine-tuning of the original model, and its dataset."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.datasets.azureml_keys import EVALUATION_KEYS, EVALUATION_PREFIXES, KEYS, OPEN_SECTIONS, Key
-from medimageinsight.datasets.lines import line_starts
+from medimageinsight.datasets.captions import ClassNames
+from medimageinsight.datasets.line_offsets import line_offsets
 from medimageinsight.datasets.problems import Problems
 from medimageinsight.datasets.sample import Table, join_tables
-from medimageinsight.datasets.texts import ClassNames
 from medimageinsight.datasets.tsv import read_tsv
 from medimageinsight.errors import ConfigError
 from medimageinsight.files import strict
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 TRAIN, VALIDATION = "train", "val"  # splits
 _SECTIONS = {name.rpartition(".")[0] for name in KEYS} - {""}
-# How the original tells the files of a folder apart.
+# How the original recognises the files of a folder.
 _IMAGE_MARKS = ("image-", "image_", "_image", "-image", "images-")
 _TEXT_MARKS = ("text-", "text_", "_text", "-text", "texts-")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OriginalFiles:
-    """The inputs of the hosted fine-tuning, by their names there; what is not given is looked for in the config."""
+class AzureMLFiles:
+    """The inputs of the hosted fine-tuning, by their names there; files that are None are looked up in the config."""
 
     image_tsv: str | Path | None = None
     text_tsv: str | Path | None = None
@@ -39,8 +39,8 @@ class OriginalFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OriginalConfig:
-    """What a config of the original asks for; None where it does not say. See `original_keys.KEYS` for the names.
+class AzureMLConfig:
+    """The training settings of a config; None where it does not set one. See `azureml_keys.KEYS` for the keys.
 
     ``batch_size`` is of all processes together, as is ``learning_rate``; rates of ``learning_rate_patterns`` multiply
     it, and patterns are regular expressions for names of parameters.
@@ -74,67 +74,69 @@ class OriginalConfig:
     mixed_precision: bool | None = None
     checkpoint_every: int | None = None  # steps
     evaluate_every: int | None = None  # steps
-    unused: dict[str, str] = field(default_factory=dict)  # keys that were read and left alone, with the reason
+    unused: dict[str, str] = field(default_factory=dict)  # ignored keys, each with the reason
 
 
-def read_original(
+def read_azureml(
     path: str | Path,
     *,
-    files: OriginalFiles = OriginalFiles(),
+    files: AzureMLFiles = AzureMLFiles(),
     problems: Problems | None = None,
-) -> tuple[OriginalConfig, Table]:
-    """Reads a config and the dataset that it, or ``files``, names: splits ``train`` and, where there is one, ``val``.
+) -> tuple[AzureMLConfig, Table]:
+    """Read a config and its dataset, named in it or by ``files``: splits ``train`` and, if there is one, ``val``.
 
-        config, table = read_original("train.yaml", files=OriginalFiles(image_tsv="train_images.tsv", ...))
+        config, table = read_azureml("train.yaml", files=AzureMLFiles(image_tsv="train_images.tsv", ...))
 
-    Paths in the config are relative to it. Nothing of it is run: no tags, no environment variables.
+    Paths in the config are relative to it. Nothing in it is executed: no YAML tags, no environment variables.
 
     Raises:
-        ConfigError: The file cannot be read or is no YAML.
+        ConfigError: The file cannot be read or is not YAML.
         DatasetProblems: Keys, values, files or rows cannot be used, and ``problems`` was not given to collect them.
     """
     found = Problems() if problems is None else problems
-    data = _nested(_load(Path(path)))
-    config = _config(data, found, Path(path).name)
-    table = _dataset(data, files, Path(path).parent, found)
+    data = _load(Path(path))
+    config = _parse_config(data, found, Path(path).name)
+    table = _read_dataset(data, files, Path(path).parent, found)
     if problems is None:
         found.raise_any()
     return config, table
 
 
-def read_original_config(path: str | Path, *, problems: Problems | None = None) -> OriginalConfig:
-    """The settings alone, those that can be used.
+def read_azureml_config(path: str | Path, *, problems: Problems | None = None) -> AzureMLConfig:
+    """Read the settings only.
 
     Raises:
-        ConfigError: The file cannot be read or is no YAML.
+        ConfigError: The file cannot be read or is not YAML.
         DatasetProblems: Keys or values cannot be used, and ``problems`` was not given to collect them.
     """
     found = Problems() if problems is None else problems
-    config = _config(_nested(_load(Path(path))), found, Path(path).name)
+    config = _parse_config(_load(Path(path)), found, Path(path).name)
     if problems is None:
         found.raise_any()
     return config
 
 
-def count_training(path: str | Path, *, files: OriginalFiles = OriginalFiles()) -> int:
-    """How many training pictures `read_original` will find at most: the rows of its text TSVs.
+def count_azureml_images(path: str | Path, *, files: AzureMLFiles = AzureMLFiles()) -> int:
+    """Return the maximum number of training images that `read_azureml` can find: the rows of the text TSVs.
 
     Raises:
-        ConfigError: The file cannot be read or is no YAML.
+        ConfigError: The file cannot be read or is not YAML.
     """
-    _, texts = _training(_nested(_load(Path(path))), files, Path(path).parent)
-    return sum(len(line_starts(one)) - 1 for one in texts if os.access(one, os.R_OK) and one.is_file())
+    _, texts = _training_files(_load(Path(path)), files, Path(path).parent)
+    return sum(len(line_offsets(file)) - 1 for file in texts if os.access(file, os.R_OK) and file.is_file())
 
 
 def _load(path: Path) -> dict[str, Any]:
     data = read_yaml(path, name=path.name)
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise ConfigError(f"{path.name}: expected a mapping of names")
-    return data
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path.name}: expected a mapping of names, got {type(data).__name__}")
+    if other := [key for key in data if not isinstance(key, str)]:
+        raise ConfigError(f"{path.name}: expected a mapping of names, got a key of type {type(other[0]).__name__}")
+    return _nest(data)
 
 
-def _nested(data: Mapping[str, Any]) -> dict[str, Any]:
-    """``TRAIN.SHUFFLE: true`` at the top is ``TRAIN: {SHUFFLE: true}``, as in the original."""
+def _nest(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn ``TRAIN.SHUFFLE: true`` at the top into ``TRAIN: {SHUFFLE: true}``, as the original does."""
     result: dict[str, Any] = {}
     for key, value in data.items():
         *sections, last = key.split(".")
@@ -142,7 +144,7 @@ def _nested(data: Mapping[str, Any]) -> dict[str, Any]:
         for section in sections:
             inner = inner.setdefault(section, {})
             if not isinstance(inner, dict):
-                raise ConfigError(f"the config's {key}: expected a section before the dot")
+                raise ConfigError(f"the config's {key}: expected a section before the dot, got {type(inner).__name__}")
         if isinstance(value, dict) and isinstance(inner.get(last), dict):
             inner[last] |= value
         else:
@@ -150,72 +152,65 @@ def _nested(data: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _leaves(data: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Key | None, Any]]:
-    """Every setting: its full name, what becomes of it (None: not understood), its value."""
+def _iter_settings(data: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Key | None, Any]]:
+    """Yield each setting's full name, its key (None: unknown) and its value."""
     for name, value in data.items():
         full = f"{section}{name}"
         if full.startswith(EVALUATION_PREFIXES) and "." not in full and isinstance(value, dict):
-            yield from ((f"{full}.{key}", EVALUATION_KEYS.get(key), one) for key, one in value.items())
+            yield from ((f"{full}.{key}", EVALUATION_KEYS.get(key), item) for key, item in value.items())
         elif isinstance(value, dict) and full in _SECTIONS and full not in OPEN_SECTIONS:
-            yield from _leaves(value, f"{full}.")
+            yield from _iter_settings(value, f"{full}.")
         elif value is None and full in _SECTIONS:  # a section whose lines are all commented out
             continue
-        elif section == "" and full.upper() in (
-            "IMAGE_TSV",
-            "TEXT_TSV",
-            "EVAL_IMAGE_TSV",
-            "EVAL_TEXT_TSV",
-            "LABEL_FILE",
-        ):
+        elif section == "" and full.upper() in (file.name.upper() for file in fields(AzureMLFiles)):
             yield full, KEYS[full.upper()], value
         else:
             yield full, KEYS.get(full), value
 
 
-def _config(data: Mapping[str, Any], problems: Problems, file: str) -> OriginalConfig:
-    """The settings; what is not understood or cannot be is noted as of the file."""
-    known = {one.name for one in fields(OriginalConfig)}
+def _parse_config(data: Mapping[str, Any], problems: Problems, file: str) -> AzureMLConfig:
+    """Return the settings; unknown keys and invalid values are added to the problems with the file's name."""
     values: dict[str, Any] = {}
     unused: dict[str, str] = {}
-    for name, key, value in _leaves(data):
-        place = f"{file}: {name}"
+    for name, key, value in _iter_settings(data):
+        location = f"{file}: {name}"
         if key is None:
-            problems.add("config_key_unknown", place)
+            problems.add("config_key_unknown", location)
         elif isinstance(value, str) and "${" in value:
-            problems.add("config_value_invalid", place, "environment variables are not read: write the value")
-        elif not _allowed(key, value):
-            problems.add("config_value_invalid", place, f"expected {' or '.join(map(repr, key.values))}")
+            problems.add("config_value_invalid", location, "environment variables are not read: write the value")
+        elif not _is_allowed(key, value):
+            problems.add("config_value_invalid", location, f"expected {' or '.join(map(repr, key.values))}")
         elif key.kind == "unused":
             unused[name] = key.why
-        elif key.kind == "used" and value is not None and key.field in known:
+        elif key.kind == "used" and value is not None:
             try:
-                one = strict.build(OriginalConfig, {key.field: _pair(key.field, value)}, name)
+                parsed = strict.build(AzureMLConfig, {key.field: _expand_size(key.field, value)}, name)
             except strict.MappingError as error:
-                problems.add("config_value_invalid", place, str(error).rpartition(": ")[2])
+                problems.add("config_value_invalid", location, str(error).rpartition(": ")[2])
             else:
-                values[key.field] = getattr(one, key.field)
-    return OriginalConfig(**values, unused=unused)
+                values[key.field] = getattr(parsed, key.field)
+    return AzureMLConfig(**values, unused=unused)
 
 
-def _allowed(key: Key, value: object) -> bool:
-    """Whether a key may have the value: one of those that it names, or nothing where it is used."""
+def _is_allowed(key: Key, value: object) -> bool:
+    """Return True if a key accepts the value: one of its values, or null where it is used."""
     if not key.values or (key.kind == "used" and value is None):
         return True
-    return any(value == one and type(value) is type(one) for one in key.values)
+    return any(value == allowed and type(value) is type(allowed) for allowed in key.values)
 
 
-def _pair(name: str, value: object) -> object:
-    """A single image size stands for both sides."""
+def _expand_size(name: str, value: object) -> object:
+    """Use a single image size for height and width."""
     return [value, value] if name == "image_size" and type(value) is int else value
 
 
-def _dataset(data: Mapping[str, Any], files: OriginalFiles, base: Path, problems: Problems) -> Table:
+def _read_dataset(data: Mapping[str, Any], files: AzureMLFiles, base: Path, problems: Problems) -> Table:
     tables = []
     classes = ClassNames(problems)
-    label_file = _given(files.label_file, data, "label_file", base)
+    label_file = _find_file(files.label_file, data, "label_file", base)
     for split, images, texts in (
-        (TRAIN, *_training(data, files, base)),
-        (VALIDATION, *_evaluation(data, files, base)),
+        (TRAIN, *_training_files(data, files, base)),
+        (VALIDATION, *_validation_files(data, files, base)),
     ):
         if images or texts:
             tables.append(
@@ -228,11 +223,11 @@ def _dataset(data: Mapping[str, Any], files: OriginalFiles, base: Path, problems
     return join_tables(tables) if tables else Table(samples=(), root=base)
 
 
-def _given(given: str | Path | None, data: Mapping[str, Any], name: str, base: Path) -> Path | None:
-    """A file: as given; or of the config, at its top or in a section of an evaluation."""
+def _find_file(given: str | Path | None, data: Mapping[str, Any], name: str, base: Path) -> Path | None:
+    """Return a file as given, or from the top of the config, or from a section of an evaluation."""
     if given is not None:
         return Path(given)
-    sections = [data, *(one for key, one in data.items() if key.startswith(EVALUATION_PREFIXES))]
+    sections = [data, *(section for key, section in data.items() if key.startswith(EVALUATION_PREFIXES))]
     for section in sections:
         for key in (name.upper(), name):
             value = section.get(key) if isinstance(section, dict) else None
@@ -241,17 +236,17 @@ def _given(given: str | Path | None, data: Mapping[str, Any], name: str, base: P
     return None
 
 
-def _training(data: Mapping[str, Any], files: OriginalFiles, base: Path) -> tuple[list[Path], list[Path]]:
-    """The training set's files: as given, or of the config's top, or its list, or its folder."""
+def _training_files(data: Mapping[str, Any], files: AzureMLFiles, base: Path) -> tuple[list[Path], list[Path]]:
+    """Return the image and text TSVs: as given, or from the top of the config, or from its list or folder."""
     top = {key: value for key, value in data.items() if not isinstance(value, dict)}
-    images, texts = (_given(getattr(files, name), top, name, base) for name in ("image_tsv", "text_tsv"))
+    images, texts = (_find_file(getattr(files, name), top, name, base) for name in ("image_tsv", "text_tsv"))
     if images or texts:
         return [images] if images else [], [texts] if texts else []
     section = data.get("DATASET")
     section = section if isinstance(section, dict) else {}
     folder = base / str(section.get("ROOT") or "") / str(section.get("TRAIN_SET") or "")
-    listed = section.get("TRAIN_TSV_LIST") or []
-    paths = [folder / one for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
+    names = section.get("TRAIN_TSV_LIST") or []
+    paths = [folder / name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     if not paths and section.get("ROOT") and folder.is_dir():
         paths = list(folder.glob("**/*.tsv"))
     paths.sort()
@@ -261,6 +256,6 @@ def _training(data: Mapping[str, Any], files: OriginalFiles, base: Path) -> tupl
     )
 
 
-def _evaluation(data: Mapping[str, Any], files: OriginalFiles, base: Path) -> tuple[list[Path], list[Path]]:
-    images, texts = (_given(getattr(files, name), data, name, base) for name in ("eval_image_tsv", "eval_text_tsv"))
+def _validation_files(data: Mapping[str, Any], files: AzureMLFiles, base: Path) -> tuple[list[Path], list[Path]]:
+    images, texts = (_find_file(getattr(files, name), data, name, base) for name in ("eval_image_tsv", "eval_text_tsv"))
     return [images] if images else [], [texts] if texts else []

@@ -1,7 +1,7 @@
-"""Every key of the original's fine-tuning config that is understood, and what becomes of it: one table.
+"""The known keys of the original's fine-tuning config, and how each is used.
 
-The keys are those of the release's ``config.yaml`` and of the config that the hosted fine-tuning is shown with. A key
-that is not here is an error that names it: a setting passed over in silence trains another model than asked for.
+The keys are those of the release's ``config.yaml`` and of the published example of the hosted fine-tuning. Any other
+key is an error: a setting that is silently ignored trains another model than requested.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What becomes of one key.
+    """How one key is used.
 
-    ``used``: read into the field ``field`` of `OriginalConfig`, one of ``values`` where there are any. ``fixed``: only
-    one of ``values`` is possible here. ``unused``: read and left alone, for the reason ``why``. ``data``: names a file
-    of the dataset.
+    ``used``: read into the field ``field`` of `AzureMLConfig`; must be one of ``values`` if there are any. ``fixed``:
+    only the values ``values`` are supported. ``unused``: read and ignored, for the reason ``why``. ``data``: names a
+    file of the dataset.
     """
 
     kind: Literal["used", "fixed", "unused", "data"]
@@ -38,13 +38,13 @@ def _unused(why: str) -> Key:
 
 
 _DATA = Key("data")
-_LOGGING = _unused("logging is the run's own")
-_DEVICES = _unused("the devices are told by how the run is started")
-_MODEL = _unused("the model says it itself")
+_LOGGING = _unused("the run has its own logging")
+_DEVICES = _unused("the devices follow from how the run is started")
+_MODEL = _unused("it is a property of the model")
 _PRETRAINED = _unused("the base model is named by the run")
 _SAMPLER = _unused("the run's sampler shuffles and resumes exactly")
-_FORMAT = _unused("told by the files themselves")
-_EVALUATION = _unused("the run's own validation")
+_FORMAT = _unused("it follows from the files themselves")
+_EVALUATION = _unused("the run has its own validation")
 
 KEYS: dict[str, Key] = {
     # what is trained
@@ -101,7 +101,7 @@ KEYS: dict[str, Key] = {
     "DATASET.SAMPLER": _SAMPLER,
     "DATASET.LOADER": _SAMPLER,
     "DATASET.TOKEN_FILE": _unused("nothing is fetched from a network"),
-    "DATASET.PROMPT_ENGINEERING": _unused("class names are the prompts, as they stand"),
+    "DATASET.PROMPT_ENGINEERING": _unused("class names are the prompts, unchanged"),
     "DATASET.CONCAT_QUERIES": _fixed(False),
     "DATASET.NUM_CAPTIONS": _fixed(1),
     "DATASET.CLASSIFICATION_SETS": _unused("every source has class ids of its own anyway"),
@@ -114,7 +114,7 @@ KEYS: dict[str, Key] = {
     "WORKERS": _used("workers"),
     "PIN_MEMORY": _DEVICES,
     "PREFETCH_FACTOR": _SAMPLER,
-    # changes to pictures
+    # augmentation
     "AUG.SCALE": _used("crop_scale"),
     "AUG.RATIO": _used("crop_ratio"),
     "AUG.INTERPOLATION": _fixed("bicubic"),
@@ -151,7 +151,7 @@ KEYS: dict[str, Key] = {
     "LR_SCHEDULER_PARAMS.warmup_steps": _used("warmup_steps"),
     "LR_SCHEDULER_PARAMS.warmup_lr": _unused("the warm-up begins at the rate over its steps"),
     "LR_SCHEDULER_PARAMS.min_lr": _used("final_learning_rate"),
-    "LR_SCHEDULER_PARAMS.epochs": _unused("MAX_NUM_EPOCHS stands for it, as in the original"),
+    "LR_SCHEDULER_PARAMS.epochs": _unused("MAX_NUM_EPOCHS replaces it, as in the original"),
     "LR_SCHEDULER_PARAMS.steps_update_per_epoch": _unused("the rate follows the step"),
     "WEIGHT_SMOOTHING.decay": _used("ema_decay"),
     "WEIGHT_SMOOTHING.use_cpu": _DEVICES,
@@ -164,7 +164,7 @@ KEYS: dict[str, Key] = {
     "ZERO_STAGE": _fixed(0),
     "FIND_UNUSED_PARAMETERS": _DEVICES,
     "SAVE_DIR": _unused("the run's folder is named on the command line"),
-    "RESUME": _unused("a run goes on when its folder has a state"),
+    "RESUME": _unused("a run resumes when its folder has a state"),
     "RESET_DATA_LOADER": _SAMPLER,
     "SET_SAMPLER_EPOCH": _SAMPLER,
     "ALWAYS_ENABLE_SAMPLER": _SAMPLER,
@@ -184,13 +184,13 @@ KEYS: dict[str, Key] = {
     "user_dir": _unused("there is no code to import"),
 }
 
-# Of each section whose name begins with EVALDATASET_, and of ZEROSHOT_EVAL_DATASET.
+# Keys of each section whose name begins with EVALDATASET_, and of ZEROSHOT_EVAL_DATASET.
 EVALUATION_KEYS: dict[str, Key] = {
     "EVAL_IMAGE_TSV": _DATA,
     "EVAL_TEXT_TSV": _DATA,
     "LABEL_FILE": _DATA,
-    "IMAGE_TSV": _unused("the training set's own stand for it"),
-    "TEXT_TSV": _unused("the training set's own stand for it"),
+    "IMAGE_TSV": _unused("the training set's own files replace it"),
+    "TEXT_TSV": _unused("the training set's own files replace it"),
     "TEXT_FORMAT": _FORMAT,
     "FORMAT": _FORMAT,
     "ZIP_FILE": _fixed(""),
@@ -204,6 +204,6 @@ EVALUATION_KEYS: dict[str, Key] = {
     "CLASSIFICATION_SETS": _EVALUATION,
     "NUM_CLASSES": _EVALUATION,
 }
-# Mappings of patterns to numbers: the keys within are the user's own.
+# Mappings of patterns to numbers: their keys are defined by the user.
 OPEN_SECTIONS = ("CUSTOMIZED_PARAMS_CONF.WEIGHT_DECAY_PATTERNS", "CUSTOMIZED_PARAMS_CONF.LR_SCALE_PATTERNS")
 EVALUATION_PREFIXES = ("EVALDATASET_", "ZEROSHOT_EVAL_DATASET")

@@ -1,11 +1,11 @@
-"""Everything that can be known to be wrong with a dataset before the first step, in one list."""
+"""Check a dataset for all problems that can be found before the first training step."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medimageinsight.datasets.image_check import check_pictures
+from medimageinsight.datasets.image_check import check_images
 from medimageinsight.datasets.leaks import NearPair, find_leaks, find_near_duplicates
 from medimageinsight.datasets.problems import Problems
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSettings:
-    """How far to look.
+    """How thorough a check is; the fields are keys of a training config.
 
     Args:
-        pictures: Decode every picture; without it only missing files are found.
-        cache: A file that keeps what was found of each picture for the next time.
-        workers: Threads; None: one a core.
-        near_distance: Most bits, of 256, in which the hashes of pictures that count as near duplicates differ; None
-            does not look for them. They need all pairs of the splits: a second for 10,000 by 10,000.
-        near_is_problem: Near duplicates in two splits stop a run, rather than being told.
+        pictures: Decode every image; otherwise only missing files are found.
+        cache: A file that stores the fingerprint of each image for the next check.
+        workers: Threads; None: one for each core.
+        near_distance: Maximum number of different bits, of 256, in the hashes of near duplicates; None does not look
+            for them. All pairs of two splits are compared: a second for 10,000 by 10,000.
+        near_is_problem: Near duplicates in two splits are problems, which stop a run.
     """
 
     pictures: bool = True
@@ -37,10 +37,10 @@ class CheckSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
-    """What a check saw beside problems: fingerprints in the table's order, and lookalikes of two splits."""
+class CheckResult:
+    """The fingerprints in the table's order, and the near duplicates in two splits."""
 
-    prints: tuple[Fingerprint, ...]
+    fingerprints: tuple[Fingerprint, ...]
     near: tuple[NearPair, ...]
 
 
@@ -50,61 +50,63 @@ def check_table(
     settings: CheckSettings = CheckSettings(),
     problems: Problems | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Checked:
-    """Looks for captions, ids, pictures and leaks that are wrong.
+) -> CheckResult:
+    """Check captions, ids and images, and look for leaks between splits.
 
         problems = Problems()
         table = read_tsv(..., problems=problems)
-        check_table(table, problems=problems, settings=CheckSettings(cache="pictures.sqlite"))
+        check_table(table, problems=problems, settings=CheckSettings(cache="images.sqlite"))
         problems.raise_any()
 
     Args:
-        table: All splits together, so that leaks are seen.
-        settings: How far to look.
-        problems: Collects what is found; without it this raises it.
-        progress: Called with the number of pictures that are done.
+        table: All splits together, so that leaks are found.
+        settings: How thorough the check is.
+        problems: Collects the problems; without it they are raised.
+        progress: Called with the number of images done.
 
     Raises:
-        DatasetProblems: Something is wrong, and ``problems`` was not given.
+        DatasetProblems: There are problems, and ``problems`` was not given.
     """
     found = Problems() if problems is None else problems
     _check_texts(table, found)
-    prints: list[Fingerprint] = []
+    fingerprints: list[Fingerprint] = []
     if settings.pictures:
-        prints = check_pictures(table.samples, cache=settings.cache, workers=settings.workers, progress=progress)
-        for sample, one in zip(table.samples, prints, strict=True):
-            if one.code:
-                missing = one.code == "image_not_found"
-                found.add(
-                    "image_missing" if missing else "image_broken", table.place(sample), "" if missing else one.code
-                )
+        fingerprints = check_images(table.samples, cache=settings.cache, workers=settings.workers, progress=progress)
+        _add_unreadable(table, fingerprints, found)
     else:
         for sample in table:
             if not sample.path.is_file():
-                found.add("image_missing", table.place(sample))
-    find_leaks(table, found, prints or None)
+                found.add("image_missing", table.relative_location(sample))
+    find_leaks(table, found, fingerprints or None)
     near: list[NearPair] = []
-    if prints and settings.near_distance is not None:
-        near = find_near_duplicates(table, prints, distance=settings.near_distance)
+    if fingerprints and settings.near_distance is not None:
+        near = find_near_duplicates(table, fingerprints, distance=settings.near_distance)
         if settings.near_is_problem:
             for pair in near:
                 detail = f"{pair.splits[0]}, {pair.splits[1]}: {pair.bits} of 256 bits differ"
                 found.add("near_duplicate_in_two_splits", f"{pair.a} and {pair.b}", detail)
     if problems is None:
         found.raise_any()
-    return Checked(prints=tuple(prints), near=tuple(near))
+    return CheckResult(fingerprints=tuple(fingerprints), near=tuple(near))
 
 
 def _check_texts(table: Table, problems: Problems) -> None:
-    seen: dict[tuple[str, str, str], str] = {}
+    first_with: dict[tuple[str, str, str], str] = {}
     for sample in table:
-        place = table.place(sample)
+        location = table.relative_location(sample)
         if not sample.caption.strip():
-            problems.add("caption_empty", place)
+            problems.add("caption_empty", location)
         if not sample.id:
             continue
-        # The same id in two splits is a leak, told as one.
-        key = (sample.source, sample.split, sample.id)
-        if key in seen:
-            problems.add("id_duplicate", place, f"as {seen[key]}")
-        seen.setdefault(key, place)
+        key = (sample.source, sample.split, sample.id)  # the same id in two splits is a leak, reported as such
+        if key in first_with:
+            problems.add("id_duplicate", location, f"as {first_with[key]}")
+        first_with.setdefault(key, location)
+
+
+def _add_unreadable(table: Table, fingerprints: list[Fingerprint], problems: Problems) -> None:
+    for sample, entry in zip(table.samples, fingerprints, strict=True):
+        if entry.code == "image_not_found":
+            problems.add("image_missing", table.relative_location(sample))
+        elif entry.code:
+            problems.add("image_broken", table.relative_location(sample), entry.code)

@@ -1,4 +1,4 @@
-"""What a picture is by its pixels: a checksum for equal ones, a difference hash for those that look alike."""
+"""Image fingerprints: a checksum that equal pixels share, and a difference hash that similar images share."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 
     from medimageinsight.images import Source
 
-SIDE = 16  # of the difference hash: 256 bits
-HASH_BITS = SIDE * SIDE
-HASH_BYTES = HASH_BITS // 8
+HASH_SIDE = 16  # of the difference hash: 256 bits
+HASH_BITS = HASH_SIDE * HASH_SIDE
 _CHECKSUM_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Of one picture; ``code`` says why it cannot be read, and is empty where it can."""
+    """The fingerprint of one image; ``code`` is the error code of an unreadable one, else empty."""
 
     code: str = ""
     checksum: bytes = b""  # of size and RGB pixels, 16 bytes
@@ -33,7 +32,7 @@ class Fingerprint:
 
 
 def fingerprint(source: Source) -> Fingerprint:
-    """Decodes a picture, whole, as training does, and describes it. An unreadable one has a code and nothing else."""
+    """Compute the fingerprint of an image, decoded completely as in training; an unreadable one has only a code."""
     try:
         image = images.to_rgb(images.open(source).upright())
     except InputError as error:
@@ -44,38 +43,38 @@ def fingerprint(source: Source) -> Fingerprint:
 
 
 def difference_hash(image: Image.Image) -> bytes:
-    """256 bits: whether each of 16 x 16 places is brighter than its right neighbour, of the picture made that small.
+    """Return 256 bits: is each pixel of the image reduced to 17 x 16 brighter than its right neighbour.
 
-    Survives another size, compression and brightness; not a crop, a turn or a mirror image.
+    The hash changes little with size, compression and brightness, but does with cropping, rotation and mirroring.
     """
-    small = np.asarray(image.convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BOX), np.int16)
+    small = np.asarray(image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX), np.int16)
     return np.packbits(small[:, :-1] > small[:, 1:]).tobytes()
 
 
 def near_pairs(
     a: NDArray[np.uint8], b: NDArray[np.uint8], distance: int, *, block: int = 2048
 ) -> list[tuple[int, int, int]]:
-    """Pairs of difference hashes that differ in few bits: (index in a, index in b, bits), nearest first.
+    """Return the pairs of difference hashes that differ in few bits: (index in a, index in b, bits), nearest first.
 
     All pairs are compared, in blocks: memory does not grow with the sets.
 
     Args:
         a: (N, 32) packed hashes.
         b: (M, 32).
-        distance: Most bits that may differ, of 256.
-        block: Rows at once.
+        distance: Maximum number of different bits, of 256.
+        block: Rows compared at once.
     """
-    found: list[tuple[int, int, int]] = []
+    pairs: list[tuple[int, int, int]] = []
     for first in range(0, len(a), block):
-        left = _signs(a[first : first + block])
+        left = _bits_as_signs(a[first : first + block])
         for second in range(0, len(b), block):
-            right = _signs(b[second : second + block])
-            # Of vectors of -1 and 1 the product counts equal bits less unequal ones; exact in float32.
+            right = _bits_as_signs(b[second : second + block])
+            # The product of vectors of -1 and 1 is the number of equal bits minus different ones; exact in float32.
             bits = ((HASH_BITS - left @ right.T) / 2).astype(np.int16)
             rows, columns = np.nonzero(bits <= distance)
-            found += [(first + int(i), second + int(j), int(bits[i, j])) for i, j in zip(rows, columns, strict=True)]
-    return sorted(found, key=lambda pair: (pair[2], pair[0], pair[1]))
+            pairs += [(first + int(i), second + int(j), int(bits[i, j])) for i, j in zip(rows, columns, strict=True)]
+    return sorted(pairs, key=lambda pair: (pair[2], pair[0], pair[1]))
 
 
-def _signs(hashes: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _bits_as_signs(hashes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1

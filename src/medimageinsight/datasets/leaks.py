@@ -1,9 +1,10 @@
-"""What one split knows of another: the same patient, id or pixels, or a picture that looks alike."""
+"""Leaks between splits: the same patient, id or pixels in two splits, and images that look alike."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,92 +12,89 @@ import numpy as np
 from medimageinsight.datasets.fingerprint import near_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Hashable, Sequence
 
     from medimageinsight.datasets.fingerprint import Fingerprint
     from medimageinsight.datasets.problems import Problems
-    from medimageinsight.datasets.sample import Sample, Table
+    from medimageinsight.datasets.sample import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearPair:
-    """Two pictures of different splits that look alike."""
+    """Two images of different splits that look alike."""
 
-    a: str  # where it is, as `Table.place` says
+    a: str  # `Table.relative_location` of each
     b: str
     splits: tuple[str, str]
-    bits: int  # that differ, of 256
+    bits: int  # different bits of the hashes, of 256
     same_label: bool
 
 
-def find_leaks(table: Table, problems: Problems, prints: Sequence[Fingerprint] | None = None) -> None:
-    """Notes patients, ids and pixels that are in more than one split.
+def find_leaks(table: Table, problems: Problems, fingerprints: Sequence[Fingerprint] | None = None) -> None:
+    """Add a problem for each patient, id and image (by its pixels) that is in more than one split.
 
-    A patient and an id are one within their source: another source may count its patients from 1 too.
+    A patient id and an id are unique within their source only: another source may number its patients from 1 too.
 
     Args:
         table: All splits together.
-        problems: Where leaks are noted, each with the places of two samples and never a patient's id.
-        prints: The samples' fingerprints, for leaks by pixels.
+        problems: Receives the leaks, each with the locations of two samples and never a patient's id.
+        fingerprints: Of the samples, to compare pixels.
     """
-    _noted(
-        table, problems, "patient_in_two_splits", lambda one: (one.source, one.patient_id) if one.patient_id else None
-    )
-    _noted(table, problems, "id_in_two_splits", lambda one: (one.source, one.id) if one.id else None)
-    if prints is not None:
-        checksums = {id(sample): one.checksum for sample, one in zip(table.samples, prints, strict=True)}
-        _noted(table, problems, "picture_in_two_splits", lambda one: checksums[id(one)] or None)
+    patients = [(sample.source, sample.patient_id) if sample.patient_id else None for sample in table]
+    ids = [(sample.source, sample.id) if sample.id else None for sample in table]
+    _add_shared(table, problems, "patient_in_two_splits", patients)
+    _add_shared(table, problems, "id_in_two_splits", ids)
+    if fingerprints is not None:
+        checksums = [entry.checksum or None for entry in fingerprints]
+        _add_shared(table, problems, "picture_in_two_splits", checksums)
 
 
-def find_near_duplicates(table: Table, prints: Sequence[Fingerprint], *, distance: int = 8) -> list[NearPair]:
-    """Pairs of pictures of different splits whose difference hashes are near, nearest first; equal pixels are not told.
+def find_near_duplicates(table: Table, fingerprints: Sequence[Fingerprint], *, distance: int = 8) -> list[NearPair]:
+    """Return pairs of images of different splits with similar difference hashes but other pixels, nearest first.
 
     Args:
         table: All splits together.
-        prints: The samples' fingerprints.
-        distance: Most bits that may differ, of 256.
+        fingerprints: Of the samples.
+        distance: Maximum number of different bits, of 256.
     """
     rows: defaultdict[str, list[int]] = defaultdict(list)
-    for index, (sample, one) in enumerate(zip(table.samples, prints, strict=True)):
-        if one.difference:
+    for index, (sample, entry) in enumerate(zip(table.samples, fingerprints, strict=True)):
+        if entry.difference:
             rows[sample.split].append(index)
     hashes = {
-        split: np.frombuffer(b"".join(prints[index].difference for index in indices), np.uint8).reshape(
+        split: np.frombuffer(b"".join(fingerprints[index].difference for index in indices), np.uint8).reshape(
             len(indices), -1
         )
         for split, indices in rows.items()
     }
-    splits = list(rows)
-    found = []
-    for number, first in enumerate(splits):
-        for second in splits[number + 1 :]:
-            for left, right, bits in near_pairs(hashes[first], hashes[second], distance):
-                i, j = rows[first][left], rows[second][right]
-                if prints[i].checksum == prints[j].checksum:
-                    continue
-                a, b = table.samples[i], table.samples[j]
-                found.append(
-                    NearPair(
-                        a=table.place(a),
-                        b=table.place(b),
-                        splits=(first, second),
-                        bits=bits,
-                        same_label=(a.source, a.label) == (b.source, b.label),
-                    )
+    pairs = []
+    for first, second in combinations(rows, 2):
+        for left, right, bits in near_pairs(hashes[first], hashes[second], distance):
+            i, j = rows[first][left], rows[second][right]
+            if fingerprints[i].checksum == fingerprints[j].checksum:
+                continue
+            a, b = table.samples[i], table.samples[j]
+            pairs.append(
+                NearPair(
+                    a=table.relative_location(a),
+                    b=table.relative_location(b),
+                    splits=(first, second),
+                    bits=bits,
+                    same_label=(a.source, a.label) == (b.source, b.label),
                 )
-    return sorted(found, key=lambda pair: pair.bits)
+            )
+    return sorted(pairs, key=lambda pair: pair.bits)
 
 
-def _noted(table: Table, problems: Problems, kind: str, key: Callable[[Sample], Hashable | None]) -> None:
-    """One problem for each key that is in more than one split."""
-    first: dict[Hashable, Sample] = {}
-    told: set[Hashable] = set()
-    for sample in table:
-        of = key(sample)
-        if of is None or of in told:
+def _add_shared(table: Table, problems: Problems, kind: str, keys: Sequence[Hashable | None]) -> None:
+    """Add one problem for each key that samples of two splits have; None is no key."""
+    first_with: dict[Hashable, int] = {}
+    reported: set[Hashable] = set()
+    for index, (sample, key) in enumerate(zip(table.samples, keys, strict=True)):
+        if key is None or key in reported:
             continue
-        before = first.setdefault(of, sample)
-        if before.split != sample.split:
-            told.add(of)
-            place = f"{table.place(before)} and {table.place(sample)}"
-            problems.add(kind, place, f"{before.split or '(empty)'}, {sample.split or '(empty)'}")
+        first = table.samples[first_with.setdefault(key, index)]
+        if first.split != sample.split:
+            reported.add(key)
+            locations = f"{table.relative_location(first)} and {table.relative_location(sample)}"
+            problems.add(kind, locations, f"{first.split or '(empty)'}, {sample.split or '(empty)'}")

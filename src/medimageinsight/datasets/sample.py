@@ -1,7 +1,8 @@
-"""One picture with what is known of it, and tables of them: what every reader gives."""
+"""Samples, one image each with its labels, and tables of samples: what every reader returns."""
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -10,26 +11,26 @@ from medimageinsight.errors import DatasetError, ImageError
 from medimageinsight.images import decode_base64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """The part of a file that holds one picture: a line of a TSV, a member of an uncompressed tar."""
+class ByteRange:
+    """The part of a file that contains one image: a line of a TSV, a member of an uncompressed tar."""
 
     offset: int  # bytes
-    size: int  # bytes, as written
+    size: int  # bytes, as stored
     encoding: Literal["raw", "base64"] = "raw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One picture of a table. What the table does not say is the empty string.
+    """One image of a table. Fields that the table does not have are empty strings.
 
     ``label`` is the class within ``source``: two sources may use one name for different things. ``finding`` is what a
-    reader would write, empty for a picture that was never read for one. ``piece`` is None where the file at ``path`` is
-    the picture. Open it with ``images.open(sample.picture())``, which works for both.
+    reader would report, empty for an image that was never read for findings. ``byte_range`` is None where the whole
+    file at ``path`` is the image. ``images.open(sample.image_source())`` works for both.
     """
 
     path: Path
@@ -43,39 +44,52 @@ class Sample:
     split: str = ""
     patient_id: str = ""
     id: str = ""
-    piece: Piece | None = None
+    byte_range: ByteRange | None = None
 
     @property
-    def place(self) -> Path:
-        """Where the picture is, for a message: its file, and the position in a file of many."""
-        return self.path if self.piece is None else self.path.with_name(f"{self.path.name} at byte {self.piece.offset}")
+    def location(self) -> Path:
+        """The image's file and its offset in a file of many images, for messages."""
+        if self.byte_range is None:
+            return self.path
+        return self.path.with_name(f"{self.path.name} at byte {self.byte_range.offset}")
 
-    def picture(self) -> Path | bytes:
-        """What ``images.open`` takes: the file, or the bytes of its piece.
+    def image_source(self) -> Path | bytes:
+        """Return what ``images.open`` takes: the path, or the bytes of the byte range.
 
         Raises:
-            ImageError: The file that holds the piece is gone, too short or not base64.
+            ImageError: The file that contains the byte range is missing, too short or not base64.
         """
-        if self.piece is None:
+        if self.byte_range is None:
             return self.path
         try:
             with self.path.open("rb") as file:
-                file.seek(self.piece.offset)
-                data = file.read(self.piece.size)
+                file.seek(self.byte_range.offset)
+                data = file.read(self.byte_range.size)
         except OSError:
             raise ImageError(
-                "expected the file that holds the picture, it cannot be read: check the path", code="image_not_found"
+                "expected the file that contains the image, it cannot be read: check the path", code="image_not_found"
             ) from None
-        if len(data) < self.piece.size:
+        if len(data) < self.byte_range.size:
             raise ImageError(
-                "expected a whole picture, got a file that ends before it: copy it again", code="image_truncated"
+                f"expected {self.byte_range.size:,} bytes of an image, got {len(data):,}, the file ends before it: "
+                "copy it again",
+                code="image_truncated",
             )
-        return data if self.piece.encoding == "raw" else decode_base64(data.decode("ascii", "replace"))
+        return data if self.byte_range.encoding == "raw" else decode_base64(data.decode("ascii", "replace"))
+
+    if not TYPE_CHECKING:  # a type checker would accept every name
+
+        def __getattr__(self, name: str) -> Callable[[], Path | bytes]:
+            """Resolve the old name of `image_source`."""
+            if name != "picture":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            warnings.warn(f"Sample.{name} is now Sample.image_source", DeprecationWarning, stacklevel=2)
+            return self.image_source
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Samples in the order of their files, one to a picture, below one folder ``root`` or one of ``others``."""
+    """Samples in the order of their files, one for each image, below the folder ``root`` or one of ``others``."""
 
     samples: tuple[Sample, ...]
     root: Path
@@ -94,19 +108,19 @@ class Table:
 
     @property
     def ids(self) -> list[str]:
-        """A name for each sample, the same wherever the folders lie: its id, or as `place`."""
-        return [sample.id or self.place(sample) for sample in self.samples]
+        """A name for each sample that does not depend on where the folders are: its id or `relative_location`."""
+        return [sample.id or self.relative_location(sample) for sample in self.samples]
 
-    def place(self, sample: Sample) -> str:
-        """Where a sample is, for a message: `Sample.place` below ``root``, or from the name of another root on."""
-        place = sample.place
-        if place.is_relative_to(self.root):
-            return place.relative_to(self.root).as_posix()
-        root = next((one for one in self.others if place.is_relative_to(one)), place.parent)
-        return f"{root.name}/{place.relative_to(root).as_posix()}"
+    def relative_location(self, sample: Sample) -> str:
+        """Return `Sample.location` relative to ``root``, or starting with the name of another root."""
+        location = sample.location
+        if location.is_relative_to(self.root):
+            return location.relative_to(self.root).as_posix()
+        root = next((folder for folder in self.others if location.is_relative_to(folder)), location.parent)
+        return f"{root.name}/{location.relative_to(root).as_posix()}"
 
     def of_split(self, split: str) -> Table:
-        """The samples of one split, in order.
+        """Return the samples of one split, in order.
 
         Raises:
             DatasetError: The table has no such split (``dataset_split_unknown``).
@@ -121,12 +135,12 @@ class Table:
         return replace(self, samples=samples)
 
     def as_split(self, split: str) -> Table:
-        """The same samples, all of one split: for a file that is a split by itself."""
+        """Return the same samples, all assigned to one split: for a file that is a split by itself."""
         return replace(self, samples=tuple(replace(sample, split=split) for sample in self.samples))
 
 
 def join_tables(tables: Iterable[Table]) -> Table:
-    """All samples of several tables, in order, named below the first one's root, or below their own if it is elsewhere.
+    """Return all samples of several tables, in order, below the first table's root or else below their own.
 
     Raises:
         DatasetError: There is no table (``dataset_empty``).
@@ -135,5 +149,11 @@ def join_tables(tables: Iterable[Table]) -> Table:
     if not listed:
         raise DatasetError("expected at least one table, got none: name one", code="dataset_empty")
     root = listed[0].root
-    others = {one: None for table in listed for one in (table.root, *table.others) if not one.is_relative_to(root)}
+    folders = (folder for table in listed for folder in (table.root, *table.others))
+    others = dict.fromkeys(folder for folder in folders if not folder.is_relative_to(root))
     return Table(samples=tuple(sample for table in listed for sample in table), root=root, others=tuple(others))
+
+
+def patient_ids(samples: Sequence[Sample]) -> list[str]:
+    """Return one id for each sample, unique over all sources; '' where the patient is not known."""
+    return [f"{sample.source}/{sample.patient_id}" if sample.patient_id else "" for sample in samples]

@@ -1,4 +1,4 @@
-"""A table of pictures with captions and labels, from a CSV or Parquet file."""
+"""Read a CSV or Parquet table of images with captions and labels."""
 
 from __future__ import annotations
 
@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
 FIELDS = tuple(field.name for field in fields(Sample) if field.name != "byte_range")
 CAPTION_PARTS = ("modality", "anatomy", "view", "finding")
-__all__ = [
-    "CAPTION_PARTS",
-    "FIELDS",
-    "Sample",
-    "Table",
-    "broken_images",
-    "read_table",
-]
-_FILES_NAMED = 10
+_MAX_FILES_NAMED = 10
 
 
 def read_table(
@@ -36,17 +28,17 @@ def read_table(
     split: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Table:
-    """Reads a ``.csv`` (UTF-8, comma) or ``.parquet`` file with one row a picture.
+    """Read a ``.csv`` (UTF-8, comma) or ``.parquet`` file with one row for each image.
 
-    The column ``path`` (or ``image``) is required; it is relative to ``root``. So is ``caption``, which is otherwise
-    built, row by row, from modality, anatomy, view and finding. All other columns of :class:`Sample` are optional, and
-    columns that it does not know are not read. Whether the pictures exist is found out by whoever opens them.
+    The column ``path`` (or ``image``) is required; it is relative to ``root``. A missing or empty ``caption`` is built,
+    row by row, from modality, anatomy, view and finding. All other fields of `Sample` are optional columns, and other
+    columns are ignored. The images are not opened.
 
     Args:
         path: The file.
-        root: The folder that picture paths start from; the file's own when not given.
-        split: Keep only this split.
-        columns: Field of :class:`Sample` to column of the file, where their names differ.
+        root: The folder that image paths are relative to; the file's own by default.
+        split: Return the samples of this split only.
+        columns: Field of `Sample` to column of the file, where their names differ.
 
     Raises:
         DatasetError: The file cannot be read, or its columns or rows cannot be used; all problems are named at once.
@@ -60,10 +52,10 @@ def read_table(
 
 
 def _choose_columns(header: Sequence[str], renamed: Mapping[str, str]) -> dict[str, str]:
-    """Field to column. Raises one error that names everything wrong with the columns."""
+    """Return the column of each field, or raise one error that names all problems of the columns."""
     problems = [f"{field!r} is not a field (they are {', '.join(FIELDS)})" for field in renamed if field not in FIELDS]
     problems += [f"there is no column {column!r}" for column in renamed.values() if column not in header]
-    problems += [f"the column {name!r} comes twice" for name, count in Counter(header).items() if count > 1]
+    problems += [f"the column {name!r} occurs twice" for name, count in Counter(header).items() if count > 1]
     chosen = {field: renamed.get(field, field) for field in FIELDS}
     if "path" not in renamed and "path" not in header:
         chosen["path"] = "image"
@@ -81,9 +73,9 @@ def _choose_columns(header: Sequence[str], renamed: Mapping[str, str]) -> dict[s
 
 
 def _build_samples(cells: dict[str, list[str]], root: Path) -> tuple[Sample, ...]:
-    """Samples of all rows. Raises one error that names everything wrong with the rows."""
+    """Return the samples of all rows, or raise one error that names all problems of the rows."""
     if not cells["path"]:
-        raise DatasetError("expected at least one row, got a header alone: add pictures", code="dataset_empty")
+        raise DatasetError("expected at least one row, got only a header: add images", code="dataset_empty")
     samples: list[Sample] = []
     problems: dict[str, list[int]] = defaultdict(list)
     seen: set[PurePosixPath] = set()
@@ -92,13 +84,13 @@ def _build_samples(cells: dict[str, list[str]], root: Path) -> tuple[Sample, ...
         relative = PurePosixPath(values.pop("path"))
         caption = values.pop("caption", "") or " ".join(filter(None, (values.get(part) for part in CAPTION_PARTS)))
         if not relative.name:
-            problems["no picture path"].append(number)
+            problems["no image path"].append(number)
         elif _leaves_root(relative):
-            problems["a picture path outside the folder (absolute, or with '..')"].append(number)
+            problems["an image path outside the folder (absolute, or with '..')"].append(number)
         elif relative in seen:
-            problems["a picture that an earlier row has"].append(number)
+            problems["an image path that occurs twice"].append(number)
         if not caption:
-            problems["no caption, nor parts to build it from"].append(number)
+            problems["no caption and no parts to build it from"].append(number)
         seen.add(relative)
         samples.append(Sample(path=root / relative, caption=caption, **values))
     if problems:
@@ -107,16 +99,16 @@ def _build_samples(cells: dict[str, list[str]], root: Path) -> tuple[Sample, ...
 
 
 def broken_images(problems: Mapping[Path, InputError]) -> DatasetError:
-    """The error for pictures of a table that cannot be read: how many there are, and the first few with their codes."""
-    first = sorted((path.name, error.code) for path, error in problems.items())[:_FILES_NAMED]
+    """Return the error for images that cannot be read: how many there are, and the first few with their codes."""
+    first = sorted((path.name, error.code) for path, error in problems.items())[:_MAX_FILES_NAMED]
     named = "; ".join(f"{name}: {code}" for name, code in first)
     return DatasetError(
-        f"{len(problems)} pictures cannot be read: {named}: mend them or remove them from the table",
+        f"{len(problems)} images cannot be read: {named}: repair them or remove them from the table",
         code="dataset_broken_images",
     )
 
 
 def _leaves_root(relative: PurePosixPath) -> bool:
-    """Whether a path escapes its folder. Read by Windows' rules, which know every separator and drive letters."""
+    """Return True if a path escapes its folder, by Windows' rules, which cover every separator and drive letters."""
     path = PureWindowsPath(str(relative))
     return bool(path.anchor) or ".." in path.parts

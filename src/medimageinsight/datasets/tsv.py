@@ -1,9 +1,9 @@
-"""The original's own format: an image TSV, ``id<TAB>base64``, and beside it a text TSV, ``id<TAB>JSON``, no headers.
+"""The original format: an image TSV, ``id<TAB>base64``, and a text TSV, ``id<TAB>JSON``, without headers.
 
     chest/1.png<TAB>iVBORw0KGgo...
     chest/1.png<TAB>{"class_id": 3, "class_name": "x-ray chest Edema", "source": "mine", "task": "classification"}
 
-A label file names the classes, one a line: line 0 is class 0.
+A label file names the classes, one in each line: line 0 is class 0.
 """
 
 from __future__ import annotations
@@ -11,14 +11,21 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections import defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.datasets.lines import first_cells, line_starts
+from medimageinsight.datasets.captions import (
+    OPTIONAL_FIELDS,
+    CaptionRow,
+    ClassNames,
+    describe_json_error,
+    load_json_cell,
+    parse_caption_row,
+)
+from medimageinsight.datasets.line_offsets import iter_first_cells, line_offsets
 from medimageinsight.datasets.problems import Problems
-from medimageinsight.datasets.sample import Piece, Sample, Table
-from medimageinsight.datasets.texts import OPTIONAL, ClassNames, Text, json_fault, parse_text, read_text
+from medimageinsight.datasets.sample import ByteRange, Sample, Table
 from medimageinsight.images import read_source
 from medimageinsight.images.limits import Limits
 
@@ -39,35 +46,36 @@ def read_tsv(
     problems: Problems | None = None,
     classes: ClassNames | None = None,
 ) -> Table:
-    """Reads pairs of image and text TSVs; pictures stay in their file and are read by position.
+    """Read pairs of image and text TSVs; the images are not read, only their positions in the file.
 
         read_tsv("train_images.tsv", "train_text.tsv", label_file="labels.txt", split="train")
 
-    The two files of a pair hold the same ids; the order may differ. A text is ``{"class_id", "class_name", "source",
-    "task": "classification"}``, whose class name is caption and label, or ``{"captions": "..." or ["...", ...]}``, of
-    which the first is taken and which belong to no class. ``modality``, ``anatomy``, ``view``, ``finding`` and
-    ``patient_id`` may be added; other keys are not read.
+    The two files of a pair have the same ids, in any order. A text is ``{"class_id", "class_name", "source", "task":
+    "classification"}``, whose class name is caption and label, or ``{"captions": "..." or ["...", ...]}``, whose first
+    caption is used and which has no label. ``modality``, ``anatomy``, ``view``, ``finding`` and ``patient_id`` may be
+    added; other keys are ignored.
 
     Args:
         images: One image TSV or several.
         texts: As many text TSVs, in the same order.
         label_file: Names of the classes, checked against the texts.
         split: Of all samples.
-        root: The folder that messages name files below; the first image TSV's own when not given.
-        problems: Collects what is wrong, and the good rows are returned.
-        classes: Ids and names of files that were read before, which must agree with these.
+        root: The folder that file names in messages are relative to; the first image TSV's folder by default.
+        problems: Collects the problems; the valid rows are returned.
+        classes: Class ids and names of files read before, which must agree with these.
 
     Raises:
         DatasetProblems: Files, rows or classes cannot be used, and ``problems`` was not given.
     """
     found = Problems() if problems is None else problems
-    pairs = list(zip(_paths(images), _paths(texts), strict=False))
+    image_paths, text_paths = _as_paths(images), _as_paths(texts)
+    pairs = list(zip(image_paths, text_paths, strict=False))
     folder = Path(root) if root is not None else pairs[0][0].parent if pairs else Path()
-    if len(_paths(images)) != len(_paths(texts)) or not pairs:
-        found.add("file_missing", "tsv", f"{len(_paths(images))} image files and {len(_paths(texts))} text files")
+    if len(image_paths) != len(text_paths) or not pairs:
+        found.add("file_missing", "tsv", f"{len(image_paths)} image files and {len(text_paths)} text files")
     classes = ClassNames(found, after=classes)
     if label_file is not None:
-        classes.read(Path(label_file), _name(Path(label_file), folder))
+        classes.read_label_file(Path(label_file), _relative_name(Path(label_file), folder))
     samples = [sample for pair in pairs for sample in _read_pair(*pair, split, folder, classes, found)]
     if problems is None:
         found.raise_any()
@@ -77,85 +85,87 @@ def read_tsv(
 def _read_pair(
     images: Path, texts: Path, split: str, root: Path, classes: ClassNames, problems: Problems
 ) -> Iterator[Sample]:
-    """The samples of one pair in the order of the image file."""
-    if lacking := [path for path in (images, texts) if not path.is_file()]:
-        for path in lacking:
-            problems.add("file_missing", _name(path, root))
+    """Yield the samples of one pair in the order of the image file."""
+    if missing := [path for path in (images, texts) if not path.is_file()]:
+        for path in missing:
+            problems.add("file_missing", _relative_name(path, root))
         return
-    said = dict(_read_texts(texts, root, classes, problems))
-    name, lost = _name(images, root), len(said)
+    rows = dict(_read_texts(texts, root, classes, problems))
+    name, unused = _relative_name(images, root), len(rows)
     seen: set[str] = set()
-    for line, key, start, stop in _rows(images, root, problems):
+    for line, key, start, stop in _scan_rows(images, root, problems):
         if key in seen:
             problems.add("id_duplicate", f"{name} line {line}")
             continue
         seen.add(key)
-        if key not in said:
+        if key not in rows:
             problems.add("rows_unpaired", f"{name} line {line}", "no text")
             continue
-        lost -= 1
-        text = said[key]
-        if text is not None:
+        unused -= 1
+        row = rows[key]
+        if row is not None:
             yield Sample(
                 path=images,
-                piece=Piece(offset=start, size=stop - start, encoding="base64"),
+                byte_range=ByteRange(offset=start, size=stop - start, encoding="base64"),
                 id=key,
-                caption=text.caption,
-                label=text.label,
-                source=text.source,
+                caption=row.caption,
+                label=row.label,
+                source=row.source,
                 split=split,
-                **text.others,
+                **row.others,
             )
-    if lost:
-        problems.add("rows_unpaired", _name(texts, root), f"{lost} texts without a picture")
+    if unused:
+        problems.add("rows_unpaired", _relative_name(texts, root), f"{unused} texts without an image")
 
 
-def _read_texts(path: Path, root: Path, classes: ClassNames, problems: Problems) -> Iterator[tuple[str, Text | None]]:
-    """Id and text of each row; None for one that cannot be used."""
-    name = _name(path, root)
-    seen: dict[str, int] = defaultdict(int)
+def _read_texts(
+    path: Path, root: Path, classes: ClassNames, problems: Problems
+) -> Iterator[tuple[str, CaptionRow | None]]:
+    """Yield the id and the caption of each row; None for a row that cannot be used."""
+    name = _relative_name(path, root)
+    seen: Counter[str] = Counter()
     with path.open("rb") as stream:
-        for line, key, start, stop in _rows(path, root, problems):
-            place = f"{name} line {line}"
+        for line, key, start, stop in _scan_rows(path, root, problems):
+            location = f"{name} line {line}"
             seen[key] += 1
             if seen[key] > 1:
-                problems.add("id_duplicate", place)
+                problems.add("id_duplicate", location)
                 continue
             if stop - start > MAX_TEXT_BYTES:
-                problems.add("row_unreadable", place, "longer than 1 MiB")
+                problems.add("row_unreadable", location, "longer than 1 MiB")
                 yield key, None
                 continue
             stream.seek(start)
             try:
-                data = parse_text(stream.read(stop - start).decode("utf-8"))
+                data = load_json_cell(stream.read(stop - start).decode("utf-8"))
             except (ValueError, RecursionError) as error:
-                problems.add("json_invalid", place, json_fault(error))
+                problems.add("json_invalid", location, describe_json_error(error))
                 yield key, None
                 continue
-            yield key, read_text(data, place, classes)
+            yield key, parse_caption_row(data, location, classes)
 
 
-def _rows(path: Path, root: Path, problems: Problems) -> Iterator[tuple[int, str, int, int]]:
-    """Line from 1, id, and where its second cell begins and ends."""
-    name = _name(path, root)
+def _scan_rows(path: Path, root: Path, problems: Problems) -> Iterator[tuple[int, str, int, int]]:
+    """Yield the line number, counted from 1, the id, and start and end of the second cell in bytes."""
+    name = _relative_name(path, root)
     try:
-        starts = line_starts(path)
+        offsets = line_offsets(path)
     except OSError as error:
         problems.add("file_missing", name, type(error).__name__)
         return
-    for index, cell, start, stop in first_cells(path, starts, limit=MAX_ID_BYTES):
-        place = f"{name} line {index + 1}"
+    for index, cell, start, stop in iter_first_cells(path, offsets, limit=MAX_ID_BYTES):
+        location = f"{name} line {index + 1}"
         if cell is None:
-            problems.add("row_unreadable", place, "no tab after the id")
+            problems.add("row_unreadable", location, "no tab after the id")
             continue
         try:
             key = cell.decode("utf-8-sig" if index == 0 else "utf-8").strip()
         except UnicodeDecodeError:
             key = ""
         if not key:
-            problems.add("row_unreadable", place, "no id in UTF-8")
+            problems.add("row_unreadable", location, "no id in UTF-8")
         elif stop <= start:
-            problems.add("row_unreadable", place, "nothing behind the id")
+            problems.add("row_unreadable", location, "nothing after the id")
         else:
             yield index + 1, key, start, stop
 
@@ -168,43 +178,43 @@ def write_tsv(
     *,
     classes: Sequence[str] = (),
 ) -> list[str]:
-    """Writes samples in the original's format; every distinct caption of the samples is a class.
+    """Write samples in the original format; every distinct caption of the samples is a class.
 
         classes = write_tsv(table.of_split("train"), "train_images.tsv", "train_text.tsv", "labels.txt")
         write_tsv(table.of_split("val"), "val_images.tsv", "val_text.tsv", "labels.txt", classes=classes)
 
-    Pictures are copied as they are, whatever their kind. ``classes`` are those of files written before, which keep
-    their ids.
+    Images are copied unchanged, in any format. ``classes`` are those of files written before, which keep their ids.
 
     Returns:
         The captions, in the order of their class ids.
 
     Raises:
-        ValueError: An id, or a file's name in its place, or a caption is empty or holds a tab or a line's end.
-        ImageError: A picture cannot be read.
+        ValueError: An id (the file name if it is empty) or a caption is empty or contains a tab or a line break.
+        ImageError: An image cannot be read.
     """
-    ids: dict[str, int] = {caption: number for number, caption in enumerate(classes)}
+    class_ids: dict[str, int] = {caption: number for number, caption in enumerate(classes)}
     with Path(images).open("wb") as image_file, Path(texts).open("wb") as text_file:
         for sample in samples:
             key = sample.id or sample.path.name
-            if not key.strip() or key != key.strip() or any(one in key for one in "\t\r\n\ufeff"):
-                raise ValueError("expected an id without tabs, line ends and white space around it")
+            if not key.strip() or key != key.strip() or any(character in key for character in "\t\r\n\ufeff"):
+                raise ValueError("expected an id without tabs, line breaks and surrounding white space")
             caption = sample.caption.strip()
             if not caption or "\n" in caption or "\r" in caption:
                 raise ValueError("expected a caption of one line")
-            number = ids.setdefault(caption, len(ids))
-            text: dict[str, Any] = {"class_id": number, "class_name": caption, "source": sample.source}
-            text |= {"task": "classification"} | {name: one for name in OPTIONAL if (one := getattr(sample, name))}
-            encoded = base64.b64encode(read_source(sample.picture(), Limits()))
+            class_id = class_ids.setdefault(caption, len(class_ids))
+            text: dict[str, Any] = {"class_id": class_id, "class_name": caption, "source": sample.source}
+            text |= {"task": "classification"}
+            text |= {name: value for name in OPTIONAL_FIELDS if (value := getattr(sample, name))}
+            encoded = base64.b64encode(read_source(sample.image_source(), Limits()))
             image_file.write(key.encode() + b"\t" + encoded + b"\n")
             text_file.write(f"{key}\t{json.dumps(text, ensure_ascii=False)}\n".encode())
-    Path(label_file).write_text("".join(f"{caption}\n" for caption in ids), "utf-8")
-    return list(ids)
+    Path(label_file).write_text("".join(f"{caption}\n" for caption in class_ids), "utf-8")
+    return list(class_ids)
 
 
-def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
-    return [Path(given)] if isinstance(given, str | os.PathLike) else [Path(one) for one in given]
+def _as_paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
 
 
-def _name(path: Path, root: Path) -> str:
+def _relative_name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name

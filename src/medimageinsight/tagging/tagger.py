@@ -1,8 +1,8 @@
-"""Tagging: any number of tags an image, each said to be there or not by a threshold of its own.
+"""Taggers: any number of tags for each image, each present or absent by a threshold of its own.
 
-A tag's score is the cosine to its prompts, or, with negative prompts, how much nearer the image is to the positive than
-to the negative ones; or the probability of an adapter. What a score means differs from tag to tag, so a threshold is
-chosen for each on labelled validation images.
+A tag's score is the cosine to its prompts; with negative prompts, the probability that the image is closer to the
+positive than to the negative prompts; or an adapter's probability. Scores of different tags are not comparable, so each
+tag has a threshold, chosen on labelled validation images.
 
     prompts = tag_prompts(["Effusion", "Nodule"], template="x-ray chest {}", negative=["x-ray chest No Finding"])
     scores = prompt_scores(images, embed_tags(model.embed_texts, prompts), model.logit_scale)
@@ -12,60 +12,42 @@ chosen for each on labelled validation images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medimageinsight.errors import InputError
 from medimageinsight.metrics.bootstrap import (
     Figure,
-    draw_multiplicities,
-    figure,
+    bootstrap_figure,
+    draw_bootstrap_weights,
 )
-from medimageinsight.metrics.heads import activate
+from medimageinsight.metrics.patients import number_patients
 from medimageinsight.metrics.scores import weighted_roc_auc
-from medimageinsight.metrics.thresholds import Criterion, Operation, choose_threshold, operate
-from medimageinsight.metrics.vectors import number_patients, unit_rows
-from medimageinsight.prompts import label_prompts
-from medimageinsight.tasks.zero_shot import mean_by_label
+from medimageinsight.metrics.thresholds import Criterion, ThresholdFigures, choose_threshold, score_threshold
+from medimageinsight.tagging.prompts import TagPrompts, embed_tags, prompt_scores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from medimageinsight.adapters.adapter import Adapter
-    from medimageinsight.bundle.identity import ModelIdentity
+    from medimageinsight.adapters.labelled import LabelledEmbeddings
+    from medimageinsight.bundle import ModelIdentity
     from medimageinsight.metrics.scores import Flags, Floats, Integers
-    from medimageinsight.prompts import Labels
-
-EmbedTexts: TypeAlias = Callable[[list[str]], "NDArray[np.float32]"]
-"""As ``MedImageInsight.embed_texts``."""
+    from medimageinsight.tagging.prompts import EmbedTexts
 
 RESAMPLES = 1000  # of the AUC's interval
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagPrompts:
-    """What a tag looks like in words: prompts that are averaged, and those that say it is not there, if any."""
-
-    positive: tuple[str, ...]
-    negative: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TagEmbeddings:
-    """Positive (T, D) and negative embeddings (T, D) float32 of T tags; a row without negative prompts is 0."""
-
-    positive: NDArray[np.float32]
-    negative: NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
 class TagFigures:
-    """How good a tag is on one set of images: the threshold's operation, and the ROC AUC, which no threshold is in."""
+    """Performance of a tag on one set of images: at its threshold, and the ROC AUC, which does not depend on it."""
 
-    operation: Operation
+    operation: ThresholdFigures
     auc: Figure | None
 
 
@@ -74,11 +56,11 @@ class Tag:
     """One tag.
 
     Attributes:
-        name: What it is called.
+        name: The name.
         prompts: None where an adapter gives the score.
-        threshold: The score from which it is there.
-        validation: Figures of the images that chose the threshold, which flatter it.
-        test: Figures of others; None where there were none.
+        threshold: The tag is present from this score on.
+        validation: Figures of the images that the threshold was chosen on, which are optimistic.
+        test: Figures of other images, if there were any.
     """
 
     name: str
@@ -93,10 +75,10 @@ class Tagger:
     """Tags with their thresholds.
 
     Attributes:
-        tags: T of them.
-        model: Whose vectors it is for.
-        criterion: What chose the thresholds.
-        adapter: What gives the scores; None where prompts do.
+        tags: T tags.
+        model: The model whose embeddings it takes.
+        criterion: How the thresholds were chosen.
+        adapter: Gives the scores; None where prompts do.
     """
 
     tags: tuple[Tag, ...]
@@ -115,10 +97,10 @@ class Tagger:
         return np.array([tag.threshold for tag in self.tags], dtype=np.float64)
 
     def scores(self, vectors: ArrayLike, embed_texts: EmbedTexts, logit_scale: float) -> NDArray[np.float32]:
-        """Scores (N, T) float32 of embeddings (N, D).
+        """Return scores (N, T) float32 of embeddings (N, D).
 
         Args:
-            vectors: Of images.
+            vectors: Embeddings of images.
             embed_texts: The model's; not called where an adapter gives the scores.
             logit_scale: The model's, a logarithm.
 
@@ -131,85 +113,39 @@ class Tagger:
         return prompt_scores(vectors, embed_tags(embed_texts, prompts), logit_scale)
 
     def present(self, scores: ArrayLike) -> Flags:
-        """Which tags are there: (N, T) bool of scores (N, T)."""
+        """Return which tags are present: (N, T) bool of scores (N, T)."""
         flags: Flags = np.asarray(scores, dtype=np.float64) >= self.thresholds
         return flags
 
-    def tested(self, scores: ArrayLike, truth: ArrayLike, *, patients: Sequence[str] | None = None) -> Tagger:
-        """The tagger with figures of images that did not choose its thresholds, where they have a tag and lack it.
+    def with_test_figures(
+        self, scores: ArrayLike, truth: ArrayLike, *, patients: Sequence[str] | None = None
+    ) -> Tagger:
+        """Return the tagger with figures of test images, for the tags that some of the images have and some lack.
 
         Args:
             scores: (N, T).
             truth: (N, T) bool.
             patients: N ids, for the AUC's interval.
         """
-        values, flags, groups = _checked(scores, truth, patients, len(self.tags))
+        values, flags, groups = _check_arrays(scores, truth, patients, len(self.tags))
         tags = [
-            replace(tag, test=_figures(values[:, place], flags[:, place], tag.threshold, groups))
-            if len(np.unique(flags[:, place])) == 2
+            replace(tag, test=_score_tag(values[:, column], flags[:, column], tag.threshold, groups))
+            if len(np.unique(flags[:, column])) == 2
             else tag
-            for place, tag in enumerate(self.tags)
+            for column, tag in enumerate(self.tags)
         ]
         return replace(self, tags=tuple(tags))
 
 
-def tag_prompts(
-    tags: Labels,
-    *,
-    template: str | Sequence[str] | None = None,
-    fields: Mapping[str, str] | None = None,
-    negative: Sequence[str] = (),
-) -> dict[str, TagPrompts]:
-    """The prompts of tags, as `label_prompts` makes them, all with the same negative ones.
-
-    Raises:
-        InputError: As `label_prompts`.
-    """
-    if any(not text.strip() for text in negative):
-        raise InputError("expected texts as negative prompts, got an empty one", code="label_invalid")
-    return {
-        name: TagPrompts(positive=tuple(texts), negative=tuple(negative))
-        for name, texts in label_prompts(tags, template=template, fields=fields).items()
-    }
-
-
-def embed_tags(embed_texts: EmbedTexts, prompts: Mapping[str, TagPrompts]) -> TagEmbeddings:
-    """The mean embeddings of each tag's prompts."""
-    texts = [text for one in prompts.values() for text in (*one.positive, *one.negative)]
-    embedded = iter(np.asarray(embed_texts(texts), dtype=np.float32))
-    positive, negative = [], []
-    for one in prompts.values():
-        rows = np.stack([next(embedded) for _ in one.positive])
-        positive.append(mean_by_label(rows, [len(rows)])[0])
-        others = [next(embedded) for _ in one.negative]
-        negative.append(mean_by_label(np.stack(others), [len(others)])[0] if others else np.zeros_like(positive[-1]))
-    return TagEmbeddings(positive=np.stack(positive), negative=np.stack(negative))
-
-
-def prompt_scores(vectors: ArrayLike, tags: TagEmbeddings, logit_scale: float) -> NDArray[np.float32]:
-    """Scores (N, T) of embeddings (N, D): cosines, or probabilities where a tag has negative prompts.
-
-    A probability is the softmax of ``exp(logit_scale) * cosine`` over the positive and the negative side.
-
-    Raises:
-        InputError: Embeddings that do not fit or are not finite.
-    """
-    rows = unit_rows(vectors, what="image vectors", dim=tags.positive.shape[1]).astype(np.float64)
-    cosines = rows @ tags.positive.T
-    contrasts = activate(np.exp(logit_scale) * (cosines - rows @ tags.negative.T), "sigmoid")
-    has_negative = np.any(tags.negative != 0, axis=1)
-    return np.where(has_negative, contrasts, cosines).astype(np.float32)
-
-
 def adapter_scores(vectors: ArrayLike, adapter: Adapter, names: Sequence[str]) -> NDArray[np.float32]:
-    """Scores (N, T) of embeddings (N, D): the adapter's probabilities of the named labels.
+    """Return scores (N, T) of embeddings (N, D): the adapter's probabilities of the named labels.
 
     Raises:
-        InputError: A tag that the adapter has no label for (``label_unknown``), or embeddings that do not fit.
+        InputError: A tag that is not a label of the adapter (``label_unknown``), or embeddings that do not fit.
     """
     if unknown := [name for name in names if name not in adapter.labels]:
         raise InputError(
-            f"expected tags that the adapter knows, got {', '.join(map(repr, unknown[:5]))}: leave them out",
+            f"expected tags that are labels of the adapter, got {', '.join(map(repr, unknown[:5]))}: leave them out",
             code="label_unknown",
         )
     scores: NDArray[np.float32] = adapter.predict(vectors)[:, [adapter.labels.index(name) for name in names]]
@@ -229,16 +165,16 @@ def fit_tagger(
     """Choose a threshold for each tag on validation images.
 
     Args:
-        prompts: The T tags with their prompts; or their names alone where an adapter gives the scores.
+        prompts: The T tags with their prompts; or only their names where an adapter gives the scores.
         scores: (N, T), of `prompt_scores` or `adapter_scores`.
-        truth: (N, T) bool, whether an image has a tag.
-        model: Whose vectors were scored.
-        criterion: What a good threshold is; Youden's when not given.
-        adapter: What gave the scores.
+        truth: (N, T) bool, True where an image has a tag.
+        model: The model that made the embeddings.
+        criterion: What a threshold maximises; Youden's index by default.
+        adapter: The adapter that gave the scores.
         patients: N ids, for the AUC's interval.
 
     Raises:
-        InputError: No tags (``labels_empty``), one without positives or without negatives (``tag_without_positives``,
+        InputError: No tags (``labels_empty``), a tag without positives or without negatives (``tag_without_positives``,
             ``tag_without_negatives``; the message names it), tags without prompts or an adapter (``label_invalid``), or
             arrays that do not fit (``scores_bad``).
     """
@@ -247,11 +183,11 @@ def fit_tagger(
         raise InputError("expected at least one tag, got none", code="labels_empty")
     if not isinstance(prompts, Mapping) and adapter is None:
         raise InputError("expected prompts for every tag, or an adapter, got neither", code="label_invalid")
-    values, flags, groups = _checked(scores, truth, patients, len(prompts))
+    values, flags, groups = _check_arrays(scores, truth, patients, len(prompts))
     tags = []
-    for place, name in enumerate(prompts):
+    for column, name in enumerate(prompts):
         try:
-            threshold = choose_threshold(values[:, place], flags[:, place], criterion)
+            threshold = choose_threshold(values[:, column], flags[:, column], criterion)
         except InputError as error:
             raise InputError(f"tag {name!r}: {error.message}", code=error.code) from None
         tags.append(
@@ -259,22 +195,67 @@ def fit_tagger(
                 name=name,
                 prompts=prompts[name] if isinstance(prompts, Mapping) and adapter is None else None,
                 threshold=threshold,
-                validation=_figures(values[:, place], flags[:, place], threshold, groups),
+                validation=_score_tag(values[:, column], flags[:, column], threshold, groups),
             )
         )
     return Tagger(tags=tuple(tags), model=model, criterion=str(criterion), adapter=adapter)
 
 
-def _figures(scores: Floats, positives: Flags, threshold: float, groups: Integers) -> TagFigures:
-    weights = draw_multiplicities(groups, np.zeros_like(groups), resamples=RESAMPLES, seed=0)
+def fit_tagger_to_embeddings(
+    validation: LabelledEmbeddings,
+    tags: Mapping[str, TagPrompts] | Adapter,
+    *,
+    embed_texts: EmbedTexts,
+    logit_scale: float,
+    model: ModelIdentity,
+    criterion: Criterion | None = None,
+    test: LabelledEmbeddings | None = None,
+) -> Tagger:
+    """Fit a tagger to labelled embeddings, and add figures of the test images.
+
+    Args:
+        validation: Chooses the thresholds.
+        tags: Tags with their prompts, or the adapter whose labels are the tags.
+        embed_texts: The model's; not called with an adapter.
+        logit_scale: The model's, a logarithm.
+        model: The model that made the embeddings.
+        criterion: As in `fit_tagger`.
+        test: Other images, if there are any.
+
+    Raises:
+        InputError: As `fit_tagger`.
+    """
+    if isinstance(tags, Mapping):
+        names, adapter = tuple(tags), None
+        scores = prompt_scores(validation.rows, embed_tags(embed_texts, tags), logit_scale)
+    else:
+        names, adapter = tags.labels, tags
+        scores = adapter_scores(validation.rows, tags, names)
+    tagger = fit_tagger(
+        tags if isinstance(tags, Mapping) else names,
+        scores,
+        validation.truth(names),
+        model=model,
+        criterion=criterion,
+        adapter=adapter,
+        patients=validation.patients or None,
+    )
+    if test is None:
+        return tagger
+    test_scores = tagger.scores(test.rows, embed_texts, logit_scale)
+    return tagger.with_test_figures(test_scores, test.truth(names), patients=test.patients or None)
+
+
+def _score_tag(scores: Floats, positives: Flags, threshold: float, groups: Integers) -> TagFigures:
+    weights = draw_bootstrap_weights(groups, np.zeros_like(groups), resamples=RESAMPLES, seed=0)
     auc = weighted_roc_auc(scores, positives, np.concatenate([np.ones((1, len(scores)), dtype=np.float32), weights]))
     return TagFigures(
-        operation=operate(scores, positives, threshold),
-        auc=figure(auc[0], auc[1:], count=len(scores), confidence=0.95),
+        operation=score_threshold(scores, positives, threshold),
+        auc=bootstrap_figure(auc[0], auc[1:], count=len(scores), confidence=0.95),
     )
 
 
-def _checked(
+def _check_arrays(
     scores: ArrayLike, truth: ArrayLike, patients: Sequence[str] | None, tags: int
 ) -> tuple[Floats, Flags, Integers]:
     values, flags = np.asarray(scores, dtype=np.float64), np.asarray(truth, dtype=bool)

@@ -1,4 +1,4 @@
-"""Images with their tags, each judged by its own threshold: what a tagger, a vocabulary or prompts say of them."""
+"""Tag images by a tagger, a vocabulary or prompts: the score, the threshold and the presence of each tag."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from medimageinsight.errors import InputError
-from medimageinsight.tagging.tagger import Tagger, TagPrompts, embed_tags, prompt_scores
+from medimageinsight.tagging.prompts import TagPrompts, embed_tags, prompt_scores
+from medimageinsight.tagging.tagger import Tagger
 from medimageinsight.tagging.vocabularies import term_probabilities, vocabulary
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from medimageinsight.bundle.identity import ModelIdentity
-    from medimageinsight.tagging.tagger import EmbedTexts
+    from medimageinsight.bundle import ModelIdentity
+    from medimageinsight.tagging.prompts import EmbedTexts
 
 Tags: TypeAlias = str | Tagger | Mapping[str, TagPrompts]
 """The name of a vocabulary, a tagger, or prompts of `tag_prompts`."""
 
-LIKELY = 0.5  # of probabilities; those of a vocabulary sum to 1, so that at most one term reaches it
+DEFAULT_THRESHOLD = 0.5  # of probabilities; a vocabulary's sum to 1, so that at most one term is present
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tagged:
-    """One tag of one image: its score, the threshold, and whether the score reaches it."""
+class TagResult:
+    """One tag of one image: its score, the threshold, and ``present`` if the score reaches it."""
 
     score: float
     threshold: float
     present: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """``{"score", "threshold", "present"}``, the form of the JSON documents."""
+        """Return ``{"score", "threshold", "present"}``, the form of the JSON documents."""
         return asdict(self)
 
 
@@ -43,21 +44,21 @@ def tag_vectors(
     logit_scale: float,
     model: str = "",
     threshold: float | None = None,
-) -> list[dict[str, Tagged]]:
-    """Tags of embeddings (N, D), by name.
+) -> list[dict[str, TagResult]]:
+    """Return the tags of embeddings (N, D), by name.
 
     Args:
-        vectors: Of images.
+        vectors: Embeddings of images.
         tags: The name of a vocabulary, a tagger of the same model, or prompts.
         embed_texts: The model's.
         logit_scale: The model's, a logarithm.
         model: The model's name, see `vocabulary`.
-        threshold: As `thresholds_of` takes it.
+        threshold: As in `tag_thresholds`.
 
     Raises:
-        InputError: As `thresholds_of`, or embeddings that do not fit or are not finite.
+        InputError: As `tag_thresholds`, or embeddings that do not fit or are not finite.
     """
-    names, thresholds = thresholds_of(tags, threshold, model=model)
+    names, thresholds = tag_thresholds(tags, threshold, model=model)
     if isinstance(tags, Tagger):
         scores = tags.scores(vectors, embed_texts, logit_scale)
     elif isinstance(tags, str):
@@ -66,7 +67,7 @@ def tag_vectors(
         scores = prompt_scores(vectors, embed_tags(embed_texts, tags), logit_scale)
     return [
         {
-            name: Tagged(score=score, threshold=limit, present=score >= limit)
+            name: TagResult(score=score, threshold=limit, present=score >= limit)
             for name, score, limit in zip(names, row, thresholds, strict=True)
         }
         for row in scores.tolist()
@@ -74,36 +75,36 @@ def tag_vectors(
 
 
 def check_tags(tags: Tags, model: ModelIdentity | None, threshold: float | None) -> None:
-    """Refuse what `tag_vectors` would, and a tagger of another model, before any image is read.
+    """Refuse invalid arguments of `tag_vectors` and a tagger of another model, before any image is read.
 
     Args:
         tags: As in `tag_vectors`.
-        model: The model at hand; None where it is a server's.
-        threshold: As `thresholds_of` takes it.
+        model: The loaded model; None for the model of a server.
+        threshold: As in `tag_thresholds`.
 
     Raises:
-        InputError: As `thresholds_of`, or a tagger with a model that is not known (``model_unknown``).
+        InputError: As `tag_thresholds`, or a tagger with an unknown model (``model_unknown``).
         ModelError: The tagger belongs to another model (``adapter_other_model``).
     """
-    thresholds_of(tags, threshold, model="" if model is None else model.name)
+    tag_thresholds(tags, threshold, model="" if model is None else model.name)
     if isinstance(tags, Tagger):
         if model is None:
             raise InputError(
-                "expected the name of a vocabulary, or prompts, got a tagger: a server does not say whether its model "
-                "is the tagger's, so use it with the local model",
+                "expected the name of a vocabulary, or prompts, got a tagger: a server does not identify its model, "
+                "so use taggers with a local model",
                 code="model_unknown",
             )
         tags.model.check(model, texts=tags.adapter is None)
 
 
-def thresholds_of(tags: Tags, threshold: float | None, *, model: str = "") -> tuple[tuple[str, ...], list[float]]:
-    """The names of the tags, and the score from which each is there.
+def tag_thresholds(tags: Tags, threshold: float | None, *, model: str = "") -> tuple[tuple[str, ...], list[float]]:
+    """Return the names of the tags and the scores from which on they are present.
 
     Args:
         tags: As in `tag_vectors`.
-        threshold: Of probabilities 0.5 when not given: of a vocabulary, and of prompts that all have negative ones.
-            Prompts without them have cosines as scores, which no number suits, so that it has to be given. A tagger
-            has its own.
+        threshold: 0.5 by default for probabilities: of a vocabulary, and of prompts that all have negative prompts.
+            Required for other prompts: their scores are cosines, for which no default is suitable. Not allowed for a
+            tagger, which has its own thresholds.
         model: The model's name, see `vocabulary`.
 
     Raises:
@@ -111,22 +112,25 @@ def thresholds_of(tags: Tags, threshold: float | None, *, model: str = "") -> tu
     """
     if isinstance(tags, Tagger):
         if threshold is not None:
-            raise InputError("expected no threshold with a tagger: each of its tags has one", code="threshold_invalid")
+            raise InputError(
+                f"expected no threshold with a tagger, whose tags have their own, got {threshold}",
+                code="threshold_invalid",
+            )
         return tags.names, tags.thresholds.tolist()
     names = tuple(vocabulary(tags, model=model) if isinstance(tags, str) else tags)
     if not names:
         raise InputError("expected at least one tag, got none", code="labels_empty")
-    probable = isinstance(tags, str) or all(one.negative for one in tags.values())
+    are_probabilities = isinstance(tags, str) or all(prompts.negative for prompts in tags.values())
     if threshold is None:
-        if not probable:
+        if not are_probabilities:
             raise InputError(
-                "expected a threshold, or negative prompts for every tag: without them scores are cosines, whose size "
-                "differs from tag to tag, and a softmax over labels that compete is no tagger; "
+                "expected a threshold, or negative prompts for every tag, got neither: without negative prompts scores "
+                "are cosines, whose size differs from tag to tag, and a softmax over labels that compete does not tag; "
                 "choose thresholds on labelled images with mi2 tag fit",
                 code="threshold_missing",
             )
-        threshold = LIKELY
-    least = 0 if probable else -1
-    if not least <= threshold <= 1:
-        raise InputError(f"expected a threshold from {least} to 1, got {threshold}", code="threshold_invalid")
+        threshold = DEFAULT_THRESHOLD
+    minimum = 0 if are_probabilities else -1
+    if not minimum <= threshold <= 1:
+        raise InputError(f"expected a threshold from {minimum} to 1, got {threshold}", code="threshold_invalid")
     return names, [threshold] * len(names)

@@ -1,11 +1,11 @@
-"""Ready-made tags for what any image has: a modality, an anatomy, a view; in the words of the training captions.
+"""Vocabularies of tags that fit any image: modality, anatomy and view, in the words of the training captions.
 
-The terms of one vocabulary exclude each other, so their scores are probabilities. Those captions begin with the
-modality, then the anatomy, then the view, and write some of them in two ways: a term has prompts of several kinds, and
-the one that an image is most like stands for it. Not their mean: a chest in X-ray and one in CT have little in common.
+The terms of a vocabulary exclude each other, so their scores are probabilities. The captions start with modality,
+anatomy and view, sometimes in several wordings: a term has prompts of several kinds, and the most similar one counts.
+Their mean would not work: a chest X-ray and a chest CT have little in common.
 
-A model that was never trained on a term gives it any probability. The built-in model knows seven modalities and ten
-anatomies, so it is asked for those alone.
+A model gives any probability to a term that it was never trained on. The built-in model was trained on seven modalities
+and ten anatomies, so only these are offered to it.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from medimageinsight.tagging.tagger import EmbedTexts
+    from medimageinsight.tagging.prompts import EmbedTexts
 
 Vocabulary = Mapping[str, tuple[str, ...]]
-"""Each term and its prompts."""
+"""Terms with their prompts."""
 
 _CT = ("computed tomography", "ct")
 _MR = ("magnetic resonance imaging", "mr")
 _XRAY = ("x-ray",)
 
 
-def _after(modalities: Sequence[str], what: str) -> tuple[str, ...]:
-    return tuple(f"{modality} {what}" for modality in modalities)
+def _prefix(modalities: Sequence[str], text: str) -> tuple[str, ...]:
+    return tuple(f"{modality} {text}" for modality in modalities)
 
 
 _CROSS_SECTIONS = (*_CT, *_MR)
@@ -44,11 +44,11 @@ _ALL = (*_XRAY, *_CROSS_SECTIONS)
 
 MODALITY: Vocabulary = MappingProxyType(
     {
-        "x-ray": (*_after(_XRAY, "chest"), *_after(_XRAY, "hand"), *_after(_XRAY, "knee"), *_after(_XRAY, "spine")),
+        "x-ray": (*_prefix(_XRAY, "chest"), *_prefix(_XRAY, "hand"), *_prefix(_XRAY, "knee"), *_prefix(_XRAY, "spine")),
         "mammography": ("x-ray breast (mamma)", "x-ray breast (mamma) mammography"),
-        "computed tomography": tuple(prompt for part in ("chest", "abdomen", "head") for prompt in _after(_CT, part)),
+        "computed tomography": tuple(prompt for part in ("chest", "abdomen", "head") for prompt in _prefix(_CT, part)),
         "magnetic resonance imaging": tuple(
-            prompt for part in ("brain", "breast", "knee", "spine") for prompt in _after(_MR, part)
+            prompt for part in ("brain", "breast", "knee", "spine") for prompt in _prefix(_MR, part)
         ),
         "ultrasound": ("ultrasound", "ultrasound breast", "ultrasound (US) breast"),
         "echocardiography": ("Ultrasound Echocardiography (UE)", "ultrasound heart"),
@@ -67,27 +67,27 @@ MODALITY: Vocabulary = MappingProxyType(
 
 ANATOMY: Vocabulary = MappingProxyType(
     {
-        "head": (*_after(_CT, "head"), *_after(_XRAY, "cranium")),
-        "brain": (*_after(_CT, "brain"), *_after(_MR, "brain"), *_after(_MR, "brain head")),
-        "neck": _after(_CROSS_SECTIONS, "neck"),
-        "chest": _after((*_XRAY, *_CT), "chest"),
-        "breast": (*_after(_MR, "breast"), "ultrasound breast", "x-ray breast (mamma)"),
-        "heart": ("ultrasound heart", "Ultrasound Echocardiography (UE)", *_after(_MR, "heart")),
-        "abdomen": _after(_ALL, "abdomen"),
-        "pelvis": _after((*_XRAY, *_CT), "pelvis"),
-        "spine": (*_after((*_XRAY, *_MR), "spine"), *_after(_XRAY, "spine cervical spine")),
-        "shoulder": (*_after(_XRAY, "shoulder"), *_after(_XRAY, "upper extremity / arm shoulder")),
-        "upper arm": (*_after(_XRAY, "humerus"), *_after(_XRAY, "upper extremity / arm upper arm")),
-        "elbow": (*_after(_XRAY, "elbow"), *_after(_XRAY, "upper extremity / arm elbow")),
-        "forearm": _after(_XRAY, "forearm"),
-        "wrist": _after(_XRAY, "wrist"),
-        "hand": (*_after(_XRAY, "hand"), *_after(_XRAY, "pediatric hand")),
-        "finger": _after(_XRAY, "finger"),
-        "hip": (*_after(_XRAY, "hip"), *_after(_XRAY, "lower extremity / leg hip")),
-        "knee": (*_after(_ALL, "knee"), *_after(_XRAY, "lower extremity / leg knee")),
-        "lower leg": _after(_ALL, "lower leg"),
-        "ankle": (*_after(_XRAY, "ankle"), *_after(_XRAY, "lower extremity / leg ankle joint")),
-        "foot": (*_after(_XRAY, "foot"), *_after(_XRAY, "lower extremity / leg foot")),
+        "head": (*_prefix(_CT, "head"), *_prefix(_XRAY, "cranium")),
+        "brain": (*_prefix(_CT, "brain"), *_prefix(_MR, "brain"), *_prefix(_MR, "brain head")),
+        "neck": _prefix(_CROSS_SECTIONS, "neck"),
+        "chest": _prefix((*_XRAY, *_CT), "chest"),
+        "breast": (*_prefix(_MR, "breast"), "ultrasound breast", "x-ray breast (mamma)"),
+        "heart": ("ultrasound heart", "Ultrasound Echocardiography (UE)", *_prefix(_MR, "heart")),
+        "abdomen": _prefix(_ALL, "abdomen"),
+        "pelvis": _prefix((*_XRAY, *_CT), "pelvis"),
+        "spine": (*_prefix((*_XRAY, *_MR), "spine"), *_prefix(_XRAY, "spine cervical spine")),
+        "shoulder": (*_prefix(_XRAY, "shoulder"), *_prefix(_XRAY, "upper extremity / arm shoulder")),
+        "upper arm": (*_prefix(_XRAY, "humerus"), *_prefix(_XRAY, "upper extremity / arm upper arm")),
+        "elbow": (*_prefix(_XRAY, "elbow"), *_prefix(_XRAY, "upper extremity / arm elbow")),
+        "forearm": _prefix(_XRAY, "forearm"),
+        "wrist": _prefix(_XRAY, "wrist"),
+        "hand": (*_prefix(_XRAY, "hand"), *_prefix(_XRAY, "pediatric hand")),
+        "finger": _prefix(_XRAY, "finger"),
+        "hip": (*_prefix(_XRAY, "hip"), *_prefix(_XRAY, "lower extremity / leg hip")),
+        "knee": (*_prefix(_ALL, "knee"), *_prefix(_XRAY, "lower extremity / leg knee")),
+        "lower leg": _prefix(_ALL, "lower leg"),
+        "ankle": (*_prefix(_XRAY, "ankle"), *_prefix(_XRAY, "lower extremity / leg ankle joint")),
+        "foot": (*_prefix(_XRAY, "foot"), *_prefix(_XRAY, "lower extremity / leg foot")),
         "skin": ("dermoscopy skin", "dermatology clinical photography"),
         "retina": ("fundus photography retina", "retinal fundus", "Optical Coherence Tomography (OCT), Retina"),
         "lymph node": ("histopathology, H&E stain, sentinel lymph node",),
@@ -99,25 +99,25 @@ ANATOMY: Vocabulary = MappingProxyType(
 VIEW: Vocabulary = MappingProxyType(
     {
         "anteroposterior": tuple(
-            prompt for part in ("chest", "spine", "abdomen") for prompt in _after(_XRAY, f"{part} anteroposterior")
+            prompt for part in ("chest", "spine", "abdomen") for prompt in _prefix(_XRAY, f"{part} anteroposterior")
         ),
         "posteroanterior": tuple(
-            prompt for part in ("chest", "hand", "knee") for prompt in _after(_XRAY, f"{part} posteroanterior")
+            prompt for part in ("chest", "hand", "knee") for prompt in _prefix(_XRAY, f"{part} posteroanterior")
         ),
         "lateral": tuple(
-            prompt for part in ("chest", "spine", "cranium") for prompt in _after(_XRAY, f"{part} lateral")
+            prompt for part in ("chest", "spine", "cranium") for prompt in _prefix(_XRAY, f"{part} lateral")
         ),
         "oblique": ("x-ray chest left anterior oblique", "x-ray chest right anterior oblique"),
         "craniocaudal": ("x-ray breast (mamma), axial craniocaudal",),
         "mediolateral oblique": ("x-ray breast (mamma), mediolateral oblique",),
         "axial": tuple(
-            prompt for part in ("chest", "abdomen", "brain") for prompt in _after(_CROSS_SECTIONS, f"{part} axial")
+            prompt for part in ("chest", "abdomen", "brain") for prompt in _prefix(_CROSS_SECTIONS, f"{part} axial")
         ),
         "coronal": tuple(
-            prompt for part in ("chest", "abdomen", "brain") for prompt in _after(_CROSS_SECTIONS, f"{part} coronal")
+            prompt for part in ("chest", "abdomen", "brain") for prompt in _prefix(_CROSS_SECTIONS, f"{part} coronal")
         ),
         "sagittal": tuple(
-            prompt for part in ("spine", "knee", "brain") for prompt in _after(_CROSS_SECTIONS, f"{part} sagittal")
+            prompt for part in ("spine", "knee", "brain") for prompt in _prefix(_CROSS_SECTIONS, f"{part} sagittal")
         ),
         "macula-centered": ("fundus photography retina macula-centered",),
         "two chamber": ("Ultrasound Echocardiography (UE) 2 Chamber (2CH)",),
@@ -129,9 +129,8 @@ VIEW: Vocabulary = MappingProxyType(
 
 VOCABULARIES: Mapping[str, Vocabulary] = MappingProxyType({"modality": MODALITY, "anatomy": ANATOMY, "view": VIEW})
 
-
-# What the built-in model was trained on, by the model's name.
-_KNOWN: Mapping[str, Mapping[str, frozenset[str]]] = MappingProxyType(
+# The terms that the built-in model was trained on, by the model's name.
+_TRAINED_TERMS: Mapping[str, Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "mini": MappingProxyType(
             {
@@ -168,11 +167,11 @@ _KNOWN: Mapping[str, Mapping[str, frozenset[str]]] = MappingProxyType(
 
 
 def vocabulary(name: str, *, model: str = "") -> dict[str, tuple[str, ...]]:
-    """The terms of a vocabulary with their prompts, for `term_probabilities`.
+    """Return the terms of a vocabulary with their prompts, for `term_probabilities`.
 
     Args:
         name: ``modality``, ``anatomy`` or ``view``.
-        model: The model's name; the built-in one is given the terms that it was trained on, others all.
+        model: The model's name; the built-in model gets the terms that it was trained on, others get all.
 
     Raises:
         InputError: There is no such vocabulary (``vocabulary_unknown``).
@@ -182,14 +181,14 @@ def vocabulary(name: str, *, model: str = "") -> dict[str, tuple[str, ...]]:
             f"expected one of the vocabularies {', '.join(VOCABULARIES)}, got {name!r}", code="vocabulary_unknown"
         )
     terms = VOCABULARIES[name]
-    known = _KNOWN[model][name] if model in _KNOWN else frozenset(terms)
-    return {term: prompts for term, prompts in terms.items() if term in known}
+    trained = _TRAINED_TERMS[model][name] if model in _TRAINED_TERMS else frozenset(terms)
+    return {term: prompts for term, prompts in terms.items() if term in trained}
 
 
 def term_probabilities(
     vectors: ArrayLike, terms: Mapping[str, Sequence[str]], embed_texts: EmbedTexts, logit_scale: float
 ) -> NDArray[np.float32]:
-    """Probabilities of terms that exclude each other, (N, T) float32, rows sum to 1: each by its best prompt.
+    """Return the probabilities of exclusive terms by their best prompts, (N, T) float32, rows sum to 1.
 
         terms = vocabulary("anatomy", model=model.name)
         term_probabilities(model.embed_images(["chest.dcm"]), terms, model.embed_texts, model.logit_scale)
@@ -203,8 +202,8 @@ def term_probabilities(
     Raises:
         InputError: Embeddings that do not fit or are not finite.
     """
-    prompts = unit_rows(embed_texts([prompt for one in terms.values() for prompt in one]), what="prompt vectors")
-    rows = unit_rows(vectors, what="image vectors", dim=prompts.shape[1])
+    prompts = unit_rows(embed_texts([prompt for term in terms.values() for prompt in term]), name="prompt vectors")
+    rows = unit_rows(vectors, name="image vectors", dim=prompts.shape[1])
     starts = np.cumsum([0, *map(len, terms.values())])[:-1]
     best = np.maximum.reduceat(rows.astype(np.float64) @ prompts.T, starts, axis=1)  # (N, T) cosines
     return activate(np.exp(logit_scale) * best, "softmax").astype(np.float32)

@@ -1,6 +1,6 @@
-"""Studies as vectors, and a study beside the one before it.
+"""Vectors of studies, and the comparison of a study with a prior study.
 
-Two images, an image and a text, or all pairs of a set need no more than `cosine_similarity`.
+To compare two images, an image and a text, or all pairs of a set, `cosine_similarity` is enough.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from medimageinsight.metrics.vectors import cosine_similarity, normalize, unit_r
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-_SHORTEST = 1e-6  # a mean of opposite directions has no direction
+_MIN_LENGTH = 1e-6  # the mean of opposite directions has no direction
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyComparison:
-    """A current study of C images beside a prior one of P.
+    """The comparison of a current study of C images with a prior study of P images.
 
     Attributes:
         similarity: Cosine of the two study vectors.
         pairs: (C, P) float32, cosine of every current with every prior image.
-        nearest: (C,) int64, the prior image that each current image is most like.
-        novelty: (C,) float32, 1 - cosine to that one: high where the prior study shows nothing like it.
+        nearest: (C,) int64, the most similar prior image of each current image.
+        novelty: (C,) float32, 1 - cosine to that image: high where the prior study has no similar image.
     """
 
     similarity: float
@@ -37,15 +37,15 @@ class StudyComparison:
 
 
 def study_vector(vectors: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float32]:
-    """One vector (D,) float32 of length 1 for the images of a study (N, D): their mean, normalised.
+    """Return the normalised mean (D,) float32 of the embeddings (N, D) of a study's images.
 
     Args:
         vectors: At least one.
-        weights: (N,), 0 or more, some above 0: how much each image counts; equal when not given.
+        weights: (N,), 0 or more, at least one above 0: of each image; equal by default.
 
     Raises:
-        InputError: No images (``study_empty``), weights that cannot be (``weights_invalid``), vectors that cancel each
-            other out (``study_without_direction``), are misshapen or not finite.
+        InputError: No images (``study_empty``), invalid weights (``weights_invalid``), vectors that cancel each other
+            out (``study_without_direction``), are misshapen or not finite.
     """
     rows = unit_rows(vectors).astype(np.float64)
     if not len(rows):
@@ -53,13 +53,14 @@ def study_vector(vectors: ArrayLike, weights: ArrayLike | None = None) -> NDArra
     share = np.ones(len(rows)) if weights is None else np.asarray(weights, dtype=np.float64)
     if share.shape != (len(rows),) or not np.isfinite(share).all() or share.min() < 0 or share.sum() <= 0:
         raise InputError(
-            f"expected {len(rows)} finite weights of 0 or more, one above 0, got shape {share.shape}",
+            f"expected {len(rows)} finite weights of 0 or more, at least one above 0, got shape {share.shape}, "
+            f"sum {share.sum():g}, minimum {share.min(initial=np.inf):g}",
             code="weights_invalid",
         )
     mean = share @ rows / share.sum()
-    if np.linalg.norm(mean) < _SHORTEST:
+    if np.linalg.norm(mean) < _MIN_LENGTH:
         raise InputError(
-            "expected images that share a direction, got ones that cancel each other out: compare them one by one",
+            "expected images with a common direction, got images that cancel each other out: compare single images",
             code="study_without_direction",
         )
     return normalize(mean).astype(np.float32)
@@ -72,7 +73,7 @@ def compare_studies(
     prior_weights: ArrayLike | None = None,
     current_weights: ArrayLike | None = None,
 ) -> StudyComparison:
-    """How a study differs from the one before it.
+    """Compare a study with a prior study.
 
     Args:
         prior: (P, D).
@@ -83,11 +84,11 @@ def compare_studies(
     Raises:
         InputError: As `study_vector`, or vectors of different lengths.
     """
-    before, now = study_vector(prior, prior_weights), study_vector(current, current_weights)
+    prior_vector, current_vector = study_vector(prior, prior_weights), study_vector(current, current_weights)
     pairs = cosine_similarity(unit_rows(current), unit_rows(prior))
     nearest = pairs.argmax(axis=1)
     return StudyComparison(
-        similarity=float(cosine_similarity(before, now)),
+        similarity=float(cosine_similarity(prior_vector, current_vector)),
         pairs=pairs,
         nearest=nearest,
         novelty=1 - pairs[np.arange(len(pairs)), nearest],

@@ -1,8 +1,8 @@
-"""Whether two batches of images come from one population, and how likely the difference is chance.
+"""Permutation test of drift: do two batches of images come from one population.
 
-The distance of two vectors is sqrt(2 - 2 cosine), their chord. It is used and not 1 - cosine, half its square, because
-with that one both statistics would see nothing but the means: energy distance needs a metric of strong negative type
-(Székely and Rizzo 2013). The maximum mean discrepancy (Gretton et al. 2012) has a Gaussian kernel on the chord.
+The distance of two vectors is their chord, sqrt(2 - 2 cosine). With 1 - cosine, half its square, both statistics would
+compare the means only: energy distance needs a metric of strong negative type (Székely and Rizzo 2013). The
+maximum mean discrepancy (Gretton et al. 2012) has a Gaussian kernel on the chord.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.metrics.vectors import number_patients, refuse_shared, unit_rows
+from medimageinsight.metrics.patients import number_patients, reject_shared_patients
+from medimageinsight.metrics.vectors import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,21 +26,21 @@ if TYPE_CHECKING:
 Statistic: TypeAlias = Literal["energy", "mmd"]
 
 MAX_IMAGES = 10_000  # of both batches: their distances are a matrix, 400 MB of float32
-_BLOCK = 64  # permutations at a time
-_ROUNDING = 1e-6  # of sums of float32; a draw that is the observed one counts as reaching it
+_BLOCK = 64  # permutations at once
+_TOLERANCE = 1e-6  # rounding of float32 sums: a permutation equal to the observed batches counts as at least as large
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """What a permutation test found.
+    """The result of a permutation test.
 
     Attributes:
-        statistic: Which.
-        value: Of the two batches as they are; 0 for two equal ones, the more the further apart.
-        expected: Its mean over the permutations: what chance gives.
-        p_value: How often chance gives as much or more; never below 1 / (permutations + 1).
-        permutations: How many were drawn.
-        seed: What they were drawn with.
+        statistic: The statistic.
+        value: Of the two batches; 0 for equal batches.
+        expected: Its mean over the permutations: the value by chance.
+        p_value: The share of permutations with at least this value; the minimum is 1 / (permutations + 1).
+        permutations: Number of permutations.
+        seed: Their seed.
     """
 
     statistic: Statistic
@@ -62,17 +63,17 @@ def find_drift(
 ) -> Drift:
     """Compare two batches of embeddings.
 
-    Images of one patient are alike, so patients change sides as a whole: give their ids where there are several images
-    of one, else the test finds drift too often.
+    Images of one patient are similar, so all images of a patient are permuted together: give patient ids where patients
+    have several images, else drift is found too often.
 
     Args:
         a: (N, D), at least 2.
         b: (M, D), at least 2.
         statistic: ``energy`` distance, or ``mmd``.
-        permutations: To draw; the least p-value is 1 / (permutations + 1).
-        seed: Of the draw.
+        permutations: Number of permutations; the smallest possible p-value is 1 / (permutations + 1).
+        seed: Of the permutations.
         a_patients: N ids.
-        b_patients: M ids, none of them among the first.
+        b_patients: M ids, none of them in ``a_patients``.
 
     Raises:
         InputError: A batch of fewer than 2 patients (``batch_too_small``), more than `MAX_IMAGES` images together
@@ -84,73 +85,95 @@ def find_drift(
             f"expected the statistic energy or mmd and at least one permutation, got {statistic} and {permutations}",
             code="drift_settings_invalid",
         )
-    first = unit_rows(a, what="vectors of the first batch")
-    second = unit_rows(b, what="vectors of the second batch", dim=first.shape[1])
-    if len(first) + len(second) > MAX_IMAGES:
-        raise InputError(
-            f"expected at most {MAX_IMAGES:,} images in both batches, got {len(first) + len(second):,}: draw some",
-            code="batch_too_large",
-        )
-    refuse_shared(a_patients, b_patients, "expected no patient in both batches, got one: leave out one side's images")
-    groups = np.concatenate(
-        [(of_first := number_patients(a_patients, len(first))), number_patients(b_patients, len(second))]
-    )
-    groups[len(first) :] += len(first) + int(of_first.max(initial=0)) + 1  # no number on both sides
-    _, group_of_image = np.unique(groups, return_inverse=True)
-    groups_of_first = len(np.unique(of_first))
-    if min(groups_of_first, int(group_of_image.max(initial=-1)) + 1 - groups_of_first) < 2:
-        raise InputError("expected at least two patients in each batch, got fewer: add images", code="batch_too_small")
-
-    likeness = _likeness(np.concatenate([first, second]), statistic)
-    observed = float(_discrepancies(likeness, np.arange(len(likeness))[None] < len(first))[0])
-    drawn = _permuted(likeness, group_of_image, groups_of_first, permutations, seed)
-    at_least = int((drawn >= observed - _ROUNDING).sum())
+    vectors, count = _join_batches(a, b)
+    group_of_image, groups_of_a = _number_groups(a_patients, count, b_patients, len(vectors) - count)
+    similarity = _similarity(vectors, statistic)
+    observed = float(_discrepancies(similarity, np.arange(len(vectors))[None] < count)[0])
+    permuted = _permuted_discrepancies(similarity, group_of_image, groups_of_a, permutations, seed)
+    at_least = int((permuted >= observed - _TOLERANCE).sum())
     return Drift(
         statistic=statistic,
         value=max(observed, 0.0),
-        expected=float(drawn.mean()),
+        expected=float(permuted.mean()),
         p_value=(at_least + 1) / (permutations + 1),
         permutations=permutations,
         seed=seed,
     )
 
 
-def _likeness(vectors: NDArray[np.float32], statistic: Statistic) -> NDArray[np.float32]:
-    """(N, N), the more the more alike: minus the chord, or a Gaussian kernel of it as wide as the median chord."""
+def _join_batches(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float32], int]:
+    """Return both batches as (N + M, D) float32 of length 1, and N."""
+    first = unit_rows(a, name="vectors of the first batch")
+    second = unit_rows(b, name="vectors of the second batch", dim=first.shape[1])
+    if len(first) + len(second) > MAX_IMAGES:
+        raise InputError(
+            f"expected at most {MAX_IMAGES:,} images in both batches, got {len(first) + len(second):,}: "
+            "use a random sample",
+            code="batch_too_large",
+        )
+    return np.concatenate([first, second]), len(first)
+
+
+def _number_groups(
+    a_patients: Sequence[str] | None, a_count: int, b_patients: Sequence[str] | None, b_count: int
+) -> tuple[Integers, int]:
+    """Return the patient of each image of both batches as a number, from 0 in the first, and the first's count."""
+    reject_shared_patients(
+        a_patients,
+        b_patients,
+        "expected no patient in both batches, got at least one: leave out the images in one of them",
+    )
+    numbers_of_a = number_patients(a_patients, a_count)
+    numbers_of_b = (
+        number_patients(b_patients, b_count) + a_count + int(numbers_of_a.max(initial=0)) + 1
+    )  # all above a's
+    _, group_of_image = np.unique(np.concatenate([numbers_of_a, numbers_of_b]), return_inverse=True)
+    groups_of_a = len(np.unique(numbers_of_a))
+    groups_of_b = int(group_of_image.max(initial=-1)) + 1 - groups_of_a
+    if min(groups_of_a, groups_of_b) < 2:
+        raise InputError(
+            f"expected at least two patients in each batch, got {groups_of_a} and {groups_of_b}: add images",
+            code="batch_too_small",
+        )
+    return group_of_image, groups_of_a
+
+
+def _similarity(vectors: NDArray[np.float32], statistic: Statistic) -> NDArray[np.float32]:
+    """Return (N, N): the negative chord, or a Gaussian kernel of the chord as wide as the median chord."""
     chord = np.sqrt(np.maximum(2.0 - 2.0 * (vectors @ vectors.T), 0.0, dtype=np.float32))
-    np.fill_diagonal(chord, 0.0)  # rounding leaves it a little above
+    np.fill_diagonal(chord, 0.0)  # slightly above 0 by rounding
     if statistic == "energy":
         negative: NDArray[np.float32] = -chord
         return negative
-    apart = chord[chord > 0]
-    width = float(np.median(apart)) if len(apart) else 1.0
+    positive = chord[chord > 0]
+    width = float(np.median(positive)) if len(positive) else 1.0
     kernel: NDArray[np.float32] = np.exp(-(chord**2) / (2 * width**2))
     return kernel
 
 
-def _discrepancies(likeness: NDArray[np.float32], in_first: NDArray[np.bool_]) -> Floats:
-    """Mean likeness within the first side, plus within the second, minus twice across: (P,) of memberships (P, N)."""
-    sides = in_first.astype(np.float32)
-    others = 1.0 - sides
-    counts, other_counts = sides.sum(axis=1, dtype=np.float64), others.sum(axis=1, dtype=np.float64)
-    towards_first = sides @ likeness  # (P, N)
-    towards_second = others @ likeness
-    within = (towards_first * sides).sum(axis=1, dtype=np.float64) / counts**2
-    within_other = (towards_second * others).sum(axis=1, dtype=np.float64) / other_counts**2
-    across = (towards_first * others).sum(axis=1, dtype=np.float64) / (counts * other_counts)
-    discrepancies: Floats = within + within_other - 2 * across
+def _discrepancies(similarity: NDArray[np.float32], in_a: NDArray[np.bool_]) -> Floats:
+    """Return the mean similarity within a plus within b minus twice between them: (P,) of memberships (P, N)."""
+    a = in_a.astype(np.float32)
+    b = 1.0 - a
+    a_counts, b_counts = a.sum(axis=1, dtype=np.float64), b.sum(axis=1, dtype=np.float64)
+    to_a = a @ similarity  # (P, N)
+    to_b = b @ similarity
+    within_a = (to_a * a).sum(axis=1, dtype=np.float64) / a_counts**2
+    within_b = (to_b * b).sum(axis=1, dtype=np.float64) / b_counts**2
+    between = (to_a * b).sum(axis=1, dtype=np.float64) / (a_counts * b_counts)
+    discrepancies: Floats = within_a + within_b - 2 * between
     return discrepancies
 
 
-def _permuted(
-    likeness: NDArray[np.float32], group_of_image: Integers, groups_of_first: int, permutations: int, seed: int
+def _permuted_discrepancies(
+    similarity: NDArray[np.float32], group_of_image: Integers, groups_of_a: int, permutations: int, seed: int
 ) -> Floats:
-    """(permutations,) discrepancies with as many patients as before drawn for the first side."""
+    """Return (permutations,) discrepancies with the same number of random patients in the first batch."""
     generator = np.random.default_rng(seed)
-    ordered = np.arange(int(group_of_image.max()) + 1)
-    found = np.empty(permutations)
+    groups = np.arange(int(group_of_image.max()) + 1)
+    discrepancies = np.empty(permutations)
     for start in range(0, permutations, _BLOCK):
         count = min(_BLOCK, permutations - start)
-        is_first = generator.permuted(np.tile(ordered < groups_of_first, (count, 1)), axis=1)
-        found[start : start + count] = _discrepancies(likeness, is_first[:, group_of_image])
-    return found
+        is_in_a = generator.permuted(np.tile(groups < groups_of_a, (count, 1)), axis=1)
+        discrepancies[start : start + count] = _discrepancies(similarity, is_in_a[:, group_of_image])
+    return discrepancies

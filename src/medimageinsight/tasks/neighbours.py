@@ -1,6 +1,6 @@
-"""Classification by the most similar labelled images, which are the answer's evidence.
+"""Classification by the most similar labelled images, which are returned as evidence.
 
-Votes are softmax(cosine / temperature) over the k neighbours (as in arXiv 1805.01978, section 3.4).
+The weights of the k neighbours are softmax(cosine / temperature) (as in arXiv 1805.01978, section 3.4).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import numpy as np
 
 from medimageinsight.errors import InputError
 from medimageinsight.metrics.heads import softmax
+from medimageinsight.metrics.patients import number_patients
 from medimageinsight.metrics.retrieval import nearest
-from medimageinsight.metrics.vectors import number_patients, unit_rows
+from medimageinsight.metrics.vectors import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,8 @@ class NeighbourSettings:
     """How neighbours vote: ``NeighbourSettings(k=20)``.
 
     Attributes:
-        k: How many vote.
-        temperature: In units of cosine; the lower, the more the nearest decides.
+        k: Number of neighbours.
+        temperature: In units of cosine; the lower, the larger the weight of the nearest neighbours.
 
     Raises:
         InputError: ``neighbour_settings_invalid``.
@@ -46,7 +47,7 @@ class NeighbourSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour:
-    """One labelled image that voted: its place among the references, label, cosine and share of the vote."""
+    """One neighbour: its index in the references, its label, its cosine and its share of the vote."""
 
     index: int
     label: str
@@ -55,12 +56,12 @@ class Neighbour:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeighbourAnswer:
-    """What the neighbours say of one image.
+class NeighbourResult:
+    """The classification of one image.
 
     Attributes:
         probabilities: Of every label of the references, sorted by name; they sum to 1, or are all 0 without neighbours.
-        neighbours: Who voted, most similar first; none where all references are of the image's own patient.
+        neighbours: Most similar first; empty where all references are of the image's own patient.
     """
 
     probabilities: dict[str, float]
@@ -80,18 +81,18 @@ def classify_by_neighbours(
     settings: NeighbourSettings | None = None,
     query_patients: Sequence[str] | None = None,
     reference_patients: Sequence[str] | None = None,
-) -> list[NeighbourAnswer]:
-    """Label images by their k most similar labelled images.
+) -> list[NeighbourResult]:
+    """Classify images by their k most similar labelled images.
 
-        answers = classify_by_neighbours(model.embed_images(new), model.embed_images(known), labels)
-        answers[0].label, answers[0].neighbours[0].similarity
+        results = classify_by_neighbours(model.embed_images(new), model.embed_images(known), labels)
+        results[0].label, results[0].neighbours[0].similarity
 
     Args:
-        queries: (Q, D), the images to label.
+        queries: (Q, D), the images to classify.
         references: (R, D), the labelled images.
         labels: R names.
         settings: k and the temperature.
-        query_patients: Q ids; references of an image's own patient do not vote. '' where it is not known.
+        query_patients: Q ids; references of an image's own patient are excluded. '' where it is not known.
         reference_patients: R ids.
 
     Raises:
@@ -99,53 +100,57 @@ def classify_by_neighbours(
             labels (``labels_mismatched``) or patients (``patients_mismatched``).
     """
     settings = settings or NeighbourSettings()
-    known = unit_rows(references, what="reference vectors")
-    asked = unit_rows(queries, what="query vectors", dim=known.shape[1])
-    if not len(known):
+    reference_rows = unit_rows(references, name="reference vectors")
+    query_rows = unit_rows(queries, name="query vectors", dim=reference_rows.shape[1])
+    if not len(reference_rows):
         raise InputError("expected at least one labelled vector, got none", code="references_empty")
-    if len(labels) != len(known):
+    if len(labels) != len(reference_rows):
         raise InputError(
-            f"expected a label for each of {len(known)} vectors, got {len(labels)}", code="labels_mismatched"
+            f"expected a label for each of {len(reference_rows)} vectors, got {len(labels)}", code="labels_mismatched"
         )
-    query_groups, reference_groups = _groups(query_patients, len(asked), reference_patients, len(known))
-    found = nearest(asked, known, settings.k, query_groups=query_groups, gallery_groups=reference_groups)
+    query_groups, reference_groups = _patient_groups(
+        query_patients, len(query_rows), reference_patients, len(reference_rows)
+    )
+    neighbours = nearest(
+        query_rows, reference_rows, settings.k, query_groups=query_groups, gallery_groups=reference_groups
+    )
     names = sorted(set(labels))
     return [
-        _answer(rows, known[rows] @ query, labels, names, settings.temperature)
-        for row, query in zip(found, asked, strict=True)
-        for rows in (row[row >= 0],)
+        _vote(indices, reference_rows[indices] @ query, labels, names, settings.temperature)
+        for row, query in zip(neighbours, query_rows, strict=True)
+        for indices in (row[row >= 0],)
     ]
 
 
-def vote(cosines: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Each neighbour's share of the vote, (k,), which sum to 1: the softmax of cosines (k,) over the temperature."""
+def vote_shares(cosines: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Return each neighbour's share of the vote, (k,), sum 1: the softmax of cosines (k,) over the temperature."""
     return softmax(np.asarray(cosines, dtype=np.float64) / temperature)
 
 
-def _groups(
+def _patient_groups(
     query_patients: Sequence[str] | None, queries: int, reference_patients: Sequence[str] | None, references: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Patients of both sides as numbers; an unknown one is -1 among the queries, which no reference is."""
+    """Return patients as numbers; an unknown query patient is -1, which excludes no reference."""
     named = sorted({*(query_patients or ()), *(reference_patients or ())} - {""})
-    of_query = number_patients(query_patients, queries, known=named)
-    of_reference = number_patients(reference_patients, references, known=named)
-    return np.where(of_query < len(named), of_query, -1), of_reference
+    query_groups = number_patients(query_patients, queries, known=named)
+    reference_groups = number_patients(reference_patients, references, known=named)
+    return np.where(query_groups < len(named), query_groups, -1), reference_groups
 
 
-def _answer(
-    rows: NDArray[np.int64],
+def _vote(
+    indices: NDArray[np.int64],
     cosines: NDArray[np.float32],
     labels: Sequence[str],
     names: Sequence[str],
     temperature: float,
-) -> NeighbourAnswer:
-    """The vote of the references in ``rows``, whose cosines are (k,)."""
+) -> NeighbourResult:
+    """Return the result of the vote of the references with these indices and cosines (k,)."""
     similarity = np.clip(cosines.astype(np.float64), -1.0, 1.0)
     neighbours = tuple(
-        Neighbour(index=int(row), label=labels[row], similarity=float(cosine), weight=float(share))
-        for row, cosine, share in zip(rows, similarity, vote(similarity, temperature), strict=True)
+        Neighbour(index=int(index), label=labels[index], similarity=float(cosine), weight=float(share))
+        for index, cosine, share in zip(indices, similarity, vote_shares(similarity, temperature), strict=True)
     )
-    total = dict.fromkeys(names, 0.0)
-    for one in neighbours:
-        total[one.label] += one.weight
-    return NeighbourAnswer(probabilities=total, neighbours=neighbours)
+    totals = dict.fromkeys(names, 0.0)
+    for neighbour in neighbours:
+        totals[neighbour.label] += neighbour.weight
+    return NeighbourResult(probabilities=totals, neighbours=neighbours)

@@ -1,6 +1,6 @@
-"""Images that are unlike a reference set: the mean distance to the nearest reference vectors (arXiv 2204.06507).
+"""Detect images unlike a reference set by the mean distance to the nearest reference vectors (arXiv 2204.06507).
 
-How far is too far is read off a validation set, of images that belong but are not in the reference.
+The threshold comes from validation images: similar to the reference images, but not among them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.metrics.vectors import refuse_shared, unit_rows
+from medimageinsight.metrics.patients import reject_shared_patients
+from medimageinsight.metrics.vectors import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from medimageinsight.metrics.scores import Flags, Floats
+    from medimageinsight.metrics.scores import Floats
 
-_BLOCK = 1024  # images at a time: bounds the distances to _BLOCK x references
+_BLOCK = 1024  # images at once: limits the distances in memory to _BLOCK x references
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutlierResult:
+    """One image: its distance, its p-value, and ``outlier`` if the distance is above the threshold."""
+
+    distance: float
+    p_value: float
+    outlier: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,8 +39,8 @@ class OutlierDetector:
 
     Attributes:
         references: (R, D) float32 of length 1.
-        k: Of how many nearest references the distance is the mean.
-        threshold: A larger distance is an outlier's.
+        k: Number of nearest references whose mean distance is used.
+        threshold: Images with a larger distance are outliers.
         validation: (V,) float64, distances of the validation images, sorted.
     """
 
@@ -40,27 +50,34 @@ class OutlierDetector:
     validation: Floats
 
     def distances(self, vectors: ArrayLike) -> Floats:
-        """(N,) float64: mean of 1 - cosine to the k nearest references, 0 to 2.
+        """Return the mean of 1 - cosine to the k nearest references: (N,) float64, 0 to 2.
 
         Raises:
             InputError: Vectors that do not fit or are not finite.
         """
         return neighbour_distances(vectors, self.references, self.k)
 
-    def are_outliers(self, distances: ArrayLike) -> Flags:
-        """(N,) bool of distances (N,)."""
-        flags: Flags = np.asarray(distances, dtype=np.float64) > self.threshold
-        return flags
-
     def p_values(self, distances: ArrayLike) -> Floats:
-        """(N,) the chance that an image that belongs lies as far out, by rank among the validation images.
+        """Return the probability that a usual image has such a distance, by its rank in the validation images: (N,).
 
-        Never below 1 / (V + 1): more validation images can tell more.
+        The minimum is 1 / (V + 1): more validation images allow smaller p-values.
         """
         values = np.asarray(distances, dtype=np.float64)
         beyond = len(self.validation) - np.searchsorted(self.validation, values, side="left")
-        chances: Floats = (beyond + 1) / (len(self.validation) + 1)
-        return chances
+        p_values: Floats = (beyond + 1) / (len(self.validation) + 1)
+        return p_values
+
+    def detect(self, vectors: ArrayLike) -> list[OutlierResult]:
+        """Return the distance, the p-value and the decision for each of the embeddings (N, D).
+
+        Raises:
+            InputError: Vectors that do not fit or are not finite.
+        """
+        distances = self.distances(vectors)
+        return [
+            OutlierResult(distance=distance, p_value=p_value, outlier=distance > self.threshold)
+            for distance, p_value in zip(distances.tolist(), self.p_values(distances).tolist(), strict=True)
+        ]
 
 
 def fit_outliers(
@@ -72,53 +89,53 @@ def fit_outliers(
     reference_patients: Sequence[str] | None = None,
     validation_patients: Sequence[str] | None = None,
 ) -> OutlierDetector:
-    """A detector that calls about ``1 - quantile`` of the images that belong outliers.
+    """Fit a detector for which about ``1 - quantile`` of the usual images are outliers.
 
     Args:
-        references: (R, D), what is usual.
-        validation: (V, D), images that belong, of other patients than the references.
-        k: Nearest references that count, at most R.
+        references: (R, D), the usual images.
+        validation: (V, D), other usual images, of other patients.
+        k: Number of nearest references, at most R.
         quantile: Of the validation images' distances, above 0 and below 1.
         reference_patients: R ids, '' where it is not known.
-        validation_patients: V ids, none of them among the first: images of one patient are alike, and a threshold
-            from them would be too small.
+        validation_patients: V ids, none of them a reference patient: images of one patient are similar, which would
+            make the threshold too small.
 
     Raises:
         InputError: Fewer than k references (``references_too_few``), no validation images (``validation_empty``), a
-            quantile out of range (``quantile_invalid``), a patient on both sides (``patients_shared``), or vectors
-            that do not fit or are not finite.
+            quantile out of range (``quantile_invalid``), a patient in both sets (``patients_shared``), or vectors that
+            do not fit or are not finite.
     """
-    known = unit_rows(references, what="reference vectors")
+    reference_rows = unit_rows(references, name="reference vectors")
     if not 0 < quantile < 1:
         raise InputError(f"expected a quantile between 0 and 1, got {quantile}: 0.95 is usual", code="quantile_invalid")
-    refuse_shared(
+    reject_shared_patients(
         reference_patients,
         validation_patients,
-        "expected no patient in both reference and validation, got one: leave out one side's images",
+        "expected no patient in both reference and validation, got at least one: leave out the images in one of them",
     )
-    distances = np.sort(neighbour_distances(validation, known, k))
+    distances = np.sort(neighbour_distances(validation, reference_rows, k))
     if not len(distances):
-        raise InputError("expected validation images, got none: keep some apart", code="validation_empty")
+        raise InputError("expected validation images, got none: hold some out", code="validation_empty")
     threshold = float(np.quantile(distances, quantile, method="higher"))
-    return OutlierDetector(references=known, k=k, threshold=threshold, validation=distances)
+    return OutlierDetector(references=reference_rows, k=k, threshold=threshold, validation=distances)
 
 
 def neighbour_distances(vectors: ArrayLike, references: ArrayLike, k: int) -> Floats:
-    """(N,) float64: mean of 1 - cosine of vectors (N, D) to the k nearest of references (R, D).
+    """Return the mean of 1 - cosine of vectors (N, D) to the k nearest of references (R, D): (N,) float64.
 
     Raises:
         InputError: Fewer than k references (``references_too_few``), or vectors that do not fit or are not finite.
     """
-    known = unit_rows(references, what="reference vectors")
-    rows = unit_rows(vectors, dim=known.shape[1])
-    if not 1 <= k <= len(known):
+    reference_rows = unit_rows(references, name="reference vectors")
+    rows = unit_rows(vectors, dim=reference_rows.shape[1])
+    if not 1 <= k <= len(reference_rows):
         raise InputError(
-            f"expected k from 1 to the number of references, {len(known)}, got {k}: add references, or lower k",
+            f"expected k from 1 to the number of references, {len(reference_rows)}, got {k}: add some, or lower k",
             code="references_too_few",
         )
     means = np.empty(len(rows), dtype=np.float64)
     for start in range(0, len(rows), _BLOCK):
         block = slice(start, start + _BLOCK)
-        distances = 1.0 - np.clip(rows[block] @ known.T, -1.0, 1.0).astype(np.float64)
+        distances = 1.0 - np.clip(rows[block] @ reference_rows.T, -1.0, 1.0).astype(np.float64)
         means[block] = np.partition(distances, k - 1, axis=1)[:, :k].mean(axis=1)
     return means

@@ -1,4 +1,4 @@
-"""Classification without training: each label is a text, and an image belongs to the text it lies nearest to."""
+"""Zero-shot classification: each label is a text, and an image belongs to the most similar text."""
 
 from __future__ import annotations
 
@@ -16,16 +16,23 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string that is a text to embed, not the path of an image: ``Text("x-ray chest")``."""
+
+    text: str
+
+
 def probabilities(images: ArrayLike, texts: ArrayLike, logit_scale: float) -> NDArray[np.float32]:
-    """``softmax(exp(logit_scale) * images . texts)`` over the texts, computed in float64.
+    """Compute ``softmax(exp(logit_scale) * images . texts)`` over the texts, in float64.
 
     Args:
-        images: Embeddings (N, D), or one (D,).
+        images: Embeddings (N, D), or a single embedding (D,).
         texts: Embeddings (L, D), one for each label.
-        logit_scale: A logarithm, as a manifest and the scoring endpoint give it.
+        logit_scale: A logarithm, as in a manifest and in the scoring endpoint.
 
     Returns:
-        (N, L) float32, rows sum to 1; (L,) for one image.
+        (N, L) float32, rows sum to 1; (L,) for a single image.
 
     Raises:
         InputError: The shapes do not fit (``embeddings_bad_shape``).
@@ -35,18 +42,11 @@ def probabilities(images: ArrayLike, texts: ArrayLike, logit_scale: float) -> ND
 
 
 def mean_by_label(embeddings: NDArray[np.float32], counts: Sequence[int]) -> NDArray[np.float32]:
-    """One embedding (L, D) for each label: the mean of its prompts', normalised again (the prompt ensemble of CLIP).
+    """Return the normalised mean embedding of each label's prompts, (L, D): CLIP's prompt ensemble.
 
     Args:
         embeddings: (sum of counts, D), the prompts of the first label first.
-        counts: How many prompts each label has.
+        counts: The number of prompts of each label.
     """
     starts = np.cumsum([0, *counts[:-1]])
     return normalize(np.add.reduceat(normalize(embeddings), starts, axis=0)).astype(np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Says of a string that it is a text to embed, not the path of an image: ``Text("x-ray chest")``."""
-
-    text: str

@@ -1,18 +1,18 @@
-"""Made-up vectors: one cluster a label, some patients with several images."""
+"""Synthetic embeddings: one cluster for each label, two images of each patient."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from medimageinsight.adapters.labelled import Labelled
-from medimageinsight.bundle.identity import ModelIdentity
+from medimageinsight.adapters import LabelledEmbeddings
+from medimageinsight.bundle import ModelIdentity
 
 DIM = 24
 
 
-def identity(**changed) -> ModelIdentity:
+def make_identity(**changed) -> ModelIdentity:
     values = {
-        "name": "made",
+        "name": "synthetic",
         "embedding_dim": DIM,
         "image_encoder": {"image_encoder.onnx": "0" * 64},
         "text_encoder": {"text_encoder.onnx": "1" * 64},
@@ -21,26 +21,28 @@ def identity(**changed) -> ModelIdentity:
     return ModelIdentity(**{**values, **changed})
 
 
-def clusters(
+def make_clusters(
     count: int, *, labels: int = 3, seed: int = 0, spread: float = 1.0, shares: list[float] | None = None
-) -> Labelled:
-    """Vectors around the same centres for every seed; two images a patient."""
+) -> LabelledEmbeddings:
+    """Return vectors around centres that are the same for every seed; two images of each patient."""
     centres = 0.5 * np.random.default_rng(99).standard_normal((labels, DIM))
     rng = np.random.default_rng(seed)
     drawn = rng.choice(labels, size=(count + 1) // 2, p=shares).repeat(2)[:count]
-    return Labelled(
+    return LabelledEmbeddings(
         vectors=centres[drawn] + spread * rng.standard_normal((count, DIM)),
-        labels=[f"label {one}" for one in drawn],
+        labels=[f"label {number}" for number in drawn],
         patients=[f"{seed}-{index // 2}" for index in range(count)],
     )
 
 
-def several(count: int, *, seed: int = 0) -> Labelled:
-    """Vectors with any number of two labels, each along a direction of its own."""
+def make_multilabel(count: int, *, seed: int = 0) -> LabelledEmbeddings:
+    """Return vectors with any number of two labels, each with a direction of its own."""
     directions = np.random.default_rng(98).standard_normal((2, DIM))
     rng = np.random.default_rng(seed)
     flags = rng.random((count, 2)) < (0.5, 0.2)
-    return Labelled(
+    return LabelledEmbeddings(
         vectors=flags @ directions + 0.7 * rng.standard_normal((count, DIM)),
-        labels=[frozenset(name for name, one in zip(("left", "right"), row, strict=True) if one) for row in flags],
+        labels=[
+            frozenset(name for name, is_set in zip(("left", "right"), row, strict=True) if is_set) for row in flags
+        ],
     )
