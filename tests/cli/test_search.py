@@ -1,4 +1,4 @@
-"""``mi2 index`` and ``mi2 search`` as a person and a program use them."""
+"""``mi2 index`` and ``mi2 search``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_add_then_search(mi2, image_files: list[Path], folder: Path, toy_bundle:
     assert added.json == {"added": 3, "updated": 0, "skipped": 0, "undescribed": 0, "count": 3, "failed": []}
     with MedImageInsight.load(toy_bundle) as model:
         embeddings = model.embed_images(image_files)
-    order = [str(image_files[place]) for place in np.argsort(-(embeddings @ embeddings[1]))]
+    order = [str(image_files[index]) for index in np.argsort(-(embeddings @ embeddings[1]))]
     found = mi2("search", folder, "--image", image_files[1], "--json")
     assert (found.code, found.err) == (0, "")
     assert [hit["id"] for hit in found.json["hits"]] == order
@@ -38,14 +38,14 @@ def test_add_then_search(mi2, image_files: list[Path], folder: Path, toy_bundle:
     assert (first["path"], first["metadata"]) == (str(image_files[1]), {})
     assert first["score"] == pytest.approx(1, abs=1e-6)
     np.save(folder.with_suffix(".npy"), embeddings[1:2])
-    for words in (("--id", image_files[1]), ("--vector", folder.with_suffix(".npy"))):
-        assert [hit["id"] for hit in mi2("search", folder, *words, "--json").json["hits"]] == order
+    for options in (("--id", image_files[1]), ("--vector", folder.with_suffix(".npy"))):
+        assert [hit["id"] for hit in mi2("search", folder, *options, "--json").json["hits"]] == order
     piped = mi2("search", folder, "--image", "-", "--json", stdin=image_files[1].read_bytes())
     assert [hit["id"] for hit in piped.json["hits"]] == order
     assert len(mi2("search", folder, "--text", "x-ray", "-k", 2, "--json").json["hits"]) == 2
 
 
-def test_a_person_sees_tables(mi2, image_files: list[Path], folder: Path) -> None:
+def test_prints_tables(mi2, image_files: list[Path], folder: Path) -> None:
     added = mi2("index", "add", folder, image_files[0].parent)
     assert (added.code, added.out) == (0, "")
     assert "3 added; the store has 3 images" in added.err
@@ -59,7 +59,7 @@ def test_a_person_sees_tables(mi2, image_files: list[Path], folder: Path) -> Non
     assert "nothing was found" in mi2("search", folder, "--id", image_files[0], "--min-score", 1.1).err
 
 
-def test_a_bad_file_is_reported_and_the_rest_is_added(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
+def test_reports_bad_files_and_adds_the_others(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
     done = mi2("index", "add", folder, *image_files, missing, "--json")
     assert done.code == 1
@@ -69,7 +69,7 @@ def test_a_bad_file_is_reported_and_the_rest_is_added(mi2, image_files: list[Pat
     assert done.err.startswith(f"error: {missing}: expected ")
 
 
-def test_what_is_there_is_refused_skipped_or_updated(mi2, image_files: list[Path], folder: Path) -> None:
+def test_stored_images_are_refused_skipped_or_updated(mi2, image_files: list[Path], folder: Path) -> None:
     mi2("index", "add", folder, *image_files[:2])
     refused = mi2("index", "add", folder, *image_files, "--json")
     assert (refused.code, refused.json["error"]["code"]) == (2, "ids_duplicate")
@@ -80,7 +80,9 @@ def test_what_is_there_is_refused_skipped_or_updated(mi2, image_files: list[Path
     assert mi2("index", "add", folder, *image_files, "--update", "--skip-existing").code == 2
 
 
-def test_metadata_from_a_table_files_and_folders(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
+def test_reads_metadata_from_tables_dicom_files_and_folders(
+    mi2, image_files: list[Path], folder: Path, tmp_path: Path
+) -> None:
     sorted_ = tmp_path / "sorted"
     for number, image in enumerate(image_files):
         target = sorted_ / ("no_finding" if number else "edema") / image.name
@@ -91,8 +93,17 @@ def test_metadata_from_a_table_files_and_folders(mi2, image_files: list[Path], f
     scan.write_bytes(to_file_bytes(make_dataset(pixels, Modality="CT", PatientAge="045Y", PatientID="7")))
     table = tmp_path / "table.csv"
     table.write_text("path,age,site,id\nsorted/edema/a.png,40,A,one\nsorted/no_finding/b.png,50,B,two\n")
-    words = ("--metadata", table, "--column", "age", "--labels-from-folders", "--dicom-tags", "--patient-id", "hashed")
-    done = mi2("index", "add", folder, sorted_, *words, "--id-from", "name", "--json")
+    options = (
+        "--metadata",
+        table,
+        "--column",
+        "age",
+        "--labels-from-folders",
+        "--dicom-tags",
+        "--patient-id",
+        "hashed",
+    )
+    done = mi2("index", "add", folder, sorted_, *options, "--id-from", "name", "--json")
     assert done.json["added"] == 4
     found = mi2("search", folder, "--id", "a.png", "--json").json["hits"]
     metadata = {hit["id"]: hit["metadata"] for hit in found}
@@ -106,7 +117,7 @@ def test_metadata_from_a_table_files_and_folders(mi2, image_files: list[Path], f
     }
     only = mi2("search", folder, "--id", "a.png", "--where", "label = 'edema' and age is null", "--json").json["hits"]
     assert [hit["id"] for hit in only] == ["scan.dcm"]
-    others = mi2("search", folder, "--id", "a.png", "--other-than-same", "label", "--json").json["hits"]
+    others = mi2("search", folder, "--id", "a.png", "--exclude-same", "label", "--json").json["hits"]
     assert {hit["id"] for hit in others} == {"b.png", "c.png"}
     info = mi2("index", "info", folder, "--json").json
     assert info["columns"]["PatientAge"] == "float"
@@ -114,38 +125,38 @@ def test_metadata_from_a_table_files_and_folders(mi2, image_files: list[Path], f
     assert "site" not in info["columns"]
 
 
-def test_the_tables_ids(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
+def test_reads_ids_from_the_table(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("path,id\na.png,one\nb.png,two\nc.png,\n")
-    words = ("--metadata", table, "--id-from", "table")
-    assert mi2("index", "add", folder, *image_files[:2], *words).code == 0
+    options = ("--metadata", table, "--id-from", "table")
+    assert mi2("index", "add", folder, *image_files[:2], *options).code == 0
     assert mi2("search", folder, "--id", "two", "--json").json["hits"][0]["id"] == "two"
-    missing = mi2("index", "add", folder, image_files[2], *words, "--json")
+    missing = mi2("index", "add", folder, image_files[2], *options, "--json")
     assert (missing.code, missing.json["error"]["code"]) == (2, "ids_missing")
 
 
-def test_a_wrong_call_is_told(mi2, image_files: list[Path], folder: Path) -> None:
+def test_rejects_invalid_arguments(mi2, image_files: list[Path], folder: Path) -> None:
     mi2("index", "add", folder, *image_files)
-    for words, code in [
+    for options, code in [
         (("--text", "a", "--id", "b"), "query_invalid"),
         ((), "query_invalid"),
         (("--id", image_files[0], "--where", "ward = 1"), "filter_invalid"),
         (("--id", "nobody"), "ids_unknown"),
         (("--id", image_files[0], "--other-than-same", "ward"), "column_unknown"),
     ]:
-        done = mi2("search", folder, *words, "--json")
+        done = mi2("search", folder, *options, "--json")
         assert (done.code, done.json["error"]["code"]) == (2, code)
-    for words, code in [
+    for options, code in [
         (("--patient-id", "hashed"), "patient_id_alone"),
         (("--dicom-tags", "--patient-id", "md5"), "patient_id_unknown"),
         (("--id-from", "luck"), "id_from_unknown"),
         (("--column", "age"), "metadata_missing"),
     ]:
-        done = mi2("index", "add", folder, *image_files, *words, "--json")
+        done = mi2("index", "add", folder, *image_files, *options, "--json")
         assert (done.code, done.json["error"]["code"]) == (2, code)
 
 
-def test_a_store_that_is_not_there_is_named(mi2, folder: Path) -> None:
+def test_reports_a_missing_store(mi2, folder: Path) -> None:
     done = mi2("search", folder, "--text", "a", "--json")
     assert done.code != 0
     assert done.json["source"] == str(folder)
@@ -156,14 +167,14 @@ def test_a_store_that_is_not_there_is_named(mi2, folder: Path) -> None:
     assert not folder.exists()
 
 
-def test_another_model_is_refused(mi2, image_files: list[Path], folder: Path) -> None:
+def test_rejects_another_model(mi2, image_files: list[Path], folder: Path) -> None:
     mi2("index", "add", folder, image_files[0])
-    for words in (("search", folder, "--text", "a"), ("index", "add", folder, image_files[1])):
-        done = mi2(*words, "--model", "mini", "--json")
+    for options in (("search", folder, "--text", "a"), ("index", "add", folder, image_files[1])):
+        done = mi2(*options, "--model", "mini", "--json")
         assert (done.code, done.json["error"]["code"]) == (2, "store_other_model")
 
 
-def test_the_stores_preprocessing_is_taken(mi2, image_files: list[Path], folder: Path) -> None:
+def test_uses_the_preprocessing_of_the_store(mi2, image_files: list[Path], folder: Path) -> None:
     mi2("index", "add", folder, image_files[0], "--preprocessing", "azure")
     assert mi2("index", "add", folder, image_files[1]).code == 0
     other = mi2("index", "add", folder, image_files[2], "--preprocessing", "direct", "--json")
@@ -173,7 +184,7 @@ def test_the_stores_preprocessing_is_taken(mi2, image_files: list[Path], folder:
     )
 
 
-def test_a_store_is_looked_after(mi2, image_files: list[Path], folder: Path) -> None:
+def test_builds_deletes_and_compacts(mi2, image_files: list[Path], folder: Path) -> None:
     mi2("index", "add", folder, *image_files)
     built = mi2("index", "build", folder, "--json").json
     assert (built["index"]["indexed"], built["index"]["unindexed"]) == (3, 0)
@@ -189,7 +200,7 @@ def test_a_store_is_looked_after(mi2, image_files: list[Path], folder: Path) -> 
     assert mi2("index", "compact", folder, "--json").json["count"] == 0
 
 
-def test_a_vector_is_a_file_of_numbers(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
+def test_rejects_files_without_a_vector(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
     mi2("index", "add", folder, *image_files)
     bad = tmp_path / "bad.npy"
     bad.write_bytes(b"text")
@@ -201,7 +212,7 @@ def test_a_vector_is_a_file_of_numbers(mi2, image_files: list[Path], folder: Pat
     assert mi2("search", folder, "--vector", bad, "--json").json["error"]["code"] == "embedding_invalid"
 
 
-def test_postgresql_works_the_same(mi2, image_files: list[Path]) -> None:
+def test_indexes_and_searches_postgresql(mi2, image_files: list[Path]) -> None:
     with running_postgres() as server:
         url = f"{server}#cli"
         assert mi2("index", "add", url, *image_files, "--json").json["added"] == 3
@@ -210,13 +221,13 @@ def test_postgresql_works_the_same(mi2, image_files: list[Path]) -> None:
         assert mi2("index", "info", url, "--json").json["kind"] == "postgresql"
 
 
-def test_the_images_of_what_was_found(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
+def test_draws_a_contact_sheet_of_the_hits(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
     mi2("index", "add", folder, *image_files)
     sheet = tmp_path / "sheet.png"
     sizes = []
-    for words in (("--image", image_files[0]), ("--text", "x-ray chest"), ("--id", image_files[1])):
-        plain = mi2("search", folder, *words, "--json")
-        drawn = mi2("search", folder, *words, "--contact-sheet", sheet, "--folder", tmp_path, "--json")
+    for options in (("--image", image_files[0]), ("--text", "x-ray chest"), ("--id", image_files[1])):
+        plain = mi2("search", folder, *options, "--json")
+        drawn = mi2("search", folder, *options, "--contact-sheet", sheet, "--folder", tmp_path, "--json")
         assert (drawn.code, drawn.err, drawn.out) == (0, "", plain.out)
         with Image.open(sheet) as opened:
             assert opened.format == "PNG"
@@ -226,7 +237,7 @@ def test_the_images_of_what_was_found(mi2, image_files: list[Path], folder: Path
     assert piped.json["hits"][0]["id"] == str(image_files[1])
 
 
-def test_an_image_outside_of_the_folder_is_not_drawn(mi2, folder: Path, tmp_path: Path) -> None:
+def test_does_not_draw_images_outside_the_folder(mi2, folder: Path, tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
     red = tmp_path / "red.png"
@@ -236,8 +247,8 @@ def test_an_image_outside_of_the_folder_is_not_drawn(mi2, folder: Path, tmp_path
         assert mi2("index", "add", folder, path, "--update" if path != red else "--json").code == 0
     sheet = tmp_path / "sheet.png"
 
-    def reds(*words: object) -> int:
-        done = mi2("search", folder, "--text", "red", "-k", 3, "--contact-sheet", sheet, *words)
+    def reds(*options: object) -> int:
+        done = mi2("search", folder, "--text", "red", "-k", 3, "--contact-sheet", sheet, *options)
         assert done.code == 0
         with Image.open(sheet) as opened:
             return sum(pixel == (255, 0, 0) for pixel in opened.get_flattened_data())
@@ -246,14 +257,14 @@ def test_an_image_outside_of_the_folder_is_not_drawn(mi2, folder: Path, tmp_path
     assert reds("--folder", tmp_path) > 3 * 200 * 200
 
 
-def test_wrong_calls_for_images(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
+def test_rejects_invalid_contact_sheet_options(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
     mi2("index", "add", folder, image_files[0])
-    for words, code in [
+    for options, code in [
         (("--folder", tmp_path), "pictures_missing"),
         (("--contact-sheet", tmp_path / "s.png", "--folder", image_files[0]), "folder_not_found"),
         (("--contact-sheet", tmp_path / "no" / "s.png"), "file_failed"),
         (("--contact-sheet", tmp_path), "file_failed"),
     ]:
-        done = mi2("search", folder, "--id", image_files[0], *words, "--json")
+        done = mi2("search", folder, "--id", image_files[0], *options, "--json")
         assert (done.code != 0, done.json["error"]["code"]) == (True, code)
     assert not (tmp_path / "s.png").exists()

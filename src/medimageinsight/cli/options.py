@@ -25,6 +25,13 @@ Preprocessing = Annotated[
     str | None,
     typer.Option(metavar="direct|azure", help="How pixels are prepared. Default: the model's own way."),
 ]
+StoreLocation = Annotated[
+    str,
+    typer.Argument(metavar="STORE", help="A folder, or postgresql://USER@HOST/DATABASE#NAME.", show_default=False),
+]
+Where = Annotated[
+    str | None, typer.Option(metavar="EXPR", help="A filter, such as \"modality = 'x-ray' and age >= 40\".")
+]
 Top = Annotated[int, typer.Option(min=1, help="Labels shown for each image; --json has all of them.")]
 
 LabelledTable = Annotated[

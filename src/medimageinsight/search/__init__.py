@@ -29,7 +29,7 @@ from medimageinsight.search.locations import (
 )
 from medimageinsight.search.metadata_table import MetadataTable, read_metadata
 from medimageinsight.search.projection import Projection
-from medimageinsight.search.query import search
+from medimageinsight.search.query import read_vector, search
 from medimageinsight.search.recall import measure_recall
 from medimageinsight.search.records import Hit, IndexInfo, Item, Pair, Recall, StoreInfo
 from medimageinsight.search.store import Store
@@ -64,6 +64,7 @@ __all__ = [
     "parse_named_location",
     "read_dicom_metadata",
     "read_metadata",
+    "read_vector",
     "redact_location",
     "search",
 ]

@@ -88,11 +88,7 @@ def index_images(
         StoreError: ``store_not_writable``; what `stored` was called with is in the store.
         ModelError: The encoder cannot be loaded or run.
     """
-    if existing not in get_args(Existing):
-        raise InputError(f"expected existing to be refuse, skip or update, got {existing!r}", code="existing_invalid")
-    identity = Identity.of(model)
-    store.identity.check_model(identity)
-    store.identity.check_preprocessing(identity)
+    _check_call(model, store, existing)
     report = IndexReport()
     entries = _choose(store, [os.fspath(path) for path in paths], ids, existing, report)
     writer = _Writer(store, report, present={entry.id for entry in entries if entry.present}, stored=stored)
@@ -108,6 +104,14 @@ def index_images(
     writer.flush()
     store.maintain()
     return report
+
+
+def _check_call(model: MedImageInsight, store: Store, existing: Existing) -> None:
+    if existing not in get_args(Existing):
+        raise InputError(f"expected existing to be refuse, skip or update, got {existing!r}", code="existing_invalid")
+    identity = Identity.of(model)
+    store.identity.check_model(identity)
+    store.identity.check_preprocessing(identity)
 
 
 def make_ids(paths: Sequence[str], source: IdSource) -> list[str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from medimageinsight.errors import InputError
 from medimageinsight.search.identity import Identity
 
 if TYPE_CHECKING:
-    import numpy as np
+    import os
+
     from numpy.typing import ArrayLike, NDArray
 
     from medimageinsight.api import MedImageInsight
@@ -66,6 +70,27 @@ def search(
     if vector is None:
         vector = _embed(model, store, image, text, frame)
     return store.search(vector, k=k, where=where, min_score=min_score, exact=exact)
+
+
+def read_vector(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+    """Read a query vector (D,) from a ``.npy`` file of shape (D,) or (1, D); nothing in the file is executed.
+
+    Raises:
+        InputError: It is not an array of numbers (``vector_unreadable``).
+        OSError: The file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            array = np.load(stream, allow_pickle=False)
+    except (ValueError, EOFError):
+        got = "a file that is no array of numbers"
+    else:
+        got = f"values of type {array.dtype.name}" if isinstance(array, np.ndarray) else "several arrays"
+        if isinstance(array, np.ndarray) and array.dtype.kind in "fiu":
+            return np.asarray(array[0] if array.ndim == 2 and len(array) == 1 else array, dtype=np.float64)
+    raise InputError(
+        f"expected a .npy file of numbers, got {got}: write it with mi2 embed --out", code="vector_unreadable"
+    )
 
 
 def _check_one(queries: dict[str, object]) -> str:
