@@ -17,7 +17,7 @@ from medimageinsight.bundle.bundle import (
     sha256_of,
 )
 from medimageinsight.bundle.identity import ModelIdentity, VectorIdentity, image_checksums
-from medimageinsight.bundle.manifest import FORMAT, FileEntry, Manifest, Parent, Precision
+from medimageinsight.bundle.manifest import MANIFEST_FORMAT, FileEntry, Manifest, Parent, Precision
 from medimageinsight.bundle.provenance import parents_of, provenance_tree
 from medimageinsight.bundle.registry import KNOWN_MODELS, InstalledModel, find, home, installed
 from medimageinsight.bundle.writer import new_bundle, write_manifest
@@ -26,9 +26,9 @@ __all__ = [
     "EVALUATION_BEGIN",
     "EVALUATION_END",
     "EXTERNAL_DATA_SUFFIX",
-    "FORMAT",
     "IMAGE_ENCODER",
     "KNOWN_MODELS",
+    "MANIFEST_FORMAT",
     "MODEL_CARD",
     "PARITY",
     "TEXT_ENCODER",

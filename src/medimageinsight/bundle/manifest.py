@@ -14,7 +14,7 @@ from medimageinsight.files.strict import MappingError, build
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = 1
+MANIFEST_FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20  # a real one is about 4 KiB
 
@@ -113,9 +113,9 @@ class Manifest:
         except (ValueError, RecursionError):
             raise BundleError(f"{MANIFEST_NAME}: expected JSON, it cannot be parsed: make the bundle again") from None
         version = data.get("format") if isinstance(data, dict) else None
-        if type(version) is int and version > FORMAT:
+        if type(version) is int and version > MANIFEST_FORMAT:
             raise BundleError(
-                f"{MANIFEST_NAME}: expected format {FORMAT} or older, got {version}: "
+                f"{MANIFEST_NAME}: expected format {MANIFEST_FORMAT} or older, got {version}: "
                 "upgrade medimageinsight-onnx to use this bundle",
                 code="bundle_too_new",
             )
@@ -140,7 +140,7 @@ class Manifest:
 
     def _check_values(self) -> None:
         if self.format < 1:
-            raise BundleError(f"{MANIFEST_NAME}.format: expected {FORMAT}, got {self.format}")
+            raise BundleError(f"{MANIFEST_NAME}.format: expected {MANIFEST_FORMAT}, got {self.format}")
         if not is_safe_name(self.name):
             raise BundleError(
                 f"{MANIFEST_NAME}.name: expected letters, digits, '.', '_' and '-', got {self.name[:40]!r}"
