@@ -1,4 +1,4 @@
-"""The built-in model, measured once with all that is possible, and an architecture that opens in no time."""
+"""The built-in model, measured once with all available baselines, and a tiny architecture."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from medimageinsight.bench import Bench, BenchSettings, run
-from medimageinsight.bench.runners import Opening
+from medimageinsight.bench.runners import CandidateConfig
 from medimageinsight.bundle import Bundle, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SPECK = {
+TINY = {
     "image": {
         "image_size": [32, 32],
         "widths": [8, 8, 8, 8],
@@ -35,30 +35,30 @@ def mini() -> Bundle:
 
 
 @pytest.fixture
-def opening(mini: Bundle) -> Callable[..., Opening]:
-    """An opening of the built-in bundle with one thread, and a tiny architecture where the weights are random."""
+def make_config(mini: Bundle) -> Callable[..., CandidateConfig]:
+    """Return a function that makes a config of the built-in bundle: one thread, a tiny architecture for baselines."""
 
-    def make(candidate: str, **given: object) -> Opening:
-        plain = {"side": "image", "architecture": SPECK, "threads": 1, "providers": ["CPUExecutionProvider"]}
-        return Opening(candidate=candidate, bundle=str(mini.folder), **(plain | given))
+    def make(candidate: str, **changes: object) -> CandidateConfig:
+        defaults = {"encoder": "image", "architecture": TINY, "threads": 1, "providers": ["CPUExecutionProvider"]}
+        return CandidateConfig(candidate=candidate, bundle=str(mini.folder), **(defaults | changes))
 
     return make
 
 
 @pytest.fixture(scope="session")
-def told() -> list[tuple[str, float]]:
-    """What `measured` told while it ran."""
+def progress_steps() -> list[tuple[str, float]]:
+    """The progress that `measured` reported."""
     return []
 
 
 @pytest.fixture(scope="session")
-def measured(mini: Bundle, told: list[tuple[str, float]], tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """One round of every candidate, without a C++ compiler; with three pictures and a file that is none."""
-    folder = tmp_path_factory.mktemp("pictures")
+def measured(mini: Bundle, progress_steps: list[tuple[str, float]], tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """One round of every candidate, without a C++ compiler; with three images and an invalid file."""
+    folder = tmp_path_factory.mktemp("images")
     for name in "abc":
         pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{name}.png")
-    (folder / "d.png").write_text("no picture")
+    (folder / "d.png").write_text("not an image")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXX", "/nonexistent/c++")
         return run(
@@ -66,5 +66,5 @@ def measured(mini: Bundle, told: list[tuple[str, float]], tmp_path_factory: pyte
             BenchSettings(batch_sizes=(1, 2), rounds=1),
             images=[str(path) for path in sorted(folder.iterdir())],
             command="mi2 bench --rounds 1",
-            progress=lambda *step: told.append(step),
+            progress=lambda *step: progress_steps.append(step),
         )

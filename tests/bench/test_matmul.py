@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from medimageinsight.bench.matmul import GRAPH, products
+from medimageinsight.bench.matmul import GRAPH, matrix_products
 
 CPU = "CPUExecutionProvider"
 
@@ -24,5 +24,5 @@ def test_the_bytes_are_valid_onnx():
     assert [node.op_type for node in model.graph.node] == ["MatMul"]
 
 
-def test_both_ways_run():
-    assert {name: run() for name, run in products(1, [CPU], size=16).items()} == {"onnxruntime": 16, "numpy": 16}
+def test_both_libraries_run():
+    assert {name: run() for name, run in matrix_products(1, [CPU], size=16).items()} == {"onnxruntime": 16, "numpy": 16}

@@ -18,15 +18,17 @@ EXPECTED = {"bundle", *(("eager", "tuned", "plain") if HAS_TORCH else ()), *(("o
 ONE = BenchSettings(batch_sizes=(1,), rounds=1, threads=1, baselines=("eager",))
 
 
-def test_all_that_is_possible_is_measured_in_every_case(measured):
-    assert [one.case.label for one in measured.results] == ["1", "2", "12 tokens", "12 padded to 77"]
+def test_every_available_candidate_is_measured_in_every_case(measured):
+    assert [result.case.label for result in measured.results] == ["1", "2", "12 tokens", "12 padded to 77"]
     for result in measured.results:
         assert {timing.candidate for timing in result.timings} == EXPECTED
         assert result.timings[0].candidate == "bundle"
         assert result.timings[0].ratio == 1.0
         for timing in result.timings:
             assert len(timing.samples) == 1
-            assert all(math.isfinite(one) and one > 0 for one in (timing.median, timing.ratio, timing.times_floor))
+            assert all(
+                math.isfinite(value) and value > 0 for value in (timing.median, timing.ratio, timing.times_floor)
+            )
     assert measured.peak.flops_per_second > 0
     assert all(len(samples) == 4 for samples in measured.peak.samples.values())
 
@@ -39,15 +41,15 @@ def test_the_operations_needed_are_those_of_the_architecture(measured, mini):
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="needs the extra export")
-def test_a_baseline_that_cannot_run_is_left_out_with_its_reason(measured):
-    reasons = {(one.candidate, one.side): one.reason for one in measured.skipped}
+def test_a_baseline_that_cannot_run_is_skipped_with_its_reason(measured):
+    reasons = {(skipped.candidate, skipped.encoder): skipped.reason for skipped in measured.skipped}
     assert "needs a C++ compiler" in reasons["compile", "image"]
     assert "needs a C++ compiler" in reasons["compile", "text"]
 
 
-def test_memory_and_the_cold_start_are_there(measured):
-    assert {(one.candidate, one.side) for one in measured.memory} == {
-        (name, side) for name in EXPECTED for side in ("image", "text")
+def test_memory_and_the_cold_start_are_measured(measured):
+    assert {(memory.candidate, memory.encoder) for memory in measured.memory} == {
+        (name, encoder) for name in EXPECTED for encoder in ("image", "text")
     }
     assert len(measured.cold_start.opened) == 1
     assert 0 < measured.cold_start.opened[0] < measured.cold_start.first_embedding[0]
@@ -59,14 +61,14 @@ def test_files_are_counted_and_compared_with_the_network(measured):
     assert ".png" not in to_json(measured)
 
 
-def test_progress_only_grows(measured, told):
-    parts = [part for _, part in told]
-    assert parts == sorted(parts)
-    assert parts[0] == 0.0
-    assert parts[-1] <= 1.0
+def test_progress_only_increases(measured, progress_steps):
+    fractions = [fraction for _, fraction in progress_steps]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert fractions[-1] <= 1.0
 
 
-def test_a_process_that_dies_while_it_warms_up_leaves_its_baseline_out(mini, tmp_path, monkeypatch):
+def test_a_baseline_whose_process_dies_in_warm_up_is_skipped(mini, tmp_path, monkeypatch):
     (tmp_path / "torch.py").write_text("import os\nos._exit(9)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(candidate.importlib.util, "find_spec", lambda name: object())
@@ -78,7 +80,7 @@ def test_a_process_that_dies_while_it_warms_up_leaves_its_baseline_out(mini, tmp
 def test_without_torch_the_bundle_is_measured_alone(mini, monkeypatch):
     monkeypatch.setattr(candidate.importlib.util, "find_spec", lambda name: None)
     bench = run(mini, ONE)
-    assert {one.reason for one in bench.skipped} == {"needs the extra 'export'"}
+    assert {skipped.reason for skipped in bench.skipped} == {"needs the extra 'export'"}
     assert len(bench.results) == 3
     assert bench.files is None
 
@@ -94,14 +96,14 @@ def test_a_bundle_that_cannot_be_loaded_is_an_error(mini, tmp_path):
     assert failed.value.code == "bundle_checksum"
 
 
-def test_files_of_which_none_is_a_picture_are_refused(mini, tmp_path):
-    (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(InputError) as refused:
+def test_rejects_files_without_any_image(mini, tmp_path):
+    (tmp_path / "a.png").write_text("not an image")
+    with pytest.raises(InputError) as caught:
         run(mini, ONE, images=[str(tmp_path / "a.png")])
-    assert refused.value.code == "images_unusable"
+    assert caught.value.code == "images_unusable"
 
 
-def test_an_unknown_provider_is_refused(mini):
-    with pytest.raises(InputError) as refused:
+def test_rejects_an_unknown_provider(mini):
+    with pytest.raises(InputError) as caught:
         run(mini, BenchSettings(provider="abacus"))
-    assert refused.value.code == "provider_unknown"
+    assert caught.value.code == "provider_unknown"

@@ -20,7 +20,7 @@ from medimageinsight.bench import (
     to_markdown,
     write_report,
 )
-from medimageinsight.bench.figures import timings_of
+from medimageinsight.bench.timings import compare_timings
 from medimageinsight.errors import InputError
 
 PEAK = Peak(size=1000, samples={"onnxruntime": (0.02, 0.02), "numpy": (0.04, 0.04)})  # 100 GFLOP/s
@@ -32,32 +32,32 @@ BENCH = Bench(
     machine={"processor": "A|B", "cores": 2, "threads": 1},
     results=(
         Result(
-            case=Case(side="image", batch=8),
+            case=Case(encoder="image", batch=8),
             flops=10**10,
             peak=PEAK,
-            timings=timings_of({"bundle": [0.2, 0.2], "eager": [0.5, 0.5]}, floor=0.1),
+            timings=compare_timings({"bundle": [0.2, 0.2], "eager": [0.5, 0.5]}, floor=0.1),
         ),
         Result(
-            case=Case(side="text", tokens=12, length=77),
+            case=Case(encoder="text", tokens=12, length=77),
             flops=10**8,
             peak=PEAK,
-            timings=timings_of({"bundle": [0.004, 0.004]}, floor=0.001),
+            timings=compare_timings({"bundle": [0.004, 0.004]}, floor=0.001),
         ),
     ),
     memory=(
-        Memory(candidate="bundle", side="image", peak=3 << 20, private=2 << 20),
-        Memory(candidate="eager", side="image", peak=None, private=None),
+        Memory(candidate="bundle", encoder="image", peak=3 << 20, private=2 << 20),
+        Memory(candidate="eager", encoder="image", peak=None, private=None),
     ),
     cold_start=ColdStart(opened=(0.5,), first_embedding=(1.25,)),
     files=Files(images=4, failed=1, batch=8, seconds=(2.0,), network_seconds=(1.0,)),
     skipped=(
-        Skipped(candidate="plain", side="image", reason="needs the extra 'export'"),
-        Skipped(candidate="plain", side="text", reason="needs the extra 'export'"),
+        Skipped(candidate="plain", encoder="image", reason="needs the extra 'export'"),
+        Skipped(candidate="plain", encoder="text", reason="needs the extra 'export'"),
     ),
 )
 
 
-def test_markdown_holds_the_figures():
+def test_markdown_contains_the_results():
     text = to_markdown(BENCH)
     assert "| eager | 8 | 500.00 | 16.00 | 5.00 | 2.50 |" in text
     assert "| bundle | 12 padded to 77 | 4.00 | 250.00 | 4.00 | 1.00 |" in text
@@ -72,9 +72,9 @@ def test_markdown_holds_the_figures():
     assert "not quiet" not in text
 
 
-def test_a_busy_machine_is_said():
+def test_a_busy_machine_is_reported():
     busy = replace(PEAK, samples={"onnxruntime": (0.02, 0.05)})
-    results = tuple(replace(one, peak=busy) for one in BENCH.results)
+    results = tuple(replace(result, peak=busy) for result in BENCH.results)
     assert "not quiet: its slowest matrix product took 2.5 times" in to_markdown(replace(BENCH, results=results))
 
 
@@ -91,7 +91,7 @@ def test_json_is_strict_and_complete():
     assert data["skipped"][0]["candidate"] == "plain"
 
 
-def test_a_folder_is_written_whole_and_an_earlier_report_replaced(tmp_path):
+def test_a_folder_is_written_completely_and_replaces_an_earlier_report(tmp_path):
     pytest.importorskip("matplotlib", reason="needs the extra evaluate")
     folder = write_report(BENCH, tmp_path / "deep" / "report")
     names = {"report.json", "report.md", "speed.png"}
@@ -104,15 +104,15 @@ def test_a_folder_is_written_whole_and_an_earlier_report_replaced(tmp_path):
     assert [file.name for file in folder.parent.iterdir()] == ["report"]
 
 
-def test_a_folder_with_other_things_is_left_alone(tmp_path):
+def test_a_folder_with_other_files_is_not_changed(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="choose another") as refused:
+    with pytest.raises(InputError, match="choose another") as caught:
         write_report(BENCH, tmp_path)
-    assert refused.value.code == "report_folder_occupied"
+    assert caught.value.code == "report_folder_occupied"
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_failed_write_leaves_the_earlier_report(tmp_path, monkeypatch):
+def test_a_failed_write_preserves_the_earlier_report(tmp_path, monkeypatch):
     folder = tmp_path / "report"
     folder.mkdir()
     (folder / "report.json").write_text("earlier")

@@ -7,7 +7,7 @@ from medimageinsight.errors import InputError
 
 
 @pytest.mark.parametrize(
-    ("given", "code"),
+    ("settings", "code"),
     [
         ({"rounds": 0}, "rounds_invalid"),
         ({"batch_sizes": ()}, "batch_sizes_invalid"),
@@ -18,13 +18,13 @@ from medimageinsight.errors import InputError
         ({"baselines": ("eager", "eager")}, "baselines_unknown"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(given, code):
-    with pytest.raises(InputError, match="expected") as refused:
-        BenchSettings(**given)
-    assert refused.value.code == code
+def test_rejects_invalid_settings(settings, code):
+    with pytest.raises(InputError, match="expected") as caught:
+        BenchSettings(**settings)
+    assert caught.value.code == code
 
 
-def test_all_baselines_unless_told_otherwise():
+def test_all_baselines_by_default():
     assert BenchSettings().baselines == BASELINES == ("eager", "tuned", "compile", "plain", "openvino")
     assert BenchSettings(baselines=()).baselines == ()
     assert BenchSettings().providers is None

@@ -1,4 +1,4 @@
-"""A candidate as the measuring process sees it: another process that is asked one thing at a time."""
+"""A candidate in a process of its own, which answers one request at a time."""
 
 from __future__ import annotations
 
@@ -15,66 +15,66 @@ from typing import TYPE_CHECKING, Any, Self
 from medimageinsight.errors import ModelError
 
 if TYPE_CHECKING:
-    from medimageinsight.bench.runners import Opening
+    from medimageinsight.bench.runners import CandidateConfig
 
-ANSWER_S = 3600.0  # the released size on one slow core answers in minutes, also when it is compiled or exported
+TIMEOUT_S = 3600.0  # the released size on one slow core answers in minutes, also when it is compiled or exported
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# glibc gives large buffers back to the system after each layer, and each page of the next one faults: up to a quarter
-# of eager PyTorch's time. ONNX Runtime has an arena of its own.
-_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
-_KEEPS_MEMORY = frozenset({"tuned", "compile"})
-_PYTORCH = frozenset({"eager", *_KEEPS_MEMORY})
+# glibc returns large buffers to the system after each layer, and each page of the next one faults: up to a quarter of
+# eager PyTorch's time. ONNX Runtime has an arena of its own.
+_RETAIN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
+_RETAINING = frozenset({"tuned", "compile"})
+_PYTORCH = frozenset({"eager", *_RETAINING})
 _NEEDS = {**dict.fromkeys(_PYTORCH, ("torch",)), "plain": ("torch", "onnxscript"), "openvino": ("openvino",)}
 
 
 class Candidate:
-    """A worker process; use it as a context, which ends it.
+    """A worker process; a context manager ends it.
 
-        with Candidate(opening) as bundle:
+        with Candidate(config) as bundle:
             bundle.open()
             bundle.time({"batch": 8})["seconds"]
 
     Args:
-        opening: What the worker opens.
-        answer_s: Seconds after which a worker that does not answer is ended.
+        config: The candidate and its settings.
+        timeout_s: Seconds after which a worker that does not answer is ended.
     """
 
-    def __init__(self, opening: Opening, *, answer_s: float = ANSWER_S) -> None:
-        self.name = opening.candidate
-        self._opening = opening
-        self._answer_s = answer_s
+    def __init__(self, config: CandidateConfig, *, timeout_s: float = TIMEOUT_S) -> None:
+        self.name = config.candidate
+        self._config = config
+        self._timeout_s = timeout_s
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "medimageinsight.bench.worker"],  # -P: nothing is imported from here
+            [sys.executable, "-P", "-m", "medimageinsight.bench.worker"],  # -P: not from the current folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("MI2_DEBUG") else subprocess.DEVNULL,
-            env=_environment(opening),
+            env=_environment(config),
         )
 
     def open(self) -> None:
-        """Load what the candidate needs.
+        """Load the candidate.
 
         Raises:
             ModelError: It cannot be loaded, or the worker ended.
         """
-        self._ask({"do": "open", "opening": asdict(self._opening)})
+        self._request({"do": "open", "config": asdict(self._config)})
 
     def time(self, case: dict[str, Any]) -> dict[str, Any]:
-        """``{"seconds", "rows"}`` of one call.
+        """Return ``{"seconds", "rows"}`` of one call, the median of several short ones.
 
         Raises:
             ModelError: The call failed, or the worker ended.
         """
-        return self._ask({"do": "time", "case": case})
+        return self._request({"do": "time", "case": case})
 
-    def first(self, case: dict[str, Any]) -> dict[str, Any]:
-        """As `time`, of a single call without one before it."""
-        return self._ask({"do": "time", "case": case, "turn_s": 0.0})
+    def time_once(self, case: dict[str, Any]) -> dict[str, Any]:
+        """Return `time` of exactly one call."""
+        return self._request({"do": "time", "case": case, "sample_s": 0.0})
 
     def memory(self) -> dict[str, int | None]:
-        """``{"peak", "private"}`` in bytes, as `figures.Memory` has them."""
-        return self._ask({"do": "memory"})
+        """Return ``{"peak", "private"}`` in bytes, as in `results.Memory`."""
+        return self._request({"do": "memory"})
 
     def __enter__(self) -> Self:
         return self
@@ -83,20 +83,20 @@ class Candidate:
         self.close()
 
     def close(self) -> None:
-        """End the worker and free its memory; it has nothing to save."""
+        """End the worker and free its memory."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                with contextlib.suppress(OSError):  # what was not sent cannot be sent any more
+                with contextlib.suppress(OSError):  # unsent data cannot be flushed any more
                     pipe.close()
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send and wait; a worker that ends meanwhile closes its pipe, so there is always something to read."""
+    def _request(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and wait for the answer; reading ends if the worker does, which closes its pipe."""
         sender, receiver = self._process.stdin, self._process.stdout
         if sender is None or receiver is None:
             raise TypeError("the worker was started without pipes")
-        timer = threading.Timer(self._answer_s, self._process.kill)
+        timer = threading.Timer(self._timeout_s, self._process.kill)
         timer.start()
         try:
             sender.write(json.dumps(request).encode() + b"\n")
@@ -117,23 +117,23 @@ class Candidate:
 
     def _died(self, *, late: bool) -> ModelError:
         if late:
-            got = f"it said nothing for {self._answer_s:,.0f} s and was ended"
+            got = f"it was silent for {self._timeout_s:,.0f} s and was ended"
         else:
             status = self._process.wait()
             got = f"it ended with signal {-status}" if status < 0 else f"it ended with exit code {status}"
         return ModelError(
             f"expected the process of the candidate {self.name} to answer, {got}: often there is too little memory, "
-            "so measure fewer baselines or smaller batches; MI2_DEBUG=1 shows what it printed",
+            "so measure fewer baselines or smaller batches; MI2_DEBUG=1 shows its output",
             code="bench_worker_died",
         )
 
 
-def unavailable(name: str, provider: str) -> str | None:
-    """Why a baseline cannot take part; None where it can.
+def unavailable_reason(name: str, provider: str) -> str | None:
+    """Return the reason why a baseline cannot be measured, None if it can.
 
     Args:
         name: The baseline.
-        provider: The bundle's execution provider, as ONNX Runtime spells it.
+        provider: The bundle's execution provider, in ONNX Runtime's spelling.
     """
     if not all(importlib.util.find_spec(module) for module in _NEEDS[name]):
         return "needs openvino: pip install openvino" if name == "openvino" else "needs the extra 'export'"
@@ -144,7 +144,7 @@ def unavailable(name: str, provider: str) -> str | None:
     return None
 
 
-def _environment(opening: Opening) -> dict[str, str]:
-    threads = dict.fromkeys(_THREAD_VARIABLES, str(opening.threads))
-    keep = _KEEP_MEMORY if opening.candidate in _KEEPS_MEMORY else {}
-    return {**os.environ, **threads, **keep}
+def _environment(config: CandidateConfig) -> dict[str, str]:
+    threads = dict.fromkeys(_THREAD_VARIABLES, str(config.threads))
+    allocator = _RETAIN_MEMORY if config.candidate in _RETAINING else {}
+    return {**os.environ, **threads, **allocator}

@@ -1,4 +1,4 @@
-"""The machine's own speed: one square float32 matrix product, by ONNX Runtime and by NumPy."""
+"""The machine's peak: one square float32 matrix product, by ONNX Runtime and by NumPy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SIZE = 2048  # large enough to reach a CPU's peak, small enough for a fraction of a second on one core
 
-# ONNX, opset 13: c = MatMul(a, b), all float32 (n, n). As bytes, so that it needs no optional part; a test reads it.
+# ONNX, opset 13: c = MatMul(a, b), all float32 (n, n). As bytes, so that the package onnx is not needed.
 GRAPH = (
     b'\x08\x08:[\n\x11\n\x01a\n\x01b\x12\x01c"\x06MatMul\x12\x01g'
     b"Z\x15\n\x01a\x12\x10\n\x0e\x08\x01\x12\n\n\x03\x12\x01n\n\x03\x12\x01n"
@@ -21,25 +21,25 @@ GRAPH = (
 )
 
 
-def products(threads: int, providers: Sequence[str], size: int = SIZE) -> dict[str, Callable[[], int]]:
-    """A call for each way; NumPy's threads are set by the environment before it is imported.
+def matrix_products(threads: int, providers: Sequence[str], size: int = SIZE) -> dict[str, Callable[[], int]]:
+    """Return a function for each library; NumPy's threads are set by the environment before it is imported.
 
-    On a device, the matrices lie there already.
+    The matrices are on the device of the provider before the call.
     """
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((size, size), dtype=np.float32) for _ in range(2))
-    ways = {"onnxruntime": _by_onnxruntime(a, b, threads, providers)}
+    products = {"onnxruntime": _onnxruntime_product(a, b, threads, providers)}
     if providers[0] == "CPUExecutionProvider":
-        ways["numpy"] = lambda: len(a @ b)
-    return ways
+        products["numpy"] = lambda: len(a @ b)
+    return products
 
 
-def _by_onnxruntime(a: np.ndarray, b: np.ndarray, threads: int, providers: Sequence[str]) -> Callable[[], int]:
+def _onnxruntime_product(a: np.ndarray, b: np.ndarray, threads: int, providers: Sequence[str]) -> Callable[[], int]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    exact = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # as the bundle's session has it
+    exact = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # as in the bundle's session
     session = ort.InferenceSession(GRAPH, options, providers=[(name, exact.get(name, {})) for name in providers])
     device = "cuda" if providers[0] == "CUDAExecutionProvider" else "cpu"
     binding = session.io_binding()

@@ -6,58 +6,64 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medimageinsight.bench.figures import NOTES
-from medimageinsight.bench.plots import PLOT_NAME, draw_plot
-from medimageinsight.reports.folder import REPORT_NAME, new_report_folder
+from medimageinsight import reports
+from medimageinsight.bench.plots import draw_plot
+from medimageinsight.bench.results import NOTES
+from medimageinsight.reports import Document, Listing, Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from medimageinsight.bench.figures import Bench, Result, Side, Timing
+    from medimageinsight.bench.cases import Encoder
+    from medimageinsight.bench.results import Bench
+    from medimageinsight.bench.timings import Result, Timing
+    from medimageinsight.reports import Plot
 
 MEMORY_COLUMNS = ("candidate", "encoder", "peak MiB", "private MiB")
 MIB = 1 << 20
-QUIET_SPREAD = 1.5
+MAX_QUIET_SPREAD = 1.5
 
 
 def to_json(bench: Bench) -> str:
-    """The whole run, one JSON document."""
+    """Return the whole run as one JSON document."""
     return json.dumps(bench.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def to_markdown(bench: Bench) -> str:
-    """The whole run for reading."""
-    return _document(bench, plots=[])
+def to_markdown(bench: Bench, plots: Sequence[Plot] = ()) -> str:
+    """Return the whole run as Markdown."""
+    return reports.to_markdown(_document(bench, plots))
 
 
 def write_report(bench: Bench, folder: str | Path) -> Path:
-    """Writes ``report.json``, ``report.md`` and ``speed.png``. The folder is there complete or not at all.
+    """Write ``report.json``, ``report.md`` and ``speed.png``, all of them or none.
 
-    An earlier report in the same place is replaced.
+    An earlier report in the same folder is replaced.
 
     Raises:
         InputError: As `check_report_folder`.
         MissingExtraError: matplotlib is not installed.
     """
-    with new_report_folder(folder) as fresh:
-        (fresh / REPORT_NAME).write_text(to_json(bench), encoding="utf-8")
-        draw_plot(bench, fresh / PLOT_NAME)
-        (fresh / "report.md").write_text(_document(bench, [PLOT_NAME]), encoding="utf-8")
+    with reports.new_report_folder(folder) as fresh:
+        (fresh / reports.REPORT_NAME).write_text(to_json(bench), encoding="utf-8")
+        plot = draw_plot(bench, fresh)
+        (fresh / "report.md").write_text(to_markdown(bench, [plot]), encoding="utf-8")
     return Path(folder).absolute()
 
 
-def side_columns(side: Side) -> tuple[str, ...]:
-    """The heads of `side_rows`."""
-    return ("candidate", "batch" if side == "image" else "text", "median ms", f"{side}s/s", "times floor", "ratio")
+def encoder_columns(encoder: Encoder) -> tuple[str, ...]:
+    """Return the header of `encoder_rows`."""
+    input_name = "batch" if encoder == "image" else "text"
+    return ("candidate", input_name, "median ms", f"{encoder}s/s", "times floor", "ratio")
 
 
-def side_rows(bench: Bench, side: Side) -> list[tuple[str, ...]]:
-    """One row a case and candidate."""
-    return [_row(result, timing) for result in bench.of_side(side) for timing in result.timings]
+def encoder_rows(bench: Bench, encoder: Encoder) -> tuple[tuple[str, ...], ...]:
+    """Return one row for each case and candidate."""
+    results = [result for result in bench.results if result.case.encoder == encoder]
+    return tuple(_timing_row(result, timing) for result in results for timing in result.timings)
 
 
-def other_rows(bench: Bench) -> list[tuple[str, str]]:
-    """What is not by candidate: the machine's peak, the cold start, files to vectors."""
+def summary_rows(bench: Bench) -> tuple[tuple[str, str], ...]:
+    """Return the machine's peak, the cold start and the speed of embedding files."""
     peak, cold = bench.peak.to_dict(), bench.cold_start.to_dict()
     rows = [
         (f"float32 matrix product, {peak['best']}", f"{peak['flops_per_second'] / 1e9:,.0f} GFLOP/s"),
@@ -72,15 +78,52 @@ def other_rows(bench: Bench) -> list[tuple[str, str]]:
         ]
         if files.failed:
             rows.append(("files that could not be read", f"{files.failed:,}"))
-    return rows
+    return tuple(rows)
 
 
-def memory_rows(bench: Bench) -> list[tuple[str, ...]]:
-    """Candidate, encoder, peak and private memory in MiB."""
-    return [(one.candidate, one.side, _mib(one.peak), _mib(one.private)) for one in bench.memory]
+def memory_rows(bench: Bench) -> tuple[tuple[str, ...], ...]:
+    """Return candidate, encoder, peak and private memory in MiB."""
+    return tuple((memory.candidate, memory.encoder, _mib(memory.peak), _mib(memory.private)) for memory in bench.memory)
 
 
-def _row(result: Result, timing: Timing) -> tuple[str, ...]:
+def notes(bench: Bench) -> list[str]:
+    """Return explanations of the results, whether the machine was busy, and the baselines that were skipped."""
+    lines = list(NOTES)
+    if (spread := bench.peak.spread) > MAX_QUIET_SPREAD:
+        lines.append(
+            f"The machine was not quiet: its slowest matrix product took {spread:.1f} times as long as its fastest."
+        )
+    encoders: dict[tuple[str, str], list[str]] = {}
+    for skipped in bench.skipped:
+        encoders.setdefault((skipped.candidate, skipped.reason), []).append(skipped.encoder)
+    lines += [f"Not measured: {name} ({' and '.join(names)}): {reason}." for (name, reason), names in encoders.items()]
+    return lines
+
+
+def _document(bench: Bench, plots: Sequence[Plot]) -> Document:
+    machine = ", ".join(f"{name} {value}" for name, value in bench.machine.items())
+
+    def table(caption: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> TableBlock:
+        return TableBlock(caption=caption, columns=columns, rows=rows)
+
+    speed = (
+        table("Image encoder", encoder_columns("image"), encoder_rows(bench, "image")),
+        table("Text encoder", encoder_columns("text"), encoder_rows(bench, "text")),
+        table("Machine, cold start and files", ("Figure", "Value"), summary_rows(bench)),
+    )
+    return Document(
+        title=f"Speed of {bench.model}",
+        lead=f"{bench.precision}, {bench.settings.rounds} rounds. {machine}.",
+        sections=(
+            Section(title="Speed", blocks=(*speed, *plots)),
+            Section(title="Memory", blocks=(table("Memory by candidate", MEMORY_COLUMNS, memory_rows(bench)),)),
+            Section(title="Notes", blocks=tuple(Paragraph(text=note) for note in notes(bench))),
+            Section(title="Repeat with", blocks=(Listing(text=bench.command),) if bench.command else ()),
+        ),
+    )
+
+
+def _timing_row(result: Result, timing: Timing) -> tuple[str, ...]:
     rate = result.case.batch / timing.median
     return (
         timing.candidate,
@@ -94,38 +137,3 @@ def _row(result: Result, timing: Timing) -> tuple[str, ...]:
 
 def _mib(size: int | None) -> str:
     return "–" if size is None else f"{size / MIB:,.0f}"
-
-
-def _document(bench: Bench, plots: list[str]) -> str:
-    machine = ", ".join(f"{name} {value}" for name, value in bench.machine.items())
-    parts = [
-        f"# Speed of {bench.model}",
-        f"{bench.precision}, {bench.settings.rounds} rounds. {machine}.",
-        *(_table(side_columns(side), side_rows(bench, side)) for side in ("image", "text")),
-        _table(("Figure", "Value"), other_rows(bench)),
-        _table(MEMORY_COLUMNS, memory_rows(bench)),
-        "\n".join(f"- {note}" for note in remarks(bench)),
-    ]
-    if bench.command:
-        parts.append(f"Repeat with:\n\n```\n{bench.command}\n```")
-    parts += [f"![Images and texts a second]({name})" for name in plots]
-    return "\n\n".join(parts) + "\n"
-
-
-def remarks(bench: Bench) -> list[str]:
-    """How to read the figures, whether the machine was quiet, and who was not measured and why."""
-    lines = list(NOTES)
-    if (spread := bench.peak.spread) > QUIET_SPREAD:
-        lines.append(
-            f"The machine was not quiet: its slowest matrix product took {spread:.1f} times as long as its fastest."
-        )
-    sides: dict[tuple[str, str], list[str]] = {}
-    for one in bench.skipped:
-        sides.setdefault((one.candidate, one.reason), []).append(one.side)
-    lines += [f"Not measured: {name} ({' and '.join(both)}): {reason}." for (name, reason), both in sides.items()]
-    return lines
-
-
-def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [columns, ("---",) * len(columns), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,6 +1,6 @@
-"""The candidates as they are inside their worker: each opens what it needs and gives a call for each case.
+"""The candidates inside their workers: each opener loads a candidate and returns a function that prepares a case.
 
-A call takes arrays that are in memory and returns the number of rows it made; everything before it is not timed.
+The prepared call takes arrays in memory and returns the number of its rows; only the call is timed.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.api import MedImageInsight
-    from medimageinsight.bench.figures import Side
+    from medimageinsight.bench.cases import Encoder
     from medimageinsight.network.model import UniCLModel
 
 Call: TypeAlias = "Callable[[], int]"
-Opened: TypeAlias = "Callable[[dict[str, Any]], Call]"
-"""From a case, in the plain form of the protocol, to its call."""
+PrepareCase: TypeAlias = "Callable[[dict[str, Any]], Call]"
+"""Prepares the call of a case, which is in the JSON form of the protocol."""
 
-_FACES = {"image": ("image_encoder", "image_embeddings"), "text": ("text_encoder", "text_embeddings")}
+_GRAPHS = {"image": ("image_encoder", "image_embeddings"), "text": ("text_encoder", "text_embeddings")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
-    """What a candidate opens.
+class CandidateConfig:
+    """A candidate and its settings.
 
     Attributes:
         candidate: Its name.
-        bundle: The bundle's folder.
-        side: ``image`` or ``text``: the one encoder that is loaded.
-        architecture: The manifest's.
+        bundle: Folder of the bundle.
+        encoder: The only encoder that is loaded.
+        architecture: Architecture in the manifest.
         threads: CPU threads.
-        providers: Execution providers of ONNX Runtime, as the engine takes them; the CPU last.
-        graph: Another graph in place of the bundle's, or where to export one.
-        images: Files to embed.
+        providers: Execution providers of ONNX Runtime, the CPU last.
+        graph: Path of a graph that replaces the bundle's, or to export one to.
+        images: Paths of files to embed.
     """
 
     candidate: str
     bundle: str
-    side: Side
+    encoder: Encoder
     architecture: dict[str, Any]
     threads: int
     providers: list[str]
@@ -54,109 +54,109 @@ class Opening:
     images: tuple[str, ...] = ()
 
 
-def open_bundle(opening: Opening) -> Opened:
-    """The bundle through the engine, as users get it; padded texts, which the engine never makes, through a session."""
+def open_bundle(config: CandidateConfig) -> PrepareCase:
+    """Open the bundle's engine as a user does; padded texts, which the engine never makes, use a session."""
     from medimageinsight.bundle import TEXT_ENCODER, Bundle
     from medimageinsight.engine import Engine
 
-    bundle = Bundle.open(opening.bundle)
-    engine = Engine(bundle, providers=opening.providers, threads=opening.threads)
+    bundle = Bundle.open(config.bundle)
+    engine = Engine(bundle, providers=config.providers, threads=config.threads)
 
     def prepare(case: dict[str, Any]) -> Call:
-        if opening.side == "image":
-            pixels = _noise(opening, case["batch"])
+        if config.encoder == "image":
+            pixels = _noise(config, case["batch"])
             return lambda: len(engine.embed_pixels(pixels))
         if case["tokens"] == case["length"]:
-            rows = _inputs(opening, case)["input_ids"].tolist()
+            rows = _inputs(config, case)["input_ids"].tolist()
             return lambda: len(engine.embed_tokens(rows))
-        engine.close()  # the encoder is in memory once; padded texts are the last case
+        engine.close()  # so that the encoder is in memory once; padded texts are the last case
         bundle.verify(TEXT_ENCODER)
-        return _open_graph(bundle.path(TEXT_ENCODER), opening)(case)
+        return _open_graph(bundle.path(TEXT_ENCODER), config)(case)
 
     return prepare
 
 
-def open_plain(opening: Opening) -> Opened:
-    """The graph that `open_export` wrote, through the same session."""
-    return _open_graph(Path(opening.graph), opening)
+def open_plain(config: CandidateConfig) -> PrepareCase:
+    """Open the graph that `open_export` wrote, in the same kind of session."""
+    return _open_graph(Path(config.graph), config)
 
 
-def open_export(opening: Opening) -> Opened:
-    """Writes one encoder of the architecture as the exporter gives it. There is nothing to time."""
+def open_export(config: CandidateConfig) -> PrepareCase:
+    """Export one encoder of the architecture without rewriting; there is nothing to time."""
     from medimageinsight.export import graphs
 
-    model, path = _network(opening, device="cpu"), Path(opening.graph)
-    if opening.side == "image":
+    model, path = _network(config, device="cpu"), Path(config.graph)
+    if config.encoder == "image":
         graphs.export_image_encoder(model, path)
     else:
         graphs.export_text_encoder(model, path)
     return lambda _: lambda: 0
 
 
-def open_eager(opening: Opening) -> Opened:
-    """PyTorch as the network is written; ``tuned`` differs in its process's environment."""
-    return _open_torch(opening, compiled=False)
+def open_eager(config: CandidateConfig) -> PrepareCase:
+    """Open the network in eager PyTorch; ``tuned`` differs in the environment of its process."""
+    return _open_torch(config, compiled=False)
 
 
-def open_compile(opening: Opening) -> Opened:
-    """PyTorch with ``torch.compile``, anew for each shape."""
-    return _open_torch(opening, compiled=True)
+def open_compile(config: CandidateConfig) -> PrepareCase:
+    """Open the network with ``torch.compile``, compiled for each shape."""
+    return _open_torch(config, compiled=True)
 
 
-def open_openvino(opening: Opening) -> Opened:
-    """The bundle's graph in OpenVINO, in float32 and compiled for each shape."""
+def open_openvino(config: CandidateConfig) -> PrepareCase:
+    """Open the bundle's graph in OpenVINO, in float32 and compiled for each shape."""
     from importlib import import_module
 
     openvino = import_module("openvino")
     core = openvino.Core()
-    config = {
+    properties = {
         "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": opening.threads,
+        "INFERENCE_NUM_THREADS": config.threads,
         "PERFORMANCE_HINT": "LATENCY",
     }
-    name, output = _FACES[opening.side]
+    name, output = _GRAPHS[config.encoder]
 
     def prepare(case: dict[str, Any]) -> Call:
-        inputs = _inputs(opening, case)
-        model = core.read_model(str(Path(opening.bundle) / f"{name}.onnx"))
+        inputs = _inputs(config, case)
+        model = core.read_model(str(Path(config.bundle) / f"{name}.onnx"))
         model.reshape({key: list(value.shape) for key, value in inputs.items()})
-        request = core.compile_model(model, "CPU", config).create_infer_request()
+        request = core.compile_model(model, "CPU", properties).create_infer_request()
         return lambda: len(request.infer(inputs)[output])
 
     return prepare
 
 
-def open_matmul(opening: Opening) -> Opened:
-    """The machine's matrix product; a case is ``{"by": "onnxruntime"}`` or ``{"by": "numpy"}``."""
-    from medimageinsight.bench.matmul import products
+def open_matmul(config: CandidateConfig) -> PrepareCase:
+    """Open the machine's matrix product; a case is ``{"library": "onnxruntime"}`` or ``{"library": "numpy"}``."""
+    from medimageinsight.bench.matmul import matrix_products
 
-    ways = products(opening.threads, opening.providers)
-    return lambda case: ways[case["by"]]
+    products = matrix_products(config.threads, config.providers)
+    return lambda case: products[case["library"]]
 
 
-def open_files(opening: Opening) -> Opened:
-    """``{"files": n}``: files to vectors, the first n of them; ``{"batch": n}``: noise through the same engine."""
-    model = _load(opening)
+def open_files(config: CandidateConfig) -> PrepareCase:
+    """Open the model; ``{"files": n, ...}`` embeds the first n files, ``{"batch": n}`` noise in the same engine."""
+    model = _load(config)
 
     def prepare(case: dict[str, Any]) -> Call:
         if "files" in case:
-            files = opening.images[: case["files"]]
+            files = config.images[: case["files"]]
             return lambda: len(model.embed_images(files, errors="skip", batch_size=case["batch"]))
-        pixels = _noise(opening, case["batch"])
+        pixels = _noise(config, case["batch"])
         return lambda: len(model.engine.embed_pixels(pixels))
 
     return prepare
 
 
-def open_cold(opening: Opening) -> Opened:
-    """A user's first picture, from pixels in memory."""
-    model = _load(opening)
-    height, width = opening.architecture["image"]["image_size"]
-    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return lambda _: lambda: len(model.embed_images([picture]))
+def open_cold(config: CandidateConfig) -> PrepareCase:
+    """Open the model as a user does, for the first image; its pixels are in memory."""
+    model = _load(config)
+    height, width = config.architecture["image"]["image_size"]
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return lambda _: lambda: len(model.embed_images([pixels]))
 
 
-OPENERS: dict[str, Callable[[Opening], Opened]] = {
+OPENERS: dict[str, Callable[[CandidateConfig], PrepareCase]] = {
     "bundle": open_bundle,
     "plain": open_plain,
     "eager": open_eager,
@@ -170,61 +170,61 @@ OPENERS: dict[str, Callable[[Opening], Opened]] = {
 }
 
 
-def _load(opening: Opening) -> MedImageInsight:
+def _load(config: CandidateConfig) -> MedImageInsight:
     from medimageinsight.api import MedImageInsight
 
-    return MedImageInsight.load(Path(opening.bundle), providers=opening.providers, threads=opening.threads)
+    return MedImageInsight.load(Path(config.bundle), providers=config.providers, threads=config.threads)
 
 
-def _open_graph(path: Path, opening: Opening) -> Opened:
+def _open_graph(path: Path, config: CandidateConfig) -> PrepareCase:
     from medimageinsight.engine import Session
 
-    session = Session(path, providers=opening.providers, threads=opening.threads)
-    output = _FACES[opening.side][1]
+    session = Session(path, providers=config.providers, threads=config.threads)
+    output = _GRAPHS[config.encoder][1]
 
     def prepare(case: dict[str, Any]) -> Call:
-        inputs = _inputs(opening, case)
+        inputs = _inputs(config, case)
         return lambda: len(session.run(output, inputs))
 
     return prepare
 
 
-def _open_torch(opening: Opening, *, compiled: bool) -> Opened:
+def _open_torch(config: CandidateConfig, *, compiled: bool) -> PrepareCase:
     import torch
 
-    device = "cuda" if opening.providers[0] == "CUDAExecutionProvider" else "cpu"
-    torch.set_num_threads(opening.threads)
-    model = _network(opening, device=device)
-    encode: Callable[..., torch.Tensor] = model.encode_image if opening.side == "image" else model.encode_text
+    device = "cuda" if config.providers[0] == "CUDAExecutionProvider" else "cpu"
+    torch.set_num_threads(config.threads)
+    model = _network(config, device=device)
+    encode: Callable[..., torch.Tensor] = model.encode_image if config.encoder == "image" else model.encode_text
     if compiled:
         encode = torch.compile(encode, dynamic=False)
 
     def prepare(case: dict[str, Any]) -> Call:
-        inputs = [torch.from_numpy(value) for value in _inputs(opening, case).values()]
+        inputs = [torch.from_numpy(value) for value in _inputs(config, case).values()]
 
         def run() -> int:
             with torch.inference_mode():
-                return len(encode(*(one.to(device) for one in inputs)).cpu())
+                return len(encode(*(tensor.to(device) for tensor in inputs)).cpu())
 
         if compiled:
             try:
                 run()
-            except Exception as error:  # the compiler's errors have no common base, and their messages hold paths
+            except Exception as error:  # the compiler's errors have no common base, and their messages contain paths
                 raise _compile_failed(error) from error
         return run
 
     return prepare
 
 
-def _network(opening: Opening, *, device: str) -> UniCLModel:
-    """The bundle's architecture with one of its encoders in memory, its weights random."""
+def _network(config: CandidateConfig, *, device: str) -> UniCLModel:
+    """Return the bundle's architecture with one encoder in memory and random weights."""
     import torch
 
-    from medimageinsight.network.checkpoint import meta_model
+    from medimageinsight.network.checkpoint import create_meta_model
     from medimageinsight.network.config import ModelConfig
 
-    model = meta_model(ModelConfig.from_dict(opening.architecture))
-    if opening.side == "image":
+    model = create_meta_model(ModelConfig.from_dict(config.architecture))
+    if config.encoder == "image":
         del model.lang_encoder, model.lang_projection
     else:
         del model.image_encoder, model.image_projection
@@ -239,11 +239,11 @@ def _network(opening: Opening, *, device: str) -> UniCLModel:
     return model.eval().requires_grad_(False)
 
 
-def _inputs(opening: Opening, case: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    """Of a graph with the bundle's face, in its order: ``pixel_values``, or ``input_ids`` and ``attention_mask``."""
-    if opening.side == "image":
-        return {"pixel_values": _noise(opening, case["batch"])}
-    end = opening.architecture["text"]["vocab_size"] - 1
+def _inputs(config: CandidateConfig, case: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the inputs of the bundle's graph in order: ``pixel_values``, or ``input_ids`` and ``attention_mask``."""
+    if config.encoder == "image":
+        return {"pixel_values": _noise(config, case["batch"])}
+    end = config.architecture["text"]["vocab_size"] - 1
     shape = (case["batch"], case["length"])
     input_ids = np.full(shape, end, dtype=np.int64)
     input_ids[:, : case["tokens"] - 1] = np.random.default_rng(0).integers(1, end - 1, (shape[0], case["tokens"] - 1))
@@ -252,9 +252,9 @@ def _inputs(opening: Opening, case: dict[str, Any]) -> dict[str, NDArray[Any]]:
     return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
-def _noise(opening: Opening, batch: int) -> NDArray[np.float32]:
-    """Prepared images (batch, 3, H, W) float32."""
-    height, width = opening.architecture["image"]["image_size"]
+def _noise(config: CandidateConfig, batch: int) -> NDArray[np.float32]:
+    """Return prepared images of noise, (batch, 3, H, W) float32."""
+    height, width = config.architecture["image"]["image_size"]
     return np.random.default_rng(0).standard_normal((batch, 3, height, width), dtype=np.float32)
 
 
@@ -263,8 +263,8 @@ def _compile_failed(error: BaseException) -> ModelError:
     while cause is not None:
         if type(cause).__name__ == "InvalidCxxCompiler":
             return ModelError(
-                "torch.compile needs a C++ compiler, it found none that works: install g++ or set CXX",
+                "torch.compile needs a C++ compiler, got none that works: install g++ or set CXX",
                 code="compiler_missing",
             )
         cause = cause.__cause__ or cause.__context__
-    return ModelError(f"torch.compile failed ({type(error).__name__}): leave this baseline out", code="compile_failed")
+    return ModelError(f"torch.compile failed ({type(error).__name__}): omit this baseline", code="compile_failed")

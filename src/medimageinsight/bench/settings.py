@@ -1,4 +1,4 @@
-"""What to measure and how often."""
+"""The settings of a run."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Baseline = Literal["eager", "tuned", "compile", "plain", "openvino"]
+BUNDLE = "bundle"
+"""The candidate that is measured; the others are baselines."""
 BASELINES: tuple[str, ...] = get_args(Baseline)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchSettings:
-    """How to measure: ``BenchSettings(batch_sizes=(1, 16), baselines=())``.
+    """Settings of a run: ``BenchSettings(batch_sizes=(1, 16), baselines=())``.
 
     Attributes:
-        batch_sizes: Images that go through the network together, each a case of its own.
-        rounds: Times each candidate is measured, after one round that does not count.
-        threads: CPU threads of every candidate; all cores the process may use when None.
-        provider: The execution provider of the bundle, such as ``cuda``; the best that is there when None.
-        baselines: What to compare with: PyTorch ``eager``, the same ``tuned`` (with an allocator that keeps memory) and
-            its ``compile``; the ``plain`` export; ``openvino``.
+        batch_sizes: Images that the network processes together, each a case of its own.
+        rounds: Number of rounds in which each candidate is measured, after a warm-up round.
+        threads: CPU threads of every candidate; all cores that the process may use if None.
+        provider: Execution provider of the bundle, such as ``cuda``; the best available if None.
+        baselines: Candidates to compare with: PyTorch ``eager``, the same ``tuned`` (with an allocator that retains
+            memory) and its ``compile``; the ``plain`` export; ``openvino``.
 
     Raises:
         InputError: A value is out of range (``rounds_invalid``, ``batch_sizes_invalid``, ``threads_invalid``) or a
@@ -40,32 +42,33 @@ class BenchSettings:
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise InputError(f"expected at least 1 round, got {self.rounds}", code="rounds_invalid")
-        if not self.batch_sizes or min(self.batch_sizes) < 1 or _repeats(self.batch_sizes):
+        if not self.batch_sizes or min(self.batch_sizes) < 1 or _has_repeats(self.batch_sizes):
             raise InputError(
-                f"expected different batch sizes of at least 1, got {_listed(self.batch_sizes)}: give them as 1,8",
+                f"expected different batch sizes of at least 1, got {_join_values(self.batch_sizes)}: give them as 1,8",
                 code="batch_sizes_invalid",
             )
         if self.threads is not None and self.threads < 1:
             raise InputError(f"expected at least 1 thread, got {self.threads}", code="threads_invalid")
-        if set(self.baselines) - set(BASELINES) or _repeats(self.baselines):
+        if set(self.baselines) - set(BASELINES) or _has_repeats(self.baselines):
             raise InputError(
-                f"expected baselines among {', '.join(BASELINES)}, each once, or none; got {_listed(self.baselines)}",
+                f"expected baselines among {', '.join(BASELINES)}, each once, or none, "
+                f"got {_join_values(self.baselines)}",
                 code="baselines_unknown",
             )
 
     @property
     def providers(self) -> list[str] | None:
-        """As the engine takes them."""
+        """The execution providers for the engine."""
         return None if self.provider is None else [self.provider]
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON types."""
+        """Return the settings as JSON types."""
         return asdict(self)
 
 
-def _repeats(values: Sequence[object]) -> bool:
+def _has_repeats(values: Sequence[object]) -> bool:
     return len(set(values)) < len(values)
 
 
-def _listed(values: Sequence[object]) -> str:
+def _join_values(values: Sequence[object]) -> str:
     return ", ".join(map(str, values)) or "none"

@@ -1,11 +1,11 @@
-"""A candidate's own process: ``python -m medimageinsight.bench.worker``, one JSON request and answer a line.
+"""The process of a candidate: ``python -m medimageinsight.bench.worker``, one JSON request and answer a line.
 
-    {"do": "open", "opening": {...}}          {"ok": true}
-    {"do": "time", "case": {...}}             {"seconds": 0.0123, "rows": 8}
-    {"do": "time", "case": {...}, "turn_s": 0}          the same of one call
-    {"do": "memory"}                          {"peak": 123456789, "private": 12345678}
+    {"do": "open", "config": {...}}                     {"ok": true}
+    {"do": "time", "case": {...}}                       {"seconds": 0.0123, "rows": 8}
+    {"do": "time", "case": {...}, "sample_s": 0}        the same of exactly one call
+    {"do": "memory"}                                    {"peak": 123456789, "private": 12345678}
 
-A failure is ``{"error": {"code", "message"}}``. It ends when its standard input does.
+A failure is ``{"error": {"code", "message"}}``. The process ends with its standard input.
 """
 
 from __future__ import annotations
@@ -22,57 +22,57 @@ from medimageinsight.errors import MedImageInsightError, ModelError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# A turn of short calls goes on for this long, and their median is its sample.
-TURN_S = 0.2
-MOST_CALLS = 100
+# Short calls are repeated for this long, and their median is one sample.
+SAMPLE_S = 0.2
+MAX_CALLS = 100
 
 
 class Worker:
-    """What a process has opened, and the calls of the cases it was asked for."""
+    """The opened candidate, and the function that runs the current case."""
 
     def __init__(self) -> None:
-        self._opened: Callable[[dict[str, Any]], Callable[[], int]] | None = None
+        self._prepare: Callable[[dict[str, Any]], Callable[[], int]] | None = None
         self._case: dict[str, Any] | None = None
         self._call: Callable[[], int] | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request's answer; never raises for what a candidate does."""
+        """Return the answer to one request; errors of the candidate are returned, not raised."""
         try:
             match request:
-                case {"do": "open", "opening": opening}:
-                    return self._open(opening)
+                case {"do": "open", "config": config}:
+                    return self._open(config)
                 case {"do": "time", "case": case}:
-                    return self._time(case, request.get("turn_s", TURN_S))
+                    return self._time(case, request.get("sample_s", SAMPLE_S))
                 case {"do": "memory"}:
                     from medimageinsight.bench.memory import peak_bytes, private_bytes
 
                     return {"peak": peak_bytes(), "private": private_bytes()}
-            raise ModelError("expected open, time or memory, got another request", code="bench_request_unknown")
+            raise ModelError(f"expected open, time or memory, got {request.get('do')!r}", code="bench_request_unknown")
         except MedImageInsightError as error:
             return {"error": error.to_dict()}
-        except Exception as error:  # what a candidate's library raises may hold paths
+        except Exception as error:  # the messages of a library may contain paths
             if os.environ.get("MI2_DEBUG"):
                 sys.excepthook(*sys.exc_info())
             message = f"expected it to run, it failed ({type(error).__name__}): MI2_DEBUG=1 shows more"
             return {"error": {"code": "contestant_failed", "message": message}}
 
-    def _open(self, opening: dict[str, Any]) -> dict[str, Any]:
-        from medimageinsight.bench.runners import OPENERS, Opening
+    def _open(self, config: dict[str, Any]) -> dict[str, Any]:
+        from medimageinsight.bench.runners import OPENERS, CandidateConfig
 
-        self._opened = OPENERS[opening["candidate"]](Opening(**opening))
+        self._prepare = OPENERS[config["candidate"]](CandidateConfig(**config))
         return {"ok": True}
 
-    def _time(self, case: dict[str, Any], turn_s: float) -> dict[str, Any]:
-        """Seconds of one call; what a case needs is made before, and that of the case before is dropped."""
-        if self._opened is None:
-            raise ModelError("expected something to be opened before it is timed", code="bench_request_unknown")
+    def _time(self, case: dict[str, Any], sample_s: float) -> dict[str, Any]:
+        """Return the seconds of one call; its inputs are made before, and those of the previous case freed."""
+        if self._prepare is None:
+            raise ModelError("expected open before time, got time first", code="bench_request_unknown")
         if self._call is None or case != self._case:
             self._call = None
-            self._call, self._case = self._opened(case), case
+            self._call, self._case = self._prepare(case), case
         samples: list[float] = []
         rows = 0
         begin = time.perf_counter()
-        while not samples or (time.perf_counter() - begin < turn_s and len(samples) < MOST_CALLS):
+        while not samples or (time.perf_counter() - begin < sample_s and len(samples) < MAX_CALLS):
             start = time.perf_counter()
             rows = self._call()
             samples.append(time.perf_counter() - start)
@@ -80,7 +80,7 @@ class Worker:
 
 
 def main() -> None:
-    """Answer until standard input ends."""
+    """Answer requests until standard input ends."""
     answers = _private_output()
     worker = Worker()
     for line in sys.stdin.buffer:
@@ -89,10 +89,10 @@ def main() -> None:
 
 
 def _private_output() -> BinaryIO:
-    """Standard output for answers alone: what libraries print goes to standard error."""
-    own = os.dup(sys.stdout.fileno())
+    """Return standard output for answers only; the output of libraries is redirected to standard error."""
+    output = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return os.fdopen(own, "wb")
+    return os.fdopen(output, "wb")
 
 
 if __name__ == "__main__":

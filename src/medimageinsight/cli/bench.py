@@ -115,21 +115,21 @@ def _command(
 def _print(measured: "Bench") -> None:
     from medimageinsight.bench.report import (
         MEMORY_COLUMNS,
+        encoder_columns,
+        encoder_rows,
         memory_rows,
-        other_rows,
-        remarks,
-        side_columns,
-        side_rows,
+        notes,
+        summary_rows,
     )
 
     threads, processor = measured.machine["threads"], output.printable(str(measured.machine["processor"]))
     output.print_table(
-        side_columns("image"),
-        side_rows(measured, "image"),
+        encoder_columns("image"),
+        encoder_rows(measured, "image"),
         title=f"{measured.model}, {measured.precision}, threads: {threads}, {processor}",
     )
-    output.print_table(side_columns("text"), side_rows(measured, "text"))
+    output.print_table(encoder_columns("text"), encoder_rows(measured, "text"))
     output.print_table(MEMORY_COLUMNS, memory_rows(measured))
-    output.print_table(("figure", "value"), other_rows(measured))
-    for line in remarks(measured):
+    output.print_table(("figure", "value"), summary_rows(measured))
+    for line in notes(measured):
         output.note(line)

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from medimageinsight.bench import Files, Peak
-from medimageinsight.bench.figures import timings_of
+from medimageinsight.bench.timings import compare_timings
 
 
 def test_a_ratio_is_taken_within_each_round():
-    # The second round was disturbed for both; a ratio of medians or of sums would not see two times.
-    bundle, eager = timings_of({"bundle": [1.0, 9.0, 1.5], "eager": [2.0, 18.0, 3.0]}, floor=0.5)
+    # The second round was disturbed for both: a ratio of medians or of sums would not be 2.
+    bundle, eager = compare_timings({"bundle": [1.0, 9.0, 1.5], "eager": [2.0, 18.0, 3.0]}, floor=0.5)
     assert (bundle.ratio, eager.ratio) == (1.0, 2.0)
     assert (bundle.median, bundle.min, bundle.times_floor) == (1.5, 1.0, 3.0)
     assert eager.to_dict()["peak_fraction"] == pytest.approx(1 / 6)
