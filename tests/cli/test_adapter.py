@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medimageinsight import MedImageInsight
-from medimageinsight.adapters.file import load_adapter
+from medimageinsight.adapters import load_adapter
 from tests.cli.labelled_images import KINDS, write_image, write_table
 
 if TYPE_CHECKING:

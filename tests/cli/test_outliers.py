@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from medimageinsight import MedImageInsight
-from medimageinsight.tasks.drift import find_drift
-from medimageinsight.tasks.outliers import fit_outliers
+from medimageinsight.tasks import find_drift, fit_outliers
 from tests.cli.labelled_images import write_image, write_table
 
 if TYPE_CHECKING:

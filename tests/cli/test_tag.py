@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from medimageinsight import MedImageInsight
-from medimageinsight.tagging.file import load_tagger
-from medimageinsight.tagging.tagger import tag_prompts
-from medimageinsight.tagging.vocabularies import term_probabilities, vocabulary
+from medimageinsight.tagging import load_tagger, tag_prompts, term_probabilities, vocabulary
 from tests.cli.labelled_images import write_image, write_table
 
 if TYPE_CHECKING:
@@ -160,7 +158,10 @@ def test_another_model_is_refused(mi2, fit, image_files: list[Path], tmp_path: P
     ("words", "message"),
     [
         (["x.png"], "expected one of --tagger, --vocabulary and --labels"),
-        (["x.png", "--vocabulary", "modality", "--tagger", "t.json"], "expected one of --tagger, --vocabulary and --labels"),
+        (
+            ["x.png", "--vocabulary", "modality", "--tagger", "t.json"],
+            "expected one of --tagger, --vocabulary and --labels",
+        ),
         (["x.png", "--vocabulary", "modality", "--labels", "a"], "expected one of --tagger, --vocabulary and --labels"),
         (["x.png", "--vocabulary", "modality", "--negative", "a"], "expected --template and --negative with --labels"),
         (["x.png", "--vocabulary", "modality", "--threshold", "-0.5"], "expected a threshold from 0 to 1"),
@@ -214,7 +215,7 @@ def test_labels_of_ones_own(mi2, toy_bundle: Path, image_files: list[Path]) -> N
 def test_cosines_need_a_threshold(mi2, image_files: list[Path]) -> None:
     refused = mi2("tag", image_files[0], "--labels", "a", "b", "--json")
     assert (refused.code, refused.json["error"]["code"]) == (2, "threshold_missing")
-    assert "no tagger" in refused.err
+    assert "negative prompts for every tag" in refused.err
     assert "mi2 tag fit" in refused.err
     (one,) = mi2("tag", image_files[0], "--labels", "a", "b", "--threshold", "-1", "--json").json
     assert all(tag["present"] and -1 <= tag["score"] <= 1 for tag in one["tags"].values())

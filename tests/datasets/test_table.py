@@ -124,3 +124,11 @@ def test_reads_medmix_equally_from_both_formats(shared):
     assert table == read_table(folder / "medmix.parquet")
     assert table.splits == {"train": 5843, "test": 1661, "val": 813}
     assert all(sample.path.is_file() for sample in table.samples[::97])
+
+
+def test_old_name_of_image_source_is_deprecated(tmp_path):
+    sample = Sample(path=tmp_path / "1.png", caption="c")
+    with pytest.warns(DeprecationWarning, match="image_source"):
+        assert getattr(sample, "picture")() == sample.path  # noqa: B009 - the old name is not used elsewhere
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = sample.no_such_name

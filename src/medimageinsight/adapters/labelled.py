@@ -164,25 +164,22 @@ def check_trainable(train: LabelledEmbeddings, validation: LabelledEmbeddings) -
     counts = dict(zip(names, train.truth(names).sum(axis=0).tolist(), strict=True))
     if single := [name for name in names if counts[name] < 2]:
         raise InputError(
-            f"expected at least two training images of a label, got one of {_list_labels(single)}: "
-            "add images, or remove the label",
+            f"expected at least two training images of a label, got one of {_quoted(single)}: add some, or drop it",
             code="label_too_rare",
         )
     if everywhere := [name for name in names if counts[name] == len(train)]:
         raise InputError(
-            f"expected training images without each label, all have {_list_labels(everywhere)}: add some without it",
+            f"expected training images without each label, all have {_quoted(everywhere)}: add some without it",
             code="label_everywhere",
         )
     if unknown := sorted(set(validation.names) - set(names)):
         raise InputError(
-            f"expected validation images of the training labels, got {_list_labels(unknown)}: "
-            "leave them out, or train them",
+            f"expected validation images of the training labels, got {_quoted(unknown)}: leave them out, or train them",
             code="label_unknown",
         )
     if absent := sorted(set(names) - set(validation.names)):
         raise InputError(
-            f"expected validation images of every label, got none of {_list_labels(absent)}: "
-            "add some, from other patients",
+            f"expected validation images of every label, got none of {_quoted(absent)}: add some, from other patients",
             code="label_not_in_validation",
         )
     reject_shared_patients(
@@ -193,6 +190,6 @@ def check_trainable(train: LabelledEmbeddings, validation: LabelledEmbeddings) -
     return names
 
 
-def _list_labels(names: Sequence[str], maximum: int = 5) -> str:
+def _quoted(names: Sequence[str], maximum: int = 5) -> str:
     more = len(names) - maximum
     return ", ".join(map(repr, names[:maximum])) + (f" and {more} more" if more > 0 else "")

@@ -33,8 +33,7 @@ from medimageinsight.cli.tables import print_probabilities
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
-    from medimageinsight.adapters.adapter import Adapter
-    from medimageinsight.adapters.figures import AdapterFigures
+    from medimageinsight.adapters import Adapter, AdapterFigures
 
 app = typer.Typer(
     help="Train a small head for your own labels, and use it.",
@@ -66,10 +65,7 @@ def train(
     The splits 'train', 'val' and 'test' are used where the table has them: 'val' stops and calibrates, 'test' scores. A
     table without splits is split by patient. A linear head needs the extra 'evaluate'.
     """
-    from medimageinsight.adapters.adapter import train_adapter
-    from medimageinsight.adapters.file import save_adapter
-    from medimageinsight.adapters.fitting import AdapterSettings
-    from medimageinsight.adapters.tables import split_embeddings
+    from medimageinsight.adapters import AdapterSettings, save_adapter, split_embeddings, train_adapter
 
     settings = AdapterSettings(kind=kind, balanced=balanced, seed=seed)  # type: ignore[arg-type]  # checked there
     check_output_file(out)
@@ -99,7 +95,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict the labels of images, with calibrated probabilities. Images are prepared as in training."""
-    from medimageinsight.adapters.file import load_adapter
+    from medimageinsight.adapters import load_adapter
 
     sources = list_sources(files)
     with error_context(adapter):
@@ -121,7 +117,7 @@ def predict(
 
 def info(adapter: AdapterFile, as_json: AsJson = False) -> None:
     """Show an adapter's labels and figures, and the model that it belongs to."""
-    from medimageinsight.adapters.file import load_adapter
+    from medimageinsight.adapters import load_adapter
 
     with error_context(adapter):
         head = load_adapter(adapter)

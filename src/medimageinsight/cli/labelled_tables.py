@@ -11,7 +11,7 @@ from medimageinsight.cli.errors import error_context
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
-    from medimageinsight.adapters.labelled import LabelledEmbeddings
+    from medimageinsight.adapters import LabelledEmbeddings
     from medimageinsight.api import MedImageInsight
     from medimageinsight.bundle import ModelIdentity
     from medimageinsight.datasets import Sample
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def read_samples(path: Path, column: str, sources: Sequence[str] | None, separator: str | None) -> "tuple[Sample, ...]":
     """Read the labelled rows of a table, with labels from a column of any name."""
-    from medimageinsight.adapters.tables import labelled_samples
+    from medimageinsight.adapters import labelled_samples
     from medimageinsight.datasets import read_table
 
     return labelled_samples(read_table(path, columns={"label": column}), sources=sources or (), separator=separator)
@@ -37,7 +37,7 @@ def check_output_file(out: Path) -> None:
 
 def embed_samples(model: "MedImageInsight", samples: "Sequence[Sample]", separator: str | None) -> "LabelledEmbeddings":
     """Embed the samples with a progress bar; return their embeddings and labels."""
-    from medimageinsight.adapters.tables import embed_labelled
+    from medimageinsight.adapters import embed_labelled
 
     with output.counting("embedding", len(samples)) as progress:
         return embed_labelled(model, samples, separator=separator, progress=progress)

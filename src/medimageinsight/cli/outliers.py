@@ -17,7 +17,7 @@ from medimageinsight.errors import DatasetError, InputError
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.evaluate.image_sets import ImageSet
-    from medimageinsight.tasks.outliers import OutlierDetector
+    from medimageinsight.tasks import OutlierDetector
 
     Judgement = dict[str, float]
 

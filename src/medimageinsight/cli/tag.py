@@ -18,7 +18,7 @@ from medimageinsight.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from medimageinsight.tagging.tags import TagResult, Tags
+    from medimageinsight.tagging import TagResult, Tags
 
 app = typer.Typer(
     cls=DefaultGroup,
@@ -64,7 +64,7 @@ def apply(
 
     With negative prompts a label's score is a probability, without them a cosine, which needs its own threshold.
     """
-    from medimageinsight.tagging.tags import check_tags, tag_thresholds
+    from medimageinsight.tagging import check_tags, tag_thresholds
 
     sources = list_sources(files or [])
     if not sources:
@@ -111,7 +111,7 @@ for verb in (apply, fit):
 
 def _read_tagger(path: Path) -> "tuple[Tags, str | None]":
     """Read a tagger and the preprocessing of its images."""
-    from medimageinsight.tagging.file import load_tagger
+    from medimageinsight.tagging import load_tagger
 
     with error_context(path):
         tagger = load_tagger(path)
@@ -122,7 +122,7 @@ def _prompts_or_vocabulary(
     vocabulary: str | None, labels: list[str] | None, template: list[str] | None, negative: list[str] | None
 ) -> "Tags":
     """Return the vocabulary's name, or the prompts of labels."""
-    from medimageinsight.tagging.tagger import tag_prompts
+    from medimageinsight.tagging import tag_prompts
 
     if vocabulary is not None:
         return vocabulary

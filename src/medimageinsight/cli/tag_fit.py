@@ -28,12 +28,11 @@ from medimageinsight.cli.options import (
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
-    from medimageinsight.adapters.adapter import Adapter
-    from medimageinsight.adapters.labelled import LabelledEmbeddings
+    from medimageinsight.adapters import Adapter, LabelledEmbeddings
     from medimageinsight.api import MedImageInsight
     from medimageinsight.datasets import Sample
     from medimageinsight.metrics.thresholds import Criterion
-    from medimageinsight.tagging.tagger import Tagger, TagPrompts
+    from medimageinsight.tagging import Tagger, TagPrompts
 
 
 def fit(
@@ -69,8 +68,7 @@ def fit(
     """Choose a threshold for each tag on labelled images, and keep them with what they were worth."""
     from medimageinsight.adapters.tables import split_indices
     from medimageinsight.metrics.thresholds import Criterion
-    from medimageinsight.tagging.file import save_tagger
-    from medimageinsight.tagging.tagger import tag_prompts
+    from medimageinsight.tagging import save_tagger, tag_prompts
 
     wanted = Criterion.parse(criterion)
     if adapter is not None and (prompts or template or negative or preprocessing is not None):
@@ -96,7 +94,7 @@ def fit(
         test = split_indices(samples, test_split)
         if len(test) and test_split != validation_split:
             others = data.take(test)
-            made = made.tested(
+            made = made.with_test_figures(
                 made.scores(others.rows, loaded.embed_texts, loaded.logit_scale),
                 others.truth(made.names),
                 patients=others.patients,
@@ -127,7 +125,7 @@ def _fitted(
     criterion: "Criterion",
 ) -> "Tagger":
     """The tagger of an adapter's labels, or of tags with prompts."""
-    from medimageinsight.tagging.tagger import adapter_scores, embed_tags, fit_tagger, prompt_scores
+    from medimageinsight.tagging import adapter_scores, embed_tags, fit_tagger, prompt_scores
 
     if isinstance(scored_by, dict):
         names, head = tuple(scored_by), None
@@ -147,14 +145,14 @@ def _fitted(
 
 
 def _read_prompts(path: Path, template: list[str] | None, negative: list[str]) -> "dict[str, TagPrompts]":
-    from medimageinsight.tagging.file import read_prompts
+    from medimageinsight.tagging import read_prompts
 
     with error_context(path):
         return read_prompts(path, template=template, negative=negative)
 
 
 def _load_adapter(path: Path | None) -> "Adapter | None":
-    from medimageinsight.adapters.file import load_adapter
+    from medimageinsight.adapters import load_adapter
 
     if path is None:
         return None
