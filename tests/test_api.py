@@ -12,7 +12,7 @@ import pytest
 from medimageinsight import MedImageInsight
 from medimageinsight.client import Endpoint
 from medimageinsight.errors import BundleError, ImageError, InputError, ModelError
-from medimageinsight.tagging.tagger import Tagger, tag_prompts
+from medimageinsight.tagging import Tagger, tag_prompts
 from medimageinsight.tasks import Text
 from tests.toy import DIM, LOGIT_SCALE
 

@@ -12,8 +12,8 @@ from medimageinsight.errors import InputError
 from medimageinsight.images import is_single
 from medimageinsight.metrics.vectors import cosine_similarity
 from medimageinsight.prompts import label_prompts
-from medimageinsight.tagging.tags import check_tags, tag_vectors
-from medimageinsight.tasks.zero_shot import Text, mean_by_label, probabilities
+from medimageinsight.tagging import check_tags, tag_vectors
+from medimageinsight.tasks import Text, mean_by_label, probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from medimageinsight.embedder import OnError, Progress
     from medimageinsight.images import Source
     from medimageinsight.prompts import Labels
-    from medimageinsight.tagging.tags import TagResult, Tags
+    from medimageinsight.tagging import TagResult, Tags
 
 
 class EmbeddingModel(ABC):

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 from medimageinsight import MedImageInsight, search
-from medimageinsight.bundle.identity import ModelIdentity
+from medimageinsight.bundle import ModelIdentity
 from medimageinsight.cli.examples import EXAMPLES, example_path
-from medimageinsight.tagging.file import save_tagger
-from medimageinsight.tagging.tagger import embed_tags, fit_tagger, prompt_scores, tag_prompts
+from medimageinsight.tagging import embed_tags, fit_tagger, prompt_scores, save_tagger, tag_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

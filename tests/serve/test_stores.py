@@ -16,10 +16,9 @@ import pytest
 from PIL import Image
 
 from medimageinsight import MedImageInsight, search
-from medimageinsight.bundle.identity import ModelIdentity
-from medimageinsight.tagging.file import load_tagger, save_tagger
-from medimageinsight.tagging.tagger import fit_tagger, tag_prompts
-from tests.search.made_server import running_postgres
+from medimageinsight.bundle import ModelIdentity
+from medimageinsight.tagging import fit_tagger, load_tagger, save_tagger, tag_prompts
+from tests.search.postgres_server import running_postgres
 from tests.serve.made_stores import FINDINGS, add, make_chest
 from tests.serve.running import PATIENCE_S, cell, picture, running
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from medimageinsight.mcp.answers import LabelExample, LabelExamplesAnswer
-from medimageinsight.tagging.vocabularies import ANATOMY, MODALITY, VOCABULARIES, vocabulary
+from medimageinsight.tagging import ANATOMY, MODALITY, VOCABULARIES, vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 
 from medimageinsight import MedImageInsight, images, search
-from medimageinsight.bundle.identity import ModelIdentity
+from medimageinsight.bundle import ModelIdentity
 from medimageinsight.errors import InputError
 from medimageinsight.mcp.server import build_server
 from medimageinsight.mcp.tools import Tools
 from medimageinsight.serve.logs import configure_logging
-from medimageinsight.tagging.file import load_tagger
+from medimageinsight.tagging import load_tagger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ def opened(settings: McpSettings) -> Iterator[Tools]:
     with ExitStack() as stack:
         model = stack.enter_context(MedImageInsight.load(settings.model, limits=LIMITS))
         stores: dict[str, Store] = {}
-        for name, location in _named([search.named_location(one) for one in settings.stores], "stores").items():
+        for name, location in _named([search.parse_named_location(one) for one in settings.stores], "stores").items():
             store = stores[name] = stack.enter_context(search.open_store(location))
             store.identity.check_model(search.Identity.of(model))
         identity = ModelIdentity.of(model.manifest, model.preprocessing)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.prompts import Labels
     from medimageinsight.search import Store
-    from medimageinsight.tagging.tagger import Tagger
+    from medimageinsight.tagging import Tagger
 
 MAX_PICTURES = 8  # of an answer: a picture costs an agent about as much as a page of text
 
