@@ -1,4 +1,4 @@
-"""``evaluate`` in full: a report's folder, two models, groups, and a card from a run."""
+"""``mi2 evaluate`` in full: a report's folder, two models, groups, and a card from a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytest.importorskip("sklearn")
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """Bright and dark boxes in three splits, of women and men."""
+    """A table of bright and dark boxes in three splits, of women and men."""
     rng = np.random.default_rng(0)
     path = tmp_path / "table.csv"
     with path.open("w", newline="") as file:
@@ -37,7 +37,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_report_in_full(mi2, table: Path, tmp_path: Path, toy_bundle: Path) -> None:
+def test_full_report(mi2, table: Path, tmp_path: Path, toy_bundle: Path) -> None:
     out = tmp_path / "report"
     done = mi2("evaluate", table, "--out", out, "--json")
     assert done.code == 0, done.err
@@ -45,7 +45,7 @@ def test_a_report_in_full(mi2, table: Path, tmp_path: Path, toy_bundle: Path) ->
     assert done.json == data
     assert set(data["methods"]) == {"zero-shot", "kNN", "linear probe"}
     assert data["methods"]["linear probe"]["mean_auc"]["value"] > 0.95
-    assert {one["column"] for one in data["groups"]} == {"sex"}
+    assert {grouping["column"] for grouping in data["groups"]} == {"sex"}
     assert (out / "report.html").read_text().startswith("<!DOCTYPE html>")
     shown = mi2("evaluate", table, "--out", out, "--group", "ward", "--sensitivity", "0.8")
     assert shown.code == 0
@@ -58,18 +58,18 @@ def test_a_report_in_full(mi2, table: Path, tmp_path: Path, toy_bundle: Path) ->
     assert again["criteria"] == ["youden", "sensitivity:0.8"]
 
 
-def test_two_models_side_by_side(mi2, table: Path, toy_bundle: Path, tmp_path: Path) -> None:
+def test_comparison_of_two_models(mi2, table: Path, toy_bundle: Path, tmp_path: Path) -> None:
     done = mi2("evaluate", table, "--against", toy_bundle, "--json")
     assert done.code == 0, done.err
     comparison = done.json["comparison"]
     assert (comparison["model"], comparison["against"]) == ("toy (model)", "toy (against)")
-    assert {one["p"] for one in comparison["differences"]} == {1.0}
+    assert {row["p"] for row in comparison["differences"]} == {1.0}
     shown = mi2("evaluate", table, "--against", toy_bundle, "--out", tmp_path / "both")
     assert shown.code == 0
-    assert "Beside toy (against)" in (tmp_path / "both" / "report.md").read_text()
+    assert "Compared with toy (against)" in (tmp_path / "both" / "report.md").read_text()
 
 
-def test_what_is_refused_before_anything_runs(mi2, table: Path, tmp_path: Path) -> None:
+def test_invalid_options_are_refused_before_the_run(mi2, table: Path, tmp_path: Path) -> None:
     unknown = mi2("evaluate", table, "--out", tmp_path / "r", "--group", "bed")
     assert unknown.code != 0
     assert "expected columns of the table to group by, got bed" in unknown.err
@@ -79,21 +79,21 @@ def test_what_is_refused_before_anything_runs(mi2, table: Path, tmp_path: Path) 
     assert "choose another" in occupied.err
     assert mi2("evaluate", table, "--run", tmp_path).code == 2
     for unused in (("--group", "ward"), ("--sensitivity", "0.5")):
-        told = mi2("evaluate", table, *unused)
-        assert told.code == 2
-        assert "with --out or --against" in told.err
+        done = mi2("evaluate", table, *unused)
+        assert done.code == 2
+        assert "with --out or --against" in done.err
     single = mi2("evaluate", table, "--out", tmp_path / "r", "--group", "path")
-    assert "names image_files or patients" in single.err
-    kept = tmp_path / "kept"
-    kept.mkdir()
+    assert "names images or patients" in single.err
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
     for name in ("report.json", "thesis.txt"):
-        (kept / name).write_text("{}")
-    assert "choose another" in mi2("evaluate", table, "--out", kept).err
-    assert (kept / "thesis.txt").is_file()
+        (mixed / name).write_text("{}")
+    assert "choose another" in mi2("evaluate", table, "--out", mixed).err
+    assert (mixed / "thesis.txt").is_file()
     assert mi2("evaluate", table, "--out", tmp_path / "r", "--split", "dev").code == 2
 
 
-def test_a_card_is_composed_from_the_run_and_the_evaluation(mi2, table: Path, golden_bundle, tmp_path: Path) -> None:
+def test_card_is_composed_from_run_and_evaluation(mi2, table: Path, golden_bundle, tmp_path: Path) -> None:
     yaml = pytest.importorskip("yaml")
     bundle = Path(shutil.copytree(golden_bundle.folder, tmp_path / "golden"))
     run = tmp_path / "run"
@@ -121,7 +121,7 @@ def test_a_card_is_composed_from_the_run_and_the_evaluation(mi2, table: Path, go
     assert card.startswith("# ")
     assert "| Seed | 7 |" in card
     assert '| 1 | 20 | 120 | 4 | freeze ["convs"] |' in card
-    assert "table.csv; learnt on train, chosen on val" in card
+    assert "table.csv; trained on train, chosen on val" in card
     assert "| Start | checkpoint base, learn lora |" in card
     assert "private" not in card.split("Repeat with")[0]
     assert "12 of 30 points" in card

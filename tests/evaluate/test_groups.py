@@ -12,7 +12,7 @@ from medimageinsight.errors import ConfigError
 from medimageinsight.evaluate import AssessmentSettings, EvaluationSettings, assess, read_groups
 from medimageinsight.evaluate.group_columns import group_of
 from medimageinsight.metrics.scores import roc_auc
-from tests.evaluate.made_embedded import made_embedded, made_table, unit
+from tests.evaluate.sample_tables import make_embedded, make_table, unit
 
 SETTINGS = AssessmentSettings(evaluation=EvaluationSettings(resamples=60))
 
@@ -37,11 +37,11 @@ SETTINGS = AssessmentSettings(evaluation=EvaluationSettings(resamples=60))
         ("site", "", ""),
     ],
 )
-def test_cells_become_groups(name, cell, group):
+def test_cell_becomes_group(name, cell, group):
     assert group_of(name, cell) == group
 
 
-def write(path, rows):
+def write_csv(path, rows):
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -49,9 +49,9 @@ def write(path, rows):
     return path
 
 
-def test_known_columns_are_found_and_others_named(tmp_path):
+def test_known_columns_are_default_and_others_can_be_named(tmp_path):
     rows = [{"path": f"{n}.png", "patient_sex": "FM"[n % 2], "age": 30 + n, "ward": n % 2} for n in range(4)]
-    table = write(tmp_path / "table.csv", rows)
+    table = write_csv(tmp_path / "table.csv", rows)
     assert read_groups(table, 4) == {
         "age": ("18 to 39",) * 4,
         "sex": ("female", "male", "female", "male"),
@@ -60,13 +60,13 @@ def test_known_columns_are_found_and_others_named(tmp_path):
     with pytest.raises(ConfigError, match=r"bed.*it has path, patient_sex, age, ward") as caught:
         read_groups(table, 4, ["bed"])
     assert caught.value.code == "group_column_unknown"
-    many = write(tmp_path / "many.csv", [{"path": f"{n}.png", "bed": n} for n in range(40)])
+    many = write_csv(tmp_path / "many.csv", [{"path": f"{n}.png", "bed": n} for n in range(40)])
     with pytest.raises(ConfigError, match="at most 30"):
         read_groups(many, 40, ["bed"])
     assert read_groups(many, 40) == {}
 
 
-def test_parquet_is_read_alike(tmp_path):
+def test_parquet_is_read_like_csv(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
@@ -77,22 +77,24 @@ def test_parquet_is_read_alike(tmp_path):
     assert read_groups(path, 3) == {"age": ("0 to 17", "40 to 64", ""), "sex": ("female", "", "male")}
 
 
-def biased(table, sexes):
-    """Pictures of men are noise."""
-    embedded = made_embedded(table, noise=1.5)
+def make_biased(table, sexes):
+    """Return embeddings where images of men are noise."""
+    embedded = make_embedded(table, noise=1.5)
     images = embedded.images.copy()
     men = np.array(sexes) == "male"
     images[men] = unit(np.random.default_rng(0).standard_normal((men.sum(), images.shape[1])))
     return dataclasses.replace(embedded, images=images)
 
 
-def test_a_gap_is_found_within_sources_and_missing_values_are_counted():
+def test_gap_is_within_sources_and_unknown_values_are_counted():
     pytest.importorskip("sklearn", reason="needs scikit-learn")
-    table = made_table(count=40, per_patient=1)
+    table = make_table(count=40, per_patient=1)
     sexes = ["" if n % 10 == 0 else "female" if n % 2 else "male" for n in range(len(table))]
-    embedded = biased(table, sexes)
+    embedded = make_biased(table, sexes)
     found = assess(embedded, settings=SETTINGS, groups={"sex": sexes})
-    grouping = next(one for one in found.groups if (one.method, one.measure) == ("zero-shot", "mean AUC"))
+    grouping = next(
+        grouping for grouping in found.groups if (grouping.method, grouping.measure) == ("zero-shot", "mean AUC")
+    )
     female, male = grouping.groups
     assert (female.name, male.name) == ("female", "male")
     assert female.sources == 2
@@ -102,25 +104,25 @@ def test_a_gap_is_found_within_sources_and_missing_values_are_counted():
     assert female.difference.value == pytest.approx(grouping.gap.value)
     assert male.difference.value == pytest.approx(-grouping.gap.value)
     assert grouping.unknown == sum(not sexes[row] for row in embedded.rows_of("test"))
-    scores = found.scores["zero-shot"]["chest"]
-    own = np.array(sexes)[scores.rows] == "female"
-    by_hand = [roc_auc(scores.probabilities[own, c], scores.truth[own] == c) for c in range(3)]
-    other = found.scores["zero-shot"]["knee"]
-    own = np.array(sexes)[other.rows] == "female"
-    by_hand += [roc_auc(other.probabilities[own, c], other.truth[own] == c) for c in range(3)]
-    assert female.value.value == pytest.approx(np.mean(by_hand))
+    aucs = []
+    for scores in found.scores["zero-shot"].values():
+        women = np.array(sexes)[scores.rows] == "female"
+        aucs += [roc_auc(scores.probabilities[women, label], scores.truth[women] == label) for label in range(3)]
+    assert female.value.value == pytest.approx(np.mean(aucs))
 
 
-def test_groups_of_few_patients_are_named_and_not_scored():
+def test_groups_of_few_patients_are_counted_but_not_scored():
     pytest.importorskip("sklearn", reason="needs scikit-learn")
-    table = made_table(count=40, per_patient=1)
+    table = make_table(count=40, per_patient=1)
     sites = ["rare" if n % 40 == 0 else "north" for n in range(len(table))]
-    found = assess(made_embedded(table), settings=SETTINGS, groups={"site": sites})
-    assert all(one.too_few == 1 and len(one.groups) == 1 and one.gap is None for one in found.groups)
+    found = assess(make_embedded(table), settings=SETTINGS, groups={"site": sites})
+    assert all(
+        grouping.too_few == 1 and len(grouping.groups) == 1 and grouping.gap is None for grouping in found.groups
+    )
 
 
-def test_a_column_that_says_nothing_makes_no_groups():
+def test_column_of_unknown_values_makes_no_groups():
     pytest.importorskip("sklearn", reason="needs scikit-learn")
-    table = made_table()
-    found = assess(made_embedded(table), settings=SETTINGS, groups={"age": [""] * len(table)})
-    assert all(one.groups == () and one.unknown == 120 for one in found.groups)
+    table = make_table()
+    found = assess(make_embedded(table), settings=SETTINGS, groups={"age": [""] * len(table)})
+    assert all(grouping.groups == () and grouping.unknown == 120 for grouping in found.groups)

@@ -1,9 +1,9 @@
-"""``mi2 evaluate``: how good a model is on a table of labelled images."""
+"""``mi2 evaluate``: score a model on a table of labelled images."""
 
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,60 +12,65 @@ from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model, load_model
 from medimageinsight.errors import ConfigError, DatasetError, InputError
-from medimageinsight.reports.folder import check_report_folder
+from medimageinsight.reports import check_report_folder
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.datasets import Table
-    from medimageinsight.evaluate import Assessment, Comparison, Figure, Report
+    from medimageinsight.evaluate import AssessedModels, Assessment, Comparison, Figure, Report
 
 DEFAULT_SENSITIVITY = 0.9
 
+TableOrConfig = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TABLE|CONFIG", help="A .csv or .parquet file with one row per image, or the YAML of a training."
+    ),
+]
+Split = Annotated[str, typer.Option(help="The split to score.")]
+ReportFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Evaluate in full and write the report and its plots there.")
+]
+Against = Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Compare with this model by a paired test.")]
+GroupColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Figures by this column too. Default: age, sex, site and device if the table has them.",
+    ),
+]
+Sensitivity = Annotated[
+    float, typer.Option(min=0.01, max=1.0, help="The minimum sensitivity of the second operating point.")
+]
+UpdateCard = Annotated[bool, typer.Option("--update-card", help="Copy the figures into the bundle's model card.")]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="With --update-card: write the whole card again, from this run's record."),
+]
+
 
 def evaluate(
-    table: Annotated[
-        Path,
-        typer.Argument(
-            metavar="TABLE|CONFIG", help="A .csv or .parquet file with one row an image, or the YAML of a training."
-        ),
-    ],
-    split: Annotated[str, typer.Option(help="The split to score.")] = "test",
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Evaluate in full and write the report and its plots there.")
-    ] = None,
-    against: Annotated[
-        str | None, typer.Option(metavar="NAME|DIR", help="Compare with this model by a paired test.")
-    ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="Figures by this column too. Default: age, sex, site, device if there."),
-    ] = None,
-    sensitivity: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="The least one of the second operating point.")
-    ] = DEFAULT_SENSITIVITY,
-    update_card: Annotated[
-        bool, typer.Option("--update-card", help="Copy the figures into the bundle's model card.")
-    ] = False,
-    run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="With --update-card: write the card anew from this run's record.")
-    ] = None,
+    table: TableOrConfig,
+    split: Split = "test",
+    out: ReportFolder = None,
+    against: Against = None,
+    group: GroupColumns = None,
+    sensitivity: Sensitivity = DEFAULT_SENSITIVITY,
+    update_card: UpdateCard = False,
+    run: RunFolder = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model: zero-shot, findings and retrieval, each with a 95 % confidence interval.
 
-    With --out or --against also kNN, a linear probe, operating points, calibration and groups: what is learnt is
-    learnt on the split 'train', what is chosen is chosen on 'val'. --out, --against need the extra 'evaluate', a
-    Parquet table the extra 'parquet'. The YAML of a training stands for its data, in every format, split as there.
+    With --out or --against also kNN, a linear probe, operating points, calibration and groups: methods are trained on
+    the split 'train' and their settings chosen on 'val'. --out and --against need the extra 'evaluate', a Parquet table
+    the extra 'parquet'. The YAML of a training gives its data, in every format, with the splits of that training.
     """
-    from medimageinsight.evaluate import EvaluationSettings, write_assessment
-    from medimageinsight.evaluate import evaluate as evaluate_model
-    from medimageinsight.evaluate.folder import to_dict
+    from medimageinsight.evaluate import write_assessment
 
-    if run is not None and not update_card:
-        raise InputError("expected --run with --update-card: add it", code="run_unused")
-    if out is None and against is None and (group or sensitivity != DEFAULT_SENSITIVITY):
-        raise InputError("expected --group and --sensitivity with --out or --against: add one", code="option_unused")
+    in_full = out is not None or against is not None
+    _check_options(group, sensitivity, run, in_full=in_full, update_card=update_card)
     if update_card:
         _check_card(model, run)
     if out is not None:
@@ -73,110 +78,101 @@ def evaluate(
             check_report_folder(out)
     loaded = load_model(model)
     with error_context(table, (DatasetError, ConfigError)):
-        rows, columns = _read(table)
+        rows, columns_file = _read(table)
         count = len(rows.of_split(split))
     command = _command(table, split, model, against, out, group, sensitivity)
-    if out is None and against is None:
-        with output.counting("embedding", count) as progress:
-            report = evaluate_model(
-                loaded,
-                rows,
-                settings=EvaluationSettings(split=split),
-                name=loaded.name,
-                command=command,
-                progress=progress,
-            )
-        _update_card(model, report, run, update=update_card)
-        if as_json:
-            output.print_json(report.to_dict())
-        else:
-            _print(report)
+    if not in_full:
+        report = _evaluate(loaded, rows, count, split, command)
+        if update_card:
+            _update_card(model, report, run)
+        output.print_json(report.to_dict()) if as_json else _print_report(report)
         return
     with error_context(table, (DatasetError, ConfigError)):
-        found = _assess(columns, rows, loaded, against, command, split, group, sensitivity)
+        result = _assess(loaded, against, rows, columns_file, split, group, sensitivity, command)
     if out is not None:
         with error_context(out):
-            write_assessment(found.assessment, out, comparison=found.comparison, other=found.other)
-    _update_card(model, found.assessment, run, update=update_card)
-    if as_json:
-        output.print_json(to_dict(found.assessment, found.comparison, found.other))
-        return
-    _print(found.assessment.report)
-    _print_assessment(found.assessment)
-    if found.comparison is not None:
-        _print_comparison(found.comparison)
+            write_assessment(result.assessment, out, comparison=result.comparison, other=result.other)
+    if update_card:
+        _update_card(model, result.assessment, run)
+    output.print_json(result.to_dict()) if as_json else _print_assessed(result)
+
+
+def _check_options(
+    group: list[str] | None, sensitivity: float, run: Path | None, *, in_full: bool, update_card: bool
+) -> None:
+    """Refuse options that would be ignored."""
+    if run is not None and not update_card:
+        raise InputError("expected --run with --update-card: add it", code="run_unused")
+    if not in_full and (group or sensitivity != DEFAULT_SENSITIVITY):
+        raise InputError("expected --group and --sensitivity with --out or --against: add one", code="option_unused")
 
 
 def _read(source: Path) -> "tuple[Table, Path | None]":
-    """All splits, and the file whose columns say groups, row by row, if there is one."""
+    """Read all splits; also return the file with the same rows, if there is one, for its columns of groups."""
     from medimageinsight.datasets import read_table
 
     if source.suffix.lower() not in (".yaml", ".yml"):
         return read_table(source), source
-    from medimageinsight.train.config_file import read_any
-    from medimageinsight.train.samples import read_samples
+    from medimageinsight.train import read_config, read_samples
 
-    config = read_any(source)
-    rows = read_samples(config.data, source.parent, check=False, log=output.note)
-    whole = config.data.table is not None and not config.data.leave_out
-    return rows, source.parent / config.data.table if whole and config.data.table else None
+    data = read_config(source).data
+    rows = read_samples(data, source.parent, check=False, log=output.note)
+    has_all_rows = data.table is not None and not data.leave_out
+    return rows, source.parent / data.table if data.table and has_all_rows else None
 
 
-class _Found(NamedTuple):
-    assessment: "Assessment"
-    other: "Assessment | None"
-    comparison: "Comparison | None"
+def _evaluate(loaded: "MedImageInsight", rows: "Table", count: int, split: str, command: str) -> "Report":
+    from medimageinsight.evaluate import EvaluationSettings
+    from medimageinsight.evaluate import evaluate as evaluate_model
+
+    with output.counting("embedding", count) as progress:
+        return evaluate_model(
+            loaded,
+            rows,
+            settings=EvaluationSettings(split=split),
+            name=loaded.name,
+            command=command,
+            progress=progress,
+        )
 
 
 def _assess(
-    columns: Path | None,
-    rows: "Table",
     loaded: "MedImageInsight",
     against: str | None,
-    command: str,
+    rows: "Table",
+    columns_file: Path | None,
     split: str,
     group: list[str] | None,
     sensitivity: float,
-) -> _Found:
-    """One model in full, or two with their comparison."""
-    from medimageinsight.evaluate import (
-        AssessmentSettings,
-        EvaluationSettings,
-        assess,
-        compare,
-        embed_table,
-        read_groups,
-    )
+    command: str,
+) -> "AssessedModels":
+    from medimageinsight.evaluate import AssessmentSettings, EvaluationSettings, assess_models, read_groups
 
     settings = AssessmentSettings(
         evaluation=EvaluationSettings(split=split), criteria=("youden", f"sensitivity:{sensitivity:g}")
     )
-    if columns is None and group:
-        raise ConfigError("expected a table whose columns say the groups: name it", code="group_column_unknown")
-    if columns is None:
-        output.note("no groups: they are read from a table, all of whose rows are scored")
-    groups = {} if columns is None else read_groups(columns, len(rows), group or ())
-    second = None if against is None else load_model(against)
-    names = [loaded.name] if second is None else _told_apart(loaded.name, second.name)
-    embedded, assessed = [], []
-    for one, name in zip([loaded, *([] if second is None else [second])], names, strict=True):
-        with output.counting(f"embedding with {name}", len(rows)) as progress:
-            embedded.append(embed_table(one, rows, progress=progress))
-        assessed.append(assess(embedded[-1], settings=settings, groups=groups, name=name, command=command))
-    if second is None:
-        return _Found(assessed[0], None, None)
-    return _Found(assessed[0], assessed[1], compare(embedded[0], assessed[0], embedded[1], assessed[1]))
-
-
-def _told_apart(first: str, second: str) -> list[str]:
-    """Two bundles may have one name."""
-    return [first, second] if first != second else [f"{first} (model)", f"{second} (against)"]
+    if columns_file is None and group:
+        raise ConfigError(
+            "expected a table with columns to group by, got a config: name the table", code="group_column_unknown"
+        )
+    if columns_file is None:
+        output.note("no groups: they are read only from a table whose rows are all used")
+    groups = {} if columns_file is None else read_groups(columns_file, len(rows), group or ())
+    return assess_models(
+        loaded,
+        rows,
+        against=None if against is None else load_model(against),
+        settings=settings,
+        groups=groups,
+        command=command,
+        progress=lambda name: output.counting(f"embedding with {name}", len(rows)),
+    )
 
 
 def _check_card(model: str | None, run: Path | None) -> None:
-    """What an update of the card needs, before a long run."""
+    """Refuse a card or a run that cannot be used, before a long evaluation."""
     if run is not None:
-        from medimageinsight.export.run_record import read_run_record
+        from medimageinsight.export import read_run_record
 
         with error_context(run, ConfigError):
             read_run_record(run)
@@ -185,29 +181,24 @@ def _check_card(model: str | None, run: Path | None) -> None:
             raise InputError("expected a model card, found no such file: check the path", code="model_card_not_found")
 
 
-def _update_card(model: str | None, found: "Report | Assessment", run: Path | None, *, update: bool) -> None:
-    """Copy the figures between the card's marks; with a run, compose the whole card."""
-    from medimageinsight.evaluate import update_model_card
+def _update_card(model: str | None, result: "Report | Assessment", run: Path | None) -> None:
+    """Copy the figures between the card's marks; with a run, write the whole card."""
+    from medimageinsight.evaluate import card_section, update_model_card
 
-    if not update:
-        return
     folder = find(model)
     card = folder / MODEL_CARD
-    if run is not None:
-        from medimageinsight.files.atomic import write_text
-        from medimageinsight.evaluate import card_section
-        from medimageinsight.export.model_card import compose_model_card
-        from medimageinsight.export.parity import read_parity
-        from medimageinsight.export.run_record import read_run_record
-
-        manifest = Bundle.open(folder).manifest
-        with error_context(run, ConfigError):
-            record = read_run_record(run)
-        parity, _ = read_parity(folder, manifest.embedding_dim)
-        write_text(card, compose_model_card(manifest, parity, run=record, evaluation=card_section(found)))
+    if run is None:
+        with error_context(card):
+            update_model_card(card, result)
         return
-    with error_context(card):
-        update_model_card(card, found)
+    from medimageinsight.export import compose_model_card, read_parity, read_run_record
+    from medimageinsight.files.atomic import write_text
+
+    manifest = Bundle.open(folder).manifest
+    with error_context(run, ConfigError):
+        record = read_run_record(run)
+    parity, _ = read_parity(folder, manifest.embedding_dim)
+    write_text(card, compose_model_card(manifest, parity, run=record, evaluation=card_section(result)))
 
 
 def _command(
@@ -219,7 +210,7 @@ def _command(
     group: list[str] | None,
     sensitivity: float,
 ) -> str:
-    """What repeats the figures, whatever the environment says."""
+    """Return the command that repeats the evaluation, independent of environment variables."""
     model = model or os.environ.get("MI2_MODEL")
     words = ["mi2", "evaluate", str(table), "--split", split]
     words += [] if model is None else ["--model", model]
@@ -230,7 +221,7 @@ def _command(
     return shlex.join(words)
 
 
-def _print(report: "Report") -> None:
+def _print_report(report: "Report") -> None:
     k = report.settings.neighbours
     overall = [
         ("modality of the best prompt", report.modality_accuracy),
@@ -250,45 +241,54 @@ def _print(report: "Report") -> None:
         [
             (
                 output.printable(name),
-                f"{one.images:,}",
-                *_cells(one.findings.mean_auc if one.findings else None),
-                *_cells(one.precision_at_k),
+                f"{source.images:,}",
+                *_cells(source.findings.mean_auc if source.findings else None),
+                *_cells(source.precision_at_k),
             )
-            for name, one in report.sources.items()
+            for name, source in report.sources.items()
         ],
     )
 
 
-def _print_assessment(assessment: "Assessment") -> None:
-    from medimageinsight.evaluate.sections import methods_table
+def _print_assessed(result: "AssessedModels") -> None:
+    from medimageinsight.evaluate import methods_table
 
-    found = methods_table(assessment)
-    output.print_table(
-        tuple(column[0].lower() + column[1:] for column in found.columns), found.rows, title=found.caption
-    )
+    assessment = result.assessment
+    _print_report(assessment.report)
+    table = methods_table(assessment)
+    columns = tuple(column[0].lower() + column[1:] for column in table.columns)
+    output.print_table(columns, table.rows, title=table.caption)
     gaps = [
-        (output.printable(one.column), one.method, one.measure, str(len(one.groups)), str(one.gap))
-        for one in assessment.groups
-        if one.gap is not None
+        (
+            output.printable(grouping.column),
+            grouping.method,
+            grouping.measure,
+            str(len(grouping.groups)),
+            str(grouping.gap),
+        )
+        for grouping in assessment.groups
+        if grouping.gap is not None
     ]
     if gaps:
         output.print_table(("by", "method", "measure", "groups", "gap"), gaps)
     for note in assessment.notes:
         output.note(note)
+    if result.comparison is not None:
+        _print_comparison(result.comparison)
 
 
 def _print_comparison(comparison: "Comparison") -> None:
     output.print_table(
         ("measure", comparison.model, comparison.against, "difference", "p"),
         [
-            (one.measure, str(one.model), str(one.against), str(one.difference), f"{one.p:.3f}")
-            for one in comparison.differences
-            if one.source is None
+            (row.measure, str(row.model), str(row.against), str(row.difference), f"{row.p:.3f}")
+            for row in comparison.differences
+            if row.source is None
         ],
         title="Means over sources",
     )
 
 
 def _cells(figure: "Figure | None") -> tuple[str, str]:
-    """Value and interval; dashes where the table does not allow the figure."""
+    """Return value and interval; a dash where the table does not allow the figure."""
     return ("–", "") if figure is None else (f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")

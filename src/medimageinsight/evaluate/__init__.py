@@ -1,23 +1,26 @@
-"""How good a model is: metrics with confidence intervals, benchmark tables, comparisons, reports with plots."""
+"""Evaluate models on labelled images: metrics with confidence intervals, comparisons, reports with plots."""
 
 from __future__ import annotations
 
 from medimageinsight.evaluate.assess import assess
+from medimageinsight.evaluate.assessed_models import AssessedModels, assess_models
 from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
-from medimageinsight.evaluate.benchmark import MEDMIX_FINDING_SOURCES, evaluate, score_table
+from medimageinsight.evaluate.assessment_folder import write_assessment
 from medimageinsight.evaluate.comparison import Comparison, Difference, compare
-from medimageinsight.evaluate.embedded import EmbeddedTable, embed_table
+from medimageinsight.evaluate.embedding import EmbeddedTable, embed_table
+from medimageinsight.evaluate.evaluation import MEDMIX_FINDING_SOURCES, evaluate, score_table
 from medimageinsight.evaluate.figures import EvaluationSettings, FindingFigures, Report, SourceFigures
-from medimageinsight.evaluate.folder import write_assessment
 from medimageinsight.evaluate.group_columns import read_groups
 from medimageinsight.evaluate.groups import GroupFigures, Grouping
 from medimageinsight.evaluate.methods import Choice
-from medimageinsight.evaluate.model_card import card_section, to_json, to_markdown, update_model_card, write_report
-from medimageinsight.evaluate.zeroshot import caption_prompts
+from medimageinsight.evaluate.model_card import card_section, update_model_card
+from medimageinsight.evaluate.sections.summary import methods_table
+from medimageinsight.evaluate.zero_shot import caption_prompts
 from medimageinsight.metrics.bootstrap import Figure
 
 __all__ = [
     "MEDMIX_FINDING_SOURCES",
+    "AssessedModels",
     "Assessment",
     "AssessmentSettings",
     "Choice",
@@ -34,16 +37,15 @@ __all__ = [
     "SourceAssessment",
     "SourceFigures",
     "assess",
+    "assess_models",
     "caption_prompts",
     "card_section",
     "compare",
     "embed_table",
     "evaluate",
+    "methods_table",
     "read_groups",
     "score_table",
-    "to_json",
-    "to_markdown",
     "update_model_card",
     "write_assessment",
-    "write_report",
 ]

@@ -1,4 +1,4 @@
-"""Assesses one model: every method on every source, every choice made on the split for choosing."""
+"""Assess one model: every method on every source, with every choice made on the validation split."""
 
 from __future__ import annotations
 
@@ -7,29 +7,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
-from medimageinsight.evaluate.benchmark import score_table
-from medimageinsight.evaluate.classes import read_classes
+from medimageinsight.evaluate.assessment_notes import list_choices, list_notes
+from medimageinsight.evaluate.classes import find_classes
 from medimageinsight.evaluate.classification import accuracies, mean_aucs, score_classes
+from medimageinsight.evaluate.evaluation import score_table
 from medimageinsight.evaluate.groups import MEASURES, by_group
-from medimageinsight.evaluate.methods import KNN, PROBE, ZERO_SHOT, Choice, by_linear_probe, by_neighbours, zero_shot
-from medimageinsight.evaluate.operating import operating_points
-from medimageinsight.evaluate.reliability import calibrate, pool
+from medimageinsight.evaluate.methods import (
+    KNN,
+    PROBE,
+    ZERO_SHOT,
+    score_knn,
+    score_linear_probe,
+    score_zero_shot,
+)
+from medimageinsight.evaluate.operating_points import find_operating_points
+from medimageinsight.evaluate.reliability import pooled_reliability, score_reliability
 from medimageinsight.evaluate.resamples import Resamples
-from medimageinsight.metrics.scores import mean_of_known, roc_corners
+from medimageinsight.metrics.scores import mean_ignoring_nan, roc_corners
 from medimageinsight.metrics.thresholds import Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from medimageinsight.evaluate.classes import SourceClasses
-    from medimageinsight.evaluate.embedded import EmbeddedTable
+    from medimageinsight.evaluate.embedding import EmbeddedTable
     from medimageinsight.evaluate.figures import Report
     from medimageinsight.evaluate.groups import Grouping
-    from medimageinsight.evaluate.methods import Scores
+    from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Floats, Weights
-
-METHODS = (ZERO_SHOT, KNN, PROBE)
 
 
 def assess(
@@ -40,95 +46,104 @@ def assess(
     name: str = "model",
     command: str = "",
 ) -> Assessment:
-    """Score one model on one split in every way that the table allows.
+    """Score one model on one split by every method that the table allows.
 
-    The scored split chooses nothing. Where it is also the one to learn from or to choose on, nothing is learnt and
-    nothing chosen: zero-shot and retrieval figures remain.
+    Nothing is chosen on the scored split. If it is also the training or the validation split, nothing is trained or
+    chosen, and only zero-shot and retrieval figures are made.
 
     Args:
-        embedded: All splits of a table, seen by the model.
+        embedded: All splits of a table, embedded by the model.
         settings: What to score and how.
         groups: By column, the group of every row of the table, '' for unknown.
         name: The model's name.
-        command: The command that repeats the figures.
+        command: The command that repeats the assessment.
 
     Raises:
         DatasetError: The table has no such split (``dataset_split_unknown``).
         ConfigError: As `score_table`.
-        MissingExtraError: Without scikit-learn.
+        MissingExtraError: scikit-learn is not installed.
     """
     settings = settings or AssessmentSettings()
-    chosen, splits = settings.evaluation, embedded.table.splits
-    scored = embedded.rows_of(chosen.split)
-    report = score_table(
-        embedded.table,
-        embedded.images[scored],
-        embedded.prompts,
-        embedded.prompt_embeddings,
-        embedded.logit_scale,
-        settings=chosen,
-        name=name,
-        command=command,
-    )
-    resamples = Resamples.draw(
-        embedded, split=chosen.split, resamples=chosen.resamples, seed=chosen.seed, confidence=chosen.confidence
-    )
-    apart = chosen.split not in (None, settings.train_split, settings.val_split)
-    train_split, val_split = (
-        one if apart and one in splits else None for one in (settings.train_split, settings.val_split)
-    )
-    sources = read_classes(embedded, split=chosen.split, train_split=train_split, val_split=val_split)
-    scores = _score(embedded, sources, val_split)
-    averaged = _averaged(report, scores)
+    report = _score_table(embedded, settings, name=name, command=command)
+    resamples = Resamples.draw(embedded, settings.evaluation)
+    train_split, val_split = _usable_splits(settings, embedded.table.splits)
+    sources = find_classes(embedded, split=settings.evaluation.split, train_split=train_split, val_split=val_split)
+    scores = _score_methods(embedded, sources, val_split)
+    averaged = _averaged_sources(report, scores)
     return Assessment(
         report=report,
         settings=settings,
         methods={
-            method: _assess(scores[method], averaged, settings, resamples, has_val=val_split is not None)
-            for method in scores
+            method: _assess_method(by_source, averaged, settings, resamples, has_val=val_split is not None)
+            for method, by_source in scores.items()
         },
-        groups=tuple(_group(groups or {}, scores, resamples)),
-        choices=tuple(_choices(settings, report, scores, val_split)),
-        notes=tuple(_notes(settings, splits, sources, scores, train_split, val_split)),
+        groups=tuple(_score_groups(groups or {}, scores, resamples)),
+        choices=tuple(list_choices(settings, report, scores, val_split)),
+        notes=tuple(list_notes(settings, embedded.table.splits, sources, scores, val_split)),
         scores=scores,
     )
 
 
-def _score(
+def _score_table(embedded: EmbeddedTable, settings: AssessmentSettings, *, name: str, command: str) -> Report:
+    return score_table(
+        embedded.table,
+        embedded.images[embedded.rows_of(settings.evaluation.split)],
+        embedded.prompts,
+        embedded.prompt_embeddings,
+        embedded.logit_scale,
+        settings=settings.evaluation,
+        name=name,
+        command=command,
+    )
+
+
+def _usable_splits(settings: AssessmentSettings, splits: Mapping[str, int]) -> tuple[str | None, str | None]:
+    """Return the training and the validation split; None if it does not exist or one of the two is scored."""
+    if settings.evaluation.split in (None, settings.train_split, settings.val_split):
+        return None, None
+    return (
+        settings.train_split if settings.train_split in splits else None,
+        settings.val_split if settings.val_split in splits else None,
+    )
+
+
+def _score_methods(
     embedded: EmbeddedTable, sources: Sequence[SourceClasses], val_split: str | None
-) -> dict[str, dict[str, Scores]]:
-    """By method and source, those that could be made."""
-    found: dict[str, dict[str, Scores]] = {ZERO_SHOT: {one.source: zero_shot(embedded, one) for one in sources}}
-    learnt: tuple[tuple[str, Callable[..., Scores | None]], ...] = ((KNN, by_neighbours), (PROBE, by_linear_probe))
-    for method, learn in learnt if val_split is not None else ():
-        made = {one.source: learn(embedded, one, val_split=val_split) for one in sources}
-        found[method] = {source: one for source, one in made.items() if one is not None and len(one.rows)}
-    return {method: of_source for method, of_source in found.items() if of_source}
+) -> dict[str, dict[str, MethodScores]]:
+    """Return the scores by method and source, without methods that cannot be used."""
+    scores: dict[str, dict[str, MethodScores]] = {
+        ZERO_SHOT: {classes.source: score_zero_shot(embedded, classes) for classes in sources}
+    }
+    if val_split is not None:
+        for method, score in ((KNN, score_knn), (PROBE, score_linear_probe)):
+            by_source = {classes.source: score(embedded, classes, val_split=val_split) for classes in sources}
+            scores[method] = {source: scored for source, scored in by_source.items() if scored and len(scored.rows)}
+    return {method: by_source for method, by_source in scores.items() if by_source}
 
 
-def _averaged(report: Report, scores: Mapping[str, Mapping[str, Scores]]) -> tuple[str, ...]:
-    """The report's finding sources, of those that every method has; every source where it has none."""
+def _averaged_sources(report: Report, scores: Mapping[str, Mapping[str, MethodScores]]) -> tuple[str, ...]:
+    """Return the report's finding sources, or all sources if it has none, that every method can score."""
     names = report.finding_sources or tuple(report.sources)
-    return tuple(name for name in names if all(name in of_source for of_source in scores.values()))
+    return tuple(name for name in names if all(name in by_source for by_source in scores.values()))
 
 
-def _assess(
-    scores: Mapping[str, Scores],
+def _assess_method(
+    scores: Mapping[str, MethodScores],
     averaged: Sequence[str],
     settings: AssessmentSettings,
     resamples: Resamples,
     *,
     has_val: bool,
 ) -> MethodAssessment:
-    criteria = [Criterion.parse(one) for one in settings.criteria]
+    criteria = [Criterion.parse(text) for text in settings.criteria]
 
-    def mean(measure: Callable[[Scores, Weights], Floats]) -> Figure | None:
+    def mean(measure: Callable[[MethodScores, Weights], Floats]) -> Figure | None:
         if not averaged:
             return None
-        values = [measure(scores[source], resamples.of(scores[source].rows)) for source in averaged]
-        return resamples.figure(mean_of_known(np.stack(values, axis=1)), len(averaged))
+        values = [measure(scores[source], resamples.weights_of(scores[source].rows)) for source in averaged]
+        return resamples.figure(mean_ignoring_nan(np.stack(values, axis=1)), len(averaged))
 
-    error, bins = pool([scores[source] for source in averaged], resamples)
+    error, bins = pooled_reliability([scores[source] for source in averaged], resamples)
     return MethodAssessment(
         averaged=tuple(averaged),
         mean_auc=mean(mean_aucs),
@@ -137,115 +152,26 @@ def _assess(
         reliability=bins,
         sources={
             source: SourceAssessment(
-                figures=score_classes(one, resamples),
-                calibration=calibrate(one, resamples),
-                operating=operating_points(one, criteria, resamples) if has_val else None,
+                figures=score_classes(of_source, resamples),
+                calibration=score_reliability(of_source, resamples),
+                operating=find_operating_points(of_source, criteria, resamples) if has_val else None,
                 roc={
-                    label: roc_corners(one.probabilities[:, place], one.truth == place)
-                    for place, label in enumerate(one.names)
-                    if 0 < (one.truth == place).sum() < len(one.truth)
+                    label: roc_corners(of_source.probabilities[:, index], of_source.truth == index)
+                    for index, label in enumerate(of_source.names)
+                    if 0 < (of_source.truth == index).sum() < len(of_source.truth)
                 },
             )
-            for source, one in scores.items()
+            for source, of_source in scores.items()
         },
     )
 
 
-def _group(
-    groups: Mapping[str, Sequence[str]], scores: Mapping[str, Mapping[str, Scores]], resamples: Resamples
+def _score_groups(
+    groups: Mapping[str, Sequence[str]], scores: Mapping[str, Mapping[str, MethodScores]], resamples: Resamples
 ) -> list[Grouping]:
     return [
-        by_group(column, of_row, list(of_source.values()), resamples, measure)
-        for column, of_row in groups.items()
-        for of_source in scores.values()
+        by_group(column, group_of_row, list(by_source.values()), resamples, measure)
+        for column, group_of_row in groups.items()
+        for by_source in scores.values()
         for measure in MEASURES
     ]
-
-
-def _choices(
-    settings: AssessmentSettings,
-    report: Report,
-    scores: Mapping[str, Mapping[str, Scores]],
-    val_split: str | None,
-) -> list[Choice]:
-    fixed = [
-        Choice(what="prompts", value=f"{report.prompts:,} captions", how="the distinct captions of the whole table"),
-        Choice(
-            what="sources in the mean",
-            value=", ".join(report.finding_sources) or "all",
-            how="by the command, else all with findings; those of medmix are a list in the program",
-        ),
-        Choice(
-            what="intervals",
-            value=f"{report.settings.confidence:.0%}",
-            how=f"{report.settings.resamples:,} resamples of patients within each source, seed {report.settings.seed}",
-        ),
-    ]
-    learnt = [choice for of_source in scores.values() for one in of_source.values() for choice in one.choices]
-    if val_split is None:
-        return fixed
-    return [
-        *fixed,
-        *learnt,
-        Choice(
-            what="thresholds, every method, source and class",
-            value=", ".join(settings.criteria),
-            how="the most sensitivity + specificity (youden); the most specificity of those with a least sensitivity",
-            split=val_split,
-        ),
-        Choice(
-            what="temperatures, every method and source",
-            value="in the table of calibration",
-            how="the least log loss; used for the column that says so and for nothing else",
-            split=val_split,
-        ),
-    ]
-
-
-def _notes(
-    settings: AssessmentSettings,
-    splits: Mapping[str, int],
-    sources: Sequence[SourceClasses],
-    scores: Mapping[str, Mapping[str, Scores]],
-    train_split: str | None,
-    val_split: str | None,
-) -> list[str]:
-    notes = []
-    scored = settings.evaluation.split
-    if scored in (None, settings.train_split, settings.val_split):
-        what = "all pictures are" if scored is None else f"the {scored} split is"
-        notes.append(f"Nothing was learnt or chosen, as {what} scored: no kNN, linear probe or thresholds.")
-    else:
-        for split, needs in (
-            (settings.train_split, "kNN and the linear probe"),
-            (settings.val_split, "kNN, the linear probe, thresholds and temperatures"),
-        ):
-            if split not in splits:
-                notes.append(f"The table has no {split} split, which {needs} need.")
-    for one in sources:
-        if one.shared:
-            notes.append(
-                f"{one.source or '(no name)'}: {one.shared:,} pictures to learn from or to choose on were left out, "
-                "as their patients are in a later split too."
-            )
-        if absent := _absent(one):
-            notes.append(f"{one.source or '(no name)'}: not in the {val_split} split: {', '.join(absent)}.")
-        for method, of_source in scores.items():
-            if one.source not in of_source:
-                notes.append(
-                    f"{one.source or '(no name)'}: no {method}: it needs two classes in the {train_split} split and "
-                    f"pictures of them in the {val_split} split."
-                )
-            elif unseen := of_source[one.source].unseen:
-                notes.append(
-                    f"{one.source or '(no name)'}: {method} knows no {', '.join(unseen)}, which the "
-                    f"{train_split} split lacks; such pictures are left out there."
-                )
-    return notes
-
-
-def _absent(classes: SourceClasses) -> list[str]:
-    """Classes that are scored and that there is no picture of to choose on, though there are some of others."""
-    if not len(classes.val):
-        return []
-    return [classes.names[one] for one in np.setdiff1d(classes.test.truth, classes.val.truth)]

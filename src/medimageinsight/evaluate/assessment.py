@@ -1,4 +1,4 @@
-"""All that is said of one model on one table: what `Report` holds, and beside it what needs pictures to learn from."""
+"""The result of a full assessment of one model: a `Report`, and figures that need images to train on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from medimageinsight.evaluate.classification import ClassFigures
     from medimageinsight.evaluate.figures import Report
     from medimageinsight.evaluate.groups import Grouping
-    from medimageinsight.evaluate.methods import Choice, Scores
-    from medimageinsight.evaluate.operating import OperatingPoints
+    from medimageinsight.evaluate.methods import Choice, MethodScores
+    from medimageinsight.evaluate.operating_points import OperatingPoints
     from medimageinsight.evaluate.reliability import Bin, Reliability
     from medimageinsight.metrics.bootstrap import Figure
 
@@ -27,14 +27,14 @@ class AssessmentSettings:
 
     Attributes:
         evaluation: The scored split and the bootstrap.
-        train_split: The split that neighbours and linear probes learn from.
-        val_split: The split that everything is chosen on.
-        criteria: Of operating points, as `Criterion` parses them.
-        permutations: Of the paired test.
+        train_split: The split that kNN and linear probes are trained on.
+        val_split: The split on which k, penalties, thresholds and temperatures are chosen.
+        criteria: Criteria of operating points, as text for `Criterion.parse`.
+        permutations: Number of permutations of the paired test.
 
     Raises:
-        ConfigError: The scored split is one of the other two, or there are no permutations.
-        InputError: A criterion that is none (``criterion_invalid``).
+        ConfigError: The training and the validation split are the same, or there are no permutations.
+        InputError: A criterion is invalid (``criterion_invalid``).
     """
 
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
@@ -49,7 +49,9 @@ class AssessmentSettings:
         if self.permutations < 1:
             raise ConfigError(f"expected 1 permutation or more, got {self.permutations}: 1000 is usual")
         if self.train_split == self.val_split:
-            raise ConfigError("expected two splits to learn from and to choose on, got one: name another")
+            raise ConfigError(
+                f"expected two splits to train and to choose on, got {self.train_split!r} twice: name another"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +59,10 @@ class SourceAssessment:
     """One method on one source.
 
     Attributes:
-        figures: How well it tells the classes apart.
-        calibration: How sure it is.
-        operating: Thresholds; None without pictures to choose them on.
-        roc: By class, the corners (false positive rate, sensitivity) of its curve.
+        figures: AUC and accuracy.
+        calibration: Calibration error, Brier score and log loss.
+        operating: Thresholds; None without images to choose them on.
+        roc: By class, the corners (false positive rate, sensitivity) of its ROC curve.
     """
 
     figures: ClassFigures
@@ -73,7 +75,7 @@ class SourceAssessment:
 class MethodAssessment:
     """One method on all sources; the means are over ``averaged``, the same sources for each method.
 
-    ``calibration_error`` and ``reliability`` are of these sources' pictures together.
+    ``calibration_error`` and ``reliability`` are of the images of these sources together.
     """
 
     averaged: tuple[str, ...]
@@ -90,12 +92,12 @@ class Assessment:
 
     Attributes:
         report: Zero-shot and retrieval figures.
-        settings: How all was made.
-        methods: By name: zero-shot, kNN, linear probe; those that the table allows.
+        settings: The settings of the assessment.
+        methods: By name: zero-shot, kNN, linear probe; only those that the table allows.
         groups: By column, method and measure.
-        choices: Everything that was chosen, how and on which split.
+        choices: Every choice, how it was made and on which split.
         notes: What was left out, and why.
-        scores: By method and source, what the figures were made of; not part of the JSON.
+        scores: The probabilities by method and source; not part of the JSON.
     """
 
     report: Report
@@ -104,10 +106,10 @@ class Assessment:
     groups: tuple[Grouping, ...]
     choices: tuple[Choice, ...]
     notes: tuple[str, ...]
-    scores: Mapping[str, Mapping[str, Scores]]
+    scores: Mapping[str, Mapping[str, MethodScores]]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types: the report's keys, and beside them those of this class."""
+        """Return the assessment as JSON types: the report's keys and those of this class."""
         return {
             **self.report.to_dict(),
             "train_split": self.settings.train_split,

@@ -1,4 +1,4 @@
-"""How well probabilities tell classes apart, each figure with an interval from the same resamples."""
+"""How well a method classifies a source's images; all intervals come from the same resamples."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.metrics.bootstrap import resampled_means
-from medimageinsight.metrics.scores import mean_of_known, weighted_roc_auc
+from medimageinsight.metrics.scores import mean_ignoring_nan, weighted_roc_auc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medimageinsight.evaluate.methods import Scores
+    from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.evaluate.resamples import Resamples
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Flags, Floats, Integers, Weights
@@ -24,12 +24,12 @@ class ClassFigures:
     """One method on one source; None where too little was scored.
 
     Attributes:
-        images: Pictures scored.
-        mean_auc: Mean over classes of the ROC AUC of each against the others.
-        label_auc: By class, of those that have one.
-        accuracy: Share whose most probable class is theirs.
-        balanced_accuracy: The mean over classes of that share.
-        unseen: Classes of the scored split that the method cannot name; their pictures are left out.
+        images: Number of scored images.
+        mean_auc: Mean over classes of the one-vs-rest ROC AUC.
+        label_auc: One-vs-rest ROC AUC by class, for classes that have one.
+        accuracy: Share of images whose most probable class is theirs.
+        balanced_accuracy: Mean over classes of that share.
+        unseen: Classes of the scored split that the method cannot predict; their images are left out.
     """
 
     images: int
@@ -40,16 +40,16 @@ class ClassFigures:
     unseen: tuple[str, ...]
 
 
-def score_classes(scores: Scores, resamples: Resamples) -> ClassFigures:
-    """The figures of one method on one source."""
-    weights, count = resamples.of(scores.rows), len(scores.rows)
+def score_classes(scores: MethodScores, resamples: Resamples) -> ClassFigures:
+    """Return the figures of one method on one source."""
+    weights, count = resamples.weights_of(scores.rows), len(scores.rows)
     auc = label_aucs(scores.probabilities, scores.truth, weights)
     counts = np.bincount(scores.truth, minlength=len(scores.names))
-    each = {name: resamples.figure(auc[:, place], int(counts[place])) for place, name in enumerate(scores.names)}
+    by_label = {name: resamples.figure(auc[:, index], int(counts[index])) for index, name in enumerate(scores.names)}
     return ClassFigures(
         images=count,
-        mean_auc=resamples.figure(mean_of_known(auc), count),
-        label_auc={name: one for name, one in each.items() if one is not None},
+        mean_auc=resamples.figure(mean_ignoring_nan(auc), count),
+        label_auc={name: figure for name, figure in by_label.items() if figure is not None},
         accuracy=resamples.figure(accuracies(scores, weights), count),
         balanced_accuracy=resamples.figure(balanced_accuracies(scores, weights), count),
         unseen=scores.unseen,
@@ -57,34 +57,37 @@ def score_classes(scores: Scores, resamples: Resamples) -> ClassFigures:
 
 
 def label_aucs(probabilities: Floats, truth: Integers, weights: Weights) -> Floats:
-    """(R, K) ROC AUC of each class in each resample, NaN where a resample has not both sides."""
+    """Return the (R, K) one-vs-rest ROC AUC of each class in each resample, NaN without positives or negatives."""
     return np.stack(
-        [weighted_roc_auc(probabilities[:, one], truth == one, weights) for one in range(probabilities.shape[1])],
+        [
+            weighted_roc_auc(probabilities[:, column], truth == column, weights)
+            for column in range(probabilities.shape[1])
+        ],
         axis=1,
     )
 
 
-def mean_aucs(scores: Scores, weights: Weights) -> Floats:
-    """(R,) the mean of `label_aucs` over the classes that have one."""
-    return mean_of_known(label_aucs(scores.probabilities, scores.truth, weights))
+def mean_aucs(scores: MethodScores, weights: Weights) -> Floats:
+    """Return the mean of `label_aucs` over the classes that have one: (R,)."""
+    return mean_ignoring_nan(label_aucs(scores.probabilities, scores.truth, weights))
 
 
-def accuracies(scores: Scores, weights: Weights) -> Floats:
-    """(R,) shares of right pictures."""
-    return resampled_means(is_right(scores), weights)
+def accuracies(scores: MethodScores, weights: Weights) -> Floats:
+    """Return the share of correctly classified images in each resample: (R,)."""
+    return resampled_means(is_correct(scores), weights)
 
 
-def balanced_accuracies(scores: Scores, weights: Weights) -> Floats:
-    """(R,) means over classes of the share of right pictures."""
-    right = is_right(scores)
+def balanced_accuracies(scores: MethodScores, weights: Weights) -> Floats:
+    """Return the mean over classes of the share of correctly classified images in each resample: (R,)."""
+    correct = is_correct(scores)
     shares = [
-        resampled_means(right[rows], weights[:, rows])
-        for rows in (np.flatnonzero(scores.truth == one) for one in range(len(scores.names)))
+        resampled_means(correct[rows], weights[:, rows])
+        for rows in (np.flatnonzero(scores.truth == index) for index in range(len(scores.names)))
     ]
-    return mean_of_known(np.stack(shares, axis=1))
+    return mean_ignoring_nan(np.stack(shares, axis=1))
 
 
-def is_right(scores: Scores) -> Flags:
-    """(n,) whether the most probable class is the picture's."""
-    right: Flags = scores.probabilities.argmax(axis=1) == scores.truth
-    return right
+def is_correct(scores: MethodScores) -> Flags:
+    """Return whether the most probable class is the image's own: (n,) bool."""
+    correct: Flags = scores.probabilities.argmax(axis=1) == scores.truth
+    return correct

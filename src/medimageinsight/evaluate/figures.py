@@ -1,4 +1,4 @@
-"""What an evaluation found: numbers with their confidence intervals."""
+"""The result of an evaluation: figures with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class FindingFigures:
     """Zero-shot classification of one source's findings.
 
     Attributes:
-        mean_auc: Mean one-against-rest ROC AUC over the labels in ``label_auc``.
-        label_auc: ROC AUC of each label with a finding against the source's others.
-        left_out: Labels with a finding that no scored picture has, or that all have.
-        accuracy: The label of the highest probability is the picture's.
+        mean_auc: Mean one-vs-rest ROC AUC over the labels in ``label_auc``.
+        label_auc: ROC AUC of each label with a finding against the source's other labels.
+        left_out: Labels with a finding that none or all of the scored images have.
+        accuracy: Share of images whose most probable label is theirs.
     """
 
     mean_auc: Figure
@@ -35,10 +35,10 @@ class SourceFigures:
     """One source of a table.
 
     Attributes:
-        images: Pictures scored.
+        images: Number of scored images.
         labels: Distinct labels among them.
         findings: None for a source without two labels with a finding.
-        precision_at_k: Image to image, by label; None where no picture has another of its label to find.
+        precision_at_k: Image to image, by label; None if no image has another one of its label to find.
     """
 
     images: int
@@ -52,14 +52,17 @@ class EvaluationSettings:
     """How to evaluate: ``EvaluationSettings(split="val", seed=1)``.
 
     Attributes:
-        split: The split whose pictures are scored; None for all.
+        split: The split to score; None for all images.
         finding_sources: The sources averaged into the mean AUC. None: the seven of medmix if the table has all of
             them, else every source with two or more findings.
-        neighbours: k of image-to-image precision, and of text-to-image precision.
-        recall_at: The ks of cross-modal recall.
-        resamples: Bootstrap resamples.
-        seed: Of the bootstrap.
-        confidence: Of the intervals, between 0 and 1.
+        neighbours: k of image-to-image precision and of text-to-image precision.
+        recall_at: The values of k of cross-modal recall.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the bootstrap.
+        confidence: Confidence level of the intervals, between 0 and 1.
+
+    Raises:
+        ConfigError: A value is out of range.
     """
 
     split: str | None = "test"
@@ -72,7 +75,10 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         if not self.recall_at or min(self.neighbours, self.resamples, *self.recall_at) < 1:
-            raise ConfigError("expected neighbours, resamples and every recall_at of 1 or more: raise the one below")
+            raise ConfigError(
+                f"expected neighbours, resamples and every recall_at of 1 or more, got {self.neighbours}, "
+                f"{self.resamples} and {self.recall_at}: raise the value below 1"
+            )
         if not 0 < self.confidence < 1:
             raise ConfigError(f"expected a confidence between 0 and 1, got {self.confidence}: 0.95 is usual")
 
@@ -83,18 +89,18 @@ class Report:
 
     Attributes:
         model: Name of the model.
-        command: The command that repeats the figures, empty when there is none.
-        settings: How they were made.
-        images: Pictures scored.
-        patients: Distinct patient ids among them; a picture without one counts as one.
+        command: The command that repeats the evaluation, or ''.
+        settings: The settings of the evaluation.
+        images: Number of scored images.
+        patients: Distinct patient ids among them; an image without an id counts as one patient.
         prompts: Distinct captions of the whole table.
-        modality_accuracy: The modality of the best prompt is the picture's.
-        anatomy_accuracy: The modality and the anatomy of the best prompt are both the picture's.
+        modality_accuracy: Share of images whose best prompt has their modality.
+        anatomy_accuracy: Share of images whose best prompt has their modality and their anatomy.
         mean_auc: Mean of the sources' mean AUC over ``finding_sources``.
         finding_sources: The sources that were averaged.
         sources: Figures by source.
         precision_at_k: Image to image over all sources, by source and label.
-        image_to_text: Recall at each k: a caption of the picture's label is among the k best.
+        image_to_text: Recall at each k: a caption of the image's label is among the k best.
         text_to_image: The same for captions; the mean over labels of the mean over a label's captions.
         text_to_image_precision: Precision at ``settings.neighbours``, averaged in the same way.
     """
@@ -116,5 +122,5 @@ class Report:
     text_to_image_precision: Figure | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON types."""
+        """Return the report as JSON types."""
         return asdict(self)

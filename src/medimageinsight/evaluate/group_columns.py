@@ -1,82 +1,85 @@
-"""Columns that say what group a picture's patient or origin belongs to: age, sex, site, device, or any other."""
+"""Table columns that group images by patient or origin: age, sex, site, device, or any other column."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ConfigError, DatasetError
 from medimageinsight.files.columns import read_columns, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-# What is looked for where no column is named, the first that the table has.
+# Groupings used if no column is named: the first of these columns that the table has.
 KNOWN = {
     "age": ("age", "patient_age", "age_years"),
     "sex": ("sex", "patient_sex", "gender"),
     "site": ("site", "hospital", "institution"),
     "device": ("device", "scanner", "manufacturer"),
 }
-AGE_BANDS = ((0, 17), (18, 39), (40, 64), (65, 79), (80, 150))  # years, both ends counted; fixed in advance
-OF_ONE_PICTURE = ("path", "image", "id", "patient_id", "caption")
+AGE_BANDS = ((0, 17), (18, 39), (40, 64), (65, 79), (80, 150))  # years, both ends included; fixed in advance
+IMAGE_COLUMNS = ("path", "image", "id", "patient_id", "caption")  # identify images or patients
 UNKNOWN = {"", "nan", "none", "null", "unknown", "n/a", "na", "?"}
-MOST_GROUPS = 30
+MAX_GROUPS = 30
 _SEX = {"f": "female", "female": "female", "woman": "female", "m": "male", "male": "male", "man": "male"}
-_AGE = re.compile(r"(\d{1,3}(?:\.\d+)?)([YMWD]?)")  # as PS3.5 6.2 writes an age string, or plain years
-_IN_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
+_AGE = re.compile(r"(\d{1,3}(?:\.\d+)?)([YMWD]?)")  # an age string (PS3.5 6.2) or plain years
+_UNITS_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 
 
 def read_groups(file: Path, count: int, columns: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
-    """The group of every row of a table's file, '' where it is not known.
+    """Return the group of every row of a table's file, '' if unknown.
 
     Args:
         file: The table.
-        count: Its rows.
-        columns: The file's columns to group by; without any, those of `KNOWN` that it has.
+        count: The expected number of rows.
+        columns: The file's columns to group by; if empty, those of `KNOWN` that it has.
 
     Returns:
-        Name of the grouping to ``count`` groups: ages in bands, sexes as female and male, others as they are.
+        Name of each grouping to ``count`` groups: ages in bands, sexes as female and male, other values unchanged.
 
     Raises:
-        ConfigError: A column that the file does not have or that has too many values to be a grouping
-            (``group_column_unknown``, ``group_column_too_fine``); one of `KNOWN` that was not asked for is left out.
-        DatasetError: The file cannot be read, or has changed meanwhile.
-        MissingExtraError: Parquet without pyarrow.
+        ConfigError: A named column does not exist or has too many values (``group_column_unknown``,
+            ``group_column_too_fine``); columns of `KNOWN` with too many values are left out.
+        DatasetError: The file cannot be read, or its number of rows has changed.
+        MissingExtraError: The file is Parquet and pyarrow is not installed.
     """
     header = read_header(file)
-    chosen = {one: one for one in columns} or {
-        name: found for name, known in KNOWN.items() if (found := next((one for one in known if one in header), None))
+    chosen = {column: column for column in columns} or {
+        name: present[0]
+        for name, known in KNOWN.items()
+        if (present := [column for column in known if column in header])
     }
     if missing := [column for column in chosen.values() if column not in header]:
         raise ConfigError(
             f"expected columns of the table to group by, got {', '.join(missing)}: it has {', '.join(header)}",
             code="group_column_unknown",
         )
-    if single := [column for column in columns if column in OF_ONE_PICTURE]:
+    if identifying := [column for column in columns if column in IMAGE_COLUMNS]:
         raise ConfigError(
-            f"{', '.join(single)}: expected a column of classes, got one that names pictures or patients: name another",
+            f"{', '.join(identifying)}: expected a column of classes, got one that names images or patients: "
+            "name another",
             code="group_column_too_fine",
         )
     cells = read_columns(file, lambda _: chosen) if chosen else {}
     groups = {name: tuple(group_of(name, cell) for cell in cells[name]) for name in chosen}
-    if any(len(values) != count for values in groups.values()):
-        raise DatasetError("expected the table that was read, its file has changed: run it again")
+    for values in groups.values():
+        if len(values) != count:
+            raise DatasetError(f"expected the table's {count} rows, got {len(values)}: its file has changed, run again")
     sizes = {name: len(set(values) - {""}) for name, values in groups.items()}
-    fine = [name for name, size in sizes.items() if size > MOST_GROUPS]
-    for name in fine if columns else ():
+    too_fine = [name for name, size in sizes.items() if size > MAX_GROUPS]
+    if too_fine and columns:
         raise ConfigError(
-            f"{name}: expected at most {MOST_GROUPS} groups, got {sizes[name]}: name a column of classes",
+            f"{too_fine[0]}: expected at most {MAX_GROUPS} groups, got {sizes[too_fine[0]]}: name a column of classes",
             code="group_column_too_fine",
         )
-    return {name: values for name, values in groups.items() if name not in fine}
+    return {name: values for name, values in groups.items() if name not in too_fine}
 
 
 def group_of(name: str, cell: str) -> str:
-    """The group that a cell of a column of that name stands for; '' where it says nothing."""
+    """Return the group of a cell in a column of that name; '' if unknown."""
     value = cell.strip()
     if value.lower() in UNKNOWN:
         return ""
@@ -87,23 +90,22 @@ def group_of(name: str, cell: str) -> str:
     return value
 
 
-def sizes(groups: Sequence[str]) -> Mapping[str, int]:
-    """How many rows each known group has, the groups sorted by name."""
-    counts = Counter(one for one in groups if one)
-    return {name: counts[name] for name in sorted(counts, key=_by_number)}
+def sorted_groups(groups: Sequence[str]) -> list[str]:
+    """Return the distinct known groups, sorted by their leading number, then by name."""
+    return sorted(set(groups) - {""}, key=_sort_key)
 
 
 def _age_band(value: str) -> str:
     match = _AGE.fullmatch(value.upper())
     if match is None:
         return ""
-    years = math.floor(float(match[1]) / _IN_A_YEAR[match[2]])
+    years = math.floor(float(match[1]) / _UNITS_PER_YEAR[match[2]])
     band = next(((low, high) for low, high in AGE_BANDS if low <= years <= high), None)
     if band is None:
         return ""
     return f"{band[0]} and over" if band == AGE_BANDS[-1] else f"{band[0]} to {band[1]}"
 
 
-def _by_number(name: str) -> tuple[float, str]:
+def _sort_key(name: str) -> tuple[float, str]:
     number = re.match(r"\d+", name)
     return (float(number[0]) if number else math.inf, name)

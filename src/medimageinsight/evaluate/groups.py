@@ -1,4 +1,4 @@
-"""Figures by group, and how far groups are apart: always within a source, so that a group's cases do not decide."""
+"""Figures by group of patients, and the gap between groups; always within a source, as sources differ in difficulty."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.evaluate.classification import accuracies, mean_aucs
-from medimageinsight.evaluate.group_columns import sizes
-from medimageinsight.metrics.scores import mean_of_known
+from medimageinsight.evaluate.group_columns import sorted_groups
+from medimageinsight.metrics.scores import mean_ignoring_nan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from medimageinsight.evaluate.methods import Scores
+    from numpy.typing import NDArray
+
+    from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.evaluate.resamples import Resamples
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Flags, Floats, Weights
 
-LEAST_PATIENTS = 10  # of a group in a source: fewer say nothing, and could be known again
-MEASURES: dict[str, Callable[[Scores, Weights], Floats]] = {"mean AUC": mean_aucs, "accuracy": accuracies}
+MIN_PATIENTS = 10  # of a group in a source: figures of fewer are unreliable and could identify a patient
+MEASURES: dict[str, Callable[[MethodScores, Weights], Floats]] = {"mean AUC": mean_aucs, "accuracy": accuracies}
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupFigures:
-    """One group by one measure; None where no source has enough of its patients.
+    """One group by one measure.
 
     Attributes:
         name: The group.
-        images: Scored pictures of the group, of sources it has enough patients in.
-        sources: How many such sources.
-        value: The mean over these sources.
-        difference: From the other known groups of the same sources, mean over those where both can be scored.
+        images: Scored images of the group, in sources with enough of its patients.
+        sources: Number of such sources.
+        value: The mean over these sources; None without such a source.
+        difference: From the other known groups of the same sources, mean over the sources where both can be scored.
     """
 
     name: str
@@ -44,18 +46,18 @@ class GroupFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
-    """One column by one method and measure.
+    """The groups of one column by one method and measure.
 
     Attributes:
-        column: What was grouped by.
-        method: Of `Scores`.
-        measure: A name of `MEASURES`.
-        groups: In order of their names.
-        gap: Best less worst group of a source, mean over the sources with two groups or more. Among several groups
-            that are alike, chance makes a gap; the interval holds for the gap that was found.
-        unknown: Scored pictures whose group is not known.
-        too_few: How many groups have no figures, as they have fewer than ten patients in every source; a name could be
-            a patient's.
+        column: Name of the grouping.
+        method: Name of the method.
+        measure: A key of `MEASURES`.
+        groups: Sorted by name.
+        gap: Best less worst group of a source, mean over the sources with two groups or more. Chance makes a gap among
+            several equal groups; the interval is that of the observed best and worst groups.
+        unknown: Scored images whose group is unknown.
+        too_few: Number of groups without figures, as they have fewer than ten patients in every source; they are not
+            named, as a name could be a patient's.
     """
 
     column: str
@@ -67,68 +69,93 @@ class Grouping:
     too_few: int
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _SourceGroup:
+    """One group of one source: (1 + R,) values, and their differences from the source's other groups."""
+
+    images: int
+    values: Floats
+    differences: Floats | None
+
+
 def by_group(
-    column: str, groups: Sequence[str], all_scores: Sequence[Scores], resamples: Resamples, measure: str
+    column: str, groups: Sequence[str], all_scores: Sequence[MethodScores], resamples: Resamples, measure: str
 ) -> Grouping:
-    """Figures by the groups of one column.
+    """Return the figures by the groups of one column.
 
     Args:
         column: Its name.
         groups: The group of every row of the table, '' for unknown.
-        all_scores: One method's, of each source.
+        all_scores: The scores of one method, one for each source.
         resamples: The evaluation's.
-        measure: A name of `MEASURES`.
+        measure: A key of `MEASURES`.
     """
-    of_row = np.array(groups, dtype=object)
-    names = list(sizes([groups[row] for row in resamples.rows]))
-    values: dict[str, list[Floats]] = {name: [] for name in names}
-    differences: dict[str, list[Floats]] = {name: [] for name in names}
-    images = dict.fromkeys(names, 0)
-    gaps, gap_images = [], 0
-    for scores in all_scores:
-        own = of_row[scores.rows]
-        patients = resamples.patients_of(scores.rows)
-        enough = [name for name in names if len(np.unique(patients[own == name])) >= LEAST_PATIENTS]
-        scored = {name: _measured(scores, own == name, resamples, measure) for name in enough}
-        scored = {name: one for name, one in scored.items() if not np.isnan(one[0])}
-        for name, one in scored.items():
-            values[name].append(one)
-            images[name] += int((own == name).sum())
-            rest = np.isin(own, [other for other in enough if other != name])
-            against = _measured(scores, rest, resamples, measure)
-            if not np.isnan(against[0]):
-                differences[name].append(one - against)
-        if len(scored) > 1:
-            of_groups = np.stack(list(scored.values()))
-            best, worst = of_groups[:, 0].argmax(), of_groups[:, 0].argmin()  # in the split itself
-            gaps.append(of_groups[best] - of_groups[worst])
-            gap_images += int(np.isin(own, list(scored)).sum())
+    group_of_row = np.array(groups, dtype=object)
+    names = sorted_groups([groups[row] for row in resamples.rows])
+    sources = [_score_source(scores, group_of_row[scores.rows], names, resamples, measure) for scores in all_scores]
     figures = [
-        GroupFigures(
-            name=name,
-            images=images[name],
-            sources=len(values[name]),
-            value=_mean(values[name], resamples, images[name]),
-            difference=_mean(differences[name], resamples, images[name]),
-        )
-        for name in names
+        _group_figures(name, [source[name] for source in sources if name in source], resamples) for name in names
     ]
+    compared = [source for source in sources if len(source) > 1]
+    gap_images = sum(group.images for source in compared for group in source.values())
     return Grouping(
         column=column,
         method=all_scores[0].method if all_scores else "",
         measure=measure,
-        groups=tuple(one for one in figures if one.value is not None),
-        gap=_mean(gaps, resamples, gap_images),
+        groups=tuple(figure for figure in figures if figure.value is not None),
+        gap=_mean_figure([_gap(source) for source in compared], resamples, gap_images),
         unknown=sum(not groups[row] for row in resamples.rows),
-        too_few=sum(one.value is None for one in figures),
+        too_few=sum(figure.value is None for figure in figures),
     )
 
 
-def _measured(scores: Scores, members: Flags, resamples: Resamples, measure: str) -> Floats:
-    """(1 + R,) of some of one source's pictures, NaN where they do not allow it."""
-    weights = resamples.of(scores.rows) * members
+def _score_source(
+    scores: MethodScores, group_of_image: NDArray[np.object_], names: Sequence[str], resamples: Resamples, measure: str
+) -> dict[str, _SourceGroup]:
+    """Return the groups of one source that have enough patients and can be scored."""
+    patients = resamples.groups[resamples.indices_of(scores.rows)]
+    large = [name for name in names if len(np.unique(patients[group_of_image == name])) >= MIN_PATIENTS]
+    scored = {}
+    for name in large:
+        members = group_of_image == name
+        values = _values(scores, members, resamples, measure)
+        if np.isnan(values[0]):
+            continue
+        others = np.isin(group_of_image, [other for other in large if other != name])
+        against = _values(scores, others, resamples, measure)
+        scored[name] = _SourceGroup(
+            images=int(members.sum()),
+            values=values,
+            differences=None if np.isnan(against[0]) else values - against,
+        )
+    return scored
+
+
+def _group_figures(name: str, in_sources: Sequence[_SourceGroup], resamples: Resamples) -> GroupFigures:
+    images = sum(group.images for group in in_sources)
+    differences = [group.differences for group in in_sources if group.differences is not None]
+    return GroupFigures(
+        name=name,
+        images=images,
+        sources=len(in_sources),
+        value=_mean_figure([group.values for group in in_sources], resamples, images),
+        difference=_mean_figure(differences, resamples, images),
+    )
+
+
+def _gap(source: Mapping[str, _SourceGroup]) -> Floats:
+    """Return the best group less the worst group in each resample; the split itself decides which these are."""
+    values = np.stack([group.values for group in source.values()])
+    best, worst = values[:, 0].argmax(), values[:, 0].argmin()
+    gap: Floats = values[best] - values[worst]
+    return gap
+
+
+def _values(scores: MethodScores, members: Flags, resamples: Resamples, measure: str) -> Floats:
+    """Return the measure of some of one source's images: (1 + R,), NaN where it is undefined."""
+    weights = resamples.weights_of(scores.rows) * members
     return MEASURES[measure](scores, weights)
 
 
-def _mean(values: Sequence[Floats], resamples: Resamples, count: int) -> Figure | None:
-    return resamples.figure(mean_of_known(np.stack(values, axis=1)), count) if values else None
+def _mean_figure(values: Sequence[Floats], resamples: Resamples, count: int) -> Figure | None:
+    return resamples.figure(mean_ignoring_nan(np.stack(values, axis=1)), count) if values else None

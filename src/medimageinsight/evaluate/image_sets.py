@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.adapters.tables import patients_of
-from medimageinsight.datasets.table import broken_images
+from medimageinsight.datasets import broken_images, patient_ids
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from medimageinsight.adapters.tables import ImageModel
+    from medimageinsight.adapters import ImageModel
     from medimageinsight.datasets import Table
 
 
@@ -46,7 +45,7 @@ def embed_image_table(model: ImageModel, table: Table, *, progress: Callable[[in
     if failed:
         raise broken_images(failed)
     embeddings = [result for result in results if not isinstance(result, InputError)]
-    return ImageSet(embeddings=np.stack(embeddings), patients=patients_of(table.samples))
+    return ImageSet(embeddings=np.stack(embeddings), patients=patient_ids(table.samples))
 
 
 def read_embeddings(path: str | Path) -> ImageSet:

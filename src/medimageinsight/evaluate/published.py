@@ -1,7 +1,7 @@
-"""What the ONNX release of the original model published of itself, to stand beside a run on the same test sets.
+"""Figures published by the ONNX release of the original model, to compare with a run on the same test sets.
 
-Its evaluation page gives mean AUC in percent and milliseconds an image; hardware, batch and provider are not stated, so
-times are not put beside others.
+Its evaluation page gives mean AUC in percent and milliseconds per image; hardware, batch and provider are not stated,
+so times are not compared.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ class PublishedSet:
     """One test set of the release's evaluation page.
 
     Attributes:
-        name: As the page has it.
-        images: Pictures of the test set.
+        name: As on the page.
+        images: Number of images in the test set.
         mean_auc_pytorch: In percent, float16.
         mean_auc_onnx: In percent, float16 in ONNX Runtime.
     """
@@ -36,10 +36,10 @@ EVALUATION_PAGE = (
 )
 
 
-def published(source: str) -> PublishedSet | None:
-    """The test set that a source's name means, whatever its case and punctuation; None for all others."""
-    return {_plain(one.name): one for one in EVALUATION_PAGE}.get(_plain(source))
+def find_published(source: str) -> PublishedSet | None:
+    """Return the test set with a source's name, ignoring case and punctuation; None if there is none."""
+    return next((row for row in EVALUATION_PAGE if _normalize(row.name) == _normalize(source)), None)
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -1,4 +1,4 @@
-"""Reliability: whether what is said with a probability of 0.8 is right four times in five."""
+"""Calibration of a method's probabilities: of predictions with a probability of 0.8, four in five should be right."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.classification import is_right
-from medimageinsight.evaluate.methods import log_loss
+from medimageinsight.evaluate.classification import is_correct
 from medimageinsight.metrics.bootstrap import Figure, resampled_means
-from medimageinsight.metrics.calibration import fit_temperature
-from medimageinsight.metrics.scores import ratio
+from medimageinsight.metrics.calibration import (
+    BINS,
+    apply_temperature,
+    confidence_bins,
+    fit_temperature,
+    log_loss,
+    log_probabilities,
+    resampled_calibration_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medimageinsight.evaluate.methods import Scores
+    from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.evaluate.resamples import Resamples
-    from medimageinsight.metrics.scores import Flags, Floats, Integers, Weights
-
-BINS = 10
-_LEAST = 1e-12  # a vote of neighbours may be 0, which has no logarithm
+    from medimageinsight.metrics.scores import Flags, Floats, Integers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """One bar of a reliability plot: pictures whose confidence lies in it."""
+    """One bar of a reliability plot: images whose confidence is in ``low`` to ``high``; ``right`` is their accuracy."""
 
     low: float
     high: float
@@ -40,15 +43,14 @@ class Reliability:
     """One method on one source.
 
     Attributes:
-        images: Pictures scored.
-        error: Expected calibration error over ten bins of confidence, 0 is best. Chance alone raises it in a small
-            set, and resampling once more: the interval is the pivotal one, which takes that off again.
-        brier: Mean squared distance of probabilities and truth, summed over classes: 0 is best, 2 the worst.
-        log_loss: In nats; a class that was ruled out counts as a probability of one in a million.
-        temperature: What the logits are divided by to make the method as sure as it is right; None without pictures to
-            choose it on.
-        error_scaled: ``error`` after that.
-        bins: Those that hold a picture.
+        images: Number of scored images.
+        error: Expected calibration error over ten bins of confidence, 0 is best. Chance raises it in a small set, and
+            resampling raises it again: the interval is the pivotal one, which corrects for that.
+        brier: Mean squared distance of probabilities and truth, summed over classes: 0 is best, 2 is worst.
+        log_loss: In nats; probabilities below one in a million count as that.
+        temperature: Divisor of the logits that calibrates the method; None without images to choose it on.
+        error_scaled: ``error`` with that temperature.
+        bins: Bins that contain an image.
     """
 
     images: int
@@ -60,90 +62,77 @@ class Reliability:
     bins: tuple[Bin, ...]
 
 
-def calibrate(scores: Scores, resamples: Resamples) -> Reliability:
-    """The calibration of one method on one source's scored pictures."""
-    weights, count = resamples.of(scores.rows), len(scores.rows)
-    right = is_right(scores)
+def score_reliability(scores: MethodScores, resamples: Resamples) -> Reliability:
+    """Return the calibration of one method on one source's scored images."""
+    weights, count = resamples.weights_of(scores.rows), len(scores.rows)
+    correct = is_correct(scores)
     confidence = scores.probabilities.max(axis=1)
     truth = np.eye(len(scores.names))[scores.truth]
     squares = ((scores.probabilities - truth) ** 2).sum(axis=1)
-    temperature = _temperature(scores)
-    scaled = None if temperature is None else rescale(scores.probabilities, temperature).max(axis=1)
+    losses = log_loss(scores.probabilities, scores.truth)
+
+    def error(values: Floats) -> Figure | None:
+        return _pivotal_figure(resampled_calibration_errors(values, correct, weights), resamples, count)
+
+    temperature = _fit_temperature(scores)
     return Reliability(
         images=count,
-        error=_pivotal(expected_errors(confidence, right, weights), resamples, count),
+        error=error(confidence),
         brier=resamples.figure(resampled_means(squares, weights), count),
-        log_loss=resamples.figure(resampled_means(log_loss(scores.probabilities, scores.truth), weights), count),
+        log_loss=resamples.figure(resampled_means(losses, weights), count),
         temperature=temperature,
-        error_scaled=None if scaled is None else _pivotal(expected_errors(scaled, right, weights), resamples, count),
-        bins=tuple(_bins(confidence, right, scores.rows, resamples)),
+        error_scaled=(
+            None if temperature is None else error(apply_temperature(scores.probabilities, temperature).max(axis=1))
+        ),
+        bins=tuple(_bins(confidence, correct, scores.rows, resamples)),
     )
 
 
-def pool(all_scores: Sequence[Scores], resamples: Resamples) -> tuple[Figure | None, tuple[Bin, ...]]:
-    """Expected calibration error and bins of several sources' pictures together."""
+def pooled_reliability(
+    all_scores: Sequence[MethodScores], resamples: Resamples
+) -> tuple[Figure | None, tuple[Bin, ...]]:
+    """Return the expected calibration error and the bins of several sources' images together."""
     if not all_scores:
         return None, ()
-    confidence = np.concatenate([one.probabilities.max(axis=1) for one in all_scores])
-    right = np.concatenate([is_right(one) for one in all_scores])
-    rows = np.concatenate([one.rows for one in all_scores])
-    error = _pivotal(expected_errors(confidence, right, resamples.of(rows)), resamples, len(rows))
-    return error, tuple(_bins(confidence, right, rows, resamples))
+    confidence = np.concatenate([scores.probabilities.max(axis=1) for scores in all_scores])
+    correct = np.concatenate([is_correct(scores) for scores in all_scores])
+    rows = np.concatenate([scores.rows for scores in all_scores])
+    errors = resampled_calibration_errors(confidence, correct, resamples.weights_of(rows))
+    return _pivotal_figure(errors, resamples, len(rows)), tuple(_bins(confidence, correct, rows, resamples))
 
 
-def expected_errors(confidence: Floats, right: Flags, weights: Weights, *, bins: int = BINS) -> Floats:
-    """(R,) expected calibration error (arXiv 1706.04599, eq. 3) in each resample of (R, n) weights."""
-    gaps = confidence - right
-    member = np.eye(bins)[_places(confidence, bins)]  # (n, bins)
-    wide = weights.astype(np.float64)
-    each: Floats = np.abs((wide * gaps) @ member).sum(axis=1)
-    return ratio(each, wide.sum(axis=1))
-
-
-def rescale(probabilities: Floats, temperature: float) -> Floats:
-    """(n, K) probabilities with their logits divided by a temperature."""
-    powers = np.maximum(probabilities, _LEAST) ** (1 / temperature)
-    scaled: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return scaled
-
-
-def _temperature(scores: Scores) -> float | None:
+def _fit_temperature(scores: MethodScores) -> float | None:
     if not len(scores.val_truth):
         return None
-    values = np.log(np.maximum(scores.val_probabilities, _LEAST))
     truth = np.eye(len(scores.names))[scores.val_truth]
-    return fit_temperature(values, truth, np.ones((len(truth), 1)), "softmax")
+    return fit_temperature(log_probabilities(scores.val_probabilities), truth, np.ones((len(truth), 1)), "softmax")
 
 
-def _pivotal(values: Floats, resamples: Resamples, count: int) -> Figure | None:
-    """The value with the interval mirrored at it, within 0 to 1."""
-    found = resamples.figure(values, count)
-    if found is None:
+def _pivotal_figure(values: Floats, resamples: Resamples, count: int) -> Figure | None:
+    """Return the value with the interval mirrored at it, within 0 to 1."""
+    figure = resamples.figure(values, count)
+    if figure is None:
         return None
-    low, high = 2 * found.value - found.high, 2 * found.value - found.low
+    low, high = 2 * figure.value - figure.high, 2 * figure.value - figure.low
     return Figure(
-        value=found.value, low=max(0.0, min(low, found.value)), high=min(1.0, max(high, found.value)), count=count
+        value=figure.value, low=max(0.0, min(low, figure.value)), high=min(1.0, max(high, figure.value)), count=count
     )
 
 
-def _bins(confidence: Floats, right: Flags, rows: Integers, resamples: Resamples) -> list[Bin]:
-    places = _places(confidence, BINS)
-    found = []
-    for place in np.unique(places):
-        inside = np.flatnonzero(places == place)
-        share = resamples.figure(resampled_means(right[inside], resamples.of(rows[inside])), len(inside))
+def _bins(confidence: Floats, correct: Flags, rows: Integers, resamples: Resamples) -> list[Bin]:
+    bin_of_image = confidence_bins(confidence)
+    bins = []
+    for index in np.unique(bin_of_image):
+        members = np.flatnonzero(bin_of_image == index)
+        share = resamples.figure(resampled_means(correct[members], resamples.weights_of(rows[members])), len(members))
         if share is not None:
-            found.append(
+            bins.append(
                 Bin(
-                    low=float(place / BINS),
-                    high=float((place + 1) / BINS),
-                    count=len(inside),
-                    confidence=float(confidence[inside].mean()),
+                    low=float(index / BINS),
+                    high=float((index + 1) / BINS),
+                    count=len(members),
+                    confidence=float(confidence[members].mean()),
                     right=share,
                 )
             )
-    return found
-
-
-def _places(confidence: Floats, bins: int) -> Integers:
-    return np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    return bins

@@ -1,4 +1,4 @@
-"""The resamples of one evaluation, the same for every figure, method and model, so that all can be compared."""
+"""The bootstrap resamples of one evaluation, shared by every figure, method and model so that all can be compared."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.trial import number, patient_numbers
-from medimageinsight.metrics.bootstrap import draw_multiplicities, figure
+from medimageinsight.evaluate.data import number_sample_patients, number_values
+from medimageinsight.metrics.bootstrap import bootstrap_figure, draw_bootstrap_weights
 
 if TYPE_CHECKING:
-    from medimageinsight.evaluate.embedded import EmbeddedTable
+    from medimageinsight.evaluate.embedding import EmbeddedTable
+    from medimageinsight.evaluate.figures import EvaluationSettings
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Floats, Integers, Weights
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Resamples:
-    """How often each scored picture counts; the first row is the split itself, once each.
+    """How often each scored image counts; the first row is the split itself, with a weight of 1 for each image.
 
     Attributes:
-        rows: (N,) int, the scored pictures' places in the table, ascending.
+        rows: (N,) int, the scored images' rows in the table, ascending.
         groups: (N,) int, the patient of each.
         weights: (1 + R, N) float32.
-        confidence: Of the intervals.
+        confidence: Confidence level of the intervals.
     """
 
     rows: Integers
@@ -33,26 +34,24 @@ class Resamples:
     confidence: float
 
     @classmethod
-    def draw(
-        cls, embedded: EmbeddedTable, *, split: str | None, resamples: int, seed: int, confidence: float
-    ) -> Resamples:
-        """Of patients, within each source."""
-        rows = embedded.rows_of(split)
+    def draw(cls, embedded: EmbeddedTable, settings: EvaluationSettings) -> Resamples:
+        """Draw patients within each source of the scored split."""
+        rows = embedded.rows_of(settings.split)
         samples = [embedded.table.samples[row] for row in rows]
-        groups = patient_numbers(samples)
-        strata, _ = number([sample.source for sample in samples])
-        drawn = draw_multiplicities(groups, strata, resamples=resamples, seed=seed)
+        groups = number_sample_patients(samples)
+        strata, _ = number_values([sample.source for sample in samples])
+        drawn = draw_bootstrap_weights(groups, strata, resamples=settings.resamples, seed=settings.seed)
         once = np.ones((1, len(rows)), dtype=np.float32)
-        return cls(rows=rows, groups=groups, weights=np.concatenate([once, drawn]), confidence=confidence)
+        return cls(rows=rows, groups=groups, weights=np.concatenate([once, drawn]), confidence=settings.confidence)
 
-    def of(self, rows: Integers) -> Weights:
-        """(1 + R, n) of some scored pictures, by their places in the table."""
-        return self.weights[:, np.searchsorted(self.rows, rows)]
+    def indices_of(self, rows: Integers) -> Integers:
+        """Return the indices of some scored images, by their rows in the table: (n,) int."""
+        return np.searchsorted(self.rows, rows)
 
-    def patients_of(self, rows: Integers) -> Integers:
-        """(n,) the patients of some scored pictures."""
-        return self.groups[np.searchsorted(self.rows, rows)]
+    def weights_of(self, rows: Integers) -> Weights:
+        """Return the weights of some scored images, by their rows in the table: (1 + R, n)."""
+        return self.weights[:, self.indices_of(rows)]
 
     def figure(self, values: Floats, count: int) -> Figure | None:
-        """Of (1 + R,) values: the first with the interval that the others give."""
-        return figure(float(values[0]), values[1:], count=count, confidence=self.confidence)
+        """Return the first of (1 + R,) values with the interval from the other values."""
+        return bootstrap_figure(float(values[0]), values[1:], count=count, confidence=self.confidence)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 Outputs: TypeAlias = Literal["softmax", "sigmoid"]
-"""Labels that exclude each other, or that do not."""
+"""Softmax for labels that exclude each other, sigmoid for labels that do not."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,53 +27,64 @@ class Layer:
     bias: NDArray[np.float32]
 
 
-def logits(layers: Sequence[Layer], vectors: NDArray[np.float32]) -> Floats:
-    """(N, L) float64 of vectors (N, D)."""
+def head_logits(layers: Sequence[Layer], vectors: NDArray[np.float32]) -> Floats:
+    """Return the logits (N, L), float64, of vectors (N, D)."""
     hidden = vectors.astype(np.float64)
-    for place, layer in enumerate(layers):
-        if place:
+    for index, layer in enumerate(layers):
+        if index:
             hidden = np.maximum(hidden, 0.0)
         hidden = hidden @ layer.weight + layer.bias
     values: Floats = hidden
     return values
 
 
-def activate(values: NDArray[np.floating[Any]], outputs: Outputs) -> Floats:
-    """Probabilities (N, L) of logits (N, L), without overflow."""
+def activate(logits: NDArray[np.floating[Any]], outputs: Outputs) -> Floats:
+    """Return the probabilities (N, L) of logits (N, L), without overflow."""
     if outputs == "sigmoid":
-        small = np.exp(-np.abs(values))
-        sides: Floats = np.where(values >= 0, 1.0, small) / (1.0 + small)
-        return sides
-    return softmax(values)
+        powers = np.exp(-np.abs(logits))
+        probabilities: Floats = np.where(logits >= 0, 1.0, powers) / (1.0 + powers)
+        return probabilities
+    return softmax(logits)
 
 
-def losses(values: Floats, truth: Floats, outputs: Outputs) -> Floats:
-    """Cross entropy in nats: (N, 1) for a softmax, (N, L) for sigmoids.
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the probabilities of logits (..., L) over the last axis, without overflow; L may be 0.
+
+    float64, since confident predictions would round to ties in float32, and ties change an AUC.
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    powers = np.exp(values - values.max(axis=-1, keepdims=True, initial=-np.inf))
+    probabilities: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
+def cross_entropy(logits: Floats, truth: Floats, outputs: Outputs) -> Floats:
+    """Return the cross entropy in nats: (N, 1) for a softmax, (N, L) for sigmoids.
 
     Args:
-        values: Logits (N, L).
+        logits: (N, L).
         truth: (N, L) of 0 and 1.
-        outputs: Which.
+        outputs: Softmax or sigmoid.
     """
     if outputs == "sigmoid":
-        each: Floats = np.logaddexp(0.0, values) - truth * values
-        return each
-    largest = values.max(axis=1, keepdims=True)
-    total: Floats = largest + np.log(np.exp(values - largest).sum(axis=1, keepdims=True))
-    one: Floats = total - (truth * values).sum(axis=1, keepdims=True)
-    return one
+        binary: Floats = np.logaddexp(0.0, logits) - truth * logits
+        return binary
+    largest = logits.max(axis=1, keepdims=True)
+    log_sum: Floats = largest + np.log(np.exp(logits - largest).sum(axis=1, keepdims=True))
+    categorical: Floats = log_sum - (truth * logits).sum(axis=1, keepdims=True)
+    return categorical
 
 
 def weighted_mean(values: Floats, weights: Floats) -> float:
-    """Mean of losses under the weights of `class_weights`."""
+    """Return the mean of losses under the weights of `class_weights`."""
     return float((values * weights).sum() / weights.sum())
 
 
 def class_weights(truth: Floats, outputs: Outputs, *, balanced: bool) -> Floats:
-    """What each loss counts: (N, 1) for a softmax, (N, L) for sigmoids; ones unless ``balanced``.
+    """Return the weight of each loss: (N, 1) for a softmax, (N, L) for sigmoids; ones unless ``balanced``.
 
-    Balanced, all labels together weigh the same, and for sigmoids the images with a label as those without it. A side
-    without images weighs nothing.
+    Balanced, every label has the same total weight, and for sigmoids the images with a label have the same total weight
+    as those without it. A label without images has no weight.
     """
     count = len(truth)
     if outputs == "sigmoid":
@@ -81,21 +92,10 @@ def class_weights(truth: Floats, outputs: Outputs, *, balanced: bool) -> Floats:
             return np.ones_like(truth)
         positives = np.maximum(truth.sum(axis=0), 1.0)
         negatives = np.maximum((1.0 - truth).sum(axis=0), 1.0)
-        sides: Floats = np.where(truth > 0, count / (2 * positives), count / (2 * negatives))
-        return sides
+        binary: Floats = np.where(truth > 0, count / (2 * positives), count / (2 * negatives))
+        return binary
     if not balanced:
         return np.ones((count, 1))
-    of_label = count / (truth.shape[1] * np.maximum(truth.sum(axis=0), 1.0))
-    weights: Floats = (truth @ of_label)[:, None]
+    label_weights = count / (truth.shape[1] * np.maximum(truth.sum(axis=0), 1.0))
+    weights: Floats = (truth @ label_weights)[:, None]
     return weights
-
-
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Probabilities of logits (..., L) over the last axis, in float64 and without overflow; none of none.
-
-    float64, since sure predictions would round to ties in float32, and an AUC sees ties.
-    """
-    values = np.asarray(logits, dtype=np.float64)
-    powers = np.exp(values - values.max(axis=-1, keepdims=True, initial=-np.inf))
-    shares: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
-    return shares

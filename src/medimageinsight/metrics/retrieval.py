@@ -22,21 +22,21 @@ def nearest(
     query_groups: Integers | None = None,
     gallery_groups: Integers | None = None,
 ) -> Integers:
-    """The ``k`` gallery items of the highest cosine similarity to each query, best first.
+    """Return the ``k`` gallery items with the highest cosine similarity to each query, best first.
 
     Args:
         queries: (Q, D) float, L2-normalised.
         gallery: (M, D) float, L2-normalised.
-        k: How many; all of the gallery if it has fewer.
-        query_groups: (Q,) int. With ``gallery_groups``, items of the query's own group come after all others: a
-            picture does not find itself or its patient.
+        k: The number of neighbours; the whole gallery if it has fewer items.
+        query_groups: (Q,) int. With ``gallery_groups``, items of the query's own group are excluded: an image does not
+            find itself or its patient.
         gallery_groups: (M,) int.
 
     Returns:
         (Q, min(k, M)) int64 indices into the gallery; -1 where only items of the query's own group were left.
     """
     k = min(k, len(gallery))
-    found = np.empty((len(queries), k), dtype=np.int64)
+    neighbours = np.empty((len(queries), k), dtype=np.int64)
     for start in range(0, len(queries), _BLOCK):
         block = slice(start, start + _BLOCK)
         similarity = queries[block] @ gallery.T
@@ -46,16 +46,16 @@ def nearest(
         top_similarity = np.take_along_axis(similarity, top, axis=1)
         order = np.argsort(-top_similarity, axis=1, kind="stable")
         top[np.isneginf(top_similarity)] = -1
-        found[block] = np.take_along_axis(top, order, axis=1)
-    return found
+        neighbours[block] = np.take_along_axis(top, order, axis=1)
+    return neighbours
 
 
 def same_label(neighbours: Integers, labels: Integers) -> Flags:
-    """Whether the neighbours of a picture have its label.
+    """Return which neighbours of each image have its label.
 
     Args:
-        neighbours: (N, k) int, indices of pictures, -1 for none.
-        labels: (N,) int, -1 for an unlabelled picture, which is relevant to nothing.
+        neighbours: (N, k) int, indices of images, -1 for none.
+        labels: (N,) int, -1 for an unlabelled image, which is relevant to no query.
 
     Returns:
         (N, k) bool.
@@ -66,9 +66,9 @@ def same_label(neighbours: Integers, labels: Integers) -> Flags:
 
 
 def has_relevant(labels: Integers, groups: Integers) -> Flags:
-    """Whether another group holds a picture with the same label, so that a query can find anything: (N,) bool."""
-    _, label_code, of_label = np.unique(labels, return_inverse=True, return_counts=True)
+    """Return whether another group has an image with the same label, so that a query can find a hit: (N,) bool."""
+    _, label_code, label_count = np.unique(labels, return_inverse=True, return_counts=True)
     pairs = np.stack([labels, groups])
-    _, pair_code, of_pair = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
-    answerable: Flags = (of_label[label_code] > of_pair[pair_code.ravel()]) & (labels >= 0)
+    _, pair_code, pair_count = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
+    answerable: Flags = (label_count[label_code] > pair_count[pair_code.ravel()]) & (labels >= 0)
     return answerable

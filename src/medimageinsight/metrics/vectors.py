@@ -1,4 +1,4 @@
-"""How alike two embeddings are."""
+"""Embeddings as arrays: L2 normalization and cosine similarity."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ import numpy as np
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike, NDArray
-
-    from medimageinsight.metrics.scores import Integers
 
 
 def cosine_similarity(a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
-    """Cosine of every pair, (N, M) float32 in -1..1, of embeddings (N, D) and (M, D).
+    """Return the cosine of every pair, (N, M) float32 in -1..1, of embeddings (N, D) and (M, D).
 
-    A single embedding (D,) on either side drops that axis.
+    If an argument is a single embedding (D,), its axis is dropped.
 
     Raises:
         InputError: Not embeddings, or of different lengths (``embeddings_bad_shape``).
@@ -36,7 +32,7 @@ def cosine_similarity(a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
 
 
 def normalize(embeddings: ArrayLike) -> NDArray[np.float64]:
-    """Embeddings (D,) or (N, D) divided by their L2 norm, in float64; a zero vector stays zero.
+    """Return embeddings (D,) or (N, D) divided by their L2 norm, in float64; a zero vector stays zero.
 
     Raises:
         InputError: Not an array of numbers with one or two axes (``embeddings_bad_shape``).
@@ -57,13 +53,13 @@ def normalize(embeddings: ArrayLike) -> NDArray[np.float64]:
     return array / np.where(norm > 0, norm, 1.0)
 
 
-def unit_rows(vectors: ArrayLike, *, what: str = "vectors", dim: int | None = None) -> NDArray[np.float32]:
-    """Embeddings (N, D) as float32 of length 1.
+def unit_rows(vectors: ArrayLike, *, name: str = "vectors", dim: int | None = None) -> NDArray[np.float32]:
+    """Return embeddings (N, D) as float32 of length 1.
 
     Args:
         vectors: (N, D), N may be 0.
-        what: How to name them in errors.
-        dim: The D that they must have.
+        name: What errors call them.
+        dim: The expected D.
 
     Raises:
         InputError: Not such an array (``embeddings_bad_shape``), or a value is NaN or infinite
@@ -73,46 +69,13 @@ def unit_rows(vectors: ArrayLike, *, what: str = "vectors", dim: int | None = No
         rows = normalize(vectors)
     if rows.ndim != 2 or (dim is not None and rows.shape[1] != dim):
         raise InputError(
-            f"expected {what} of shape (N, {'D' if dim is None else dim}), got {np.shape(rows)}: "
+            f"expected {name} of shape (N, {'D' if dim is None else dim}), got {np.shape(rows)}: "
             "give one row an image, all embedded by one model",
             code="embeddings_bad_shape",
         )
     if not np.isfinite(rows).all():
         raise InputError(
-            f"expected finite {what}, got NaN or infinity: leave out what could not be embedded",
+            f"expected finite {name}, got NaN or infinity: leave out images that could not be embedded",
             code="embeddings_not_finite",
         )
     return rows.astype(np.float32)
-
-
-def refuse_shared(one: Sequence[str] | None, other: Sequence[str] | None, message: str) -> None:
-    """Refuse two sets with images of one patient, which are alike; '' is a patient who is not known.
-
-    Raises:
-        InputError: ``patients_shared`` with the message.
-    """
-    if {*(one or ())} & {*(other or ())} - {""}:
-        raise InputError(message, code="patients_shared")
-
-
-def number_patients(patients: Sequence[str] | None, count: int, *, known: Sequence[str] = ()) -> Integers:
-    """Patients as whole numbers: (count,) int64; an image without a patient id ('') gets a number of its own.
-
-    Args:
-        patients: One id an image, or None when none is known.
-        count: How many images there are.
-        known: Ids that are numbered first, from 0, so that two sets can be numbered alike.
-
-    Raises:
-        InputError: Another number of ids (``patients_mismatched``).
-    """
-    if patients is None:
-        patients = [""] * count
-    if len(patients) != count:
-        raise InputError(
-            f"expected a patient id for each of {count} images, got {len(patients)}: give '' where it is not known",
-            code="patients_mismatched",
-        )
-    numbers = {name: index for index, name in enumerate(dict.fromkeys((*known, *patients)))}
-    start = len(numbers)
-    return np.array([numbers[one] if one else start + place for place, one in enumerate(patients)], dtype=np.int64)

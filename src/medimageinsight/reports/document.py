@@ -1,4 +1,4 @@
-"""A report as a document: the same parts for a reader of Markdown and of HTML."""
+"""A report as a document, independent of its format: Markdown or HTML."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, kw_only=True)
 class Paragraph:
-    """Plain text, no markup."""
+    """Plain text without markup."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableBlock:
-    """The first cell of a row is its head; ``folded`` tables are long, and open on demand where that is possible."""
+    """A table; the first cell of a row is its header. In HTML a ``folded`` table is collapsed."""
 
     caption: str
     columns: tuple[str, ...]
@@ -25,7 +25,7 @@ class TableBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """An image with its file's name, the same as SVG, and what it shows in words."""
+    """A plot: the name of its image file, the same plot as SVG, and a description."""
 
     name: str
     svg: str
@@ -34,7 +34,7 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A command."""
+    """A command or code."""
 
     text: str
 
@@ -44,7 +44,7 @@ Block: TypeAlias = Paragraph | TableBlock | Plot | Listing
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A heading and what stands below it; an empty one is left out."""
+    """A heading and its blocks; a section without blocks is left out."""
 
     title: str
     blocks: tuple[Block, ...]

@@ -1,4 +1,4 @@
-"""A plot drawn once, kept as PNG and as SVG that fits into a page, light or dark."""
+"""Plots with matplotlib, saved as PNG and as SVG for a page in light or dark colours."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure
 
-INK = "#333333"  # becomes the page's own colour of text
-# Told apart by people who see colours otherwise, on white and on near black (Okabe and Ito 2008, darker and lighter).
+INK = "#333333"  # becomes the page's text colour in the SVG
+# Distinguishable with colour blindness, on white and near black (Okabe and Ito 2008, darker and lighter).
 COLORS = ("#2f80c9", "#d9772b", "#2f9e6e", "#b36ab5", "#a0851c", "#5aa9c9", "#c9485b", "#7a7f86")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
@@ -33,40 +33,40 @@ _STYLE: dict[Any, Any] = {
     "axes.titlesize": 10,
     "legend.fontsize": 8,
     "legend.frameon": False,
-    "svg.fonttype": "none",  # texts stay texts: smaller, and read aloud
-    "text.parse_math": False,  # a dollar in a name is a dollar
+    "svg.fonttype": "none",  # text remains text: smaller, and accessible to screen readers
+    "text.parse_math": False,  # a dollar sign in a name is no formula
 }
-_NOTHING = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 @contextmanager
-def new_canvas(width: float, height: float, *, name: str) -> Iterator[Canvas]:
-    """A canvas of so many inches. Made without pyplot, which keeps global state and may look for a display.
+def new_figure(width: float, height: float, *, name: str) -> Iterator[Figure]:
+    """Yield a new figure of a size in inches. It is made without pyplot, which has global state and needs a display.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     try:
         import matplotlib as mpl
-        from matplotlib.figure import Figure as Canvas
+        from matplotlib.figure import Figure
     except ImportError as error:
         raise missing_extra("evaluate", "drawing a report's plots") from error
     with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
-        yield Canvas(figsize=(width, height), layout="constrained")
+        yield Figure(figsize=(width, height), layout="constrained")
 
 
-def save(canvas: Canvas, folder: Path, name: str) -> str:
-    """Writes ``NAME.png`` and returns the same as SVG; inside `new_canvas`."""
+def save_figure(figure: Figure, folder: Path, name: str) -> str:
+    """Write ``NAME.png`` and return the figure as SVG; call it inside `new_figure`."""
     stream = io.StringIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # boxes in the PNG; the page has them
-        canvas.savefig(folder / f"{name}.png", dpi=144)
-        canvas.savefig(stream, format="svg", transparent=True, metadata=_NOTHING)
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # only the PNG lacks these glyphs
+        figure.savefig(folder / f"{name}.png", dpi=144)
+        figure.savefig(stream, format="svg", transparent=True, metadata=_NO_METADATA)
     return inline_svg(stream.getvalue(), name)
 
 
 def inline_svg(text: str, name: str) -> str:
-    """The ``<svg>`` of a matplotlib file for a page: in its colour of text, with ids that no other plot has."""
+    """Return the ``<svg>`` of a matplotlib file for a page: in its text colour, with ids unique to the plot."""
     svg = text[text.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
@@ -76,6 +76,6 @@ def inline_svg(text: str, name: str) -> str:
     return svg.replace(INK, "currentColor")
 
 
-def whisker(axes: Axes, place: float, low: float, high: float, color: str) -> None:
-    """The interval of a figure, level."""
-    axes.plot((low, high), (place, place), linewidth=1.6, solid_capstyle="butt", color=color)
+def draw_interval(axes: Axes, y: float, low: float, high: float, color: str) -> None:
+    """Draw a horizontal interval."""
+    axes.plot((low, high), (y, y), linewidth=1.6, solid_capstyle="butt", color=color)

@@ -1,4 +1,4 @@
-"""A document as one HTML file that needs nothing else: no scripts, no fonts, no network."""
+"""A document as one self-contained HTML file: no scripts, no fonts, no network."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ pre { background: var(--band); border: 1px solid var(--line); border-radius: 6px
   overflow-x: auto; }
 @media print { details:not([open]) > *:not(summary) { display: block; } main { max-width: none; } }
 """
-_LONG = 40  # characters of a cell, from which on it may break
+_LONG_CELL = 40  # characters; longer cells may wrap
 
 
-def as_html(document: Document) -> str:
-    """The whole document, plots inline as SVG."""
+def to_html(document: Document) -> str:
+    """Return the whole document, with plots inline as SVG."""
     sections = [section for section in document.sections if section.blocks]
     links = "".join(
-        f'<li><a href="#part-{place}">{escape(section.title)}</a></li>' for place, section in enumerate(sections)
+        f'<li><a href="#part-{number}">{escape(section.title)}</a></li>' for number, section in enumerate(sections)
     )
-    body = "\n".join(_section(section, place) for place, section in enumerate(sections))
+    body = "\n".join(_section(section, number) for number, section in enumerate(sections))
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -74,10 +74,10 @@ def as_html(document: Document) -> str:
 """
 
 
-def _section(section: Section, place: int) -> str:
-    blocks = "\n".join(_block(block, f"part-{place}-{index}") for index, block in enumerate(section.blocks))
-    head = f'<h2 id="part-{place}">{escape(section.title)}</h2>'
-    return f'<section aria-labelledby="part-{place}">\n{head}\n{blocks}\n</section>'
+def _section(section: Section, number: int) -> str:
+    blocks = "\n".join(_block(block, f"part-{number}-{index}") for index, block in enumerate(section.blocks))
+    head = f'<h2 id="part-{number}">{escape(section.title)}</h2>'
+    return f'<section aria-labelledby="part-{number}">\n{head}\n{blocks}\n</section>'
 
 
 def _block(block: Block, name: str) -> str:
@@ -93,25 +93,25 @@ def _block(block: Block, name: str) -> str:
 def _table(table: TableBlock, name: str) -> str:
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.columns)
     rows = "\n".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(map(_cell, others))}</tr>' for first, *others in table.rows
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(map(_cell, cells))}</tr>' for first, *cells in table.rows
     )
-    # A table that scrolls can be reached and scrolled by the keyboard, and says what it is.
-    whole = (
+    # A scrolling table can be focused and scrolled by the keyboard, and has a name for screen readers.
+    block = (
         f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}"><table>'
         f'<caption id="{name}">{escape(table.caption)}</caption>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody></table></div>"
     )
     if not table.folded:
-        return whole
-    return f"<details><summary>{escape(table.caption)}: {len(table.rows):,} rows</summary>{whole}</details>"
+        return block
+    return f"<details><summary>{escape(table.caption)}: {len(table.rows):,} rows</summary>{block}</details>"
 
 
 def _cell(text: str) -> str:
-    kind = ' class="long"' if len(text) > _LONG else ""
+    kind = ' class="long"' if len(text) > _LONG_CELL else ""
     return f"<td{kind}>{escape(text)}</td>"
 
 
 def _labelled(plot: Plot, name: str) -> str:
-    """The plot's SVG with a name for those who cannot see it."""
+    """Return the plot's SVG with its description as the accessible name."""
     start = plot.svg.index("<svg")
     return f'<svg role="img" aria-label="{escape(plot.alt)}" id="{name}"{plot.svg[start + 4 :].rstrip()}'

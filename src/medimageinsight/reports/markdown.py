@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from medimageinsight.reports.document import Block, Document
 
 
-def as_markdown(document: Document) -> str:
-    """The whole document; plots are links to their files."""
+def to_markdown(document: Document) -> str:
+    """Return the whole document; plots are links to their files."""
     parts = [f"# {document.title}", document.lead]
     for section in document.sections:
         if section.blocks:
@@ -22,26 +22,26 @@ def as_markdown(document: Document) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table, with what a cell may hold of bars and line breaks taken care of."""
+def markdown_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table, with bars and line breaks in its cells escaped."""
     lines = [columns, ("---",) * len(columns), *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
+def markdown_text(text: str) -> str:
+    """Return text in one line, with HTML tags and image links escaped; names from a table could contain them."""
+    return re.sub(r"<(?=[A-Za-z/!?])|!(?=\[)", r"\\\g<0>", " ".join(text.split()))
+
+
 def _block(block: Block) -> str:
     if isinstance(block, Paragraph):
-        return plain(block.text)
+        return markdown_text(block.text)
     if isinstance(block, TableBlock):
-        return f"{plain(block.caption)}\n\n{table(block.columns, block.rows)}"
+        return f"{markdown_text(block.caption)}\n\n{markdown_table(block.columns, block.rows)}"
     if isinstance(block, Plot):
-        return f"![{plain(block.alt)}]({block.name})"
+        return f"![{markdown_text(block.alt)}]({block.name})"
     return f"```\n{block.text}\n```"
 
 
 def _cell(text: str) -> str:
-    return plain(text).replace("|", "\\|")
-
-
-def plain(text: str) -> str:
-    """A name from a table may look like HTML, a picture elsewhere or a heading, which Markdown lets through."""
-    return re.sub(r"<(?=[A-Za-z/!?])|!(?=\[)", r"\\\g<0>", " ".join(text.split()))
+    return markdown_text(text).replace("|", "\\|")

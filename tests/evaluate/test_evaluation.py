@@ -48,7 +48,7 @@ def build_table(per_class=12, splits=("train", "test")):
 
 
 class Oracle:
-    """Embeds a picture as the vector of its caption, plus noise: right in everything where there is none."""
+    """Embeds an image as the vector of its caption plus noise; without noise every figure is 1."""
 
     logit_scale = 4.5
 
@@ -69,17 +69,17 @@ class Oracle:
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_pictures_that_cannot_be_read_are_all_counted_and_named():
+def test_unreadable_images_are_counted_and_named():
     table = build_table()
     oracle = Oracle(table)
-    embed, broken = oracle.embed_images, [sample.path for sample in table.of_split("test")][:2]
+    embed_all, broken = oracle.embed_images, [sample.path for sample in table.of_split("test")][:2]
 
-    def embed_some(sources, **options):
-        pairs = zip(sources, embed(sources, **options), strict=True)
-        return [ImageError("expected more", code="image_empty") if path in broken else one for path, one in pairs]
+    def embed_images(sources, **options):
+        pairs = zip(sources, embed_all(sources, **options), strict=True)
+        return [ImageError("expected more", code="image_empty") if path in broken else vector for path, vector in pairs]
 
-    oracle.embed_images = embed_some
-    with pytest.raises(DatasetError, match=f"2 pictures.*{broken[0].name}: image_empty") as caught:
+    oracle.embed_images = embed_images
+    with pytest.raises(DatasetError, match=f"2 images.*{broken[0].name}: image_empty") as caught:
         evaluate(oracle, table, settings=SETTINGS)
     assert caught.value.code == "dataset_broken_images"
 
@@ -89,12 +89,12 @@ def unit_vector(text):
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def test_a_model_that_knows_everything_scores_one():
-    table, seen = build_table(), []
-    report = evaluate(Oracle(table), table, settings=SETTINGS, name="oracle", progress=seen.append)
-    assert seen == [72]
+def test_perfect_model_scores_one():
+    table, counts = build_table(), []
+    report = evaluate(Oracle(table), table, settings=SETTINGS, name="oracle", progress=counts.append)
+    assert counts == [72]
     assert (report.model, report.images, report.prompts) == ("oracle", 72, 7)
-    assert report.patients == 12 + 4 * 12  # two pictures a patient in "chest", no patient ids elsewhere
+    assert report.patients == 12 + 4 * 12  # two images per patient in "chest", no patient ids elsewhere
     assert report.finding_sources == ("chest", "knee")
     figures = [report.modality_accuracy, report.anatomy_accuracy, report.mean_auc, report.image_to_text[1]]
     figures += [report.text_to_image[1], report.precision_at_k, report.sources["chest"].findings.mean_auc]
@@ -103,16 +103,16 @@ def test_a_model_that_knows_everything_scores_one():
     assert report.sources["plain"].labels == 2
 
 
-def test_a_model_that_knows_nothing_scores_chance():
+def test_random_model_scores_chance():
     table = build_table(per_class=100, splits=("test",))
     report = evaluate(Oracle(table, noise=1e6), table, settings=SETTINGS)
     assert report.mean_auc.low < 0.5 < report.mean_auc.high
     assert report.mean_auc.high - report.mean_auc.low < 0.2
     assert report.precision_at_k.value == pytest.approx(1 / 6, abs=0.05)
-    assert report.image_to_text[10].value == 1.0  # there are only seven captions
+    assert report.image_to_text[10].value == 1.0  # the table has only seven captions
 
 
-def test_labels_of_one_name_in_two_sources_are_two_labels():
+def test_same_label_in_two_sources_is_two_labels():
     table = build_table()
     oracle = Oracle(table)
     oracle.captions = {
@@ -124,20 +124,20 @@ def test_labels_of_one_name_in_two_sources_are_two_labels():
     assert report.sources["knee"].precision_at_k.value < 1.0
 
 
-def test_a_label_only_seen_in_training_is_a_choice_without_an_auc():
+def test_label_without_scored_images_has_no_auc():
     table = build_table()
-    kept = tuple(s for s in table if (s.label, s.split) != ("broken", "test"))
+    others = tuple(sample for sample in table if (sample.label, sample.split) != ("broken", "test"))
     rare = Sample(
         path=Path("r.png"), caption="x-ray knee rare", label="rare", finding="Rare", source="knee", split="test"
     )
-    table = Table(samples=(*kept, rare), root=Path())
+    table = Table(samples=(*others, rare), root=Path())
     findings = evaluate(Oracle(table), table, settings=SETTINGS).sources["knee"].findings
     assert findings.left_out == ("broken",)
     assert set(findings.label_auc) == {"normal", "rare"}
     assert (findings.label_auc["normal"].count, findings.label_auc["rare"].count) == (12, 1)
 
 
-def test_a_bare_table_gives_what_it_can():
+def test_table_with_only_captions_has_few_figures():
     samples = tuple(Sample(path=Path(f"{n}.png"), caption=f"caption {n}") for n in range(4))
     table = Table(samples=samples, root=Path())
     report = evaluate(Oracle(table), table, settings=EvaluationSettings(split=None, resamples=10))
@@ -146,13 +146,13 @@ def test_a_bare_table_gives_what_it_can():
     assert report.images == 4
 
 
-def test_captions_count_by_label_however_many_there_are():
+def test_captions_are_averaged_by_label():
     table = build_table()
     prompts = caption_prompts(table)
     oracle = Oracle(table)
-    # The two spellings of edema find nothing of theirs; the five other labels find all.
-    away = {"x-ray chest edema": "x-ray hand", "x-ray chest severe edema": "x-ray hand"}
-    vectors = oracle.embed_texts([away.get(prompt, prompt) for prompt in prompts])
+    # The two captions of edema find no image of edema; the five other labels find all of theirs.
+    replaced = {"x-ray chest edema": "x-ray hand", "x-ray chest severe edema": "x-ray hand"}
+    vectors = oracle.embed_texts([replaced.get(prompt, prompt) for prompt in prompts])
     images = oracle.embed_images([sample.path for sample in table.of_split("test")])
     report = score_table(table, images, prompts, vectors, 4.5, settings=SETTINGS)
     assert report.text_to_image[1].value == pytest.approx(5 / 6)
@@ -160,7 +160,7 @@ def test_captions_count_by_label_however_many_there_are():
     assert report.text_to_image[1].count == 6
 
 
-def test_the_order_of_the_prompts_does_not_matter_and_figures_repeat():
+def test_figures_are_reproducible_and_independent_of_prompt_order():
     table = build_table()
     oracle = Oracle(table, noise=4.0)
     images = oracle.embed_images([sample.path for sample in table.of_split("test")])
@@ -174,7 +174,7 @@ def test_the_order_of_the_prompts_does_not_matter_and_figures_repeat():
     assert reports[0].image_to_text == reports[2].image_to_text
 
 
-def test_wrong_calls_are_named():
+def test_invalid_arguments_are_refused():
     table = build_table()
     oracle = Oracle(table)
     with pytest.raises(DatasetError, match="'val'"):
@@ -198,7 +198,7 @@ def test_wrong_calls_are_named():
         score_table(table, images, prompts[1:], texts[1:], 4.5)
 
 
-def test_medmix_averages_its_seven_sources_and_chance_is_chance(shared):
+def test_medmix_averages_its_seven_sources(shared):
     table = read_table(shared / "data" / "medmix" / "medmix.csv")
     oracle = Oracle(table)
     generator = np.random.default_rng(5)
@@ -213,7 +213,7 @@ def test_medmix_averages_its_seven_sources_and_chance_is_chance(shared):
     assert report.sources["isic_uda1"].findings.left_out == ("benign",)
 
 
-def test_one_source_mean_auc_is_scikit_learns():
+def test_mean_auc_of_a_source_equals_scikit_learn():
     sklearn = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn")
     table = build_table(per_class=60, splits=("test",))
     oracle = Oracle(table, noise=8.0)

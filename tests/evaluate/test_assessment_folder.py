@@ -1,4 +1,4 @@
-"""The folder: Markdown, HTML that needs nothing else, plots and JSON."""
+"""The folder of an assessment: Markdown, self-contained HTML, plots and JSON."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from medimageinsight.evaluate import (
     compare,
     write_assessment,
 )
-from medimageinsight.evaluate.published import EVALUATION_PAGE, published
-from medimageinsight.reports.markdown import plain
-from tests.evaluate.made_embedded import made_embedded, made_table
+from medimageinsight.evaluate.published import EVALUATION_PAGE, find_published
+from tests.evaluate.sample_tables import make_embedded, make_table
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")
 pytest.importorskip("matplotlib", reason="needs matplotlib")
@@ -29,16 +28,16 @@ VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
 class Page(HTMLParser):
-    """Checks that tags are closed in order, and collects what the page refers to."""
+    """Checks that tags are closed in order, and collects references."""
 
     def __init__(self):
         super().__init__()
         self.open, self.tags, self.ids, self.references, self.text = [], [], [], [], []
 
     def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
-        self.tags.append((tag, found))
-        self.ids += [found["id"]] if "id" in found else []
+        named = dict(attributes)
+        self.tags.append((tag, named))
+        self.ids += [named["id"]] if "id" in named else []
         self.references += [value for name, value in attributes if name in ("href", "src", "xlink:href", "data")]
         if tag not in VOID:
             self.open.append(tag)
@@ -57,21 +56,22 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    table = made_table(sources=("chest <b> 胸 $\\x{$", "GastroVision"), count=24, per_patient=1)
+    table = make_table(sources=("chest <b> 胸 $\\x{$", "GastroVision"), count=24, per_patient=1)
     sexes = ["female" if n % 2 else "male" for n in range(len(table))]
-    pair = [made_embedded(table, noise=noise) for noise in (2.0, 3.0)]
-    found = [
-        assess(one, settings=SETTINGS, groups={"sex": sexes}, name=name, command="mi2 evaluate t.csv")
-        for one, name in zip(pair, ("first", "second"), strict=True)
+    pair = [make_embedded(table, noise=noise) for noise in (2.0, 3.0)]
+    assessed = [
+        assess(embedded, settings=SETTINGS, groups={"sex": sexes}, name=name, command="mi2 evaluate t.csv")
+        for embedded, name in zip(pair, ("first", "second"), strict=True)
     ]
-    comparison = compare(pair[0], found[0], pair[1], found[1])
-    return write_assessment(found[0], tmp_path_factory.mktemp("out") / "report", comparison=comparison, other=found[1])
+    comparison = compare(pair[0], assessed[0], pair[1], assessed[1])
+    path = tmp_path_factory.mktemp("out") / "report"
+    return write_assessment(assessed[0], path, comparison=comparison, other=assessed[1])
 
 
-def test_everything_is_there(folder):
+def test_all_files_are_written(folder):
     plots = {"methods", "precision", "reliability", "differences", "groups_1"}
     plots |= {"roc_zero_shot", "roc_knn", "roc_linear_probe"}
-    assert {one.name for one in folder.iterdir()} == {
+    assert {path.name for path in folder.iterdir()} == {
         "report.json",
         "report.md",
         "report.html",
@@ -90,7 +90,7 @@ def test_everything_is_there(folder):
     assert "| the val split |" in markdown
 
 
-def test_the_page_is_well_formed_and_refers_to_nothing_outside(folder):
+def test_page_is_well_formed_and_self_contained(folder):
     text = (folder / "report.html").read_text(encoding="utf-8")
     page = Page()
     page.feed(text)
@@ -98,40 +98,40 @@ def test_the_page_is_well_formed_and_refers_to_nothing_outside(folder):
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert page.references
-    assert all(one.startswith("#") and one[1:] in page.ids for one in page.references)
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.references)
     assert all(name.startswith("#") for name in re.findall(r"url\(([^)]*)\)", text))
     assert not re.search(r"https?:|//|@import|<script|javascript:", re.sub(r"<style>.*?</style>", "", text, flags=re.S))
     assert "chest &lt;b&gt;" in text
-    labelled = {found["aria-labelledby"] for _, found in page.tags if "aria-labelledby" in found}
+    labelled = {named["aria-labelledby"] for _, named in page.tags if "aria-labelledby" in named}
     assert labelled <= set(page.ids)
     tables = [tag for tag, _ in page.tags].count("table")
     assert tables == [tag for tag, _ in page.tags].count("caption") > 10
-    assert {found["scope"] for tag, found in page.tags if tag == "th"} == {"col", "row"}
-    assert all(found.get("aria-label") for tag, found in page.tags if tag == "svg")
+    assert {named["scope"] for tag, named in page.tags if tag == "th"} == {"col", "row"}
+    assert all(named.get("aria-label") for tag, named in page.tags if tag == "svg")
     assert ("html", {"lang": "en"}) in page.tags
     assert "prefers-color-scheme: dark" in text
     assert "currentColor" in text
 
 
-def test_nothing_is_of_a_single_picture_or_patient(folder):
+def test_no_file_names_an_image_or_a_patient(folder):
     for name in ("report.json", "report.md", "report.html"):
         text = (folder / name).read_text(encoding="utf-8")
         assert "secret" not in text
         assert "/test/" not in text
 
 
-def test_published_figures_stand_beside_the_sets_they_are_of(folder):
-    assert published("rsna_bone_age_male").mean_auc_onnx == 93.47
-    assert published("kermany_cxr") is None
-    assert len({one.name for one in EVALUATION_PAGE}) == 5
+def test_published_figures_are_in_the_row_of_their_test_set(folder):
+    assert find_published("rsna_bone_age_male").mean_auc_onnx == 93.47
+    assert find_published("kermany_cxr") is None
+    assert len({row.name for row in EVALUATION_PAGE}) == 5
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     row = next(line for line in markdown.splitlines() if line.startswith("| GastroVision") and "77.61" in line)
     assert "| 3,200 | 77.61 | 76.77 |" in row
     assert r"| chest \<b> 胸 $\x{$ | 72 |" in markdown
 
 
-def test_an_occupied_folder_and_a_failure_leave_all_as_it_was(folder, tmp_path, monkeypatch):
-    found = assess(made_embedded(made_table()), settings=SETTINGS)
+def test_occupied_folder_and_failure_change_nothing(folder, tmp_path, monkeypatch):
+    found = assess(make_embedded(make_table()), settings=SETTINGS)
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="choose another"):
         write_assessment(found, tmp_path)
@@ -140,21 +140,16 @@ def test_an_occupied_folder_and_a_failure_leave_all_as_it_was(folder, tmp_path, 
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("medimageinsight.evaluate.folder.as_html", fail)
+    monkeypatch.setattr("medimageinsight.evaluate.assessment_folder.to_html", fail)
     with pytest.raises(OSError, match="disk full"):
         write_assessment(found, folder)
     assert (folder / "report.html").read_bytes() == earlier
-    assert [one.name for one in folder.parent.iterdir()] == ["report"]
+    assert [path.name for path in folder.parent.iterdir()] == ["report"]
 
 
-def test_a_card_says_how_the_methods_were_chosen():
-    found = assess(made_embedded(made_table()), settings=SETTINGS)
+def test_card_has_the_methods_and_their_splits():
+    found = assess(make_embedded(make_table()), settings=SETTINGS)
     text = card_section(found)
     assert "| linear probe |" in text
-    assert "chosen on the val split" in text
+    assert "their settings chosen on the val split" in text
     assert card_section(found.report) in text
-
-
-def test_a_name_is_no_markup_in_markdown():
-    assert plain("<b> x\n# y ![z](http://a/b.png) <!-- c") == r"\<b> x # y \![z](http://a/b.png) \<!-- c"
-    assert plain("p < 0.05") == "p < 0.05"

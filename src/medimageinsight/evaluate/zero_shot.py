@@ -1,7 +1,7 @@
 """Zero-shot classification with the captions of a table as prompts.
 
-A table's captions are a closed vocabulary: they name the classes, and nothing else of a picture. So the prompts are
-the distinct captions of *all* splits, while only the pictures of one split are scored.
+A table's captions are a closed vocabulary that names the classes. So the prompts are the distinct captions of *all*
+splits, while only the images of one split are scored.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from medimageinsight.datasets import Table
     from medimageinsight.metrics.scores import Flags, Floats, Integers
 
-_TINY = 1e-12  # a mean of opposite directions has no length to divide by
+_MIN_LENGTH = 1e-12  # the mean of opposite directions has length 0
 
 
 def caption_prompts(table: Table) -> tuple[str, ...]:
-    """The distinct captions of a table, in the order of first appearance."""
+    """Return the distinct captions of a table, in the order of first appearance."""
     return tuple(dict.fromkeys(sample.caption for sample in table))
 
 
-def membership(prompts: Integers, classes: Integers, *, shape: tuple[int, int]) -> Flags:
-    """Which prompts stand for which classes.
+def prompt_membership(prompts: Integers, classes: Integers, *, shape: tuple[int, int]) -> Flags:
+    """Return which prompts name which classes.
 
     Args:
         prompts: (N,) int, the prompt of each row of a table.
@@ -35,7 +35,7 @@ def membership(prompts: Integers, classes: Integers, *, shape: tuple[int, int]) 
         shape: The number of prompts P and of classes L.
 
     Returns:
-        (P, L + 1) bool. The last column is false, so that a class of -1, taken as an index, has no prompt.
+        (P, L + 1) bool. The last column is false, so that class -1, used as an index, has no prompt.
     """
     member = np.zeros((shape[0], shape[1] + 1), dtype=bool)
     member[prompts, classes] = True
@@ -43,26 +43,26 @@ def membership(prompts: Integers, classes: Integers, *, shape: tuple[int, int]) 
     return member
 
 
-def ensemble(prompt_embeddings: NDArray[np.float32], member: Flags) -> Floats:
-    """One embedding a class: the L2-normalised mean of its prompts (CLIP, arXiv 2103.00020, section 3.1.4).
+def ensemble_prompts(prompt_embeddings: NDArray[np.float32], member: Flags) -> Floats:
+    """Return one embedding per class: the L2-normalised mean of its prompts (CLIP, arXiv 2103.00020, section 3.1.4).
 
     Args:
         prompt_embeddings: (P, D) float, L2-normalised.
-        member: (P, L) bool, at least one prompt to a class.
+        member: (P, L) bool, at least one prompt per class.
 
     Returns:
         (L, D) float64.
     """
     means = (member.T.astype(np.float64) @ prompt_embeddings) / member.sum(axis=0)[:, None]
     length = np.linalg.norm(means, axis=1, keepdims=True)
-    normalised: Floats = means / np.maximum(length, _TINY)
+    normalised: Floats = means / np.maximum(length, _MIN_LENGTH)
     return normalised
 
 
 def zero_shot_probabilities(
     image_embeddings: NDArray[np.float32], class_embeddings: Floats, logit_scale: float
 ) -> Floats:
-    """softmax(exp(logit_scale) * image . class) over the classes.
+    """Return softmax(exp(logit_scale) * image . class) over the classes.
 
     Args:
         image_embeddings: (N, D) float, L2-normalised.

@@ -1,4 +1,4 @@
-"""Tables whose pictures are vectors at a known distance from their class's caption."""
+"""Tables whose images are vectors at a known distance from the caption of their class."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def direction(text):
     return unit(np.random.default_rng(list(text.encode())).standard_normal(DIM))
 
 
-def made_table(
+def make_table(
     *, splits=("train", "val", "test"), sources=("chest", "knee"), labels=("a", "b", "c"), count=20, per_patient=2
 ):
-    """`count` pictures of each class in each split."""
+    """Return a table with `count` images of each class in each split."""
     return Table(
         samples=tuple(
             Sample(
@@ -46,8 +46,8 @@ def made_table(
     )
 
 
-def made_embedded(table, *, noise=1.0, seed=0, scale=3.0):
-    """Pictures near their caption's vector, the less the more noise."""
+def make_embedded(table, *, noise=1.0, seed=0, scale=3.0):
+    """Return image vectors near the vector of their caption; more noise moves them away."""
     generator = np.random.default_rng(seed)
     prompts = caption_prompts(table)
     vectors = np.stack([direction(sample.caption) for sample in table])

@@ -1,4 +1,4 @@
-"""A table's pictures and captions as vectors: embedded once, and scored in many ways."""
+"""Images and captions of a table as vectors: embedded once, scored in many ways."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from medimageinsight.datasets.table import broken_images
+from medimageinsight.datasets import broken_images
 from medimageinsight.errors import ImageError, InputError
-from medimageinsight.evaluate.zeroshot import caption_prompts
+from medimageinsight.evaluate.zero_shot import caption_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from medimageinsight.datasets import Sample, Table
     from medimageinsight.metrics.scores import Integers
 
-_CHUNK = 256  # pictures at a time: those that lie in a file of many are read into memory
+_CHUNK = 256  # images at a time: images stored together in one file are read into memory
 
 
 class Model(Protocol):
-    """What an evaluation asks of a model; ``MedImageInsight`` is one."""
+    """The methods of a model that an evaluation calls; ``MedImageInsight`` has them."""
 
     @property
     def logit_scale(self) -> float:
@@ -41,11 +41,11 @@ class Model(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbeddedTable:
-    """A table seen by one model.
+    """A table embedded by one model.
 
     Attributes:
         table: All its splits.
-        images: (N, D) float32, L2-normalised, one for each picture of ``table`` in order.
+        images: (N, D) float32, L2-normalised, one for each image of ``table`` in order.
         prompts: P texts, the table's distinct captions.
         prompt_embeddings: (P, D) float32, L2-normalised.
         logit_scale: A logarithm.
@@ -58,15 +58,15 @@ class EmbeddedTable:
     logit_scale: float
 
     def rows_of(self, split: str | None) -> Integers:
-        """The places in the table of the pictures of one split, of all for None."""
+        """Return the table rows of one split, of all splits for None: (n,) int."""
         return np.flatnonzero([split is None or sample.split == split for sample in self.table])
 
 
 def embed_table(model: Model, table: Table, *, progress: Callable[[int], None] | None = None) -> EmbeddedTable:
-    """Embeds every picture and every distinct caption of a table.
+    """Embed every image and every distinct caption of a table.
 
     Raises:
-        DatasetError: Pictures cannot be read (``dataset_broken_images``).
+        DatasetError: Images cannot be read (``dataset_broken_images``).
     """
     prompts = caption_prompts(table)
     return EmbeddedTable(
@@ -81,19 +81,19 @@ def embed_table(model: Model, table: Table, *, progress: Callable[[int], None] |
 def embed_samples(
     model: Model, table: Table, samples: Sequence[Sample], *, progress: Callable[[int], None] | None = None
 ) -> NDArray[np.float32]:
-    """(N, D) float32 of some pictures of a table; one error names all that cannot be read."""
+    """Embed some images of a table: (N, D) float32; one error names all images that cannot be read."""
     vectors: list[NDArray[np.float32]] = []
     problems: dict[Path, InputError] = {}
     for start in range(0, len(samples), _CHUNK):
-        some = samples[start : start + _CHUNK]
+        chunk = samples[start : start + _CHUNK]
         report = None if progress is None else lambda done, start=start: progress(start + done)
-        opened = [_open(sample) for sample in some]
-        given = [one for one in opened if not isinstance(one, ImageError)]
-        embedded = iter(model.embed_images(given, errors="return", progress=report))
-        for sample, one in zip(some, opened, strict=True):
-            result = one if isinstance(one, ImageError) else next(embedded)
+        sources = [_image_source(sample) for sample in chunk]
+        readable = [source for source in sources if not isinstance(source, ImageError)]
+        embedded = iter(model.embed_images(readable, errors="return", progress=report))
+        for sample, source in zip(chunk, sources, strict=True):
+            result = source if isinstance(source, ImageError) else next(embedded)
             if isinstance(result, InputError):
-                problems[Path(table.place(sample))] = result
+                problems[Path(table.relative_location(sample))] = result
             else:
                 vectors.append(result)
     if problems:
@@ -101,8 +101,8 @@ def embed_samples(
     return np.stack(vectors)
 
 
-def _open(sample: Sample) -> Path | bytes | ImageError:
+def _image_source(sample: Sample) -> Path | bytes | ImageError:
     try:
-        return sample.picture()
+        return sample.image_source()
     except ImageError as error:
         return error

@@ -1,0 +1,101 @@
+"""Write an assessment as a folder: a report as Markdown and HTML, its plots, and all figures as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medimageinsight.evaluate.assessed_models import AssessedModels
+from medimageinsight.evaluate.assessment_plots import (
+    draw_differences,
+    draw_groups,
+    draw_methods,
+    draw_precision,
+    draw_reliability,
+    draw_roc,
+)
+from medimageinsight.evaluate.sections.cells import split_phrase
+from medimageinsight.evaluate.sections.classification import (
+    calibration_section,
+    classification_section,
+    operating_section,
+    published_section,
+)
+from medimageinsight.evaluate.sections.comparison import comparison_section
+from medimageinsight.evaluate.sections.groups import groups_section
+from medimageinsight.evaluate.sections.retrieval import retrieval_section
+from medimageinsight.evaluate.sections.summary import choices_section, command_section, summary_section
+from medimageinsight.reports import REPORT_NAME, Document, new_report_folder, to_html, to_markdown
+from medimageinsight.version import DISCLAIMER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from medimageinsight.evaluate.assessment import Assessment
+    from medimageinsight.evaluate.comparison import Comparison
+    from medimageinsight.reports import Plot
+
+MARKDOWN_NAME, HTML_NAME = "report.md", "report.html"
+
+
+def write_assessment(
+    assessment: Assessment,
+    folder: str | Path,
+    *,
+    comparison: Comparison | None = None,
+    other: Assessment | None = None,
+) -> Path:
+    """Write ``report.json``, ``report.md``, ``report.html`` and the plots in one transaction: all files or none.
+
+    An earlier report in the folder is replaced. The report has no data of a single image or patient.
+
+    Args:
+        assessment: The first model.
+        folder: A new or empty folder, or an earlier report.
+        comparison: The comparison with ``other``.
+        other: The second model.
+
+    Raises:
+        InputError: The folder has other files (``report_folder_occupied``).
+        MissingExtraError: matplotlib is not installed.
+    """
+    content = AssessedModels(assessment=assessment, other=other, comparison=comparison).to_dict()
+    with new_report_folder(folder) as fresh:
+        document = _document(assessment, comparison, fresh)
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        (fresh / REPORT_NAME).write_text(text + "\n", encoding="utf-8")
+        (fresh / MARKDOWN_NAME).write_text(to_markdown(document), encoding="utf-8")
+        (fresh / HTML_NAME).write_text(to_html(document), encoding="utf-8")
+    return Path(folder).absolute()
+
+
+def _document(assessment: Assessment, comparison: Comparison | None, folder: Path) -> Document:
+    report, methods = assessment.report, assessment.methods
+    compared = []
+    if comparison is not None:
+        compared = [comparison_section(comparison, _drawn([draw_differences(comparison, folder)]))]
+    against = "" if comparison is None else f" compared with {comparison.against}"
+    roc_plots = [draw_roc(name, method, folder) for name, method in methods.items()]
+    return Document(
+        title=f"Evaluation of {report.model}{against}",
+        lead=f"{report.images:,} images of {report.patients:,} patient ids ({split_phrase(report.settings)}), "
+        f"{report.prompts:,} prompts. In brackets: {report.settings.confidence:.0%} confidence intervals, "
+        f"{report.settings.resamples:,} resamples of patients. {DISCLAIMER}",
+        sections=(
+            summary_section(assessment),
+            *compared,
+            choices_section(assessment),
+            classification_section(assessment, _drawn([draw_methods(assessment, folder)])),
+            published_section(assessment),
+            retrieval_section(report, _drawn([draw_precision(report, folder)])),
+            operating_section(assessment, _drawn(roc_plots)),
+            calibration_section(assessment, _drawn([draw_reliability(methods, folder)])),
+            groups_section(assessment, draw_groups(assessment.groups, folder)),
+            command_section(report),
+        ),
+    )
+
+
+def _drawn(plots: Iterable[Plot | None]) -> list[Plot]:
+    return [plot for plot in plots if plot is not None]

@@ -1,0 +1,194 @@
+"""Report sections on classification, published figures, operating points and calibration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medimageinsight.evaluate.published import find_published
+from medimageinsight.evaluate.sections.cells import DASH, figure_cell, source_cell
+from medimageinsight.reports.document import Paragraph, Section, TableBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from medimageinsight.evaluate.assessment import Assessment, MethodAssessment, SourceAssessment
+    from medimageinsight.reports.document import Block, Plot
+
+
+def classification_section(assessment: Assessment, plots: Sequence[Plot]) -> Section:
+    """Return AUC and accuracy of each source by each method."""
+    report, methods = assessment.report, assessment.methods
+    names = _source_names(methods)
+
+    def rows(attribute: str) -> tuple[tuple[str, ...], ...]:
+        return tuple(
+            (
+                source_cell(name),
+                f"{report.sources[name].images:,}",
+                *(
+                    figure_cell(getattr(method.sources[name].figures, attribute) if name in method.sources else None)
+                    for method in methods.values()
+                ),
+            )
+            for name in names
+        )
+
+    columns = ("Source", "Images", *methods)
+    label_rows = tuple(
+        (source_cell(name), label, method_name, f"{auc.count:,}", str(auc))
+        for name in names
+        for method_name, method in methods.items()
+        if name in method.sources
+        for label, auc in method.sources[name].figures.label_auc.items()
+    )
+    return Section(
+        title="Classification",
+        blocks=(
+            *plots,
+            TableBlock(caption="Mean one-vs-rest AUC", columns=columns, rows=rows("mean_auc")),
+            TableBlock(caption="Accuracy", columns=columns, rows=rows("accuracy")),
+            TableBlock(caption="Balanced accuracy", columns=columns, rows=rows("balanced_accuracy"), folded=True),
+            TableBlock(
+                caption="AUC of each class against its source's other classes",
+                columns=("Source", "Class", "Method", "Images", "AUC"),
+                rows=label_rows,
+                folded=True,
+            ),
+            Paragraph(
+                text="With few images an interval is too narrow: resampling cannot represent images that were never "
+                "seen."
+            ),
+        ),
+    )
+
+
+def published_section(assessment: Assessment) -> Section:
+    """Return the table of the release's evaluation page, with its published figures for sources that are its sets."""
+    title = "Compared with the release's evaluation page"
+    zero_shot = next(iter(assessment.methods.values()), None)
+    if zero_shot is None:
+        return Section(title=title, blocks=())
+    rows, any_published = [], False
+    for name, source in zero_shot.sources.items():
+        auc, published = source.figures.mean_auc, find_published(name)
+        if auc is None:
+            continue
+        any_published = any_published or published is not None
+        rows.append(
+            (
+                source_cell(name),
+                f"{source.figures.images:,}",
+                f"{100 * auc.value:.2f} ({100 * auc.low:.2f} to {100 * auc.high:.2f})",
+                f"{published.images:,}" if published else DASH,
+                f"{published.mean_auc_pytorch:.2f}" if published else DASH,
+                f"{published.mean_auc_onnx:.2f}" if published else DASH,
+            )
+        )
+    columns = (
+        "Test set",
+        "Images",
+        "mAUC here, %",
+        "Images published",
+        "mAUC published, PyTorch fp16",
+        "mAUC published, ONNX Runtime fp16",
+    )
+    width = len(columns) if any_published else 3
+    note = (
+        "Published figures are comparable only where the images, classes and prompts are the same."
+        if any_published
+        else "No source of this table is a test set of the release's evaluation page, so nothing is compared."
+    )
+    table = TableBlock(caption="Zero-shot mAUC", columns=columns[:width], rows=tuple(row[:width] for row in rows))
+    return Section(title=title, blocks=(table, Paragraph(text=note)) if rows else ())
+
+
+def operating_section(assessment: Assessment, plots: Sequence[Plot]) -> Section:
+    """Return ROC curves, and thresholds with their sensitivity and specificity."""
+    tables: list[Block] = []
+    for name, method in assessment.methods.items():
+        rows = tuple(row for source, of_source in method.sources.items() for row in _operating_rows(source, of_source))
+        if rows:
+            tables.append(
+                TableBlock(
+                    caption=f"Operating points of {name}",
+                    columns=(
+                        "Source",
+                        "Class",
+                        "Criterion",
+                        "Threshold",
+                        "Positives it was chosen on",
+                        "Sensitivity",
+                        "Specificity",
+                        "Positive predictive value",
+                        "Negative predictive value",
+                    ),
+                    rows=rows,
+                    folded=True,
+                )
+            )
+    note = Paragraph(
+        text=f"Thresholds were chosen on the {assessment.settings.val_split} split and scored on the scored split. "
+        "Predictive values hold for the scored split's prevalence. Intervals treat the threshold as fixed."
+    )
+    return Section(title="ROC curves and operating points", blocks=(*([note] if tables else []), *plots, *tables))
+
+
+def calibration_section(assessment: Assessment, plots: Sequence[Plot]) -> Section:
+    """Return expected calibration error, Brier score and log loss by source and method."""
+    rows = tuple(
+        (
+            source_cell(name),
+            method_name,
+            figure_cell((calibration := method.sources[name].calibration).error),
+            figure_cell(calibration.brier),
+            figure_cell(calibration.log_loss),
+            DASH if calibration.temperature is None else f"{calibration.temperature:.2f}",
+            figure_cell(calibration.error_scaled),
+        )
+        for name in _source_names(assessment.methods)
+        for method_name, method in assessment.methods.items()
+        if name in method.sources
+    )
+    return Section(
+        title="Calibration",
+        blocks=(
+            *plots,
+            Paragraph(
+                text="Error is the expected calibration error over ten bins of confidence; chance raises it in a small "
+                "set, and its interval corrects for that. The temperature has the lowest log loss on the split to "
+                "choose on; the last column is the error with that temperature."
+            ),
+            TableBlock(
+                caption="Calibration by source; 0 is best",
+                columns=("Source", "Method", "Error", "Brier score", "Log loss", "Temperature", "Error with it"),
+                rows=rows,
+            ),
+        ),
+    )
+
+
+def _operating_rows(name: str, source: SourceAssessment) -> list[tuple[str, ...]]:
+    if source.operating is None:
+        return []
+    rows = [
+        (
+            source_cell(name),
+            point.label,
+            point.criterion,
+            f"{point.threshold:.3g}",
+            str(point.chosen_on),
+            figure_cell(point.sensitivity),
+            figure_cell(point.specificity),
+            figure_cell(point.positive_predictive_value),
+            figure_cell(point.negative_predictive_value),
+        )
+        for point in source.operating.points
+    ]
+    left_out = [
+        (source_cell(name), label, f"none: {reason}", *[DASH] * 6) for label, reason in source.operating.left_out
+    ]
+    return rows + left_out
+
+
+def _source_names(methods: Mapping[str, MethodAssessment]) -> list[str]:
+    return list(dict.fromkeys(name for method in methods.values() for name in method.sources))

@@ -1,0 +1,60 @@
+"""The report section that compares two models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medimageinsight.evaluate.sections.cells import DASH, source_cell
+from medimageinsight.reports.document import Paragraph, Section, TableBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medimageinsight.evaluate.comparison import Comparison, Difference
+    from medimageinsight.reports.document import Plot
+
+
+def comparison_section(comparison: Comparison, plots: Sequence[Plot]) -> Section:
+    """Return the means over sources, then one table per measure."""
+    means = tuple(
+        _row(difference, difference.measure) for difference in comparison.differences if difference.source is None
+    )
+    measures = dict.fromkeys(difference.measure for difference in comparison.differences)
+    columns = (comparison.model, comparison.against, "Difference", "p")
+    tables = [
+        TableBlock(
+            caption=measure,
+            columns=("Source", *columns, "Adjusted p"),
+            rows=tuple(
+                (*_row(difference, source_cell(difference.source)), _p_cell(difference.p_family))
+                for difference in comparison.differences
+                if difference.measure == measure and difference.source is not None
+            ),
+            folded=index > 0,
+        )
+        for index, measure in enumerate(measures)
+    ]
+    return Section(
+        title=f"Compared with {comparison.against}",
+        blocks=(
+            Paragraph(
+                text=f"Difference: {comparison.model} less {comparison.against}, from the same resamples of patients "
+                f"of both. p: share of {comparison.permutations:,} random swaps of the two models' results, all of a "
+                "patient's together, with a difference at least as large. Adjusted p: by Holm's method for the sources "
+                "of a measure; below 0.05, the chance of even one false alarm among them is below 0.05."
+            ),
+            *([TableBlock(caption="Means over sources", columns=("Measure", *columns), rows=means)] if means else []),
+            *plots,
+            *tables,
+        ),
+    )
+
+
+def _row(difference: Difference, head: str) -> tuple[str, ...]:
+    figure = difference.difference
+    signed = f"{figure.value:+.3f} ({figure.low:+.3f} to {figure.high:+.3f})"
+    return (head, str(difference.model), str(difference.against), signed, _p_cell(difference.p))
+
+
+def _p_cell(p: float | None) -> str:
+    return DASH if p is None else f"{p:.3f}"

@@ -1,0 +1,83 @@
+"""The first sections of a report, its choices, and the command that repeats it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medimageinsight.evaluate.sections.cells import figure_cell, split_phrase
+from medimageinsight.reports.document import Listing, Paragraph, Section, TableBlock
+
+if TYPE_CHECKING:
+    from medimageinsight.evaluate.assessment import Assessment
+    from medimageinsight.evaluate.figures import Report
+    from medimageinsight.reports.document import Block
+
+
+def summary_section(assessment: Assessment) -> Section:
+    """Return the figures over all sources and the methods compared."""
+    overall = TableBlock(
+        caption="Zero-shot and retrieval",
+        columns=("Figure", "Value", "Count"),
+        rows=tuple(overall_rows(assessment.report)),
+    )
+    return Section(title="Summary", blocks=(overall, methods_table(assessment)))
+
+
+def overall_rows(report: Report) -> list[tuple[str, ...]]:
+    """Return name, value and count of each figure over all sources."""
+    k = report.settings.neighbours
+    rows = [
+        ("Modality of the best prompt is right", report.modality_accuracy, "images"),
+        ("Modality and anatomy of the best prompt are right", report.anatomy_accuracy, "images"),
+        ("Mean one-vs-rest AUC of findings", report.mean_auc, "sources"),
+        (f"Image to image, precision at {k}", report.precision_at_k, "images"),
+        *((f"Image to text, recall at {at}", figure, "images") for at, figure in report.image_to_text.items()),
+        *((f"Text to image, recall at {at}", figure, "labels") for at, figure in report.text_to_image.items()),
+        (f"Text to image, precision at {k}", report.text_to_image_precision, "labels"),
+    ]
+    return [(name, str(figure), f"{figure.count:,} {unit}") for name, figure, unit in rows if figure is not None]
+
+
+def methods_table(assessment: Assessment) -> TableBlock:
+    """Return one row per method: the means over the same sources."""
+    return TableBlock(
+        caption="By method, mean over the same sources",
+        columns=("Method", "Mean AUC", "Accuracy", "Calibration error", "Sources"),
+        rows=tuple(
+            (
+                name,
+                figure_cell(method.mean_auc),
+                figure_cell(method.accuracy),
+                figure_cell(method.calibration_error),
+                str(len(method.averaged)),
+            )
+            for name, method in assessment.methods.items()
+        ),
+    )
+
+
+def choices_section(assessment: Assessment) -> Section:
+    """Return every choice with its rule and its split, and what was left out."""
+    settings = assessment.settings
+    rows = tuple((choice.what, choice.value, choice.how, choice.made_on) for choice in assessment.choices)
+    common = tuple(row for row in rows if not row[0].startswith(("kNN,", "linear probe,")))
+    columns = ("Choice", "Value", "How", "Made on")
+    scored = split_phrase(settings.evaluation)
+    if settings.evaluation.split in (None, settings.train_split, settings.val_split):
+        text = f"Everything below was scored on {scored}."
+    else:
+        text = (
+            f"Everything below was scored on {scored}, on which nothing was chosen. Methods were trained on the "
+            f"{settings.train_split} split and their settings chosen on the {settings.val_split} split."
+        )
+    blocks: list[Block] = [Paragraph(text=text), TableBlock(caption="Choices", columns=columns, rows=common)]
+    if len(rows) > len(common):
+        by_source = tuple(row for row in rows if row not in common)
+        blocks.append(TableBlock(caption="Choices of each source", columns=columns, rows=by_source, folded=True))
+    blocks += [Paragraph(text=note) for note in assessment.notes]
+    return Section(title="How each choice was made", blocks=tuple(blocks))
+
+
+def command_section(report: Report) -> Section:
+    """Return the command that repeats the evaluation."""
+    return Section(title="Repeat with", blocks=(Listing(text=report.command),) if report.command else ())
