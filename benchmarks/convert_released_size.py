@@ -1,4 +1,4 @@
-"""Conversion at the released size: time, peak memory, size on disk, parity, and a first embedding.
+"""Conversion at the released size: time, peak memory, size on disk, parity, and the first embedding.
 
     python benchmarks/convert_released_size.py --release ../shared/release/2024.09.27 --work /tmp/released-size
 
@@ -20,7 +20,7 @@ GIB = 1 << 30
 
 CONVERT = """
 import sys
-from medimageinsight.export.convert import convert
+from medimageinsight.export import convert
 report = lambda stage, part: print(f"{part:4.0%} {stage}", file=sys.stderr)
 convert(sys.argv[1], sys.argv[2], overwrite=True, progress=report)
 """
@@ -31,13 +31,13 @@ import numpy as np
 from medimageinsight import MedImageInsight
 start = time.perf_counter()
 with MedImageInsight.load(sys.argv[1]) as model:
-    picture = np.random.default_rng(0).integers(0, 256, (480, 480, 3), dtype=np.uint8)
-    image = model.embed_images(picture)
+    pixels = np.random.default_rng(0).integers(0, 256, (480, 480, 3), dtype=np.uint8)
+    image = model.embed_images(pixels)
     first_image = time.perf_counter() - start
     text = model.embed_texts("x-ray chest anteroposterior Cardiomegaly")
     first_text = time.perf_counter() - start - first_image
     start = time.perf_counter()
-    model.embed_images(picture)
+    model.embed_images(pixels)
     next_image = time.perf_counter() - start
     start = time.perf_counter()
     model.embed_texts("x-ray chest anteroposterior Cardiomegaly")
@@ -52,9 +52,9 @@ print(json.dumps({
 
 
 def run(code: str, *arguments: str) -> tuple[str, float, float]:
-    """Run Python code in a process of its own: its output, seconds, and peak resident memory in GiB.
+    """Run Python code in a new process; returns its output, seconds, and peak resident memory in GiB.
 
-    The peak holds the pages of memory-mapped files too.
+    The peak includes the pages of memory-mapped files.
     """
     start = time.perf_counter()
     with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True) as process:
@@ -64,12 +64,12 @@ def run(code: str, *arguments: str) -> tuple[str, float, float]:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"the measured process failed with {process.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, bytes
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
     return output, time.perf_counter() - start, usage.ru_maxrss * unit / GIB
 
 
 def measure(release: Path, work: Path) -> dict[str, object]:
-    """All figures, by name."""
+    """Measure all figures; returns them by name."""
     checkpoint, bundle = work / "checkpoint", work / "bundle"
     if not checkpoint.is_dir():
         writer = Path(__file__).with_name("random_checkpoint.py")
@@ -96,7 +96,7 @@ def measure(release: Path, work: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print all figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--release", type=Path, required=True, help="folder with config.yaml and language_model/")
     parser.add_argument("--work", type=Path, required=True, help="where the checkpoint and the bundle are written")

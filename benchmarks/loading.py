@@ -1,9 +1,9 @@
-"""Loading a bundle's image encoder and the memory of one image, alone and beside a second process.
+"""Loading of a bundle's image encoder and memory of one image, alone and next to a second process.
 
     MI2_HOME=/tmp/home python benchmarks/loading.py BUNDLE
 
-Twice: the first run writes this machine's optimised copy, unless ``MI2_GRAPH_CACHE=0``. Linux alone. Prints a Markdown
-table, then the same figures as JSON.
+Run it twice: the first run writes this machine's optimised copy, unless ``MI2_GRAPH_CACHE=0``. Linux only. Prints a
+Markdown table, then the same figures as JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ start = time.perf_counter()
 bundle = Bundle.open(sys.argv[1])
 engine = Engine(bundle)
 height, width = bundle.manifest.preprocessing["image_size"]
-nothing = engine.embed_pixels(np.empty((0, 3, height, width), np.float32))
+engine.embed_pixels(np.empty((0, 3, height, width), np.float32))
 loaded = time.perf_counter() - start
 vector = engine.embed_pixels(np.random.default_rng(0).standard_normal((1, 3, height, width), np.float32))
 print(json.dumps({"load_s": loaded, "text_loaded": "text_encoder.onnx" in engine._sessions, **memory()}), flush=True)
@@ -42,7 +42,7 @@ sys.stdin.readline()
 
 
 class Worker:
-    """A process that loads the encoder, embeds one image, and says what it took, as often as it is asked."""
+    """A process that loads the encoder, embeds one image, and reports its time and memory."""
 
     def __init__(self, bundle: str) -> None:
         self._process = subprocess.Popen(
@@ -50,15 +50,15 @@ class Worker:
         )
         self.first = self._read()
 
-    def again(self) -> dict[str, float]:
-        """Its memory now."""
+    def read_memory(self) -> dict[str, float]:
+        """Return the current memory of the process."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return self._read()
 
-    def end(self) -> None:
-        """Let it go."""
+    def stop(self) -> None:
+        """End the process."""
         self._process.communicate("\n")
 
     def _read(self) -> dict[str, float]:
@@ -67,24 +67,24 @@ class Worker:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print all figures."""
     bundle = sys.argv[1]
     loads = []
     for _ in range(RUNS):
         worker = Worker(bundle)
         loads.append(worker.first)
-        worker.end()
-    one, two = Worker(bundle), Worker(bundle)
-    together = one.again()
-    for worker in (one, two):
-        worker.end()
+        worker.stop()
+    first, second = Worker(bundle), Worker(bundle)
+    together = first.read_memory()
+    for worker in (first, second):
+        worker.stop()
     figures = {
         "load, seconds": statistics.median(load["load_s"] for load in loads),
         "text encoder loaded by an image": any(load["text_loaded"] for load in loads),
         "resident, MiB": statistics.median(load["resident"] for load in loads),
         "private, one process, MiB": statistics.median(load["private"] for load in loads),
-        "private, beside a second process, MiB": together["private"],
-        "of a process alone and written, MiB": statistics.median(load["private dirty"] for load in loads),
+        "private, next to a second process, MiB": together["private"],
+        "private and written, one process, MiB": statistics.median(load["private dirty"] for load in loads),
     }
     print("| figure | value |\n|---|---|")
     for name, value in figures.items():

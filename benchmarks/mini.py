@@ -1,4 +1,4 @@
-"""The built-in model: milliseconds an image and a text on one core, and the start-up of `mi2 demo` and of the import.
+"""The built-in model: milliseconds per image and text on one core, and the start of `mi2 demo` and of the import.
 
     python benchmarks/mini.py
 
@@ -28,7 +28,7 @@ PROMPT = "x-ray chest anteroposterior No Finding"
 
 
 def median_ms(call: Callable[[], object], runs: int = RUNS) -> float:
-    """Of wall-clock time, after one call that does not count."""
+    """Return the median wall-clock time of a call, in milliseconds; a first call is not counted."""
     call()
     times = []
     for _ in range(runs):
@@ -39,18 +39,18 @@ def median_ms(call: Callable[[], object], runs: int = RUNS) -> float:
 
 
 def process_ms(*words: str, runs: int = 5) -> float:
-    """Of a whole process."""
+    """Return the median time of a whole process, in milliseconds."""
     return median_ms(lambda: subprocess.run(words, check=True, capture_output=True), runs)
 
 
 def main() -> None:
-    """Measure and print."""
-    picture = get_testdata_file("CT_small.dcm", download=False)
+    """Measure and print all figures."""
+    image = get_testdata_file("CT_small.dcm", download=False)
     with MedImageInsight.load("mini", threads=1) as model, tempfile.TemporaryDirectory() as folder:
-        eight = [picture] * 8
+        eight = [image] * 8
         sheet = str(Path(folder) / "sheet.png")
         figures = {
-            "one image, one core (ms)": median_ms(lambda: model.embed_images(picture)),
+            "one image, one core (ms)": median_ms(lambda: model.embed_images(image)),
             "an image in a batch of 8, one core (ms)": median_ms(lambda: model.embed_images(eight)) / 8,
             "one prompt, one core (ms)": median_ms(lambda: model.embed_texts(PROMPT)),
             "import medimageinsight, whole process (ms)": process_ms(sys.executable, "-c", "import medimageinsight"),

@@ -1,9 +1,9 @@
-"""Many prompts at their real lengths, as the engine runs them, against the same graph padded to the whole context.
+"""Many prompts at their real lengths, as the engine runs them, against the same graph padded to the full context.
 
     python benchmarks/prompts.py --model BUNDLE --prompts ../shared/data/label_examples.csv
 
-The prompts are dealt into groups, and each group is embedded both ways, in turn. Prints a Markdown table, then the same
-figures as JSON.
+The prompts are divided into groups, and each group is embedded in both ways, in turn. Prints a Markdown
+table, then the same figures as JSON.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ GROUPS = 5
 
 
 def read_prompts(path: Path) -> list[str]:
-    """The column ``text`` of a CSV file."""
+    """Read the column ``text`` of a CSV file."""
     with path.open(encoding="utf-8", newline="") as file:
         return [row["text"] for row in csv.DictReader(file)]
 
 
 def embed_padded(session: Session, rows: list[list[int]], context: int) -> np.ndarray:
-    """In batches of the engine's size, every row as long as the context."""
+    """Embed rows in batches of the engine's size, padded to the context."""
     parts = []
     for start in range(0, len(rows), TEXT_BATCH):
         ids, mask = pad(rows[start : start + TEXT_BATCH], rows[0][-1])
@@ -47,7 +47,7 @@ def embed_padded(session: Session, rows: list[list[int]], context: int) -> np.nd
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print all figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a bundle's folder")
     parser.add_argument("--prompts", type=Path, required=True, help="a CSV file with the prompts in its column text")
@@ -62,11 +62,11 @@ def main() -> None:
         model.engine.embed_tokens(rows[:2])
         embed_padded(session, rows[:2], context)
         for group in range(GROUPS):
-            own = rows[group::GROUPS]
+            group_rows = rows[group::GROUPS]
             start = time.perf_counter()
-            short = model.engine.embed_tokens(own)
+            short = model.engine.embed_tokens(group_rows)
             middle = time.perf_counter()
-            padded = embed_padded(session, own, context)
+            padded = embed_padded(session, group_rows, context)
             end = time.perf_counter()
             ratios.append((end - middle) / (middle - start))
             totals[0] += middle - start

@@ -1,4 +1,4 @@
-"""A checkpoint with random weights in the release's layout, for trying out conversion without the released weights.
+"""A checkpoint with random weights in the release's layout, to test conversion without the released weights.
 
     python benchmarks/random_checkpoint.py RELEASE_FOLDER OUT_FOLDER
 
@@ -16,14 +16,13 @@ import numpy as np
 import yaml
 from safetensors.numpy import save_file
 
-from medimageinsight.network.checkpoint import meta_model
-from medimageinsight.network.config import ModelConfig
+from medimageinsight.network import ModelConfig, create_meta_model
 
 LOGIT_SCALE = 4.5134  # as the release's
 
 
 def random_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Weights from the name alone, scaled so that activations keep their size from layer to layer."""
+    """Generate weights from the name, scaled so that activations keep their size from layer to layer."""
     if name == "logit_scale":
         return np.array(LOGIT_SCALE, dtype=np.float32)
     values = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).standard_normal(shape, np.float32)
@@ -36,12 +35,12 @@ def random_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def write_checkpoint(release: Path, out: Path) -> Path:
-    """Write the checkpoint of the size that the release's config describes; returns its folder."""
+    """Write a checkpoint of the size in the release's config; returns its folder."""
     (out / "vision_model").mkdir(parents=True)
     shutil.copyfile(release / "config.yaml", out / "config.yaml")
     shutil.copytree(release / "language_model", out / "language_model")
     config = ModelConfig.from_release(yaml.safe_load((release / "config.yaml").read_text(encoding="utf-8")))
-    shapes = {name: tuple(tensor.shape) for name, tensor in meta_model(config).state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in create_meta_model(config).state_dict().items()}
     weights = {name: random_tensor(name, shape) for name, shape in shapes.items()}
     save_file(weights, out / "vision_model" / "medimageinsigt-v1.0.0.pt")
     return out

@@ -1,12 +1,12 @@
-"""The server under load, beside one process that embeds the same bytes without it.
+"""The server under load, compared with one process that embeds the same bytes without it.
 
     python benchmarks/serve.py [--images FOLDER] [--clients 64] [--count 512] [--rounds 5]
 
-Each round times, in turn: `embed_images` in a process of its own, on the encoded images in memory; and as many clients
-as asked for, each on a connection of its own, sending one image a request to `mi2 serve` on this machine. The clients
-share the machine, so the CPU time they take is subtracted: from the wall-clock time, divided by the number of cores.
-Then an idle server answers one image at a time, in turn with the same call in this process. Without a folder, the
-images are the DICOM files that pydicom carries.
+Each round times, in turn: `embed_images` in a process of its own, on the encoded images in memory; and the given number
+of clients, each on its own connection, which send one image per request to `mi2 serve` on this machine. The clients
+share the machine, so their CPU time, divided by the number of cores, is subtracted from the wall-clock time. Then an
+idle server gets one image at a time, in turn with the same call in this process. Without a folder, the images are the
+DICOM files that pydicom contains.
 
 Prints a Markdown table of medians, then all rounds as JSON.
 """
@@ -44,7 +44,7 @@ IDLE_CALLS = 100
 
 
 def read_images(folder: Path | None, count: int) -> list[bytes]:
-    """So many encoded images, the same ones each time."""
+    """Read `count` encoded images, the same ones each time."""
     if folder is None:
         files = [Path(str(get_testdata_file(name, download=False))) for name in DICOM]
     else:
@@ -54,7 +54,7 @@ def read_images(folder: Path | None, count: int) -> list[bytes]:
 
 
 def embed_on_demand(pipe: Any, images: list[bytes], model_name: str) -> None:
-    """The candidate without a server, in a process of its own: seconds for all images, each time it is asked."""
+    """Embed without a server, in a process of its own; sends the seconds for all images on each request."""
     with MedImageInsight.load(model_name) as model:
         model.embed_images(images[:64])
         while pipe.recv():
@@ -64,7 +64,7 @@ def embed_on_demand(pipe: Any, images: list[bytes], model_name: str) -> None:
 
 
 def load_server(pipe: Any, port: int, bodies: list[bytes], clients: int) -> None:
-    """The clients, in a process of their own: wall-clock and CPU seconds for all images, each time they are asked."""
+    """Run the clients, in a process of their own; sends wall-clock and CPU seconds for all images on each request."""
     while pipe.recv():
         cpu = _cpu_seconds()
         started = time.perf_counter()
@@ -73,20 +73,20 @@ def load_server(pipe: Any, port: int, bodies: list[bytes], clients: int) -> None
 
 
 async def _send_all(port: int, bodies: Sequence[bytes], clients: int) -> None:
-    left = iter(bodies)
+    remaining = iter(bodies)
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for body in left:
+        for body in remaining:
             writer.write(_head(len(body)) + body)
-            await _read_answer(reader)
+            await _read_response(reader)
         writer.close()
         await writer.wait_closed()
 
     await asyncio.gather(*(client() for _ in range(clients)))
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> None:
+async def _read_response(reader: asyncio.StreamReader) -> None:
     head = await reader.readuntil(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
         raise RuntimeError(head.split(b"\r\n")[0].decode())
@@ -105,7 +105,7 @@ def _cpu_seconds() -> float:
 
 
 def idle_overhead_ms(port: int, image: bytes, body: bytes, model_name: str) -> dict[str, float]:
-    """Milliseconds for one image at a time: over HTTP on one connection, and by a call in this process."""
+    """Return the milliseconds for one image at a time: over HTTP on one connection, and by a call in this process."""
     direct, served = [], []
     with MedImageInsight.load(model_name) as model, socket.create_connection(("127.0.0.1", port)) as connection:
         stream = connection.makefile("rb")
@@ -126,10 +126,10 @@ def idle_overhead_ms(port: int, image: bytes, body: bytes, model_name: str) -> d
 
 @contextmanager
 def server(model_name: str) -> Iterator[int]:
-    """`mi2 serve` on a free port, ready."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    """Run `mi2 serve` on a free port; yields the port when the server is ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     command = [sys.executable, "-m", "medimageinsight", "serve", "--port", str(port), "--model", model_name]
     with subprocess.Popen([*command, "--preprocessing", "direct"], stderr=subprocess.DEVNULL) as process:
         try:
@@ -145,20 +145,20 @@ def server(model_name: str) -> Iterator[int]:
 
 
 @contextmanager
-def candidate(function: Any, *arguments: object) -> Iterator[Any]:
-    """A process that measures when it is asked; what it is asked through."""
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=function, args=(there, *arguments))
+def measuring_process(function: Any, *arguments: object) -> Iterator[Any]:
+    """Run a process that measures on each request; yields the pipe for requests and results."""
+    pipe, remote = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=function, args=(remote, *arguments))
     process.start()
     try:
-        yield here
+        yield pipe
     finally:
-        here.send(False)
+        pipe.send(False)
         process.join()
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print all figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--clients", type=int, default=64)
@@ -174,8 +174,8 @@ def main() -> None:
     rounds = []
     with (
         server(options.model) as port,
-        candidate(embed_on_demand, images, options.model) as local,
-        candidate(load_server, port, bodies, options.clients) as remote,
+        measuring_process(embed_on_demand, images, options.model) as local,
+        measuring_process(load_server, port, bodies, options.clients) as remote,
     ):
         for number in range(options.rounds + 1):
             local.send(True)
@@ -183,15 +183,15 @@ def main() -> None:
             remote.send(True)
             wall_s, client_s = remote.recv()
             served_s = wall_s - client_s / available_cpus()
-            if number:  # the first warms up
+            if number:  # the first round warms up
                 rounds.append({"direct_s": direct_s, "wall_s": wall_s, "client_cpu_s": client_s, "served_s": served_s})
         idle = idle_overhead_ms(port, images[0], bodies[0], options.model)
-    ratio = statistics.median(one["direct_s"] / one["served_s"] for one in rounds)
+    ratio = statistics.median(times["direct_s"] / times["served_s"] for times in rounds)
     figures = {
-        "one process, images a second": options.count / statistics.median(one["direct_s"] for one in rounds),
-        "server, images a second": options.count / statistics.median(one["wall_s"] for one in rounds),
+        "one process, images a second": options.count / statistics.median(times["direct_s"] for times in rounds),
+        "server, images a second": options.count / statistics.median(times["wall_s"] for times in rounds),
         "server without its clients' CPU time, images a second": options.count
-        / statistics.median(one["served_s"] for one in rounds),
+        / statistics.median(times["served_s"] for times in rounds),
         "server to one process, median of the rounds' ratios": ratio,
         "one image at a time in this process, ms": idle["direct"],
         "one image at a time over HTTP, ms": idle["served"],

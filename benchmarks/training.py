@@ -3,11 +3,11 @@
     python benchmarks/training.py memory
     python benchmarks/training.py speed configs/mini.yaml --steps 60
 
-The first prints what `train/memory.py` calculates, which `tests/train/test_memory.py` compares with real steps of a
-smaller size. The second trains so many steps of the config's first stage in a folder that is thrown away, with pictures
-in memory, and then decoded when they are drawn. It prints the medians over parts of 20 steps, without the first:
-pictures a second, model FLOP utilisation and the part of the time spent waiting for data; and how many pictures a
-second are prepared when nothing else runs.
+The first prints the estimate of `train/memory.py`, which `tests/train/test_memory.py` compares with real steps of a
+smaller size. The second trains some steps of the config's first stage in a temporary folder, with images in memory, and
+then with images decoded from disk. It prints the medians over parts of 20 steps, without the first part: images per
+second, model FLOP utilisation and the part of the time spent waiting for data; and the images per second that are
+prepared while nothing else runs.
 """
 
 from __future__ import annotations
@@ -21,98 +21,105 @@ from pathlib import Path
 
 import yaml
 
-from medimageinsight.network.config import RELEASED
-from medimageinsight.train.batches import make_batches
-from medimageinsight.train.captions import CaptionWriter
-from medimageinsight.train.config import StartConfig, TrainConfig
-from medimageinsight.train.config_file import load_mapping, read_run
-from medimageinsight.train.distributed import Processes
-from medimageinsight.train.loop import train
-from medimageinsight.train.memory import OVERHEAD, estimate_memory
-from medimageinsight.train.samples import read_samples
-from medimageinsight.train.start import start_new
+from medimageinsight.network import RELEASED
+from medimageinsight.train import (
+    GPU_OVERHEAD,
+    CaptionWriter,
+    Processes,
+    StartConfig,
+    TrainConfig,
+    create_batch_maker,
+    create_model,
+    estimate_memory,
+    load_mapping,
+    read_config_as,
+    read_samples,
+    train,
+)
 
 GB = 1e9
 
 
 def print_memory() -> None:
-    """The released size, one GPU, 8 pictures at a time, bf16."""
-    print("| learned | checkpointing | weights, copies | gradients, optimizer, average | activations | in all |")
+    """Print the memory at the released size on one GPU, 8 images at a time, bf16."""
+    print("| trained | checkpointing | weights, copies | gradients, optimizer, average | activations | in all |")
     print("|---|---|---|---|---|---|")
     for learn in ("lora", "last", "full"):
         for checkpointing in (True, False):
             settings = StartConfig(checkpoint="", learn=learn, rank=16)
-            one = estimate_memory(RELEASED, pictures=8, learn=settings, precision="bf16", checkpointing=checkpointing)
+            memory = estimate_memory(RELEASED, images=8, start=settings, precision="bf16", checkpointing=checkpointing)
             parts = (
-                one.weights + one.copies,
-                one.gradients + one.optimizer + one.average,
-                one.activations + one.recomputed + one.passing,
-                one.total + OVERHEAD,
+                memory.weights + memory.copies,
+                memory.gradients + memory.optimizer + memory.average,
+                memory.activations + memory.recomputed + memory.passing,
+                memory.total + GPU_OVERHEAD,
             )
             cells = " | ".join(f"{part / GB:.1f} GB" for part in parts)
             print(f"| {learn} | {'yes' if checkpointing else 'no'} | {cells} |")
 
 
 def print_speed(path: Path, steps: int) -> None:
-    """Of the first steps of a training from scratch, with pictures in memory and on disk, and of their preparation."""
-    print("| pictures | images/s | MFU | waiting for data | prepared alone, images/s | that many times as fast |")
+    """Print the speed of the first steps, with images in memory and on disk, and of preparing images alone."""
+    print("| images | images/s | MFU | waiting for data | prepared alone, images/s | that many times as fast |")
     print("|---|---|---|---|---|---|")
     for on_disk in (False, True):
         with tempfile.TemporaryDirectory() as name:
-            config, out = shortened(path, steps, Path(name), on_disk=on_disk), Path(name) / "run"
-            train(config, out, log=quiet)
+            config, out = shorten(path, steps, Path(name), on_disk=on_disk), Path(name) / "run"
+            train(config, out, log=ignore_progress)
             with (out / "speed.csv").open(newline="") as file:
                 rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-            alone = prepared(read_run(config, TrainConfig), config, out)
+            alone = measure_preparation(read_config_as(config, TrainConfig), config, out)
         trained, mfu, waited = (
             statistics.median(row[name] for row in rows[1:]) for name in ("images_per_second", "mfu", "waited_for_data")
         )
-        place = "on disk" if on_disk else "in memory"
-        print(f"| {place} | {trained:.0f} | {mfu:.0%} | {waited:.1%} | {alone:.0f} | {alone / trained:.1f} |")
+        location = "on disk" if on_disk else "in memory"
+        print(f"| {location} | {trained:.0f} | {mfu:.0%} | {waited:.1%} | {alone:.0f} | {alone / trained:.1f} |")
 
 
-def shortened(path: Path, steps: int, folder: Path, *, on_disk: bool) -> Path:
-    """A config of so many steps of the first stage, in another folder."""
+def shorten(path: Path, steps: int, folder: Path, *, on_disk: bool) -> Path:
+    """Write a config of `steps` steps of the first stage to a folder; returns its path."""
     mapping = load_mapping(path)
     mapping |= {"stages": [mapping["stages"][0] | {"steps": steps}], "evaluate_every": steps, "checkpoint_every": steps}
     mapping["data"] |= {"on_disk": on_disk, "table": str((path.parent / mapping["data"]["table"]).resolve())}
     mapping["tokenizer"]["corpus"] = str((path.parent / mapping["tokenizer"]["corpus"]).resolve())
     if on_disk:
-        mapping.pop("images", None)  # which are for pictures in memory
+        mapping.pop("images", None)  # augmentation of images in memory
     short = folder / "short.yaml"
     short.write_text(yaml.safe_dump(mapping, allow_unicode=True), "utf-8")
     return short
 
 
-def prepared(config: TrainConfig, path: Path, folder: Path, batches: int = 10) -> float:
-    """Pictures a second that are decoded, changed and laid into batches when nothing else runs."""
-    table = read_samples(config.data, path.parent, check=False, log=quiet).of_split("train")
+def measure_preparation(config: TrainConfig, path: Path, folder: Path, batches: int = 10) -> float:
+    """Return the images per second that are decoded, augmented and batched while nothing else runs."""
+    table = read_samples(config.data, path.parent, check=False, log=ignore_progress).of_split("train")
     writer = CaptionWriter(table.samples, config.captions, config.templates)
-    start = start_new(config, folder, path.parent, writer)
-    maker = make_batches(config, config.stages[0], table, writer, start.tokenizer, start.preprocessing, Processes())
-    begun = time.perf_counter()
+    initial = create_model(config, folder, path.parent, writer)
+    maker = create_batch_maker(
+        config, config.stages[0], table, writer, initial.tokenizer, initial.preprocessing, Processes()
+    )
+    started = time.perf_counter()
     for step in range(batches):
         maker(step)
-    return batches * config.stages[0].batch_size / (time.perf_counter() - begun)
+    return batches * config.stages[0].batch_size / (time.perf_counter() - started)
 
 
-def quiet(line: str) -> None:
-    """Drops a line of progress."""
+def ignore_progress(line: str) -> None:
+    """Do nothing."""
 
 
 def main() -> None:
-    """Read the command line and print."""
+    """Run the chosen benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    what = parser.add_subparsers(dest="what", required=True)
-    what.add_parser("memory")
-    speed = what.add_parser("speed")
+    benchmarks = parser.add_subparsers(dest="benchmark", required=True)
+    benchmarks.add_parser("memory")
+    speed = benchmarks.add_parser("speed")
     speed.add_argument("config", type=Path)
     speed.add_argument("--steps", type=int, default=60)
-    given = parser.parse_args()
-    if given.what == "memory":
+    arguments = parser.parse_args()
+    if arguments.benchmark == "memory":
         print_memory()
     else:
-        print_speed(given.config, given.steps)
+        print_speed(arguments.config, arguments.steps)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Benchmarks are not run here, but what they take from the package has to be there."""
+"""Benchmarks are not run in tests, but their imports from the package must exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BENCHMARKS = sorted(Path(__file__).parents[1].glob("benchmarks/*.py"))
 
 
 @pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
-def test_a_benchmark_finds_what_it_imports(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_benchmark_finds_its_imports(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(path.parent)
     try:
         runpy.run_path(str(path), run_name="imported")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def ready_graphs(golden_bundle: Bundle) -> Iterator[None]:
-    """Exporting takes seconds; where the graphs are not the point, those of the golden bundle serve."""
+    """Replace the export, which takes seconds, by a copy of the golden bundle's graphs."""
 
     def export(name: str):
         def copy(model, path):

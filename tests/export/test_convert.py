@@ -1,4 +1,4 @@
-"""Converting: what comes out, what is refused, and that nothing half-made stays."""
+"""Conversion and verification: the bundle, rejected inputs, and no partial results."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from safetensors.numpy import save_file
 
 from medimageinsight.bundle import IMAGE_ENCODER, PARITY, TEXT_ENCODER, Bundle
 from medimageinsight.errors import BundleError, ConfigError, ParityError
-from medimageinsight.export.convert import convert
-from medimageinsight.export.parity import BOUNDS, read_parity
-from medimageinsight.export.verify import load_original, verify_bundle
+from medimageinsight.export import BOUNDS, convert, load_original, read_parity, verify
 from tests.golden.model import golden_weights
 
 WEIGHTS = "vision_model/medimageinsigt-v1.0.0.pt"
@@ -28,7 +26,7 @@ def names(folder) -> list[str]:
 
 @pytest.fixture
 def other_checkpoint(golden_checkpoint, tmp_path):
-    """The golden network but for one weight a little larger."""
+    """The golden network with one weight slightly larger."""
     folder = shutil.copytree(golden_checkpoint, tmp_path / "other")
     projection = golden_weights()["image_projection"].copy()
     projection[3, 5] += 0.01
@@ -36,7 +34,7 @@ def other_checkpoint(golden_checkpoint, tmp_path):
     return folder
 
 
-def test_a_bundle_describes_itself(golden_bundle):
+def test_bundle_describes_itself(golden_bundle):
     manifest = golden_bundle.manifest
     assert (manifest.name, manifest.precision, manifest.scoring_preprocessing) == ("golden", "fp32", "azure")
     assert (manifest.embedding_dim, manifest.context_length) == (64, 77)
@@ -49,20 +47,20 @@ def test_a_bundle_describes_itself(golden_bundle):
     assert set(names(golden_bundle.folder)) == expected
 
 
-def test_the_model_card_says_what_is_known(golden_bundle):
+def test_model_card_has_disclaimer_and_checksum(golden_bundle):
     card = (golden_bundle.folder / "MODEL_CARD.md").read_text()
     assert "not for diagnosis" in card
     assert golden_bundle.manifest.provenance["checkpoint"]["sha256"] in card
 
 
-def test_progress_is_told_and_only_grows(conversion):
+def test_progress_is_reported_and_increases(conversion):
     parts = [part for _, part in conversion[1]]
     assert parts[0] == 0.0
     assert parts[-1] == 1.0
     assert parts == sorted(parts)
 
 
-def test_figures_are_kept_and_within_bounds(golden_bundle):
+def test_figures_are_stored_and_within_bounds(golden_bundle):
     parity, reference = read_parity(golden_bundle.folder, 64)
     for encoder in (parity.image, parity.text):
         assert encoder.max_abs_diff <= BOUNDS["fp32"].max_abs_diff
@@ -73,7 +71,7 @@ def test_figures_are_kept_and_within_bounds(golden_bundle):
     np.testing.assert_allclose(np.linalg.norm(reference.text, axis=1), 1, atol=1e-6)
 
 
-def test_graphs_that_differ_leave_nothing_behind(ready_graphs, other_checkpoint, tmp_path):
+def test_different_graphs_are_rejected_and_removed(ready_graphs, other_checkpoint, tmp_path):
     with pytest.raises(ParityError, match="image embeddings") as caught:
         convert(other_checkpoint, tmp_path / "out" / "model")
     assert caught.value.code == "parity_failed"
@@ -81,9 +79,9 @@ def test_graphs_that_differ_leave_nothing_behind(ready_graphs, other_checkpoint,
 
 
 @pytest.mark.parametrize("stage", ["loading the weights", "exporting the text encoder", "writing the manifest"])
-def test_an_interrupted_conversion_leaves_nothing_behind(ready_graphs, golden_checkpoint, tmp_path, stage):
-    def interrupt(told, part):
-        if told == stage:
+def test_interrupted_conversion_leaves_nothing_behind(ready_graphs, golden_checkpoint, tmp_path, stage):
+    def interrupt(reported, part):
+        if reported == stage:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -91,7 +89,7 @@ def test_an_interrupted_conversion_leaves_nothing_behind(ready_graphs, golden_ch
     assert names(tmp_path) == []
 
 
-def test_a_training_result_becomes_a_bundle(ready_graphs, golden_checkpoint, golden_bundle, tmp_path):
+def test_converts_a_training_result(ready_graphs, golden_checkpoint, golden_bundle, tmp_path):
     folder = tmp_path / "trained"
     folder.mkdir()
     save_file(golden_weights(), folder / "model.safetensors")
@@ -111,28 +109,28 @@ def test_a_training_result_becomes_a_bundle(ready_graphs, golden_checkpoint, gol
     assert convert(folder, tmp_path / "out", name="renamed", overwrite=True).manifest.name == "renamed"
 
 
-def test_resized_positions_are_told(ready_graphs, golden_checkpoint, tmp_path):
+def test_resized_positions_are_recorded(ready_graphs, golden_checkpoint, tmp_path):
     folder = shutil.copytree(golden_checkpoint, tmp_path / "long")
     name = "lang_encoder.positional_embedding"
-    # Each position twice, so that resizing gives the original back.
+    # Each position twice, so that resizing restores the original.
     save_file(golden_weights() | {name: golden_weights()[name].repeat(2, axis=0)}, folder / WEIGHTS)
     assert convert(folder, tmp_path / "out").manifest.provenance["text_positions_resized_from"] == 154
 
 
 @pytest.mark.parametrize("precision", ["bf16", "FP32", ""])
-def test_an_unknown_precision_says_which_there_are(golden_checkpoint, tmp_path, precision):
+def test_rejects_an_unknown_precision_and_lists_the_known_ones(golden_checkpoint, tmp_path, precision):
     with pytest.raises(ConfigError, match="fp32") as caught:
         convert(golden_checkpoint, tmp_path / "out", precision=precision)
     assert caught.value.code == "precision_unknown"
 
 
-def test_a_bundle_is_not_overwritten_by_accident(golden_checkpoint, golden_bundle):
+def test_does_not_overwrite_a_bundle_by_default(golden_checkpoint, golden_bundle):
     with pytest.raises(BundleError) as caught:
         convert(golden_checkpoint, golden_bundle.folder)
     assert caught.value.code == "bundle_exists"
 
 
-def test_an_image_size_that_is_not_the_networks_is_refused(golden_checkpoint, golden_bundle, tmp_path):
+def test_rejects_an_image_size_other_than_the_networks(golden_checkpoint, golden_bundle, tmp_path):
     manifest = golden_bundle.manifest
     config = tmp_path / "model.json"
     preprocessing = manifest.preprocessing | {"image_size": [64, 64]}
@@ -142,7 +140,7 @@ def test_an_image_size_that_is_not_the_networks_is_refused(golden_checkpoint, go
 
 
 def test_verify_repeats_the_comparison_without_the_checkpoint(golden_bundle):
-    parity = verify_bundle(golden_bundle)
+    parity = verify(golden_bundle)
     assert parity.image.max_abs_diff <= BOUNDS["fp32"].max_abs_diff
     assert parity.text.inputs == 6
 
@@ -152,26 +150,26 @@ def test_verify_needs_no_pytorch_without_the_checkpoint(golden_bundle):
 import sys
 sys.modules["torch"] = None
 from medimageinsight.bundle import Bundle
-from medimageinsight.export.verify import verify_bundle
-verify_bundle(Bundle.open(sys.argv[1]))
+from medimageinsight.export import verify
+verify(Bundle.open(sys.argv[1]))
 """
     subprocess.run([sys.executable, "-c", code, str(golden_bundle.folder)], check=True)
 
 
-def test_verify_against_the_checkpoint_keeps_its_figures(golden_checkpoint, golden_bundle, tmp_path):
+def test_verify_against_the_checkpoint_stores_the_figures(golden_checkpoint, golden_bundle, tmp_path):
     folder = shutil.copytree(golden_bundle.folder, tmp_path / "copy")
     (folder / PARITY).unlink()
     bundle = Bundle.open(folder)
     with pytest.raises(BundleError) as caught:
-        verify_bundle(bundle)
+        verify(bundle)
     assert caught.value.code == "bundle_parity_unreadable"
-    parity = verify_bundle(bundle, load_original(bundle, golden_checkpoint))
+    parity = verify(bundle, load_original(bundle, golden_checkpoint))
     assert read_parity(folder, 64)[0] == parity
 
 
 def test_verify_against_another_checkpoint_fails(golden_bundle, other_checkpoint):
     with pytest.raises(ParityError, match="image embeddings"):
-        verify_bundle(golden_bundle, load_original(golden_bundle, other_checkpoint))
+        verify(golden_bundle, load_original(golden_bundle, other_checkpoint))
 
 
 def test_verify_notices_a_changed_byte(golden_bundle, tmp_path):
@@ -180,11 +178,11 @@ def test_verify_notices_a_changed_byte(golden_bundle, tmp_path):
     content[-100] ^= 1
     (folder / TEXT_ENCODER).write_bytes(content)
     with pytest.raises(BundleError, match=TEXT_ENCODER):
-        verify_bundle(Bundle.open(folder))
+        verify(Bundle.open(folder))
 
 
 @pytest.mark.parametrize(
-    ("figures", "said"),
+    ("figures", "message"),
     [
         ({"max_abs_diff": 2e-5}, "PyTorch"),
         ({"max_abs_diff": float("nan")}, "nan"),
@@ -192,9 +190,9 @@ def test_verify_notices_a_changed_byte(golden_bundle, tmp_path):
         ({"repeatable": False}, "two calls"),
     ],
 )
-def test_every_figure_is_checked(golden_bundle, figures, said):
+def test_every_figure_is_checked(golden_bundle, figures, message):
     parity, _ = read_parity(golden_bundle.folder, 64)
     for encoder in ("image", "text"):
         worse = dataclasses.replace(parity, **{encoder: dataclasses.replace(getattr(parity, encoder), **figures)})
-        with pytest.raises(ParityError, match=rf"{encoder}.*{said}"):
+        with pytest.raises(ParityError, match=rf"{encoder}.*{message}"):
             worse.check()

@@ -1,4 +1,4 @@
-"""The graphs give, in a plain ONNX Runtime session, what the original implementation gave."""
+"""The graphs reproduce the embeddings of the original implementation in a plain ONNX Runtime session."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_image_alone(embed_image):
 
 def test_image_in_a_batch_of_eight(embed_image):
     pixels = golden_pixels()
-    others = np.stack([np.roll(pixels[0], 17 * shift, axis=1) for shift in range(1, 8)])
-    batch = embed_image(np.concatenate([others, pixels]))
+    rolled = np.stack([np.roll(pixels[0], 17 * shift, axis=1) for shift in range(1, 8)])
+    batch = embed_image(np.concatenate([rolled, pixels]))
     assert np.abs(batch[7] - golden()["image_embeddings"][0]).max() <= TOLERANCE
     assert np.abs(batch[7] - embed_image(pixels)[0]).max() <= 1e-6
 

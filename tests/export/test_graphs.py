@@ -1,4 +1,4 @@
-"""The graphs' faces, and what must not be in them."""
+"""Inputs and outputs of the graphs, and what they must not contain."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import torch
 
 from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER
 from medimageinsight.export import graphs
-from medimageinsight.network.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig
-from medimageinsight.network.model import UniCLModel
+from medimageinsight.network import ImageEncoderConfig, ModelConfig, TextEncoderConfig, UniCLModel
 
 SMALL = ModelConfig(
     image=ImageEncoderConfig(
@@ -24,22 +23,22 @@ SMALL = ModelConfig(
 )
 
 
-def face(values):
+def describe(values):
     return {value.name: (value.type, value.shape) for value in values}
 
 
-def test_faces_are_fixed(golden_bundle):
+def test_inputs_and_outputs_are_fixed(golden_bundle):
     image = ort.InferenceSession(str(golden_bundle.path(IMAGE_ENCODER)))
-    assert face(image.get_inputs()) == {"pixel_values": ("tensor(float)", ["batch", 3, 120, 120])}
-    assert face(image.get_outputs()) == {"image_embeddings": ("tensor(float)", ["batch", 64])}
+    assert describe(image.get_inputs()) == {"pixel_values": ("tensor(float)", ["batch", 3, 120, 120])}
+    assert describe(image.get_outputs()) == {"image_embeddings": ("tensor(float)", ["batch", 64])}
     text = ort.InferenceSession(str(golden_bundle.path(TEXT_ENCODER)))
     ids = ("tensor(int64)", ["batch", "length"])
-    assert face(text.get_inputs()) == {"input_ids": ids, "attention_mask": ids}
-    assert face(text.get_outputs()) == {"text_embeddings": ("tensor(float)", ["batch", 64])}
+    assert describe(text.get_inputs()) == {"input_ids": ids, "attention_mask": ids}
+    assert describe(text.get_outputs()) == {"text_embeddings": ("tensor(float)", ["batch", 64])}
 
 
 @pytest.mark.parametrize("name", [IMAGE_ENCODER, TEXT_ENCODER])
-def test_a_graph_is_valid_and_uses_onnx_operators_only(golden_bundle, name):
+def test_graph_is_valid_and_uses_standard_operators_only(golden_bundle, name):
     model = onnx.load(golden_bundle.path(name))
     onnx.checker.check_model(model, full_check=True)
     assert {node.domain for node in model.graph.node} == {""}
@@ -53,13 +52,13 @@ def test_norms_and_gelus_are_single_operators(golden_bundle):
 
 
 @pytest.mark.parametrize("name", [IMAGE_ENCODER, TEXT_ENCODER])
-def test_nothing_of_this_machine_is_in_a_graph(golden_bundle, name):
+def test_graph_has_no_traces_of_this_machine(golden_bundle, name):
     content = golden_bundle.path(name).read_bytes()
     for trace in (b"stack_trace", b'File "', b".py", b"site-packages", b"namespace"):
         assert trace not in content
 
 
-def test_large_weights_lie_beside_the_graph_and_twice_gives_the_same_bytes(tmp_path, monkeypatch):
+def test_large_weights_go_to_a_second_file_and_the_bytes_are_reproducible(tmp_path, monkeypatch):
     monkeypatch.setattr(graphs, "EXTERNAL_DATA_FROM", 1000)
     torch.manual_seed(0)
     model = UniCLModel(SMALL).eval()
@@ -76,5 +75,5 @@ def test_large_weights_lie_beside_the_graph_and_twice_gives_the_same_bytes(tmp_p
         ids = torch.randint(0, 50, (rows, length))
         with torch.inference_mode():
             expected = model.encode_text(ids, torch.ones_like(ids)).numpy()
-        got = session.run(None, {"input_ids": ids.numpy(), "attention_mask": np.ones((rows, length), np.int64)})[0]
-        np.testing.assert_allclose(got, expected, atol=1e-6)
+        actual = session.run(None, {"input_ids": ids.numpy(), "attention_mask": np.ones((rows, length), np.int64)})[0]
+        np.testing.assert_allclose(actual, expected, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Each rewriting leaves the embeddings as they are, alone and on top of the others, in PyTorch and in its graph."""
+"""Each rewriting preserves the embeddings, alone and combined, in PyTorch and in its graph."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ import pytest
 import torch
 import yaml
 
-from medimageinsight.export import rewriting
-from medimageinsight.export.graphs import export_image_encoder, export_text_encoder
-from medimageinsight.export.rewriting import REWRITINGS, rewrite
+from medimageinsight.export import REWRITINGS, export_image_encoder, export_text_encoder, rewrite, rewriting
 from medimageinsight.export.rewriting.attention import attend_in_steps
-from medimageinsight.export.rewriting.operator import attention_operator
-from medimageinsight.export.rewriting.windows import cut_windows
-from medimageinsight.network.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig
-from medimageinsight.network.model import UniCLModel
+from medimageinsight.export.rewriting.onnx_attention import attention_operator
+from medimageinsight.export.rewriting.window_attention import cut_windows
+from medimageinsight.network import ImageEncoderConfig, ModelConfig, TextEncoderConfig, UniCLModel
 from tests.golden.model import CONFIG, golden, golden_pixels, golden_weights
 
 TOLERANCE = 1e-6
@@ -39,7 +36,7 @@ UNEVEN = ModelConfig(
 
 @pytest.fixture(scope="module")
 def original():
-    """Random weights, the biases too: in a new network they are zero, and what forgets one would pass."""
+    """Random weights and biases; with the zero biases of a new network, a missing bias would not be noticed."""
     torch.manual_seed(3)
     model = UniCLModel(UNEVEN).eval()
     with torch.no_grad():
@@ -64,23 +61,23 @@ def tokens():
     return ids, inside.long()
 
 
-def difference(one, other) -> float:
-    return float((one - other).abs().max())
+def difference(first, second) -> float:
+    return float((first - second).abs().max())
 
 
-# The last two build on those before them.
-STEPS = [(one,) for one in REWRITINGS[:-2]] + [REWRITINGS[:count] for count in range(2, len(REWRITINGS) + 1)]
+# The last two depend on earlier ones.
+STEPS = [(step,) for step in REWRITINGS[:-2]] + [REWRITINGS[:count] for count in range(2, len(REWRITINGS) + 1)]
 
 
 @pytest.mark.parametrize("steps", STEPS, ids=lambda steps: f"{len(steps)}: {steps[-1].__name__}")
-def test_a_rewriting_gives_the_same_embeddings(original, pixels, tokens, steps):
+def test_rewriting_gives_the_same_embeddings(original, pixels, tokens, steps):
     rewritten = rewrite(original, steps)
     with torch.inference_mode():
         assert difference(rewritten.encode_image(pixels), original.encode_image(pixels)) <= TOLERANCE
         assert difference(rewritten.encode_text(*tokens), original.encode_text(*tokens)) <= TOLERANCE
 
 
-def test_the_original_stays_as_it_is_and_shares_what_is_not_rewritten(original, pixels):
+def test_original_is_unchanged_and_shares_weights_that_are_not_rewritten(original, pixels):
     before = {name: weight.clone() for name, weight in original.named_parameters()}
     rewritten = rewrite(original)
     assert all(torch.equal(weight, before[name]) for name, weight in original.named_parameters())
@@ -88,23 +85,23 @@ def test_the_original_stays_as_it_is_and_shares_what_is_not_rewritten(original, 
     assert all(weight.requires_grad for weight in original.parameters())
 
 
-def test_the_graphs_of_all_rewritings_give_the_originals_embeddings(original, pixels, tokens, tmp_path):
+def test_graphs_of_all_rewritings_give_the_original_embeddings(original, pixels, tokens, tmp_path):
     rewritten = rewrite(original)
     export_image_encoder(rewritten, tmp_path / "image.onnx")
     export_text_encoder(rewritten, tmp_path / "text.onnx")
-    image, text = (ort.InferenceSession(str(tmp_path / f"{side}.onnx")) for side in ("image", "text"))
+    image, text = (ort.InferenceSession(str(tmp_path / f"{encoder}.onnx")) for encoder in ("image", "text"))
     ids, mask = tokens
     with torch.inference_mode():
-        wanted = original.encode_image(pixels).numpy(), original.encode_text(ids, mask).numpy()
-    got = image.run(None, {"pixel_values": pixels.numpy()})[0]
-    np.testing.assert_allclose(got, wanted[0], atol=TOLERANCE)
+        expected = original.encode_image(pixels).numpy(), original.encode_text(ids, mask).numpy()
+    actual = image.run(None, {"pixel_values": pixels.numpy()})[0]
+    np.testing.assert_allclose(actual, expected[0], atol=TOLERANCE)
     inputs = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
-    np.testing.assert_allclose(text.run(None, inputs)[0], wanted[1], atol=TOLERANCE)
+    np.testing.assert_allclose(text.run(None, inputs)[0], expected[1], atol=TOLERANCE)
     short = {name: value[1:2, :5] for name, value in inputs.items()}
-    np.testing.assert_allclose(text.run(None, short)[0], wanted[1][1:2], atol=TOLERANCE)
+    np.testing.assert_allclose(text.run(None, short)[0], expected[1][1:2], atol=TOLERANCE)
 
 
-def test_the_golden_network_keeps_the_originals_numbers():
+def test_rewritten_golden_network_gives_the_original_numbers():
     config = ModelConfig.from_release(yaml.safe_load(CONFIG.read_text()))
     model = UniCLModel(config)
     model.load_state_dict({name: torch.from_numpy(np.asarray(value)) for name, value in golden_weights().items()})
@@ -114,12 +111,12 @@ def test_the_golden_network_keeps_the_originals_numbers():
 
 
 def test_every_rewriting_is_documented_and_public():
-    assert all(one.__doc__ for one in REWRITINGS)
-    assert len({one.__name__ for one in REWRITINGS}) == len(REWRITINGS)
-    assert all(getattr(rewriting, one.__name__) is one for one in REWRITINGS)
+    assert all(step.__doc__ for step in REWRITINGS)
+    assert len({step.__name__ for step in REWRITINGS}) == len(REWRITINGS)
+    assert all(getattr(rewriting, step.__name__) is step for step in REWRITINGS)
 
 
-def test_windows_hold_every_token_once_in_the_order_of_the_regions():
+def test_windows_contain_every_token_once_in_the_order_of_the_regions():
     order, regions = cut_windows(5, 7, 4)
     assert sorted(order.tolist()) == list(range(35))
     assert [tuple(region) for region in regions] == [(16, 16, 0), (12, 12, 4), (4, 4, 12), (3, 3, 13)]
@@ -127,7 +124,7 @@ def test_windows_hold_every_token_once_in_the_order_of_the_regions():
     assert order[-3:].tolist() == [32, 33, 34]
 
 
-def test_a_grid_of_whole_windows_is_one_region_and_a_small_one_a_cut_off_window():
+def test_whole_windows_are_one_region_and_a_small_grid_is_one_partial_window():
     assert [tuple(region) for region in cut_windows(8, 4, 4)[1]] == [(32, 16, 0)]
     assert [tuple(region) for region in cut_windows(2, 3, 4)[1]] == [(6, 6, 10)]
 
@@ -136,10 +133,10 @@ def test_many_equal_pads_weigh_as_one_key_with_their_logarithm():
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 1, 5, 8).unbind()
     zeros = torch.zeros(1, 11, 8)
-    wanted = attend_in_steps(q, torch.cat([k, zeros], 1), torch.cat([v, zeros], 1), 2)
+    expected = attend_in_steps(q, torch.cat([k, zeros], 1), torch.cat([v, zeros], 1), 2)
     mask = torch.zeros(5, 6)
     mask[:, -1] = math.log(11)
-    one = zeros[:, :1]
+    zero = zeros[:, :1]
     for attend in (attend_in_steps, attention_operator):
-        got = attend(q, torch.cat([k, one], 1), torch.cat([v, one], 1), 2, mask)
-        assert difference(got, wanted) <= TOLERANCE
+        actual = attend(q, torch.cat([k, zero], 1), torch.cat([v, zero], 1), 2, mask)
+        assert difference(actual, expected) <= TOLERANCE

@@ -1,4 +1,4 @@
-"""The release's vocabulary becomes a tokenizer.json that gives the original's ids."""
+"""The tokenizer.json of the release's vocabulary gives the original ids."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import shutil
 import pytest
 
 from medimageinsight.errors import CheckpointError
-from medimageinsight.export import tokenizer_file
-from medimageinsight.export.tokenizer_file import check_tokenizer, read_tokenizer
+from medimageinsight.export import check_tokenizer, read_tokenizer, tokenizer_file
 from medimageinsight.tokenizer import Tokenizer
 from tests.golden.model import VOCAB_SIZE, golden, write_golden_checkpoint
 
@@ -34,26 +33,26 @@ def test_all_golden_ids(release_vocabulary, shared, tmp_path):
     assert saved.encode([case["text"] for case in cases]) == [case["ids"] for case in cases]
 
 
-def test_the_release_is_checked_against_its_own_ids(release_vocabulary, monkeypatch):
+def test_release_is_checked_against_known_ids(release_vocabulary, monkeypatch):
     monkeypatch.setitem(tokenizer_file.RELEASE_IDS, "lung", [1])
     with pytest.raises(CheckpointError, match="upgrade") as caught:
         read_tokenizer(release_vocabulary)
     assert caught.value.code == "checkpoint_tokenizer"
 
 
-def test_the_built_in_sample_is_the_originals():
+def test_known_ids_are_the_original_ones():
     cardiomegaly = golden()["token_ids"][0][1:-1]
     assert tokenizer_file.RELEASE_IDS["x-ray chest anteroposterior Cardiomegaly"] == cardiomegaly
 
 
-def test_a_text_is_cut_into_clips_words(own_vocabulary):
+def test_text_is_split_into_clip_words(own_vocabulary):
     tokens = read_tokenizer(own_vocabulary).encode("The  lung's\tT2").tokens
     assert tokens == [
         *("<|startoftext|>", "the</w>", "l", "u", "n", "g</w>", "'", "s</w>", "t</w>", "2</w>", "<|endoftext|>"),
     ]
 
 
-def test_a_tokenizer_json_neither_cuts_nor_pads(own_vocabulary, tmp_path):
+def test_tokenizer_json_neither_truncates_nor_pads(own_vocabulary, tmp_path):
     tokenizer = read_tokenizer(own_vocabulary)
     tokenizer.enable_truncation(5)
     tokenizer.enable_padding(length=9)
@@ -61,24 +60,24 @@ def test_a_tokenizer_json_neither_cuts_nor_pads(own_vocabulary, tmp_path):
     assert len(read_tokenizer(tmp_path / "tokenizer.json").encode("abcdefghijkl").ids) == 14
 
 
-def test_a_tokenizer_of_another_size_is_refused(own_vocabulary):
+def test_rejects_a_tokenizer_of_another_size(own_vocabulary):
     with pytest.raises(CheckpointError, match="49,408") as caught:
         check_tokenizer(read_tokenizer(own_vocabulary), 1000)
     assert caught.value.code == "checkpoint_tokenizer"
 
 
-def test_the_end_token_must_be_the_last(own_vocabulary, tmp_path):
+def test_rejects_an_end_token_that_is_not_the_last(own_vocabulary, tmp_path):
     folder = shutil.copytree(own_vocabulary, tmp_path / "swapped")
     vocabulary = json.loads((folder / "vocab.json").read_text())
     first = next(iter(vocabulary))
     vocabulary[first], vocabulary["<|endoftext|>"] = VOCAB_SIZE - 1, 0
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    with pytest.raises(CheckpointError, match="another order"):
+    with pytest.raises(CheckpointError, match="got the ids 49406 and 0"):
         check_tokenizer(read_tokenizer(folder), VOCAB_SIZE)
 
 
 @pytest.mark.parametrize(("name", "content"), [("vocab.json", "[]"), ("vocab.json", "{"), ("merges.txt", "a b c\n")])
-def test_an_unreadable_vocabulary_is_an_error(own_vocabulary, tmp_path, name, content):
+def test_rejects_an_unreadable_vocabulary(own_vocabulary, tmp_path, name, content):
     folder = shutil.copytree(own_vocabulary, tmp_path / "broken")
     (folder / name).write_text(content)
     with pytest.raises(CheckpointError) as caught:
@@ -86,7 +85,7 @@ def test_an_unreadable_vocabulary_is_an_error(own_vocabulary, tmp_path, name, co
     assert caught.value.code == "checkpoint_tokenizer"
 
 
-def test_an_unreadable_tokenizer_json_is_an_error(tmp_path):
+def test_rejects_an_unreadable_tokenizer_json(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_tokenizer(tmp_path / "tokenizer.json")

@@ -1,4 +1,4 @@
-"""A small network of the original architecture: its weights follow from their names, its results are the original's."""
+"""A small network of the original architecture: weights generated from their names, results of the original."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def golden() -> dict[str, Any]:
 
 
 def golden_pixels() -> np.ndarray:
-    """The first of the four pictures, (1, 3, 120, 120) float32."""
+    """The first of the four images, (1, 3, 120, 120) float32."""
     with np.load(FOLDER / "pixels.npz") as file:
         return file["pixels"]
 
@@ -30,7 +30,7 @@ def golden_weights() -> dict[str, np.ndarray]:
 
 
 def write_golden_checkpoint(folder: Path) -> Path:
-    """In the release's layout; with a vocabulary of its own, as the release's is not part of this repository."""
+    """Write a checkpoint in the release's layout. Its vocabulary is generated, since the release's is not included."""
     from safetensors.numpy import save_file
 
     tokenizer = folder / "language_model" / "clip_tokenizer"
@@ -60,5 +60,5 @@ def _vocabulary() -> dict[str, int]:
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*letters, *(letter + "</w>" for letter in letters), "th", "the</w>"]
-    tokens += [f"unused{number}" for number in range(VOCAB_SIZE - 2 - len(tokens))]
-    return {token: number for number, token in enumerate([*tokens, START, END])}
+    tokens += [f"unused{index}" for index in range(VOCAB_SIZE - 2 - len(tokens))]
+    return {token: index for index, token in enumerate([*tokens, START, END])}

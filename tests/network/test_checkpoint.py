@@ -1,4 +1,4 @@
-"""Checkpoints load strictly, in any spelling, and say what is wrong."""
+"""Checkpoints load strictly, under any of their naming schemes; errors name the tensor."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
 from medimageinsight.errors import CheckpointError
-from medimageinsight.network.checkpoint import POSITIONS, canonical_name, load_model, load_state_dict, read_shapes
-from medimageinsight.network.config import ModelConfig
+from medimageinsight.network import ModelConfig, canonical_name, load_model, load_state_dict, read_shapes
+from medimageinsight.network.checkpoint import POSITIONS
 from tests.golden.model import CONFIG, golden_weights
 
 FC1 = "image_encoder.blocks.2.1.channel_block.ffn.fn.net.fc1.weight"
@@ -32,13 +32,13 @@ def weights():
     return golden_weights()
 
 
-def towers_respelled(name: str) -> str:
+def rename_encoders(name: str) -> str:
     for new, old in (("image_encoder.", "visual."), ("lang_encoder.", "text.")):
         name = name.replace(new, old)
     return name.replace("image_projection", "vision_projection").replace("lang_projection", "text_projection")
 
 
-def blocks_respelled(name: str) -> str:
+def rename_blocks(name: str) -> str:
     name = name.replace("image_encoder.convs.", "image_encoder.conv_embeds.").replace(".blocks.", ".main_blocks.")
     name = name.replace("spatial_block", "0").replace("channel_block", "1")
     for new, old in (
@@ -52,27 +52,27 @@ def blocks_respelled(name: str) -> str:
     return re.sub(r"(window|channel)_attn\.norm", "norm1", name)
 
 
-def saved(tmp_path, weights, **changes):
+def save_weights(tmp_path, weights, **changes):
     path = tmp_path / "model.pt"
     save_file({name: value for name, value in (weights | changes).items() if value is not None}, path)
     return path
 
 
 @pytest.mark.parametrize(
-    "respell",
-    [str, towers_respelled, blocks_respelled, lambda name: towers_respelled(blocks_respelled(name))],
-    ids=["canonical", "towers", "blocks", "both"],
+    "rename",
+    [str, rename_encoders, rename_blocks, lambda name: rename_encoders(rename_blocks(name))],
+    ids=["canonical", "encoders", "blocks", "both"],
 )
-def test_every_spelling_loads_the_same_weights(tmp_path, config, weights, respell):
-    respelled = {respell(name): value for name, value in weights.items()}
-    assert len(respelled) == len(weights)
-    loaded = load_state_dict(saved(tmp_path, respelled), config)
+def test_every_naming_scheme_loads_the_same_weights(tmp_path, config, weights, rename):
+    renamed = {rename(name): value for name, value in weights.items()}
+    assert len(renamed) == len(weights)
+    loaded = load_state_dict(save_weights(tmp_path, renamed), config)
     assert set(loaded) == set(weights)
     for name, value in weights.items():
         np.testing.assert_array_equal(loaded[name].numpy(), value)
 
 
-def test_spellings_of_one_name():
+def test_canonical_name():
     expected = "image_encoder.blocks.2.4.channel_block.channel_attn.fn.qkv.weight"
     assert canonical_name("visual.main_blocks.2.4.1.attn.qkv.weight") == expected
     assert canonical_name("image_encoder.blocks.2.4.1.attn.qkv.weight") == expected
@@ -82,8 +82,8 @@ def test_spellings_of_one_name():
     )
 
 
-def test_a_model_is_float32_frozen_and_ready_for_inference(tmp_path, config, weights):
-    model = load_model(saved(tmp_path, weights), config)
+def test_loaded_model_is_float32_frozen_and_in_evaluation_mode(tmp_path, config, weights):
+    model = load_model(save_weights(tmp_path, weights), config)
     assert not model.training
     assert {(p.dtype, p.device.type, p.requires_grad) for p in model.parameters()} == {(torch.float32, "cpu", False)}
 
@@ -97,9 +97,9 @@ def test_other_float_types_become_float32(tmp_path, config, weights, dtype):
     np.testing.assert_allclose(loaded[FC1].numpy(), weights[FC1], rtol=1e-2, atol=1e-2)
 
 
-def test_positions_of_another_length_are_resized_linearly(tmp_path, config, weights):
+def test_positions_of_a_different_length_are_resized_linearly(tmp_path, config, weights):
     ramp = np.linspace(0, 1, 154, dtype=np.float32)[:, np.newaxis].repeat(64, axis=1)
-    path = saved(tmp_path, weights, **{POSITIONS: ramp})
+    path = save_weights(tmp_path, weights, **{POSITIONS: ramp})
     resized = load_state_dict(path, config)[POSITIONS]
     assert resized.shape == (77, 64)
     np.testing.assert_allclose(resized[:, 0], (ramp[::2, 0] + ramp[1::2, 0]) / 2, atol=1e-6)
@@ -107,30 +107,30 @@ def test_positions_of_another_length_are_resized_linearly(tmp_path, config, weig
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "parts"),
     [
         ({FC1: None}, ["missing", FC1]),
         ({"image_encoder.head.weight": np.zeros(3, np.float32)}, ["unknown", "image_encoder.head.weight"]),
         ({FC1: np.zeros((256, 65), np.float32)}, [FC1, "(256, 64)", "(256, 65)"]),
         ({FC1: np.zeros((256, 64), np.int8)}, [FC1, "I8", "F32"]),
         ({FC1: np.full((256, 64), np.nan, np.float32)}, [FC1, "NaN"]),
-        ({"vision_projection": np.zeros((128, 64), np.float32)}, ["two spellings", "image_projection"]),
+        ({"vision_projection": np.zeros((128, 64), np.float32)}, ["two names", "image_projection"]),
         ({POSITIONS: np.zeros((77, 65), np.float32)}, [POSITIONS, "(77, 65)"]),
     ],
     ids=["missing", "unknown", "misshapen", "integer", "not finite", "twice", "positions"],
 )
-def test_a_wrong_tensor_is_named(tmp_path, config, weights, changes, said):
+def test_wrong_tensor_is_named(tmp_path, config, weights, changes, parts):
     with pytest.raises(CheckpointError) as caught:
-        load_state_dict(saved(tmp_path, weights, **changes), config)
+        load_state_dict(save_weights(tmp_path, weights, **changes), config)
     assert caught.value.code == "checkpoint_mismatch"
-    assert all(part in caught.value.message for part in said)
+    assert all(part in caught.value.message for part in parts)
     assert "\n" not in caught.value.message
 
 
 def test_many_wrong_tensors_are_counted(tmp_path, config, weights):
     missing = dict.fromkeys([name for name in weights if name.startswith("lang_encoder.resblocks.0.")])
     with pytest.raises(CheckpointError, match=rf"lang_encoder.resblocks.0.* and {len(missing) - 3} more"):
-        load_state_dict(saved(tmp_path, weights, **missing), config)
+        load_state_dict(save_weights(tmp_path, weights, **missing), config)
 
 
 def header(text: bytes, length: int | None = None) -> bytes:
@@ -164,7 +164,7 @@ def zipped(tmp_path) -> bytes:
     ],
     ids=["empty", "text", "long header", "deep header", "truncated", "overflow", "lfs", "pickle", "zip"],
 )
-def test_what_is_not_safetensors_is_refused(tmp_path, config, content, code):
+def test_rejects_files_that_are_not_safetensors(tmp_path, config, content, code):
     path = tmp_path / "model.pt"
     path.write_bytes(content(tmp_path) if callable(content) else content)
     with pytest.raises(CheckpointError) as caught:
@@ -175,6 +175,6 @@ def test_what_is_not_safetensors_is_refused(tmp_path, config, content, code):
 
 def test_names_in_messages_are_escaped(tmp_path, config, weights):
     with pytest.raises(CheckpointError) as caught:
-        load_state_dict(saved(tmp_path, weights, **{"\x1b[2Jevil\n": np.zeros(1, np.float32)}), config)
+        load_state_dict(save_weights(tmp_path, weights, **{"\x1b[2Jevil\n": np.zeros(1, np.float32)}), config)
     assert "\x1b" not in caught.value.message
     assert "\n" not in caught.value.message

@@ -1,4 +1,4 @@
-"""The network in PyTorch gives what the original implementation gave."""
+"""The network in PyTorch reproduces the embeddings of the original implementation."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 import torch
 import yaml
 
-from medimageinsight.network.config import ModelConfig
-from medimageinsight.network.model import UniCLModel
+from medimageinsight.network import ModelConfig, UniCLModel
 from tests.golden.model import CONFIG, golden, golden_pixels, golden_weights
 
 TOLERANCE = 2e-6
@@ -38,7 +37,7 @@ def embed_tokens(model, rows, length=0):
     return model.encode_text(ids, mask).numpy()
 
 
-def test_the_formula_gives_the_original_weights():
+def test_generated_weights_are_the_original_ones():
     weights = golden_weights()
     digest = hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights)))
     assert digest.hexdigest() == golden()["weights_sha256"]
@@ -68,7 +67,7 @@ def test_all_golden_images_alone_and_in_a_batch(model, shared):
     assert np.abs(alone - expected).max() <= TOLERANCE
 
 
-def test_the_copied_numbers_are_the_shared_ones(shared):
+def test_stored_numbers_match_the_published_ones(shared):
     with np.load(shared / "golden" / "tiny" / "expected.npz") as expected:
         for key in ("image_embeddings", "text_embeddings"):
             np.testing.assert_array_equal(np.array(golden()[key], dtype=np.float32), expected[key])

@@ -1,4 +1,4 @@
-"""The checkpoint of the built-in model, which fine-tuning starts from, and the bundle that was made of it."""
+"""The checkpoint of the built-in model, which fine-tuning starts from, and the bundle converted from it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import pytest
 import torch
 
 from medimageinsight import MedImageInsight, images
-from medimageinsight.bundle import Bundle, find
-from medimageinsight.bundle.bundle import sha256_of
-from medimageinsight.export.source import find_checkpoint, read_description
-from medimageinsight.network.checkpoint import load_model
-from medimageinsight.network.config import ModelConfig
+from medimageinsight.bundle import Bundle, find, sha256_of
+from medimageinsight.export import find_checkpoint, read_description
+from medimageinsight.network import ModelConfig, load_model
 from medimageinsight.preprocess import preprocess
 from medimageinsight.tokenizer import Tokenizer
 
@@ -32,18 +30,18 @@ def bundle() -> MedImageInsight:
     return MedImageInsight.load("mini")
 
 
-def test_the_bundle_names_this_checkpoint() -> None:
-    made_of = Bundle.open(find("mini")).manifest.provenance["checkpoint"]
-    assert made_of["sha256"] == sha256_of(CHECKPOINT / "model.safetensors")
+def test_bundle_names_this_checkpoint() -> None:
+    checkpoint = Bundle.open(find("mini")).manifest.provenance["checkpoint"]
+    assert checkpoint["sha256"] == sha256_of(CHECKPOINT / "model.safetensors")
 
 
-def test_its_embeddings_are_the_bundles(network, bundle: MedImageInsight) -> None:
-    drawn = np.random.default_rng(0).integers(0, 256, (3, 200, 160, 3), dtype=np.uint8)
-    pixels = np.stack([preprocess(images.open(one), bundle.preprocessing) for one in drawn])
+def test_checkpoint_and_bundle_give_the_same_embeddings(network, bundle: MedImageInsight) -> None:
+    images_rgb = np.random.default_rng(0).integers(0, 256, (3, 200, 160, 3), dtype=np.uint8)
+    pixels = np.stack([preprocess(images.open(image), bundle.preprocessing) for image in images_rgb])
     tokenizer = Tokenizer.from_file(CHECKPOINT / "tokenizer.json", 77)
     ids, mask = tokenizer.pad(tokenizer.encode(TEXTS))
     with torch.inference_mode():
-        pictures = network.encode_image(torch.from_numpy(pixels)).numpy()
-        texts = network.encode_text(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
-    np.testing.assert_allclose(bundle.embed_images(list(drawn)), pictures, atol=2e-6)
-    np.testing.assert_allclose(bundle.embed_texts(TEXTS), texts, atol=2e-6)
+        image_embeddings = network.encode_image(torch.from_numpy(pixels)).numpy()
+        text_embeddings = network.encode_text(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
+    np.testing.assert_allclose(bundle.embed_images(list(images_rgb)), image_embeddings, atol=2e-6)
+    np.testing.assert_allclose(bundle.embed_texts(TEXTS), text_embeddings, atol=2e-6)

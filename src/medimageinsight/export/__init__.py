@@ -1,0 +1,78 @@
+"""Checkpoint to bundle: conversion to ONNX, comparison with PyTorch, accuracy on labelled images, the model card.
+
+    from medimageinsight.export import convert, verify
+
+    bundle = convert("path/to/2024.09.27", "medimageinsight")
+    verify(bundle)
+
+Names are imported when they are first used; those that need the extra ``export`` raise an error that names it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medimageinsight._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from medimageinsight.export.accuracy import measure_accuracy
+    from medimageinsight.export.accuracy_results import Accuracy, RuntimeResult, SourceResult
+    from medimageinsight.export.agreement import Agreement
+    from medimageinsight.export.checkpoint_files import CheckpointFiles, find_checkpoint
+    from medimageinsight.export.conversion import convert
+    from medimageinsight.export.graphs import export_image_encoder, export_text_encoder
+    from medimageinsight.export.model_card import compose_model_card
+    from medimageinsight.export.model_description import ModelDescription, read_description
+    from medimageinsight.export.parity import BOUNDS, Parity, read_parity
+    from medimageinsight.export.rewriting import REWRITINGS, rewrite
+    from medimageinsight.export.run_record import RunRecord, read_run_record
+    from medimageinsight.export.tokenizer_file import check_tokenizer, create_clip_tokenizer, read_tokenizer
+    from medimageinsight.export.verification import load_original, verify
+
+__all__ = [
+    "BOUNDS",
+    "REWRITINGS",
+    "Accuracy",
+    "Agreement",
+    "CheckpointFiles",
+    "ModelDescription",
+    "Parity",
+    "RunRecord",
+    "RuntimeResult",
+    "SourceResult",
+    "check_tokenizer",
+    "compose_model_card",
+    "convert",
+    "create_clip_tokenizer",
+    "export_image_encoder",
+    "export_text_encoder",
+    "find_checkpoint",
+    "load_original",
+    "measure_accuracy",
+    "read_description",
+    "read_parity",
+    "read_run_record",
+    "read_tokenizer",
+    "rewrite",
+    "verify",
+]
+
+_MODULES = {
+    "accuracy": ("measure_accuracy",),
+    "accuracy_results": ("Accuracy", "RuntimeResult", "SourceResult"),
+    "agreement": ("Agreement",),
+    "checkpoint_files": ("CheckpointFiles", "find_checkpoint"),
+    "conversion": ("convert",),
+    "graphs": ("export_image_encoder", "export_text_encoder"),
+    "model_card": ("compose_model_card",),
+    "model_description": ("ModelDescription", "read_description"),
+    "parity": ("BOUNDS", "Parity", "read_parity"),
+    "rewriting": ("REWRITINGS", "rewrite"),
+    "run_record": ("RunRecord", "read_run_record"),
+    "tokenizer_file": ("check_tokenizer", "create_clip_tokenizer", "read_tokenizer"),
+    "verification": ("load_original", "verify"),
+}
+
+__getattr__, __dir__ = lazy_exports(
+    __name__, __all__, {name: module for module, names in _MODULES.items() for name in names}
+)

@@ -1,8 +1,8 @@
-"""The two ONNX graphs of a bundle, from the network in PyTorch.
+"""Export of the network in PyTorch to the two ONNX graphs of a bundle.
 
-Their faces are fixed, since other programs use them too: ``pixel_values`` float32 (N, 3, H, W) gives
+Their inputs and outputs are fixed, since other programs use them too: ``pixel_values`` float32 (N, 3, H, W) gives
 ``image_embeddings`` (N, D); ``input_ids`` and ``attention_mask`` int64 (N, L) give ``text_embeddings`` (N, D). They use
-ONNX's own operators only and run in a plain ONNX Runtime session.
+standard ONNX operators only and run in a plain ONNX Runtime session.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from medimageinsight.bundle.bundle import EXTERNAL_DATA_SUFFIX
+from medimageinsight.bundle import EXTERNAL_DATA_SUFFIX
 from medimageinsight.errors import missing_extra
-from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,41 +24,44 @@ if TYPE_CHECKING:
 
     from medimageinsight.network.model import UniCLModel
 
+# Part of each graph. It is not the package's version, since a change alters the checksums that identify a model in
+# stores and adapters.
+GRAPH_VERSION = "0.1.0"
 OPSET = 23  # the first with Attention as one operator (Gelu: 20)
-EXTERNAL_DATA_FROM = 100_000_000  # bytes of weights above which they lie beside the graph, to be memory-mapped
-SMALLEST_EXTERNAL = 1024  # bytes; shapes and other small constants stay in the graph
+EXTERNAL_DATA_FROM = 100_000_000  # bytes; larger weights go to a separate file, which can be memory-mapped
+MIN_EXTERNAL_BYTES = 1024  # shapes and other small constants stay in the graph
 
 
 class ImageGraph(nn.Module):
-    """The image side of the model as a module of its own, which is what the exporter takes."""
+    """The image encoder as a module of its own, which the exporter requires."""
 
     def __init__(self, model: UniCLModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """Normalised pixels (N, 3, H, W) to embeddings (N, D)."""
+        """Encode normalised pixels (N, 3, H, W) as embeddings (N, D)."""
         return self.model.encode_image(pixel_values)
 
 
 class TextGraph(nn.Module):
-    """The text side of the model as a module of its own."""
+    """The text encoder as a module of its own."""
 
     def __init__(self, model: UniCLModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Token ids and mask (N, L) to embeddings (N, D)."""
+        """Encode token ids and mask (N, L) as embeddings (N, D)."""
         return self.model.encode_text(input_ids, attention_mask)
 
 
 def export_image_encoder(model: UniCLModel, path: Path) -> tuple[str, ...]:
-    """Write the image graph, any batch size.
+    """Write the image graph, for any batch size.
 
     Args:
         model: In evaluation mode, float32, on the CPU.
-        path: The graph's file; large weights go into a file beside it.
+        path: The graph's file; large weights go into a second file next to it.
 
     Returns:
         The names of the files written.
@@ -70,7 +72,7 @@ def export_image_encoder(model: UniCLModel, path: Path) -> tuple[str, ...]:
 
 
 def export_text_encoder(model: UniCLModel, path: Path) -> tuple[str, ...]:
-    """Write the text graph, any batch size and any length up to the context; otherwise as `export_image_encoder`."""
+    """Write the text graph, for any batch size and length up to the context; otherwise as `export_image_encoder`."""
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=model.config.text.context_length)
     ids = torch.zeros(2, min(8, model.config.text.context_length), dtype=torch.int64)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -81,10 +83,10 @@ def _export(
     graph: nn.Module, inputs: dict[str, Tensor], axes: dict[str, dict[int, Any]], output: str, path: Path
 ) -> tuple[str, ...]:
     try:
-        import onnxscript  # noqa: F401 (the exporter needs it and says so less clearly)
+        import onnxscript  # noqa: F401 (the exporter needs it; its own error is less clear)
     except ImportError:
         raise missing_extra("export", "writing ONNX graphs") from None
-    with _quiet():
+    with _silence_exporter():
         program = torch.onnx.export(
             graph.eval(),
             tuple(inputs.values()),
@@ -102,12 +104,12 @@ def _export(
 
 
 def save_graph(model: Any, path: Path, *, data_from: int | None = None) -> tuple[str, ...]:  # noqa: ANN401
-    """Write an `onnx_ir.Model` without a trace of this machine.
+    """Write an `onnx_ir.Model` without traces of this machine.
 
     Args:
-        model: What to write; changed.
-        path: The graph's file; large weights go into a file beside it.
-        data_from: Bytes of weights above which they do, `EXTERNAL_DATA_FROM` when not given.
+        model: The model, which is modified.
+        path: The graph's file; large weights go into a second file next to it.
+        data_from: Size of weights, in bytes, that counts as large; by default `EXTERNAL_DATA_FROM`.
 
     Returns:
         The names of the files written.
@@ -118,24 +120,24 @@ def save_graph(model: Any, path: Path, *, data_from: int | None = None) -> tuple
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     large = weights > (EXTERNAL_DATA_FROM if data_from is None else data_from)
     data = path.name + EXTERNAL_DATA_SUFFIX if large else None
-    onnx_ir.save(model, path, external_data=data, size_threshold_bytes=SMALLEST_EXTERNAL)
+    onnx_ir.save(model, path, external_data=data, size_threshold_bytes=MIN_EXTERNAL_BYTES)
     return (path.name,) if data is None else (path.name, data)
 
 
 def _anonymise(model: Any) -> None:  # noqa: ANN401
-    """Drop what the exporter notes down about this machine and this run: stack traces, paths, module names.
+    """Remove the exporter's records of this machine and this run: stack traces, paths, module names.
 
-    What is left depends on the network alone, so the same checkpoint gives the same bytes on every machine.
+    The result depends on the network only, so one checkpoint gives the same bytes in every run.
     """
-    model.producer_name, model.producer_version = "medimageinsight-onnx", __version__
+    model.producer_name, model.producer_version = "medimageinsight-onnx", GRAPH_VERSION
     model.doc_string = None
     model.metadata_props.clear()
     graph = model.graph
     graph.doc_string = None
     graph.metadata_props.clear()
     graph.name = "medimageinsight"
-    for number, node in enumerate(graph.all_nodes()):
-        node.name = f"{node.op_type}_{number}"
+    for index, node in enumerate(graph.all_nodes()):
+        node.name = f"{node.op_type}_{index}"
         node.doc_string = None
         node.metadata_props.clear()
         for value in node.outputs:
@@ -148,8 +150,8 @@ def _anonymise(model: Any) -> None:  # noqa: ANN401
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter tells its own progress and others' deprecations; nothing of it is for a user."""
+def _silence_exporter() -> Iterator[None]:
+    """Suppress the exporter's progress and deprecation warnings, which do not concern a user."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.bundle import EVALUATION_BEGIN, EVALUATION_END, provenance_tree
-from medimageinsight.reports.markdown import table
+from medimageinsight.reports import markdown_table
 from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _summary(manifest: Manifest) -> str:
         ("Checkpoint", f"SHA-256 `{checkpoint.get('sha256', 'unknown')}`"),
         ("Licence", str(manifest.provenance.get("licence") or "that of the checkpoint")),
     ]
-    return table(("", ""), rows)
+    return markdown_table(("", ""), rows)
 
 
 def _training(run: RunRecord, manifest: Manifest) -> str:
@@ -90,11 +90,11 @@ def _training(run: RunRecord, manifest: Manifest) -> str:
     rows = [(name, _format(value)) for name, key in _SETTINGS if (value := config.get(key)) is not None]
     if data := _data(config.get("data")):
         rows.insert(0, ("Data", data))
-    parts = ["## Training", "From the run's own record.", table(("Setting", "Value"), rows)]
+    parts = ["## Training", "From the run's own record.", markdown_table(("Setting", "Value"), rows)]
     if isinstance(stages := config.get("stages"), list):
         mappings = [stage for stage in stages if isinstance(stage, dict)]
         parts.append(
-            table(
+            markdown_table(
                 ("Stage", "Steps", "Pixels", "Batch", "Other settings"),
                 [(str(number), *_stage(stage)) for number, stage in enumerate(mappings, start=1)],
             )
@@ -111,20 +111,14 @@ def _training(run: RunRecord, manifest: Manifest) -> str:
 
 def _agreement(parity: Parity) -> str:
     rows = [
-        (
-            name,
-            str(figures.inputs),
-            f"{figures.max_abs_diff:.2g}",
-            f"{figures.min_cosine:.7f}",
-            f"{figures.max_batch_diff:.2g}",
-        )
-        for name, figures in (("image", parity.image), ("text", parity.text))
+        (name, str(part.inputs), f"{part.max_abs_diff:.2g}", f"{part.min_cosine:.7f}", f"{part.max_batch_diff:.2g}")
+        for name, part in (("image", parity.image), ("text", parity.text))
     ]
     columns = ("encoder", "inputs", "largest difference", "smallest cosine", "alone against in a batch")
     agreement = parity.agreement
     forced = " **Forced: a figure is out of its bound.**" if parity.forced else ""
     return (
-        f"## Agreement with PyTorch\n\n{table(columns, rows)}\n\n"
+        f"## Agreement with PyTorch\n\n{markdown_table(columns, rows)}\n\n"
         f"On {agreement.images} {'real' if agreement.real else 'made'} images and {agreement.labels} labels: smallest "
         f"cosine {agreement.min_cosine:.6f}, the same best label for {agreement.top1:.2%}, the same nearest ten for "
         f"{agreement.nearest_ten:.2%}.{forced}\n\n`mi2 verify` repeats the comparison on any machine."
@@ -162,7 +156,7 @@ def _curve(rows: Sequence[Mapping[str, str]]) -> str:
     count = min(len(rows), MAX_CURVE_ROWS)
     indices = sorted({round(step * (len(rows) - 1) / max(count - 1, 1)) for step in range(count)})
     columns = tuple(column for column in rows[-1] if any(row.get(column) for row in rows))
-    return table(columns, [tuple(rows[index].get(column, "") for column in columns) for index in indices])
+    return markdown_table(columns, [tuple(rows[index].get(column, "") for column in columns) for index in indices])
 
 
 def _format(value: object) -> str:

@@ -1,13 +1,13 @@
-"""Graphs of other precision than float32, made from a float32 graph that is there.
+"""Graphs of lower precision, made from float32 graphs.
 
-``fp16`` halves the disk. On a CPU its weights are widened when they are loaded and the arithmetic is float32; for a GPU
-there is a second graph on the same weights, whose matrix products and convolutions are float16 while sums, norms and
-activations stay float32.
+``fp16`` halves the size on disk. On a CPU its weights are converted to float32 when they are loaded; for a GPU a second
+graph on the same weights computes matrix products and convolutions in float16, and sums, norms and activations in
+float32.
 
-``int8`` quantises the matrix products with constant weights but for the last, a scale for each column of the weights
-(W8A8, ONNX's QDQ form), and nothing else: depth-wise convolutions have nine weights a channel and lose much. The scales
-of activations are fixed beforehand from real inputs, because scales taken from each batch make an embedding depend on
-its neighbours.
+``int8`` quantises all matrix products with constant weights except the projection, with a scale for each column of the
+weights (W8A8, ONNX's QDQ form), and nothing else: depth-wise convolutions have nine weights per channel and lose much.
+The scales of activations are fixed beforehand from real inputs, because scales from each batch would make an embedding
+depend on the other images of its batch.
 """
 
 from __future__ import annotations
@@ -21,19 +21,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from medimageinsight.bundle.bundle import half_graph
-from medimageinsight.export.graphs import EXTERNAL_DATA_FROM, SMALLEST_EXTERNAL, save_graph
+from medimageinsight.bundle import half_graph
+from medimageinsight.export.graphs import EXTERNAL_DATA_FROM, MIN_EXTERNAL_BYTES, save_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-# What a GPU gains from in float16; the rest of the graph is a small part of the work and keeps its digits.
+# Faster in float16 on a GPU; the rest of the graph is a small part of the work and keeps its precision.
 _HALF_OPERATORS = frozenset({"MatMul", "Gemm", "Conv", "Attention"})
-
-
-# Into the common space: one row a picture or text, so nothing to gain, and most of what int8 would lose.
+# The projections have one row per image or text: int8 would gain nothing there and lose most of its accuracy.
 _PROJECTIONS = frozenset({"image_projection", "lang_projection"})
 
 
@@ -42,7 +40,7 @@ def store_half(source: Path, target: Path) -> tuple[str, ...]:
 
     Args:
         source: The float32 graph.
-        target: The graph with float32 arithmetic; the other one and the weights of both lie beside it.
+        target: The graph with float32 arithmetic; the float16 graph and the weights of both are written next to it.
 
     Returns:
         The names of the files written.
@@ -50,25 +48,25 @@ def store_half(source: Path, target: Path) -> tuple[str, ...]:
     model = ir.load(source)
     for value in list(model.graph.initializers.values()):
         weight = value.const_value
-        if weight is not None and weight.dtype == ir.DataType.FLOAT and weight.nbytes > SMALLEST_EXTERNAL:
-            _halve(model.graph, value, weight)
+        if weight is not None and weight.dtype == ir.DataType.FLOAT and weight.nbytes > MIN_EXTERNAL_BYTES:
+            _store_weight_as_half(model.graph, value, weight)
     written = save_graph(model, target, data_from=0)
     half = target.with_name(half_graph(target.name))
-    model = ir.load(target)  # its weights stay in the file they are in
+    model = ir.load(target)  # refers to the same weights file
     for node in [node for node in model.graph if node.op_type in _HALF_OPERATORS]:
-        _compute_half(model.graph, node)
+        _compute_in_half(model.graph, node)
     model.graph.sort()
     ir.save(model, half)
     return (*written, half.name)
 
 
 def quantize(source: Path, target: Path, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> tuple[str, ...]:
-    """Write an int8 graph of a float32 graph.
+    """Quantise a float32 graph to int8.
 
     Args:
         source: The float32 graph.
         target: The int8 graph.
-        inputs: Real inputs, from which each activation's smallest and largest value are taken.
+        inputs: Real inputs, which give the smallest and the largest value of each activation.
 
     Returns:
         The names of the files written.
@@ -79,12 +77,12 @@ def quantize(source: Path, target: Path, inputs: Iterable[Mapping[str, NDArray[A
     weights = {name: value.const_value for name, value in graph.initializers.items() if value.const_value is not None}
     matrices = {name for name, weight in weights.items() if len(weight.shape) == 2 and name not in _PROJECTIONS}
     products = [node.name for node in graph if node.op_type == "MatMul" and _name(node.inputs[1]) in matrices]
-    with _quiet(), tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
+    with _silence_quantizer(), tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
         quantised = Path(scratch) / target.name
         quantize_static(
             source,
             quantised,
-            _Reader(inputs),
+            _CalibrationReader(inputs),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul"],
             nodes_to_quantize=products,
@@ -97,23 +95,23 @@ def quantize(source: Path, target: Path, inputs: Iterable[Mapping[str, NDArray[A
         return save_graph(ir.load(quantised), target)
 
 
-class _Reader:
-    """Inputs in the way that ONNX Runtime's calibration draws them."""
+class _CalibrationReader:
+    """Inputs in the interface of ONNX Runtime's calibration."""
 
     def __init__(self, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> None:
         self._inputs: Iterator[Mapping[str, NDArray[Any]]] = iter(inputs)
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
-        one = next(self._inputs, None)
-        return None if one is None else dict(one)
+        inputs = next(self._inputs, None)
+        return None if inputs is None else dict(inputs)
 
 
-def _halve(graph: ir.Graph, value: ir.Value, weight: ir.TensorProtocol) -> None:
-    """Store a weight in float16, followed by a cast to float32, which ONNX Runtime makes once, when it loads."""
-    name, narrow = _name(value), weight.numpy().astype(np.float16)
+def _store_weight_as_half(graph: ir.Graph, value: ir.Value, weight: ir.TensorProtocol) -> None:
+    """Store a weight in float16, followed by a cast to float32, which ONNX Runtime applies once, on loading."""
+    name, half = _name(value), weight.numpy().astype(np.float16)
     users = list(value.uses())
     graph.initializers.pop(name)
-    stored = ir.Value(name=f"{name}.float16", const_value=ir.tensor(narrow, name=f"{name}.float16"))
+    stored = ir.Value(name=f"{name}.float16", const_value=ir.tensor(half, name=f"{name}.float16"))
     stored.shape, stored.dtype = value.shape, ir.DataType.FLOAT16
     graph.register_initializer(stored)
     cast = ir.node("Cast", [stored], attributes={"to": ir.DataType.FLOAT.value})
@@ -123,25 +121,25 @@ def _halve(graph: ir.Graph, value: ir.Value, weight: ir.TensorProtocol) -> None:
     graph.insert_before(graph[0], cast)
 
 
-def _compute_half(graph: ir.Graph, node: ir.Node) -> None:
-    """Let one node take and give float16, between casts; a weight is taken as it is stored."""
+def _compute_in_half(graph: ir.Graph, node: ir.Node) -> None:
+    """Let a node take and return float16, between casts; a weight is taken as stored."""
     for index, value in enumerate(node.inputs):
         if value is None or value.dtype not in (ir.DataType.FLOAT, None):
             continue
         producer = value.producer()
-        narrow = producer.inputs[0] if producer is not None and producer.op_type == "Cast" else None
-        if narrow is None or not narrow.is_initializer():
+        half = producer.inputs[0] if producer is not None and producer.op_type == "Cast" else None
+        if half is None or not half.is_initializer():
             cast = ir.node("Cast", [value], attributes={"to": ir.DataType.FLOAT16.value})
             graph.insert_before(node, cast)
-            narrow = cast.outputs[0]
-        node.replace_input_with(index, narrow)
+            half = cast.outputs[0]
+        node.replace_input_with(index, half)
     output = node.outputs[0]
     users = list(output.uses())
     cast = ir.node("Cast", [output], attributes={"to": ir.DataType.FLOAT.value})
-    wide = cast.outputs[0]
-    wide.dtype, wide.shape, output.dtype = ir.DataType.FLOAT, output.shape, ir.DataType.FLOAT16
+    full = cast.outputs[0]
+    full.dtype, full.shape, output.dtype = ir.DataType.FLOAT, output.shape, ir.DataType.FLOAT16
     for use in users:
-        use.node.replace_input_with(use.idx, wide)
+        use.node.replace_input_with(use.idx, full)
     graph.insert_after(node, cast)
 
 
@@ -150,8 +148,8 @@ def _name(value: ir.Value | None) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser tells each node it leaves alone; nothing of it is for a user."""
+def _silence_quantizer() -> Iterator[None]:
+    """Suppress the log of nodes that are not quantised, which does not concern a user."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What a training run left of itself in its folder, read for a model card."""
+"""The record that a training run leaves in its folder, for a model card."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CONFIG, CURVE = "config.yaml", "curve.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """A run's config as it was given, and its curve: one row a validation, empty where there is none."""
+    """The config of a run, and its curve: one row per validation, empty if the run has none."""
 
     config: Mapping[str, Any]
     curve: tuple[dict[str, str], ...]
 
 
 def read_run_record(folder: str | Path) -> RunRecord:
-    """Reads a run's folder; the weights are not touched.
+    """Read a run's folder without its weights.
 
     Raises:
-        ConfigError: There is no ``config.yaml``, or it cannot be read (``run_not_found``).
-        MissingExtraError: Without PyYAML.
+        ConfigError: The folder has no readable ``config.yaml`` (``run_not_found``).
+        MissingExtraError: PyYAML is not installed.
     """
     try:
         data = read_yaml(Path(folder) / CONFIG)
@@ -37,7 +37,7 @@ def read_run_record(folder: str | Path) -> RunRecord:
         data = None
     if not isinstance(data, dict):
         raise ConfigError(
-            f"expected a run's folder with a readable {CONFIG}, there is none: name the folder of mi2 train",
+            f"expected a run's folder with a readable {CONFIG}, got a folder without it: name the folder of mi2 train",
             code="run_not_found",
         )
     curve = Path(folder) / CURVE

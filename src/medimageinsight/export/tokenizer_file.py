@@ -1,6 +1,6 @@
 """A ``tokenizer.json`` for the ``tokenizers`` library from the release's ``vocab.json`` and ``merges.txt``.
 
-The original also repairs each text with ftfy first, which such a file cannot express; whoever reads the file does that.
+The original first repairs each text with ftfy. Such a file cannot express this; the reader of the file does it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-WORD_END = "</w>"  # marks a piece that ends its word
+WORD_END = "</w>"  # marks a token that ends its word
 
-# CLIP's simple tokenizer: contractions, runs of letters, single digits, runs of everything else that is not space.
+# CLIP's simple tokenizer: contractions, runs of letters, single digits, runs of other characters but space.
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
-# Of the release's vocabulary and merges as JSON, and what its own tokenizer gives.
+# Checksum of the release's vocabulary and merges as JSON, and token ids from its own tokenizer.
 RELEASE_SHA256 = "966de42a6d70f2402c5d5fa632c20678dd72de2e4745975f107d28a6a296c9bd"
 # fmt: off
 RELEASE_IDS = {
@@ -40,27 +40,27 @@ RELEASE_IDS = {
 
 
 def read_tokenizer(source: Path) -> Tokenizer:
-    """The tokenizer of a checkpoint: a ``tokenizer.json``, or a folder with ``vocab.json`` and ``merges.txt``.
+    """Read the tokenizer of a checkpoint: a ``tokenizer.json``, or a folder with ``vocab.json`` and ``merges.txt``.
 
     Raises:
-        CheckpointError: It cannot be read, or does not give the ids it should (``checkpoint_tokenizer``).
+        CheckpointError: It cannot be read, or gives wrong ids (``checkpoint_tokenizer``).
     """
     from tokenizers import Tokenizer
 
     if source.is_dir():
-        return tokenizer_from_vocabulary(source)
+        return read_vocabulary(source)
     try:
         tokenizer = Tokenizer.from_file(str(source))
     except Exception as error:  # the library raises bare Exception
-        raise _unusable("expected a tokenizer.json of the tokenizers library, it cannot be read") from error
-    # How long a text may be is the model's business, and padding the caller's.
+        raise _unusable("expected a tokenizer.json of the tokenizers library, got one that cannot be read") from error
+    # The model determines the length of a text, the caller its padding.
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
 
 
-def tokenizer_from_vocabulary(folder: Path) -> Tokenizer:
-    """CLIP's byte-pair encoding from the release's two files.
+def read_vocabulary(folder: Path) -> Tokenizer:
+    """Read CLIP's byte-pair encoding from the release's two files.
 
     Raises:
         CheckpointError: As `read_tokenizer`.
@@ -70,9 +70,9 @@ def tokenizer_from_vocabulary(folder: Path) -> Tokenizer:
         lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
         pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
         merges = [(left, right) for left, right in pairs]
-        tokenizer = clip_tokenizer(vocabulary, merges)
+        tokenizer = create_clip_tokenizer(vocabulary, merges)
     except Exception as error:  # OSError, ValueError, KeyError, and the library's bare Exception
-        raise _unusable("expected CLIP's vocab.json and merges.txt, they cannot be read") from error
+        raise _unusable("expected CLIP's vocab.json and merges.txt, got files that cannot be read") from error
     content = json.dumps([vocabulary, merges], sort_keys=True, separators=(",", ":"))
     if hashlib.sha256(content.encode()).hexdigest() == RELEASE_SHA256:
         _check_release_ids(tokenizer, vocabulary)
@@ -80,19 +80,20 @@ def tokenizer_from_vocabulary(folder: Path) -> Tokenizer:
 
 
 def check_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> None:
-    """That a tokenizer's ids fit a network with `vocab_size` embeddings, whose last one is the end-of-text token.
+    """Check that a tokenizer fits a network with `vocab_size` token embeddings, the last for the end-of-text token.
 
     Raises:
-        CheckpointError: They do not (``checkpoint_tokenizer``).
+        CheckpointError: It does not (``checkpoint_tokenizer``).
     """
     if tokenizer.get_vocab_size() != vocab_size:
         raise _unusable(f"expected {vocab_size:,} tokens, as the network has, got {tokenizer.get_vocab_size():,}")
-    if tokenizer.token_to_id(START_TOKEN) is None or tokenizer.token_to_id(END_TOKEN) != vocab_size - 1:
-        raise _unusable(f"expected the token {START_TOKEN} and {END_TOKEN} as the last one, got another order")
+    start, end = tokenizer.token_to_id(START_TOKEN), tokenizer.token_to_id(END_TOKEN)
+    if start is None or end != vocab_size - 1:
+        raise _unusable(f"expected {START_TOKEN}, and {END_TOKEN} as the last token, got the ids {start} and {end}")
 
 
-def clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
-    """CLIP's tokenizer with a vocabulary and merges of its form, which hold the start and the end token."""
+def create_clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
+    """Create CLIP's tokenizer from a vocabulary, which contains the start and end token, and merges."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     tokenizer = Tokenizer(
@@ -120,7 +121,7 @@ def _check_release_ids(tokenizer: Tokenizer, vocabulary: dict[str, int]) -> None
     for text, ids in RELEASE_IDS.items():
         if tokenizer.encode(text).ids != [vocabulary[START_TOKEN], *ids, vocabulary[END_TOKEN]]:
             raise _unusable(
-                "expected the token ids of the release, the installed tokenizers library gives others: upgrade it"
+                "expected the token ids of the release, got different ones from the installed tokenizers: upgrade it"
             )
 
 

@@ -1,6 +1,6 @@
-"""The architecture as data: one config for the released size, the built-in model and test sizes.
+"""The architecture as data, for the released size, the built-in model and test sizes alike.
 
-Read from the release's ``config.yaml`` or from a bundle's manifest. No PyTorch here.
+Read from the release's ``config.yaml`` or from a bundle's manifest. This module does not import PyTorch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STAGES = 4
 
 def _expect_counts(name: str, values: Sequence[int]) -> None:
     if min(values) < 1:
-        raise ConfigError(f"{name}: expected numbers from 1 on, got {min(values)}")
+        raise ConfigError(f"{name}: expected numbers of at least 1, got {min(values)}")
 
 
 def _expect_rate(name: str, value: float) -> None:
@@ -30,14 +30,14 @@ def _expect_rate(name: str, value: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEncoderConfig:
-    """DaViT (arXiv 2204.03645). Every tuple has one entry a stage."""
+    """DaViT (arXiv 2204.03645). Every tuple has one entry per stage."""
 
     image_size: tuple[int, int]  # (height, width), pixels
     widths: tuple[int, ...]
     depths: tuple[int, ...]
     heads: tuple[int, ...]
     groups: tuple[int, ...]
-    window: int  # side of an attention window, tokens
+    window: int  # width of a square attention window, tokens
     patch_sizes: tuple[int, ...] = (7, 3, 3, 3)
     patch_strides: tuple[int, ...] = (4, 2, 2, 2)
     patch_paddings: tuple[int, ...] = (3, 1, 1, 1)
@@ -49,31 +49,31 @@ class ImageEncoderConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, tuple) and field.name != "image_size" and len(value) != STAGES:
-                raise ConfigError(f"{field.name}: expected {STAGES} entries, one a stage, got {len(value)}")
+                raise ConfigError(f"{field.name}: expected {STAGES} entries, one per stage, got {len(value)}")
         for name in ("image_size", "widths", "depths", "heads", "groups", "patch_sizes", "patch_strides"):
             _expect_counts(name, getattr(self, name))
         _expect_counts("window, mlp_ratio", (self.window, self.mlp_ratio))
         _expect_rate("drop_path", self.drop_path)
         if min(self.patch_paddings) < 0:
-            raise ConfigError("patch_paddings: expected 0 or more")
+            raise ConfigError(f"patch_paddings: expected numbers of at least 0, got {min(self.patch_paddings)}")
         for width, heads, groups in zip(self.widths, self.heads, self.groups, strict=True):
             if width % heads or width % groups:
                 raise ConfigError(f"widths: {width} is not divisible by its {heads} heads or {groups} channel groups")
 
     @property
     def grids(self) -> tuple[tuple[int, int], ...]:
-        """The tokens of each stage, (height, width)."""
+        """The number of tokens at each stage, (height, width)."""
         height, width = self.image_size
         grids = []
         for kernel, stride, padding in zip(self.patch_sizes, self.patch_strides, self.patch_paddings, strict=True):
-            height, width = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
+            height, width = ((size + 2 * padding - kernel) // stride + 1 for size in (height, width))
             grids.append((height, width))
         return tuple(grids)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextEncoderConfig:
-    """The CLIP-style transformer, not causal. The end-of-text token is the vocabulary's last id."""
+    """A CLIP-style transformer that is not causal. The end-of-text token is the vocabulary's last id."""
 
     vocab_size: int = 49408
     context_length: int = 77
@@ -94,7 +94,7 @@ class TextEncoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Both encoders and the size of the space they share."""
+    """Both encoders and the dimension of their common embedding space."""
 
     image: ImageEncoderConfig
     text: TextEncoderConfig
@@ -105,7 +105,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelConfig:
-        """From the plain form that `to_dict` gives and a manifest keeps.
+        """Read the plain form that `to_dict` returns and a manifest contains.
 
         Raises:
             ConfigError: A key is missing, unknown or of a wrong type; the message names it.
@@ -116,18 +116,18 @@ class ModelConfig:
             raise ConfigError(str(error)) from None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings, ready for JSON."""
+        """Return plain lists, numbers and strings, ready for JSON."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
 
     @classmethod
     def from_release(cls, config: Mapping[str, Any]) -> ModelConfig:
-        """From the mapping in the public release's ``config.yaml``.
+        """Read the mapping of the public release's ``config.yaml``.
 
-        Settings of the original's trainer are ignored; what shapes the network must be there.
+        Settings of the original's trainer are ignored; those that shape the network are required.
 
         Raises:
-            ConfigError: A needed key is missing, or the network described is another one than this.
+            ConfigError: A required key is missing, or the config describes a network that is not supported.
         """
         try:
             image, text = config["IMAGE_ENCODER"], config["LANG_ENCODER"]
@@ -159,10 +159,11 @@ class ModelConfig:
                 embedding_dim=int(config["UNICL_MODEL"]["DIM_PROJECTION"]),
             )
         except KeyError as error:
-            raise ConfigError(f"config.yaml: expected the key {error.args[0]!r}, it is missing") from None
+            raise ConfigError(f"config.yaml: expected the key {error.args[0]!r}, got a file without it") from None
         except (TypeError, AttributeError):
             raise ConfigError(
-                "config.yaml: expected the release's layout (IMAGE_ENCODER, LANG_ENCODER, UNICL_MODEL)"
+                "config.yaml: expected the release's layout (IMAGE_ENCODER, LANG_ENCODER, UNICL_MODEL), "
+                "got a value of a wrong type in one of them"
             ) from None
 
 
@@ -184,4 +185,4 @@ RELEASED = ModelConfig(
     text=TextEncoderConfig(width=1024, heads=16, layers=16),
     embedding_dim=1024,
 )
-"""The public release's size, as its ``config.yaml`` gives it; what a checkpoint says goes before this."""
+"""The architecture of the public release, as in its ``config.yaml``; a checkpoint's own config takes precedence."""

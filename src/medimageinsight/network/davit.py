@@ -1,9 +1,9 @@
-"""The image encoder: DaViT, dual attention vision transformer (arXiv 2204.03645).
+"""The image encoder: DaViT, a dual attention vision transformer (arXiv 2204.03645).
 
-Tokens stay a grid, (B, H, W, C), from the first convolution to the last norm: linear layers and LayerNorm work on the
-last axis, and the depth-wise convolutions see the same memory as a channels-last (B, C, H, W) image, without a copy.
+Tokens stay a grid (B, H, W, C) from the first convolution to the last norm: linear layers and LayerNorm work on the
+last axis, and the depth-wise convolutions read the same memory as a channels-last (B, C, H, W) image, without a copy.
 
-Module names are those of the original's checkpoint.
+Module names are those of the original checkpoint.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DaViT(nn.Module):
-    """Pixels (B, 3, H, W) to one feature vector an image (B, widths[-1])."""
+    """Pixels (B, 3, H, W) to one feature vector per image, (B, widths[-1])."""
 
     def __init__(self, config: ImageEncoderConfig) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class DaViT(nn.Module):
             )
             for stage in range(len(widths))
         )
-        # Stochastic depth counts spatial and channel blocks alike.
+        # The rate of stochastic depth rises with every block, spatial or channel.
         rates = iter(torch.linspace(0, config.drop_path, 2 * sum(config.depths), device="cpu").tolist())
         self.blocks = nn.ModuleList(
             nn.Sequential(
@@ -59,7 +59,7 @@ class DaViT(nn.Module):
         x = pixels.permute(0, 2, 3, 1)  # (B, H, W, 3)
         for conv, blocks in zip(self.convs, self.blocks, strict=True):
             x = blocks(conv(x))
-        return self.norms(x.mean(dim=(1, 2), dtype=torch.float32))  # pictures differ in its last bits
+        return self.norms(x.mean(dim=(1, 2), dtype=torch.float32))  # images differ in its last bits
 
 
 class ConvEmbed(nn.Module):
@@ -79,7 +79,7 @@ class ConvEmbed(nn.Module):
 
 
 class Block(nn.Module):
-    """Spatial attention within windows, then channel attention over the whole picture."""
+    """Spatial attention within windows, then channel attention over the whole image."""
 
     def __init__(
         self, width: int, heads: int, groups: int, *, window: int, mlp_ratio: int, drop_path: tuple[float, float]
@@ -138,7 +138,7 @@ class Residual(nn.Module):
 
 
 class DepthWiseConv(nn.Module):
-    """3 x 3, one filter a channel, with bias: the network's only sense of position."""
+    """A 3 x 3 convolution with one filter per channel and bias: the network's only position information."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -151,8 +151,8 @@ class DepthWiseConv(nn.Module):
 class WindowAttention(nn.Module):
     """Multi-head self-attention within square windows.
 
-    The grid is padded right and bottom with zeros up to a multiple of the window, after the norm and without a mask: a
-    pad position has the key and value of the bias alone and takes part in the softmax, as in the original.
+    The grid is zero-padded on the right and at the bottom to a multiple of the window, after the norm and without a
+    mask: the key and the value of a pad position are the biases, and it takes part in the softmax, as in the original.
     """
 
     def __init__(self, width: int, heads: int, window: int) -> None:
@@ -165,20 +165,20 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, height, width, channels = x.shape
-        side = self.window
-        x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
-        rows, columns = x.shape[1] // side, x.shape[2] // side
+        size = self.window
+        x = F.pad(x, (0, 0, 0, -width % size, 0, -height % size))
+        rows, columns = x.shape[1] // size, x.shape[2] // size
 
-        x = x.view(batch, rows, side, columns, side, channels).transpose(2, 3)  # (B, rows, columns, side, side, C)
-        x = x.reshape(batch * rows * columns, side * side, channels)
-        qkv = self.qkv(x).view(-1, side * side, 3, self.heads, channels // self.heads)
+        x = x.view(batch, rows, size, columns, size, channels).transpose(2, 3)  # (B, rows, columns, size, size, C)
+        x = x.reshape(batch * rows * columns, size * size, channels)
+        qkv = self.qkv(x).view(-1, size * size, 3, self.heads, channels // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B * windows, heads, tokens, head_dim)
         attention = (q * self.scale) @ k.transpose(-2, -1)  # (B * windows, heads, tokens, tokens)
         x = attention.softmax(dim=-1) @ v
-        x = self.proj(x.transpose(1, 2).reshape(-1, side * side, channels))
+        x = self.proj(x.transpose(1, 2).reshape(-1, size * size, channels))
 
-        x = x.view(batch, rows, columns, side, side, channels).transpose(2, 3)
-        x = x.reshape(batch, rows * side, columns * side, channels)
+        x = x.view(batch, rows, columns, size, size, channels).transpose(2, 3)
+        x = x.reshape(batch, rows * size, columns * size, channels)
         return x[:, :height, :width]
 
 

@@ -1,9 +1,8 @@
-"""Floating-point operations that the network needs, from its architecture alone; a multiply-add counts as two.
+"""Floating-point operations of the network, from its architecture; a multiply-add counts as two.
 
-Counted are the matrix products and convolutions of the exact computation without waste: positions that windows are
-padded with cost nothing but one shared key, the last fc2 is behind the mean over tokens, and of a text's last layer the
-end token alone is followed, which the others reach as keys and values. Norms, activations and softmax are left out, as
-is usual.
+The matrix products and convolutions of the exact computation are counted, without avoidable work: the pad positions of
+a window are one shared key, the last fc2 is applied after the mean over tokens, and in the last layer of a text only
+the end token is a query. Norms, activations and softmax are not counted, as is usual.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ TEXT_MLP_RATIO = 4
 
 
 def image_flops(config: ModelConfig) -> int:
-    """One image through the image encoder and its projection."""
+    """Count the operations of one image in the image encoder and its projection."""
     image = config.image
     macs = 0
     for stage, (inputs, outputs) in enumerate(pairwise((3, *image.widths))):
@@ -27,21 +26,21 @@ def image_flops(config: ModelConfig) -> int:
         macs += image.patch_sizes[stage] ** 2 * inputs * outputs * height * width
         macs += image.depths[stage] * _block_macs(image, stage, height, width)
     last, (height, width) = image.widths[-1], image.grids[-1]
-    macs -= (height * width - 1) * image.mlp_ratio * last**2  # fc2: once an image in place of once a token
+    macs -= (height * width - 1) * image.mlp_ratio * last**2  # fc2: once per image instead of once per token
     return 2 * (macs + last * config.embedding_dim)
 
 
 def text_flops(config: ModelConfig, tokens: int) -> int:
-    """One text of so many tokens, both ends counted, through the text encoder and its projection."""
+    """Count the operations of one text of `tokens` tokens, start and end included, in the text encoder."""
     text = config.text
     keys_values = 2 * text.width**2
-    others = (2 + 2 * TEXT_MLP_RATIO) * text.width**2 + 2 * tokens * text.width  # q, attention, projection, MLP
-    followed = (text.layers - 1) * tokens + 1
-    return 2 * (text.layers * tokens * keys_values + followed * others + text.width * config.embedding_dim)
+    per_query = (2 + 2 * TEXT_MLP_RATIO) * text.width**2 + 2 * tokens * text.width  # q, attention, projection, MLP
+    queries = (text.layers - 1) * tokens + 1
+    return 2 * (text.layers * tokens * keys_values + queries * per_query + text.width * config.embedding_dim)
 
 
 def _block_macs(image: ImageEncoderConfig, stage: int, height: int, width: int) -> int:
-    """A spatial and a channel block, whose attentions differ and whose other layers are the same."""
+    """Count the multiply-adds of a spatial and a channel block, which differ in their attention only."""
     channels, tokens = image.widths[stage], height * width
     linear = (4 + 2 * image.mlp_ratio) * channels**2  # q, k, v, projection; both layers of the MLP
     convolutions = 2 * DEPTH_WISE_TAPS * channels
@@ -50,11 +49,11 @@ def _block_macs(image: ImageEncoderConfig, stage: int, height: int, width: int) 
     return 2 * tokens * (linear + convolutions) + window_attention + channel_attention
 
 
-def _window_pairs(side: int, height: int, width: int) -> int:
-    """Pairs of a query and a key within windows; all pad positions of a window are one key, since they are equal."""
+def _window_pairs(window: int, height: int, width: int) -> int:
+    """Count the pairs of a query and a key within windows; the equal pad positions of a window are one key."""
     pairs = 0
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            real = min(side, height - top) * min(side, width - left)
-            pairs += real * (real + (real < side**2))
+    for top in range(0, height, window):
+        for left in range(0, width, window):
+            tokens = min(window, height - top) * min(window, width - left)
+            pairs += tokens * (tokens + (tokens < window**2))
     return pairs

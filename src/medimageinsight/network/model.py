@@ -1,4 +1,4 @@
-"""The joint model: two encoders, two projections, one space (UniCL, arXiv 2204.03610)."""
+"""The joint model: two encoders and two projections into one embedding space (UniCL, arXiv 2204.03610)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medimageinsight.network.davit import DaViT
-from medimageinsight.network.text import SelfAttention, TextTransformer
+from medimageinsight.network.text_encoder import SelfAttention, TextTransformer
 
 if TYPE_CHECKING:
     from medimageinsight.network.config import ModelConfig
 
-INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # CLIP, section 2.5
+INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # CLIP (arXiv 2103.00020), section 2.5
 
 
 class UniCLModel(nn.Module):
-    """MedImageInsight's network.
-
-    A new model is initialised for training from scratch; `load_state_dict` takes the weights of a checkpoint.
-    """
+    """The network of MedImageInsight, initialised for training from scratch."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -35,23 +32,23 @@ class UniCLModel(nn.Module):
         self._initialise()
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Normalised pixels (B, 3, H, W) to L2-normalised embeddings (B, D)."""
+        """Encode normalised pixels (B, 3, H, W) as L2-normalised embeddings (B, D)."""
         return self.project_image(self.image_encoder(pixel_values))
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Token ids and mask (B, L), int64, to L2-normalised embeddings (B, D)."""
+        """Encode token ids and mask (B, L), int64, as L2-normalised embeddings (B, D)."""
         return self.project_text(self.lang_encoder(input_ids, attention_mask))
 
     def project_image(self, features: Tensor) -> Tensor:
-        """The image encoder's features (B, widths[-1]) to L2-normalised embeddings (B, D)."""
+        """Project features of the image encoder (B, widths[-1]) to L2-normalised embeddings (B, D)."""
         return F.normalize(features @ self.image_projection, dim=-1)
 
     def project_text(self, features: Tensor) -> Tensor:
-        """The text encoder's features (B, width) to L2-normalised embeddings (B, D)."""
+        """Project features of the text encoder (B, width) to L2-normalised embeddings (B, D)."""
         return F.normalize(features @ self.lang_projection, dim=-1)
 
     def _initialise(self) -> None:
-        """Each layer keeps the scale of what it is given, so that narrow networks learn from the first step on."""
+        """Preserve the scale of activations from layer to layer, so that narrow networks train from the first step."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)

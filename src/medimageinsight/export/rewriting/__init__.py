@@ -1,8 +1,8 @@
-"""The network with less work in it, and the same result: what is exported is this, not the network as it is trained.
+"""Rewritings of the network that give the same result with less work; the rewritten network is exported.
 
-Each rewriting is one function that changes a model in place. All are exact in real arithmetic; in float32 the
-embeddings move by rounding alone, below 1e-6 (``tests/export/test_rewriting.py``). What each one gains is measured by
-``benchmarks/rewritings.py``.
+Each rewriting is a function that changes a model in place. All are exact in real arithmetic; in float32 the embeddings
+change by rounding only, below 1e-6 (``tests/export/test_rewriting.py``). ``benchmarks/rewritings.py`` measures the gain
+of each.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
-from medimageinsight.export.rewriting.channels import merge_channel_attention_into_projection
-from medimageinsight.export.rewriting.head import average_before_last_layer
-from medimageinsight.export.rewriting.operator import attend_in_one_operator
-from medimageinsight.export.rewriting.text import finish_end_token_alone, separate_text_queries
-from medimageinsight.export.rewriting.windows import skip_window_padding
+from medimageinsight.export.rewriting.channel_attention import merge_channel_attention_into_projection
+from medimageinsight.export.rewriting.mean_pooling import average_before_last_layer
+from medimageinsight.export.rewriting.onnx_attention import attend_in_one_operator
+from medimageinsight.export.rewriting.text_encoder import finish_end_token_alone, separate_text_queries
+from medimageinsight.export.rewriting.window_attention import skip_window_padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Rewriting: TypeAlias = "Callable[[UniCLModel], None]"
 
-# In the order they are made: the operator replaces what the windows and the text have put in place.
+# In the order of application: the ONNX operator replaces the attention of windows and texts from earlier rewritings.
 REWRITINGS: tuple[Rewriting, ...] = (
     skip_window_padding,
     merge_channel_attention_into_projection,
@@ -37,9 +37,9 @@ REWRITINGS: tuple[Rewriting, ...] = (
 
 
 def rewrite(model: UniCLModel, rewritings: tuple[Rewriting, ...] = REWRITINGS) -> UniCLModel:
-    """A copy of the model with rewritings made, for inference alone; `model` stays as it is.
+    """Return a rewritten copy of the model, for inference only; `model` is unchanged.
 
-    Weights that no rewriting touches are shared with `model`, so that the copy costs little memory.
+    Weights that no rewriting changes are shared with `model`, so that the copy takes little memory.
     """
     shared = {id(tensor): tensor for tensor in model.parameters()}
     rewritten = copy.deepcopy(model, shared).eval()

@@ -1,8 +1,8 @@
-"""What the attention of windows and of texts have in common once queries, keys and values are apart.
+"""The common parts of window and text attention with separate queries, keys and values.
 
-Two identities let keys and values do without their biases. A query adds its product with the keys' bias to each of its
-logits, and softmax does not see what all logits have in common. The weights of the values sum to 1, so that their bias
-comes out as it is and can go through the projection once and for all.
+Two identities remove the biases of keys and values. The keys' bias adds the same number, its product with the query, to
+all logits of a query, and softmax is invariant to that. The attention weights sum to 1, so the values' bias passes
+through unchanged and can be folded into the projection's bias.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Attend: TypeAlias = "Callable[[Tensor, Tensor, Tensor, int, Tensor | None], Tens
 
 
 class Projections(nn.Module):
-    """Queries, keys, values and the way back, as matrices to multiply tokens with from the right.
+    """Projections of queries, keys, values and output, as matrices that tokens are multiplied with from the right.
 
     Args:
         qkv: Weight (3 C, C) and bias (3 C,) of queries, keys and values together.
-        out: The projection of what attention gives.
-        scale: Of the logits; the queries take it.
+        out: The output projection.
+        scale: Of the logits; it is folded into the queries.
     """
 
     def __init__(self, qkv: tuple[Tensor, Tensor], out: nn.Linear, scale: float) -> None:
@@ -37,14 +37,14 @@ class Projections(nn.Module):
 
 
 def attend_in_steps(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
-    """Multi-head attention, one operation after the other; the scale is in the queries already.
+    """Compute multi-head attention step by step; the queries are already scaled.
 
     Args:
         q: Queries (B, Q, C).
         k: Keys (B, K, C).
         v: Values (B, K, C).
-        heads: Into how many parts the channels are cut.
-        mask: To be added to the logits (B, heads, Q, K): (Q, K), or (B, 1, Q, K).
+        heads: Number of heads that share the channels.
+        mask: Added to the logits (B, heads, Q, K); its shape is (Q, K) or (B, 1, Q, K).
 
     Returns:
         (B, Q, C).
@@ -57,5 +57,5 @@ def attend_in_steps(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | 
 
 
 def fixed(tensor: Tensor) -> nn.Parameter:
-    """A weight in its final place in memory, not to be trained."""
+    """Return a contiguous weight that is not trained."""
     return nn.Parameter(tensor.detach().contiguous(), requires_grad=False)

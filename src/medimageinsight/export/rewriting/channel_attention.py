@@ -1,4 +1,4 @@
-"""Channel attention whose values are never brought into another order."""
+"""Channel attention whose values are not transposed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def merge_channel_attention_into_projection(model: UniCLModel) -> None:
     """Multiply the attention with the projection, which is small, before the values, which are many.
 
-    A group's attention mixes its channels, and so does the projection after it: the two together are one matrix
-    (C, C) for a picture, that the values of all tokens are multiplied with as they lie.
+    A group's attention mixes its channels, and so does the projection after it: together they are one matrix (C, C) per
+    image, and the values of all tokens are multiplied with it in their memory order.
     """
     stages: Any = model.image_encoder.blocks
     for (height, width), blocks in zip(model.config.image.grids, stages, strict=True):
@@ -27,7 +27,7 @@ def merge_channel_attention_into_projection(model: UniCLModel) -> None:
 
 
 class MergedChannelAttention(nn.Module):
-    """`ChannelAttention` for one number of tokens."""
+    """`ChannelAttention` for a fixed number of tokens."""
 
     def __init__(self, original: ChannelAttention, tokens: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A checkpoint is found in every layout it comes in, and what is not one is named."""
+"""Checkpoints are found in every layout, and anything else is named."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from medimageinsight.errors import CheckpointError, ConfigError
-from medimageinsight.export.source import find_checkpoint, read_description
-from medimageinsight.network.config import ModelConfig
+from medimageinsight.export import find_checkpoint, read_description
+from medimageinsight.network import ModelConfig
 from tests.golden.model import golden_weights
 
 WEIGHTS = "vision_model/medimageinsigt-v1.0.0.pt"
@@ -26,7 +26,7 @@ def relative(files, folder):
 @pytest.mark.parametrize(
     "parent", ["", "2024.09.27", "artifacts/checkpoints", "mlflow/artifacts/checkpoints/2024.09.27"]
 )
-def test_the_releases_layout_anywhere_below(golden_checkpoint, tmp_path, parent):
+def test_finds_the_release_anywhere_below_a_folder(golden_checkpoint, tmp_path, parent):
     root = tmp_path / "download"
     release = shutil.copytree(golden_checkpoint, root / parent)
     (root / "MLmodel").touch()
@@ -34,13 +34,13 @@ def test_the_releases_layout_anywhere_below(golden_checkpoint, tmp_path, parent)
     assert relative(find_checkpoint(root), release) == [WEIGHTS, "config.yaml", TOKENIZER]
 
 
-def test_the_weights_file_finds_the_rest_of_its_release(golden_checkpoint):
+def test_finds_the_release_of_a_weights_file(golden_checkpoint):
     assert relative(find_checkpoint(golden_checkpoint / WEIGHTS), golden_checkpoint) == [
         *(WEIGHTS, "config.yaml", TOKENIZER),
     ]
 
 
-def test_a_bare_file_with_named_config_and_tokenizer(golden_checkpoint, tmp_path):
+def test_finds_a_single_file_with_given_config_and_tokenizer(golden_checkpoint, tmp_path):
     weights = tmp_path / "alone" / "weights.safetensors"
     weights.parent.mkdir()
     shutil.copyfile(golden_checkpoint / WEIGHTS, weights)
@@ -53,12 +53,12 @@ def test_a_bare_file_with_named_config_and_tokenizer(golden_checkpoint, tmp_path
     assert (files.weights, files.config, files.tokenizer) == (weights, config, tokenizer)
 
 
-def test_a_training_result(golden_checkpoint, tmp_path):
-    described = read_description(find_checkpoint(golden_checkpoint))
+def test_finds_a_training_result(golden_checkpoint, tmp_path):
+    release = read_description(find_checkpoint(golden_checkpoint))
     description = {
         "name": "mine",
-        "architecture": described.architecture,
-        "preprocessing": described.preprocessing,
+        "architecture": release.architecture,
+        "preprocessing": release.preprocessing,
         "provenance": {"seed": 1},
     }
     (tmp_path / "model.json").write_text(json.dumps(description))
@@ -72,7 +72,7 @@ def test_a_training_result(golden_checkpoint, tmp_path):
     assert ModelConfig.from_dict(found.architecture).embedding_dim == 64
 
 
-def test_the_releases_config_is_described(golden_checkpoint):
+def test_describes_the_release_config(golden_checkpoint):
     found = read_description(find_checkpoint(golden_checkpoint))
     assert found.scoring_preprocessing == "azure"
     assert found.preprocessing == {
@@ -85,7 +85,7 @@ def test_the_releases_config_is_described(golden_checkpoint):
     }
 
 
-def test_the_hosted_onnx_edition_is_recognised(tmp_path):
+def test_recognises_the_hosted_onnx_edition(tmp_path):
     folder = tmp_path / "mlflow" / "artifacts" / "model"
     folder.mkdir(parents=True)
     pixels = helper.make_tensor_value_info("image", TensorProto.FLOAT16, ["batch", 3, 480, 480])
@@ -96,22 +96,22 @@ def test_the_hosted_onnx_edition_is_recognised(tmp_path):
     with pytest.raises(CheckpointError) as caught:
         find_checkpoint(tmp_path / "mlflow")
     assert caught.value.code == "checkpoint_is_onnx"
-    for said in (
+    for part in (
         "image_encoder.onnx takes image float16 (batch, 3, 480, 480) and gives image_features float16 (batch, 1024)",
         "broken.onnx cannot be read",
         "PyTorch edition",
     ):
-        assert said in caught.value.message
+        assert part in caught.value.message
     assert str(tmp_path) not in caught.value.message
 
 
-def test_a_bundle_is_recognised(toy_bundle):
+def test_recognises_a_bundle(toy_bundle):
     with pytest.raises(CheckpointError) as caught:
         find_checkpoint(toy_bundle)
     assert caught.value.code == "checkpoint_is_bundle"
 
 
-def test_an_empty_folder_and_no_folder(tmp_path):
+def test_rejects_an_empty_folder_and_a_missing_folder(tmp_path):
     for path in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(CheckpointError) as caught:
             find_checkpoint(path)
@@ -119,7 +119,7 @@ def test_an_empty_folder_and_no_folder(tmp_path):
         assert str(tmp_path) not in caught.value.message
 
 
-def test_two_checkpoints_are_ambiguous(golden_checkpoint, tmp_path):
+def test_rejects_two_checkpoints_in_a_folder(golden_checkpoint, tmp_path):
     for name in ("a", "b"):
         shutil.copytree(golden_checkpoint, tmp_path / name)
     with pytest.raises(CheckpointError, match="2 weights files") as caught:
@@ -128,19 +128,19 @@ def test_two_checkpoints_are_ambiguous(golden_checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("config.yaml", "- a list", "expected a mapping"),
         ("config.yaml", "a: [", "not valid YAML"),
         ("config.yaml", "!!python/object/apply:os.getcwd []", "not valid YAML"),
-        ("config.yaml", "IMAGE_ENCODER: {}", "missing"),
+        ("config.yaml", "IMAGE_ENCODER: {}", "without it"),
         ("model.json", "{", "cannot be parsed"),
         ("model.json", '{"architecture": {}}', "missing preprocessing"),
         ("model.json", '{"architecture": {}, "preprocessing": {}, "extra": 1}', "unknown extra"),
     ],
 )
-def test_a_wrong_config_says_why(golden_checkpoint, tmp_path, name, content, said):
+def test_rejects_a_wrong_config_with_its_reason(golden_checkpoint, tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     files = find_checkpoint(golden_checkpoint, config=tmp_path / name)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         read_description(files)

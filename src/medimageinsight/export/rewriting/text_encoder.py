@@ -1,4 +1,4 @@
-"""The text encoder's attention, and its last block for the one token that is read."""
+"""The text encoder's attention, and its last block for the end token only."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from medimageinsight.export.rewriting.attention import Attend, Projections, atte
 
 if TYPE_CHECKING:
     from medimageinsight.network.model import UniCLModel
-    from medimageinsight.network.text import SelfAttention, TextTransformer
+    from medimageinsight.network.text_encoder import SelfAttention, TextTransformer
 
 
 def separate_text_queries(model: UniCLModel) -> None:
-    """Queries, keys and values by a product each, so that none is cut out of a common one; biases and scale folded."""
+    """Compute queries, keys and values by a product each instead of slices of one; fold biases and scale."""
     blocks: Any = model.lang_encoder.resblocks
     for block in blocks:
         block.attn = SeparateAttention(block.attn)
 
 
 def finish_end_token_alone(model: UniCLModel) -> None:
-    """The feature is that of the first end-of-text token: in the last block, no other needs more than key and value."""
-    model.lang_encoder = EndTokenTransformer(model.lang_encoder)  # type: ignore[assignment]  # the same face
+    """Compute only keys and values of the other tokens in the last block: the feature is the end-of-text token's."""
+    model.lang_encoder = EndTokenTransformer(model.lang_encoder)  # type: ignore[assignment]  # same interface
 
 
 class SeparateAttention(nn.Module):
-    """`SelfAttention`, for all tokens or for some of them as queries."""
+    """`SelfAttention` with all tokens or some of them as queries."""
 
     attend: Attend
 
@@ -40,7 +40,7 @@ class SeparateAttention(nn.Module):
         self.attend = attend_in_steps
 
     def forward(self, x: Tensor, allowed: Tensor, queries: Tensor | None = None) -> Tensor:
-        """Tokens (B, L, width), keys that may be seen (B, 1, 1, L), and queries (B, Q, width), else the tokens."""
+        """Attend from `queries` (B, Q, width), by default x (B, L, width), to the `allowed` tokens of x."""
         weights = self.projections
         q = (x if queries is None else queries) @ weights.query + weights.query_bias
         mask = torch.where(allowed, 0.0, float("-inf")).expand(-1, -1, q.shape[1], -1)  # (B, 1, Q, L)
@@ -48,7 +48,7 @@ class SeparateAttention(nn.Module):
 
 
 class EndTokenTransformer(nn.Module):
-    """`TextTransformer` whose last block has one query a text."""
+    """`TextTransformer` whose last block has one query per text."""
 
     def __init__(self, original: TextTransformer) -> None:
         super().__init__()
@@ -64,10 +64,10 @@ class EndTokenTransformer(nn.Module):
         for block in blocks:
             x = block(x, allowed)
         end = input_ids.argmax(dim=-1, keepdim=True)[:, :, None].expand(-1, -1, x.shape[-1])  # (B, 1, width)
-        return self.ln_final(_finish(last, x, x.gather(1, end), allowed)[:, 0])
+        return self.ln_final(_run_block(last, x, x.gather(1, end), allowed)[:, 0])
 
 
-def _finish(block: Any, x: Tensor, token: Tensor, allowed: Tensor) -> Tensor:  # noqa: ANN401 (a TextBlock)
-    """What the block makes of one token (B, 1, width) among all of them (B, L, width)."""
+def _run_block(block: Any, x: Tensor, token: Tensor, allowed: Tensor) -> Tensor:  # noqa: ANN401 (a TextBlock)
+    """Return the block's output for one token (B, 1, width) of x (B, L, width)."""
     token = token + block.attn(block.ln_1(x), allowed, block.ln_1(token))
     return token + block.mlp(block.ln_2(token))

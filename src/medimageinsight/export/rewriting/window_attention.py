@@ -1,4 +1,4 @@
-"""Window attention on the picture's own tokens: nothing is computed for pad positions, and nothing is padded."""
+"""Window attention on the image's tokens only: nothing is padded, nothing is computed for pad positions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def skip_window_padding(model: UniCLModel) -> None:
-    """Queries, keys, values and projection for real tokens only; a window's pad positions become one key.
+    """Compute queries, keys, values and projection for real tokens only; a window's pad positions become one key.
 
-    A pad position has the bias for its key and its value. Without the biases (see `attention`) both are zero, all pad
-    positions of a window are alike, and n of them weigh in softmax as one whose logit is log(n).
+    The key and the value of a pad position are the biases. Without these (see `attention`) both are zero, all pad
+    positions of a window are equal, and n of them weigh in softmax as one key whose logit is log(n).
     """
     stages: Any = model.image_encoder.blocks
     for (height, width), blocks in zip(model.config.image.grids, stages, strict=True):
@@ -30,18 +30,18 @@ def skip_window_padding(model: UniCLModel) -> None:
 
 
 class Region(NamedTuple):
-    """A part of the grid whose windows all have one size: the whole ones, or those cut off at an edge."""
+    """A part of the grid with windows of one size: the whole windows, or those cut off at an edge."""
 
     tokens: int  # of the region
     window: int  # real tokens of a window
-    pads: int  # positions of a window that lie outside the grid
+    pads: int  # positions of a window outside the grid
 
 
 class RealTokenAttention(nn.Module):
-    """`WindowAttention` for one size of grid, without padding.
+    """`WindowAttention` for a fixed grid, without padding.
 
-    Tokens are brought into the order of their windows, region by region, by one gather, and back by another: rows of
-    memory are copied, nothing is transposed.
+    One gather orders the tokens by window, region by region, and a second one restores their order: rows of memory are
+    copied, nothing is transposed.
     """
 
     attend: Attend
@@ -74,7 +74,7 @@ class RealTokenAttention(nn.Module):
         return torch.cat(attended, dim=1)
 
     def _attend(self, region: Region, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """(B, tokens of the region, C) to the same shape."""
+        """Attend within the windows of a region; q, k, v and the result are (B, tokens of the region, C)."""
         batch, tokens, channels = q.shape
         q, k, v = (tensor.reshape(-1, region.window, channels) for tensor in (q, k, v))  # (B * windows, window, C)
         mask = None
@@ -85,25 +85,25 @@ class RealTokenAttention(nn.Module):
         return self.attend(q, k, v, self.heads, mask).reshape(batch, tokens, channels)
 
 
-def cut_windows(height: int, width: int, side: int) -> tuple[Tensor, tuple[Region, ...]]:
-    """The order in which the tokens of a grid stand window by window, and the regions they form.
+def cut_windows(height: int, width: int, size: int) -> tuple[Tensor, tuple[Region, ...]]:
+    """Order the tokens of a grid by window, and divide them into regions.
 
     Args:
         height: Of the grid, tokens.
         width: Of the grid, tokens.
-        side: Of a window, tokens.
+        size: Height and width of a window, tokens.
 
     Returns:
-        Indices into the grid row by row, (height * width,) int64, and one to four regions in their order: whole
+        Indices into the row-major grid, (height * width,) int64, and one to four regions in their order: whole
         windows, those cut off on the right, at the bottom, and in the corner.
     """
     grid = torch.arange(height * width).view(height, width)
     order, regions = [], []
-    for band in (grid[: height - height % side], grid[height - height % side :]):
-        for part in (band[:, : width - width % side], band[:, width - width % side :]):
+    for band in (grid[: height - height % size], grid[height - height % size :]):
+        for part in (band[:, : width - width % size], band[:, width - width % size :]):
             if part.numel():
-                tall, wide = min(side, len(part)), min(side, part.shape[1])  # of this region's windows
+                tall, wide = min(size, len(part)), min(size, part.shape[1])  # of this region's windows
                 windows = part.unflatten(0, (-1, tall)).unflatten(2, (-1, wide)).transpose(1, 2)
                 order.append(windows.flatten())
-                regions.append(Region(part.numel(), tall * wide, side * side - tall * wide))
+                regions.append(Region(part.numel(), tall * wide, size * size - tall * wide))
     return torch.cat(order), tuple(regions)

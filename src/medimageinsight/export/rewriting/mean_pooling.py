@@ -1,4 +1,4 @@
-"""The end of the image encoder, where only the mean over all tokens is wanted."""
+"""The end of the image encoder, where only the mean over all tokens is used."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def average_before_last_layer(model: UniCLModel) -> None:
-    """The last block's fc2 is linear and only its mean is used: it sees the mean of its inputs, one row a picture."""
+    """Apply the last block's fc2, which is linear, to the mean of its inputs: one row per image."""
     stages: Any = model.image_encoder.blocks
     last = stages[-1][-1].channel_block
     last.ffn = AveragedFeedForward(last.ffn)
-    model.image_encoder = HeadOfMeans(model.image_encoder)  # type: ignore[assignment]  # the same face
+    model.image_encoder = MeanPoolingEncoder(model.image_encoder)  # type: ignore[assignment]  # same interface
 
 
 class AveragedFeedForward(nn.Module):
@@ -32,8 +32,8 @@ class AveragedFeedForward(nn.Module):
         return x.mean(dim=(1, 2)) + self.fc2(hidden.mean(dim=(1, 2)))
 
 
-class HeadOfMeans(nn.Module):
-    """`DaViT` whose last block gives means."""
+class MeanPoolingEncoder(nn.Module):
+    """`DaViT` whose last block returns the mean over tokens."""
 
     def __init__(self, encoder: DaViT) -> None:
         super().__init__()

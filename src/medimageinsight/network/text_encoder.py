@@ -1,6 +1,6 @@
-"""The text encoder: CLIP's transformer (arXiv 2103.00020), without its causal mask.
+"""The text encoder: CLIP's transformer (arXiv 2103.00020) without its causal mask.
 
-Module names are those of the original's checkpoint.
+Module names are those of the original checkpoint.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ LAYER_NORM_EPS = 1e-12
 
 
 class TextTransformer(nn.Module):
-    """Token ids and attention mask, both (B, L), to one feature vector a text (B, width).
+    """Token ids and attention mask, both (B, L), to one feature vector per text, (B, width).
 
-    The feature is the one at the first end-of-text token, which has the vocabulary's highest id. Padding keys are
-    masked, so a text gives the same feature at any padded length.
+    The feature is that of the first end-of-text token, which has the vocabulary's highest id. Padding keys are masked,
+    so the feature does not depend on the padded length.
     """
 
     def __init__(self, config: TextEncoderConfig) -> None:
@@ -71,7 +71,7 @@ class SelfAttention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
-        self.lora: nn.Module | None = None  # while training: an update of in_proj_weight
+        self.lora: nn.Module | None = None  # in training: a low-rank update of in_proj_weight
 
     def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
         batch, length, width = x.shape

@@ -1,0 +1,109 @@
+"""Labelled images of the user for a conversion: some give int8 its scales, the rest are for the comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medimageinsight import images
+from medimageinsight.datasets import broken_images, read_folder, read_table
+from medimageinsight.errors import DatasetError, InputError
+from medimageinsight.export.agreement import MIN_IMAGES
+from medimageinsight.export.sample_inputs import sample_tokens
+from medimageinsight.preprocess import Preprocessing, preprocess
+from medimageinsight.tokenizer import Tokenizer, pad
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from medimageinsight.network.config import TextEncoderConfig
+
+SEED = 2024
+MAX_SCALE_IMAGES = 100
+MAX_COMPARISON_IMAGES = 200
+MAX_PROMPTS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonInputs:
+    """Images and prompts on which a bundle and its network are compared."""
+
+    pixels: NDArray[np.float32]  # (N, 3, H, W)
+    tokens: list[list[int]]  # of P prompts
+    labels: list[int]  # the label of each prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationImages:
+    """The two disjoint parts of a folder of labelled images."""
+
+    scale_pixels: NDArray[np.float32]  # (M, 3, H, W), for the scales of activations
+    comparison: ComparisonInputs
+
+
+def read_calibration(source: str | Path, preprocessing: Preprocessing, tokenizer: Tokenizer) -> CalibrationImages:
+    """Draw images from a folder with one subfolder per label, or from a table, and preprocess them.
+
+    The order is drawn from a fixed seed. The first third gives scales and the rest is for the comparison, each up to
+    its maximum; the prompts are the captions of all images.
+
+    Args:
+        source: As `read_folder` or, with the extension of a table, as `read_table`.
+        preprocessing: The model's.
+        tokenizer: The model's.
+
+    Raises:
+        DatasetError: The source cannot be read, has too few images (``calibration_too_small``), or has images that
+            cannot be read (``dataset_broken_images``).
+    """
+    source = Path(source)
+    table = read_folder(source) if source.is_dir() else read_table(source)
+    scale_count = min(MAX_SCALE_IMAGES, len(table) // 3)
+    comparison_count = min(MAX_COMPARISON_IMAGES, len(table) - scale_count)
+    if comparison_count < MIN_IMAGES or scale_count < 1:
+        raise DatasetError(
+            f"expected {MIN_IMAGES * 3 // 2} images or more for calibration, got {len(table)}: add some",
+            code="calibration_too_small",
+        )
+    order = np.random.Generator(np.random.PCG64(SEED)).permutation(len(table))[: scale_count + comparison_count]
+    pixels = _preprocess_images([table.samples[index].path for index in order], preprocessing)
+    label_of = {sample.caption: (sample.source, sample.label or sample.caption) for sample in table}
+    labels = list(dict.fromkeys(label_of.values()))
+    captions = list(label_of)[:MAX_PROMPTS]
+    comparison = ComparisonInputs(
+        pixels=pixels[scale_count:],
+        tokens=[list(row) for row in tokenizer.encode(captions)],
+        labels=[labels.index(label_of[caption]) for caption in captions],
+    )
+    return CalibrationImages(scale_pixels=pixels[:scale_count], comparison=comparison)
+
+
+def image_scale_inputs(calibration: CalibrationImages) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the image encoder's inputs that give its scales, one image each."""
+    for pixels in calibration.scale_pixels:
+        yield {"pixel_values": pixels[np.newaxis]}
+
+
+def text_scale_inputs(calibration: CalibrationImages, config: TextEncoderConfig) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the text encoder's: the prompts, and texts of random tokens to cover texts that are not prompts."""
+    for row in [*calibration.comparison.tokens, *sample_tokens(config.vocab_size, config.context_length)]:
+        ids, mask = pad([row], row[-1])
+        yield {"input_ids": ids, "attention_mask": mask}
+
+
+def _preprocess_images(paths: list[Path], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    pixels: list[NDArray[np.float32]] = []
+    errors: dict[Path, InputError] = {}
+    for path in paths:
+        try:
+            pixels.append(preprocess(images.open(path), preprocessing))
+        except InputError as error:
+            errors[path] = error
+    if errors:
+        raise broken_images(errors)
+    return np.stack(pixels)

@@ -1,0 +1,100 @@
+"""Verifying an existing bundle: the checksums of its files, and its embeddings on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from medimageinsight.bundle import PARITY
+from medimageinsight.errors import ParityError
+from medimageinsight.export.checkpoint_files import find_checkpoint
+from medimageinsight.export.comparison import compute_reference, measure_parity
+from medimageinsight.export.model_description import read_description
+from medimageinsight.export.parity import read_parity, to_json
+from medimageinsight.export.pytorch_encoders import require_torch
+from medimageinsight.export.sample_inputs import SampleInputs
+from medimageinsight.files.atomic import write_text
+from medimageinsight.network.config import ModelConfig
+from medimageinsight.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medimageinsight.bundle import Bundle
+    from medimageinsight.export.parity import Parity, Reference
+    from medimageinsight.network.model import UniCLModel
+
+
+def verify(bundle: Bundle, original: UniCLModel | None = None) -> Parity:
+    """Check every file's checksum, run both graphs on the sample inputs, and compare with PyTorch's embeddings.
+
+    Args:
+        bundle: The bundle.
+        original: Its checkpoint in PyTorch, see `load_original`; the figures are then stored in the bundle. Without it,
+            the comparison is with PyTorch's embeddings that the bundle contains, and PyTorch is not needed.
+
+    Raises:
+        BundleError: A file has changed (``bundle_checksum``), or the bundle has no embeddings to compare with
+            (``bundle_parity_unreadable``).
+        ParityError: The embeddings differ; the message has the figure.
+    """
+    bundle.verify()
+    manifest = bundle.manifest
+    architecture = ModelConfig.from_dict(manifest.architecture)
+    samples = SampleInputs.generate(
+        Preprocessing.from_dict(manifest.preprocessing),
+        vocab_size=architecture.text.vocab_size,
+        context_length=manifest.context_length,
+    )
+    stored = None
+    if original is None:
+        stored, reference = read_parity(bundle.folder, manifest.embedding_dim)
+        _check_lengths(samples, reference)
+    else:
+        reference = compute_reference(original, samples)
+    parity = measure_parity(bundle.folder, samples, reference, manifest.precision)
+    parity = replace(parity, forced="forced" in manifest.provenance)
+    if stored is not None and stored.agreement.real:  # the user's images are not in the bundle, only their figures
+        parity = replace(parity, agreement=stored.agreement)
+    if not parity.forced:
+        parity.check()
+    if original is not None:
+        with contextlib.suppress(OSError):  # the bundle may be in a read-only folder
+            write_text(bundle.folder / PARITY, to_json(parity, reference))
+    return parity
+
+
+def load_original(
+    bundle: Bundle, checkpoint: str | Path, *, config: str | Path | None = None, tokenizer: str | Path | None = None
+) -> UniCLModel:
+    """Load the checkpoint that a bundle was converted from, in PyTorch on the CPU.
+
+    Args:
+        bundle: The bundle.
+        checkpoint: The checkpoint's file or folder.
+        config: As in `find_checkpoint`.
+        tokenizer: As in `find_checkpoint`.
+
+    Raises:
+        MissingExtraError: PyTorch is not installed.
+        CheckpointError: The checkpoint cannot be loaded.
+        ParityError: Its architecture is not the bundle's.
+    """
+    require_torch()
+    from medimageinsight.network.checkpoint import load_model
+
+    files = find_checkpoint(checkpoint, config=config, tokenizer=tokenizer)
+    architecture = ModelConfig.from_dict(bundle.manifest.architecture)
+    if ModelConfig.from_dict(read_description(files).architecture) != architecture:
+        raise ParityError("expected the checkpoint this bundle was made from, got one of another architecture")
+    return load_model(files.weights, architecture)
+
+
+def _check_lengths(samples: SampleInputs, reference: Reference) -> None:
+    expected, stored = (len(samples.pixels), len(samples.tokens)), (len(reference.image), len(reference.text))
+    if stored != expected:
+        raise ParityError(
+            f"expected a reference of {expected[0]} images and {expected[1]} texts, got {stored[0]} and {stored[1]}: "
+            "compare with the checkpoint"
+        )
