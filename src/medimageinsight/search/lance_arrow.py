@@ -77,8 +77,3 @@ def to_numpy(column: pa.FixedSizeListArray) -> NDArray[np.float32]:
 def metadata_of(row: dict[str, Any]) -> dict[str, Any]:
     """Return the metadata columns of a row that have a value."""
     return {name: value for name, value in row.items() if value is not None and name not in (*OWN_FIELDS, DISTANCE)}
-
-
-def score_of(distance: float) -> float:
-    """Return the cosine similarity for a cosine distance."""
-    return max(-1.0, min(1.0, 1.0 - distance))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from filelock import FileLock
 
-from medimageinsight.errors import InputError, MedImageInsightError, StoreError, missing_extra
+from medimageinsight.errors import MedImageInsightError, missing_extra
 from medimageinsight.search.columns import find_new_columns
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.lance_arrow import (
@@ -18,15 +18,15 @@ from medimageinsight.search.lance_arrow import (
     metadata_of,
     new_field,
     new_schema,
-    score_of,
     to_arrow,
     to_numpy,
 )
 from medimageinsight.search.lance_index import build_indexes, nearest_exact, nearest_indexed
 from medimageinsight.search.lance_sql import ids_in, to_sql
 from medimageinsight.search.records import Hit, IndexInfo, Item
-from medimageinsight.search.rows import check_known, check_new
+from medimageinsight.search.rows import check_known, check_new, score_of
 from medimageinsight.search.store import Store
+from medimageinsight.search.store_errors import store_exists, store_not_found, store_not_writable, store_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,9 +76,9 @@ class LanceStore(Store):
         """
         _check_installed()
         if _has_store(folder):
-            raise StoreError("expected a new store, there is one already: open it", code="store_exists")
+            raise store_exists()
         schema = new_schema(identity.embedding_dim, {_IDENTITY_KEY: identity.to_json()})
-        with _translate_errors("store_not_writable"):
+        with _translate_errors(writing=True):
             folder.mkdir(parents=True, exist_ok=True)
             return cls(folder, _connect(folder).create_table(_TABLE, schema=schema), identity)
 
@@ -93,8 +93,8 @@ class LanceStore(Store):
         """
         _check_installed()
         if not _has_store(folder):
-            raise StoreError("expected a store, there is none: make one with mi2 index add", code="store_not_found")
-        with _translate_errors("store_invalid"):
+            raise store_not_found()
+        with _translate_errors():
             table = _connect(folder).open_table(_TABLE)
             content = (table.schema.metadata or {}).get(_IDENTITY_KEY)
         return cls(folder, table, Identity.from_json(content))
@@ -102,21 +102,21 @@ class LanceStore(Store):
     @property
     def columns(self) -> dict[str, ColumnType]:
         """See `Store.columns`."""
-        with _translate_errors("store_invalid"):
+        with _translate_errors():
             return {field.name: column_type(field.type) for field in self._table.schema if field.name not in OWN_FIELDS}
 
     def existing(self, ids: Sequence[str]) -> set[str]:
         """See `Store.existing`."""
         if not ids:
             return set()
-        with _translate_errors("store_invalid"):
+        with _translate_errors():
             found = self._table.search().where(ids_in(ids)).select(["id"]).to_arrow()
         return set(found["id"].to_pylist())
 
     def scan(self, *, where: str | None = None, rows: int = 4096) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """See `Store.scan`."""
         condition = self._parse(where)
-        with _translate_errors("store_invalid"):
+        with _translate_errors():
             query = self._table.search().select(["id", "embedding"])
             if condition is not None:
                 query = query.where(to_sql(condition))
@@ -126,7 +126,7 @@ class LanceStore(Store):
 
     def index(self) -> IndexInfo | None:
         """See `Store.index`."""
-        with _translate_errors("store_invalid"):
+        with _translate_errors():
             for index in self._table.list_indices():
                 if index.columns == ["embedding"] and (stats := self._table.index_stats(index.name)) is not None:
                     return IndexInfo(
@@ -134,17 +134,15 @@ class LanceStore(Store):
                     )
         return None
 
-    def build_index(self) -> None:
-        """See `Store.build_index`. A search compares the index's best candidates exactly, so that scores are exact."""
-        if not self.count():
-            raise InputError("expected a store with items, got an empty one: add images first", code="store_empty")
-        with _translate_errors("store_not_writable"), self._lock:
+    def _build_index(self) -> None:
+        # A search compares the index's best candidates exactly, so that scores are exact.
+        with _translate_errors(writing=True), self._lock:
             build_indexes(self._table, self.identity.embedding_dim)
 
     def compact(self) -> None:
         """See `Store.compact`. Reads by other processes at the same moment may fail and have to be repeated."""
         # The lock excludes writers, so that unverified files are leftovers and not a writer's unfinished ones.
-        with _translate_errors("store_not_writable"), self._lock, self._rebuilt_indexes():
+        with _translate_errors(writing=True), self._lock, self._rebuilt_indexes():
             self._table.optimize(cleanup_older_than=NOW, delete_unverified=True)
             # LanceDB leaves a file with few deleted rows as it is, and their content with it.
             if any((_table_folder(self._folder) / "_deletions").glob("*")):
@@ -154,7 +152,7 @@ class LanceStore(Store):
     def maintain(self) -> None:
         """See `Store.maintain`."""
         super().maintain()
-        with _translate_errors("store_invalid"):
+        with _translate_errors():
             small_files = self._table.stats()["fragment_stats"]["num_small_fragments"]
         if small_files > MAX_SMALL_FILES:
             self._optimize()
@@ -163,7 +161,7 @@ class LanceStore(Store):
         """See `Store.close`; nothing stays open between calls."""
 
     def _optimize(self) -> None:
-        with _translate_errors("store_not_writable"), self._lock, self._rebuilt_indexes():
+        with _translate_errors(writing=True), self._lock, self._rebuilt_indexes():
             self._table.optimize(cleanup_older_than=RETAINED_VERSIONS)
 
     @contextmanager
@@ -192,7 +190,7 @@ class LanceStore(Store):
         self._table = _connect(self._folder).create_table(_TABLE, data=reader, schema=schema, mode="overwrite")
 
     def _write(self, rows: Rows, *, replace: bool) -> None:
-        with _translate_errors("store_not_writable"), self._lock:
+        with _translate_errors(writing=True), self._lock:
             new = find_new_columns(self.columns, rows.types)
             (check_known if replace else check_new)(rows.ids, self.existing(rows.ids))
             if new:
@@ -205,11 +203,11 @@ class LanceStore(Store):
 
     def _delete(self, ids: list[str] | None, condition: Filter | None) -> int:
         sql = ids_in(ids or []) if condition is None else to_sql(condition)
-        with _translate_errors("store_not_writable"), self._lock:
+        with _translate_errors(writing=True), self._lock:
             return int(self._table.delete(sql).num_deleted_rows)
 
     def _get(self, ids: list[str]) -> list[Item]:
-        with _translate_errors("store_invalid"):
+        with _translate_errors():
             found = self._table.search().where(ids_in(ids)).to_arrow()
         embeddings = to_numpy(found["embedding"].combine_chunks()) if len(found) else ()
         return [
@@ -218,11 +216,11 @@ class LanceStore(Store):
         ]
 
     def _count(self, condition: Filter | None) -> int:
-        with _translate_errors("store_invalid"):
+        with _translate_errors():
             return int(self._table.count_rows(None if condition is None else to_sql(condition)))
 
     def _search(self, vector: NDArray[np.float32], k: int, condition: Filter | None, exact: bool) -> list[Hit]:
-        with _translate_errors("store_invalid"):
+        with _translate_errors():
             sql = None if condition is None else to_sql(condition)
             columns = ["id", "path", *self.columns]
             found = (nearest_exact if exact else nearest_indexed)(self._table, vector, k, sql, columns)
@@ -264,7 +262,7 @@ def _has_store(folder: Path) -> bool:
 
 
 @contextmanager
-def _translate_errors(code: str) -> Iterator[None]:
+def _translate_errors(*, writing: bool = False) -> Iterator[None]:
     """Raise LanceDB's errors as `StoreError`, with the reason only: their messages contain paths."""
     try:
         yield
@@ -274,8 +272,6 @@ def _translate_errors(code: str) -> Iterator[None]:
         original = str(error).lower()
         reasons = (reason for text, reason in _REASONS.items() if text.lower() in original)
         reason = next(reasons, type(error).__name__)
-        if code == "store_not_writable":
-            message = f"expected a store that can be written, it cannot ({reason}): nothing of this call was written"
-        else:
-            message = f"expected a store that can be read, it cannot ({reason}): restore the folder from a copy"
-        raise StoreError(message, code=code) from error
+        if writing:
+            raise store_not_writable(reason) from error
+        raise store_unreadable(reason, "restore the folder from a copy") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import re
 from collections import Counter
@@ -23,7 +24,6 @@ PATH_COLUMNS = ("path", "image")
 # Integers without leading zeros: a code such as 007 remains text.
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_BOOLEANS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,40 +159,30 @@ def _choose(cells: Mapping[str, list[Any]], wanted: Sequence[str] | None) -> lis
             "text, numbers or booleans: check their spelling",
             code="dataset_columns_invalid",
         )
-    chosen = list(cells if wanted is None else dict.fromkeys(wanted))
+    chosen = [name for name in (cells if wanted is None else dict.fromkeys(wanted)) if name not in OWN_COLUMNS]
     for name in chosen:
-        if name not in OWN_COLUMNS:
-            check_column_name(name)
-    return [name for name in chosen if name not in OWN_COLUMNS]
+        check_column_name(name)
+    return chosen
 
 
 def _convert_csv(name: str, cells: Sequence[str], wanted: ColumnType | None) -> list[Value]:
     """Return the values of a CSV column, of the wanted type or of the narrowest type that fits all cells."""
-    filled = [cell for cell in cells if cell]
-    kind = wanted or _narrowest(filled)
-    readers: dict[str, Callable[[str], Value]] = {
-        "string": str,
-        "integer": _integer,
-        "float": _float,
-        "boolean": lambda cell: _BOOLEANS.get(cell.lower()),
-    }
-    values: list[Value] = [readers[kind](cell) if cell else None for cell in cells]
-    wrong = [
-        number for number, (cell, value) in enumerate(zip(cells, values, strict=True), 1) if cell and value is None
-    ]
+    kind = wanted or _narrowest([cell for cell in cells if cell])
+    values = [_READERS[kind](cell) if cell else None for cell in cells]
+    wrong = [number for number, cell in enumerate(cells, 1) if cell and values[number - 1] is None]
     if wrong:
         raise _conflict(name, kind, wrong)
     return values
 
 
-def _narrowest(filled: Sequence[str]) -> ColumnType:
-    if filled and all(cell.lower() in _BOOLEANS for cell in filled):
-        return "boolean"
-    if filled and all(_integer(cell) is not None for cell in filled):
-        return "integer"
-    if filled and all(_float(cell) is not None for cell in filled):
-        return "float"
-    return "string"
+def _narrowest(cells: Sequence[str]) -> ColumnType:
+    """Return the first type of `_READERS` that fits all cells; string if there are none."""
+    kinds = [kind for kind, read in _READERS.items() if all(read(cell) is not None for cell in cells)]
+    return kinds[0] if cells else "string"
+
+
+def _boolean(cell: str) -> bool | None:
+    return {"true": True, "false": False}.get(cell.lower())
 
 
 def _integer(cell: str) -> int | None:
@@ -206,7 +196,16 @@ def _float(cell: str) -> float | None:
     if not _FLOAT.fullmatch(cell):
         return None
     value = float(cell)
-    return value if abs(value) != float("inf") else None
+    return value if math.isfinite(value) else None
+
+
+# Readers of a CSV cell, narrowest type first; None for a cell of another type.
+_READERS: dict[ColumnType, Callable[[str], Value]] = {
+    "boolean": _boolean,
+    "integer": _integer,
+    "float": _float,
+    "string": str,
+}
 
 
 def _convert_parquet(name: str, values: list[Value], wanted: ColumnType | None) -> list[Value]:

@@ -11,6 +11,7 @@ from pgvector.psycopg import register_vector
 from psycopg import sql
 
 from medimageinsight.errors import MedImageInsightError, StoreError
+from medimageinsight.search.store_errors import store_not_found, store_not_writable, store_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,11 @@ class PostgresServer:
             with self._lock, self._plain_connection() as connection:
                 connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         except psycopg.Error as error:
-            raise _no_pgvector() from error
+            raise StoreError(
+                "expected a database with the extension pgvector, it has none and it could not be added: "
+                "install it on the server and have its owner run CREATE EXTENSION vector",
+                code="store_no_pgvector",
+            ) from error
 
     def vacuum(self, table: sql.Identifier) -> None:
         """Free the disk space of deleted rows.
@@ -120,7 +125,7 @@ class PostgresServer:
 def _check_pgvector(connection: Connection[tuple[Any, ...]]) -> None:
     row = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()
     if row is None:  # every store needs pgvector, so no store exists
-        raise StoreError("expected a store, there is none: make one with mi2 index add", code="store_not_found")
+        raise store_not_found()
     version = tuple(int(part) for part in str(row[0]).split(".")[:2])
     if version < MIN_PGVECTOR:
         required = ".".join(map(str, MIN_PGVECTOR))
@@ -128,14 +133,6 @@ def _check_pgvector(connection: Connection[tuple[Any, ...]]) -> None:
             f"expected pgvector {required} or newer, got {row[0]}: upgrade it and run ALTER EXTENSION vector UPDATE",
             code="store_no_pgvector",
         )
-
-
-def _no_pgvector() -> StoreError:
-    return StoreError(
-        "expected a database with the extension pgvector, it has none and it could not be added: "
-        "install it on the server and have its owner run CREATE EXTENSION vector",
-        code="store_no_pgvector",
-    )
 
 
 @contextmanager
@@ -155,8 +152,5 @@ def _translate_errors(*, writing: bool) -> Iterator[None]:
             ) from error
         reason = reason or f"SQLSTATE {error.sqlstate}"
         if writing:
-            message = f"expected a store that can be written, it cannot ({reason}): nothing of this call was written"
-            raise StoreError(message, code="store_not_writable") from error
-        raise StoreError(
-            f"expected a store that can be read, it cannot ({reason}): check the database", code="store_invalid"
-        ) from error
+            raise store_not_writable(reason) from error
+        raise store_unreadable(reason, "check the database") from error

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, LiteralString, Self
 
 from psycopg import sql
 
-from medimageinsight.errors import InputError, StoreError
+from medimageinsight.errors import InputError
 from medimageinsight.search.columns import convert_column, find_new_columns
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.postgres_connection import PostgresServer
 from medimageinsight.search.postgres_sql import to_sql
 from medimageinsight.search.records import Hit, IndexInfo, Item
-from medimageinsight.search.rows import check_known, check_new
+from medimageinsight.search.rows import check_known, check_new, score_of
 from medimageinsight.search.store import Store
+from medimageinsight.search.store_errors import store_exists, store_not_found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,7 +72,7 @@ class PostgresStore(Store):
             with server.transaction(writing=True) as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtext('medimageinsight store'))")
                 if _exists(cursor, name):
-                    raise StoreError("expected a new store, there is one already: open it", code="store_exists")
+                    raise store_exists()
                 cursor.execute(
                     sql.SQL(
                         'CREATE TABLE {} (id text COLLATE "C" PRIMARY KEY, path text COLLATE "C" NOT NULL, '
@@ -94,9 +95,7 @@ class PostgresStore(Store):
         with server.closed_on_failure():
             with server.transaction() as cursor:
                 if not _exists(cursor, name):
-                    raise StoreError(
-                        "expected a store, there is none: make one with mi2 index add", code="store_not_found"
-                    )
+                    raise store_not_found()
                 row = cursor.execute(sql.SQL("SELECT identity FROM {}").format(_table_names(name)[1])).fetchone()
             identity = Identity.from_json(row[0] if row else None)
         return cls(server, name, identity)
@@ -136,10 +135,8 @@ class PostgresStore(Store):
             found = cursor.execute("SELECT 1 FROM pg_class WHERE oid = to_regclass(%s)", [self._index]).fetchone()
         return None if found is None else IndexInfo(kind="HNSW", indexed=self.count(), unindexed=0)
 
-    def build_index(self) -> None:
-        """See `Store.build_index`. Its duration depends on the server's ``maintenance_work_mem``."""
-        if not self.count():
-            raise InputError("expected a store with items, got an empty one: add images first", code="store_empty")
+    def _build_index(self) -> None:
+        # Its duration depends on the server's maintenance_work_mem.
         if self.identity.embedding_dim > MAX_INDEXED_DIM:
             raise InputError(
                 f"expected embeddings of at most {MAX_INDEXED_DIM:,} numbers for an index, "
@@ -235,7 +232,7 @@ class PostgresStore(Store):
             )
             found = cursor.execute(query, [vector, *values, vector, k]).fetchall()
         return [
-            Hit(id=id_, path=path, score=max(-1.0, min(1.0, 1.0 - distance)), metadata=_metadata(names, values))
+            Hit(id=id_, path=path, score=score_of(distance), metadata=_metadata(names, values))
             for id_, path, *values, distance in found
         ]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from medimageinsight.errors import InputError
+from medimageinsight.search.store_errors import store_empty
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -57,7 +58,7 @@ class Projection:
             raise InputError(f"expected a limit from 1 to {MAX_SAMPLE:,}, got {limit}", code="limit_invalid")
         ids, vectors = _sample(store, limit)
         if not ids:
-            raise InputError("expected images in the store, got an empty one: add some", code="store_empty")
+            raise store_empty()
         mean: NDArray[np.float32] = vectors.mean(axis=0, dtype=np.float32)
         centred = vectors - mean
         axes = _principal_axes(centred)

@@ -9,6 +9,7 @@ import numpy as np
 
 from medimageinsight.errors import InputError
 from medimageinsight.search.records import Recall
+from medimageinsight.search.store_errors import store_empty
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,7 @@ def measure_recall(store: Store, *, k: int = 10, sample: int = 200) -> Recall:
     """
     ids = np.array([item_id for block_ids, _ in store.scan() for item_id in block_ids], dtype=object)
     if not len(ids):
-        raise InputError("expected a store with items, got an empty one: add images first", code="store_empty")
+        raise store_empty()
     if sample < 1:
         raise InputError(f"expected a sample of at least 1, got {sample}", code="sample_invalid")
     chosen = np.random.default_rng(_SEED).choice(np.sort(ids), size=min(sample, len(ids)), replace=False)

@@ -137,6 +137,11 @@ def normalize_query(vector: ArrayLike, dim: int) -> NDArray[np.float32]:
     return (array / norm).astype(np.float32)
 
 
+def score_of(distance: float) -> float:
+    """Return the cosine similarity for a cosine distance."""
+    return max(-1.0, min(1.0, 1.0 - distance))
+
+
 def _stack(items: Sequence[Item], dim: int) -> NDArray[np.float32]:
     for item in items:
         if np.shape(item.embedding) != (dim,):

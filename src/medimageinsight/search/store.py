@@ -14,6 +14,7 @@ from medimageinsight.search.filter_parser import parse_filter
 from medimageinsight.search.filters import And, Compare, IsNull, Not, Or
 from medimageinsight.search.records import StoreInfo
 from medimageinsight.search.rows import check_known, normalize_query, to_rows
+from medimageinsight.search.store_errors import store_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -196,7 +197,6 @@ class Store(ABC):
     def index(self) -> IndexInfo | None:
         """Return the state of the index, None while there is none and every search is exact."""
 
-    @abstractmethod
     def build_index(self) -> None:
         """Build the index anew.
 
@@ -204,6 +204,9 @@ class Store(ABC):
             InputError: The store is empty (``store_empty``).
             StoreError: ``store_not_writable``.
         """
+        if not self.count():
+            raise store_empty()
+        self._build_index()
 
     @abstractmethod
     def compact(self) -> None:
@@ -231,6 +234,9 @@ class Store(ABC):
     @abstractmethod
     def _write(self, rows: Rows, *, replace: bool) -> None:
         """Add rows, or replace those with the same ids, in one transaction that checks ids and types."""
+
+    @abstractmethod
+    def _build_index(self) -> None: ...
 
     @abstractmethod
     def _optimize(self) -> None:
