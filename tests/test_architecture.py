@@ -116,7 +116,7 @@ def test_files_and_functions_are_short() -> None:
 def test_public_names_are_sorted_and_exist(package: str) -> None:
     module = importlib.import_module(package)
     names = getattr(module, "__all__", [])
-    assert list(names) == sorted(names)
+    assert list(names) == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     assert set(names) <= set(dir(module))
     for name in names:
         assert getattr(module, name) is not None

@@ -16,8 +16,8 @@ from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
-    from medimageinsight.evaluate.image_sets import ImageSet
-    from medimageinsight.tasks import OutlierDetector
+    from medimageinsight.evaluate import ImageSet
+    from medimageinsight.tasks import OutlierResult
 
     Judgement = dict[str, float]
 
@@ -66,9 +66,9 @@ def find(
     with output.counting("embedding", len(sources)) as progress:
         embedded = loaded.embed_images(map(open_source, sources), errors="return", frame=frame, progress=progress)
     rows = [result for result in embedded if not isinstance(result, InputError)]
-    judgements = iter([_judge(detector, distance) for distance in (detector.distances(rows) if rows else ())])
+    judged = iter(detector.detect(rows) if rows else ())
     results = [
-        (source, result if isinstance(result, InputError) else next(judgements))
+        (source, result if isinstance(result, InputError) else next(judged))
         for source, result in zip(sources, embedded, strict=True)
     ]
     failed = print_failed_sources(results)
@@ -131,25 +131,14 @@ for verb in (find, drift):
     app.command()(reported(verb))
 
 
-def _judge(detector: "OutlierDetector", distance: float) -> "Judgement":
-    return {
-        "distance": float(distance),
-        "p_value": float(detector.p_values([distance])[0]),
-        "outlier": bool(distance > detector.threshold),
-    }
+def _to_dict(source: str, result: "OutlierResult | InputError") -> dict[str, object]:
+    found = {"error": result.to_dict()} if isinstance(result, InputError) else asdict(result)
+    return {"source": source, **found}
 
 
-def _to_dict(source: str, result: "Judgement | InputError") -> dict[str, object]:
-    return (
-        {"source": source, "error": result.to_dict()}
-        if isinstance(result, InputError)
-        else {"source": source, **result}
-    )
-
-
-def _row(source: str, judgement: "Judgement") -> tuple[str, ...]:
-    distance, p_value, is_outlier = judgement.values()
-    return output.printable(source), f"{distance:.4f}", f"{p_value:.3f}", "outlier" if is_outlier else ""
+def _row(source: str, result: "OutlierResult") -> tuple[str, ...]:
+    name, word = output.printable(source), "outlier" if result.outlier else ""
+    return name, f"{result.distance:.4f}", f"{result.p_value:.3f}", word
 
 
 def _load_set(model: "MedImageInsight", name: str) -> "ImageSet":
@@ -157,7 +146,7 @@ def _load_set(model: "MedImageInsight", name: str) -> "ImageSet":
     import numpy as np
 
     from medimageinsight.datasets import read_table
-    from medimageinsight.evaluate.image_sets import ImageSet, embed_image_table, read_embeddings
+    from medimageinsight.evaluate import ImageSet, embed_image_table, read_embeddings
 
     path = Path(name)
     with error_context(name, (DatasetError, InputError, OSError)):

@@ -12,6 +12,7 @@ from medimageinsight.evaluate.evaluation import MEDMIX_FINDING_SOURCES, evaluate
 from medimageinsight.evaluate.figures import EvaluationSettings, FindingFigures, Report, SourceFigures
 from medimageinsight.evaluate.group_columns import read_groups
 from medimageinsight.evaluate.groups import GroupFigures, Grouping
+from medimageinsight.evaluate.image_sets import ImageSet, embed_image_table, read_embeddings
 from medimageinsight.evaluate.methods import Choice
 from medimageinsight.evaluate.model_card import card_section, update_model_card
 from medimageinsight.evaluate.sections.summary import methods_table
@@ -32,6 +33,7 @@ __all__ = [
     "FindingFigures",
     "GroupFigures",
     "Grouping",
+    "ImageSet",
     "MethodAssessment",
     "Report",
     "SourceAssessment",
@@ -41,9 +43,11 @@ __all__ = [
     "caption_prompts",
     "card_section",
     "compare",
+    "embed_image_table",
     "embed_table",
     "evaluate",
     "methods_table",
+    "read_embeddings",
     "read_groups",
     "score_table",
     "update_model_card",
