@@ -1,4 +1,4 @@
-"""Text to token ids, against the ids of the original tokenizer and ftfy itself."""
+"""Token ids against those of the original tokenizer, and repairs against ftfy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tokenizer(toy_bundle: Path) -> Tokenizer:
     return Tokenizer.from_file(toy_bundle / "tokenizer.json", CONTEXT)
 
 
-def test_every_text_has_both_ends(tokenizer: Tokenizer) -> None:
+def test_every_text_has_start_and_end_token(tokenizer: Tokenizer) -> None:
     rows = tokenizer.encode(["", "  ", "chest", "a b"])
     assert rows[0] == rows[1] == [tokenizer.start_id, tokenizer.end_id]
     assert all(row[0] == tokenizer.start_id and row[-1] == tokenizer.end_id for row in rows)
@@ -32,14 +32,14 @@ def test_every_text_has_both_ends(tokenizer: Tokenizer) -> None:
     assert tokenizer.end_id == tokenizer.vocab_size - 1
 
 
-def test_a_long_text_is_cut_and_keeps_its_end(tokenizer: Tokenizer) -> None:
+def test_a_long_text_is_truncated_before_its_end_token(tokenizer: Tokenizer) -> None:
     [long], [longer] = tokenizer.encode(["abcdefghij"]), tokenizer.encode(["abcdefghij" * 100])
     assert len(long) == len(longer) == CONTEXT
     assert longer[-1] == tokenizer.end_id
     assert long[:-2] == longer[:-2]
 
 
-def test_spelling_that_does_not_matter(tokenizer: Tokenizer) -> None:
+def test_case_and_white_space_do_not_matter(tokenizer: Tokenizer) -> None:
     rows = tokenizer.encode(["CT  Chest", " ct chest ", "ct\tchest\r\n", "ct\u00a0chest", "\ufeffct chest", "ct chest"])
     assert all(row == rows[-1] for row in rows)
 
@@ -52,7 +52,7 @@ def test_pad_fills_with_the_end_token_and_masks_it(tokenizer: Tokenizer) -> None
     assert attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]]
 
 
-def test_pad_of_nothing() -> None:
+def test_pad_of_no_rows() -> None:
     input_ids, attention_mask = pad([], 0)
     assert input_ids.shape == attention_mask.shape == (0, 0)
 
@@ -71,14 +71,14 @@ def test_pad_of_nothing() -> None:
         ("\x1b[" * 2000 + "0m" * 2000, "text_not_repairable"),
     ],
 )
-def test_unusable_texts(tokenizer: Tokenizer, text: object, code: str) -> None:
+def test_rejects_invalid_texts(tokenizer: Tokenizer, text: object, code: str) -> None:
     with pytest.raises(TextError) as caught:
         tokenizer.encode(["fine", text])
     assert caught.value.code == code
     assert len(str(caught.value)) < 200
 
 
-def test_long_reports_are_read(tokenizer: Tokenizer) -> None:
+def test_long_reports_are_accepted(tokenizer: Tokenizer) -> None:
     report = "Keine Auffälligkeiten im Thorax.\n" * 2000
     [row] = tokenizer.encode([report])
     assert len(row) == CONTEXT
@@ -95,7 +95,7 @@ def test_text_is_repaired() -> None:
 @given(
     st.text(st.characters(max_codepoint=0x7F)) | st.text(st.sampled_from("ab <>&;#38amplt\x1b[m\r\n\x0b\x0c\x1c\x7f"))
 )
-def test_ascii_is_read_as_ftfy_would_have_it(text: str) -> None:
+def test_ascii_is_cleaned_as_by_ftfy(text: str) -> None:
     assert clean(text) == " ".join(ftfy.fix_text(text).split()).lower()
 
 
@@ -104,7 +104,7 @@ def test_any_text_has_ids(text: str) -> None:
     assert Tokenizer(toy_vocabulary(), CONTEXT).encode([text])[0][-1] == 513
 
 
-def test_a_file_that_is_no_tokenizer(tmp_path: Path) -> None:
+def test_rejects_a_file_that_is_not_a_tokenizer(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text("{}")
     with pytest.raises(BundleError, match=r"tokenizer\.json") as caught:
@@ -113,7 +113,7 @@ def test_a_file_that_is_no_tokenizer(tmp_path: Path) -> None:
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_vocabulary_without_an_end(toy_bundle: Path, tmp_path: Path) -> None:
+def test_rejects_a_vocabulary_without_end_token(toy_bundle: Path, tmp_path: Path) -> None:
     content = json.loads((toy_bundle / "tokenizer.json").read_text())
     content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] == START]
     del content["model"]["vocab"][END]
@@ -124,10 +124,10 @@ def test_a_vocabulary_without_an_end(toy_bundle: Path, tmp_path: Path) -> None:
 
 
 def test_the_release_gives_the_original_ids(shared: Path) -> None:
-    from medimageinsight.export.tokenizer_file import tokenizer_from_vocabulary
+    from medimageinsight.export.tokenizer_file import read_vocabulary
 
     cases = json.loads((shared / "golden/tokenizer_cases.json").read_text())["cases"]
-    vocabulary = tokenizer_from_vocabulary(shared / "release/2024.09.27/language_model/clip_tokenizer_4.16.2")
+    vocabulary = read_vocabulary(shared / "release/2024.09.27/language_model/clip_tokenizer_4.16.2")
     ids = Tokenizer(vocabulary, 77).encode([case["text"] for case in cases])
     assert len(cases) == 150
     assert ids == [case["ids"] for case in cases]

@@ -200,12 +200,8 @@ class TestCertificates:
                 np.testing.assert_array_equal(endpoint.embed_texts("ct"), model.embed_texts("ct"))
 
 
+@pytest.mark.parametrize("library", ["httpx"], indirect=True)
 class TestProxies:
-    @pytest.fixture(autouse=True)
-    def _needs_httpx(self, library: str) -> None:
-        if library != "httpx":
-            pytest.skip("http.client connects directly")
-
     def test_a_proxy_forwards_http(self, server: ScriptedServer) -> None:
         with running_proxy() as proxy:
             url = proxy.url.replace("//", "//user:password@")
@@ -250,8 +246,7 @@ class TestProxies:
         assert "s3cret" not in caught.value.message
 
 
-def test_a_proxy_needs_the_extra(library: str) -> None:
-    if library == "httpx":
-        pytest.skip("the extra is installed")
+@pytest.mark.parametrize("library", ["http.client"], indirect=True)
+def test_a_proxy_needs_the_extra() -> None:
     with pytest.raises(MissingExtraError, match=r"medimageinsight-onnx\[client\]"):
         Endpoint("http://127.0.0.1", proxy="http://127.0.0.1:3128")

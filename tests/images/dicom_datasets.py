@@ -1,4 +1,4 @@
-"""Small DICOM datasets made for a test, and the standard's window formula."""
+"""Small DICOM datasets, and the window formula of the standard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
 def make_dataset(pixels: np.ndarray, **elements: Any) -> Dataset:
-    """An uncompressed dataset around stored values (H, W), (frames, H, W) or, with SamplesPerPixel=3, (H, W, 3)."""
+    """Return an uncompressed dataset of stored values (H, W), (frames, H, W) or, with SamplesPerPixel=3, (H, W, 3)."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -56,9 +56,9 @@ def to_file_bytes(dataset: Dataset) -> bytes:
 
 
 def decode_grey(source: object, **options: Any) -> np.ndarray:
-    picture = images.open(source, **options)
-    assert picture.image.mode == "L"
-    return np.asarray(picture.image)
+    decoded = images.open(source, **options)
+    assert decoded.image.mode == "L"
+    return np.asarray(decoded.image)
 
 
 def error_code(source: object, **options: Any) -> str:
@@ -69,7 +69,7 @@ def error_code(source: object, **options: Any) -> str:
 
 
 def linear_window(x: float, center: float, width: float) -> float:
-    """PS3.3 C.11.2.1.2.1, as it is printed."""
+    """PS3.3 C.11.2.1.2.1, as printed."""
     if x <= center - 0.5 - (width - 1) / 2:
         return 0
     if x > center - 0.5 + (width - 1) / 2:

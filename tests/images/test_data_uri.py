@@ -1,4 +1,4 @@
-"""Images written as text."""
+"""Base64 and data URIs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medimageinsight import images
 from medimageinsight.errors import ImageError
 
 
-def test_white_space_and_missing_padding_are_forgiven() -> None:
+def test_white_space_and_missing_padding_are_accepted() -> None:
     assert images.decode_base64(" aGV s\nbG8 ") == b"hello"
     assert images.decode_base64("DATA:image/png;base64,aGVs bG8") == b"hello"
 
@@ -30,7 +30,7 @@ def test_white_space_and_missing_padding_are_forgiven() -> None:
         ("data:;base64,", "image_empty"),
     ],
 )
-def test_what_is_refused(text: str, code: str) -> None:
+def test_rejects_invalid_text(text: str, code: str) -> None:
     with pytest.raises(ImageError) as caught:
         images.decode_base64(text)
     assert caught.value.code == code

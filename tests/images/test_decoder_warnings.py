@@ -1,4 +1,4 @@
-"""Quiet is a matter of the calling thread alone."""
+"""Warnings are suppressed for the calling thread only."""
 
 from __future__ import annotations
 
@@ -13,29 +13,27 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_only_the_thread_inside_is_quiet() -> None:
-    heard: list[str] = []
+def test_only_the_thread_inside_suppresses_warnings() -> None:
     inside, done = threading.Event(), threading.Event()
 
-    def stay_quiet() -> None:
+    def suppress() -> None:
         with suppress_decoder_warnings():
             inside.set()
             done.wait(10)
-            warnings.warn("unheard", stacklevel=1)
+            warnings.warn("suppressed", stacklevel=1)
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        thread = threading.Thread(target=stay_quiet)
+        thread = threading.Thread(target=suppress)
         thread.start()
         inside.wait(10)
-        warnings.warn("heard", stacklevel=1)
+        warnings.warn("reported", stacklevel=1)
         done.set()
         thread.join()
-        heard = [str(entry.message) for entry in caught]
-    assert heard == ["heard"]
+        assert [str(warning.message) for warning in caught] == ["reported"]
 
 
-def test_the_log_of_pydicom_is_quiet_inside_only(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_of_pydicom_is_suppressed_inside_only(caplog: pytest.LogCaptureFixture) -> None:
     with suppress_decoder_warnings():
         logging.getLogger("pydicom").warning("a patient's name")
     logging.getLogger("pydicom").warning("outside")

@@ -1,4 +1,4 @@
-"""DICOM rendering against the standard's formulas, written out here a second time."""
+"""DICOM rendering against the formulas of the standard, implemented here a second time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TestWindow:
         expected = 255 / (1 + np.exp(-4 * (LEVELS - 10) / 100))  # PS3.3 C.11.2.1.3.1
         np.testing.assert_allclose(shown, expected, atol=0.5)
 
-    def test_of_several_the_first_is_taken(self) -> None:
+    def test_the_first_of_several_windows_is_used(self) -> None:
         several = make_dataset(LEVELS, WindowCenter=[0, 100], WindowWidth=[50, 10])
         np.testing.assert_array_equal(
             decode_grey(several), decode_grey(make_dataset(LEVELS, WindowCenter=0, WindowWidth=50))
@@ -63,21 +63,21 @@ class TestWindow:
             {"WindowCenter": "", "WindowWidth": ""},
         ],
     )
-    def test_without_a_usable_window_the_range_is_shown(self, window: dict[str, Any]) -> None:
+    def test_without_a_usable_window_the_range_is_scaled(self, window: dict[str, Any]) -> None:
         expected = np.rint((LEVELS.astype(float) + 200) / 399 * 255)
         np.testing.assert_array_equal(decode_grey(make_dataset(LEVELS, **window)), expected)
 
     def test_a_constant_frame_without_window_is_black(self) -> None:
         assert decode_grey(make_dataset(np.full((4, 4), 77, np.uint16))).max() == 0
 
-    def test_padding_is_no_part_of_the_range(self) -> None:
+    def test_padding_is_excluded_from_the_range(self) -> None:
         values = np.array([[-2000, -100], [0, 100]], np.int16)
         assert decode_grey(make_dataset(values, PixelPaddingValue=-2000)).tolist() == [[0, 0], [128, 255]]
         values = np.array([[-2000, -1990], [0, 100]], np.int16)
         limited = make_dataset(values, PixelPaddingValue=-2000, PixelPaddingRangeLimit=-1990)
         assert decode_grey(limited).tolist() == [[0, 0], [0, 255]]
 
-    def test_a_window_works_on_rescaled_values(self) -> None:
+    def test_a_window_is_applied_to_rescaled_values(self) -> None:
         shown = decode_grey(make_dataset(LEVELS, RescaleSlope=2, RescaleIntercept=-10, WindowCenter=40, WindowWidth=80))
         expected = [linear_window(2 * x - 10, 40, 80) for x in LEVELS.ravel().tolist()]
         np.testing.assert_allclose(shown.ravel(), expected, atol=0.5)
@@ -93,7 +93,7 @@ class TestWindow:
             np.testing.assert_array_equal(decode_grey(make_dataset(LEVELS, **window, **elements)), 255 - positive)
 
 
-class TestTables:
+class TestLookupTables:
     def test_modality_lut_replaces_rescale(self) -> None:
         table = sequence_item(LUTDescriptor=[4, 10, 16], LUTData=[0, 300, 100, 1000], ModalityLUTType="US")
         values = np.array([[0, 10, 11], [12, 13, 99]], np.uint8)
@@ -109,7 +109,7 @@ class TestTables:
         shown = decode_grey(make_dataset(values, VOILUTSequence=Sequence([table]), WindowCenter=0, WindowWidth=3))
         assert shown.tolist() == [[0, 0, 62, 255, 255]]
 
-    def test_a_short_table_is_named(self) -> None:
+    def test_rejects_a_short_table(self) -> None:
         table = sequence_item(LUTDescriptor=[30, 0, 12], LUTData=[0, 1000, 4095])
         assert error_code(make_dataset(LEVELS, VOILUTSequence=Sequence([table]))) == "image_bad_header"
 
@@ -129,9 +129,9 @@ class TestTables:
     @pytest.mark.parametrize("bits", [8, 16])
     def test_segmented_palette(self, bits: int) -> None:
         # discrete 2 entries, linear 4 to 100, indirect: the linear segment at entry 4 once more
-        plain = (0, 2, 0, 20, 1, 4, 100, 2, 1)
-        wide = [value << 8 if place in (2, 3, 6) else value for place, value in enumerate(plain)]
-        segments = bytes([*plain, 4, 0, 0, 0, 0]) if bits == 8 else struct.pack("<11H", *wide, 4, 0)
+        segments_8 = (0, 2, 0, 20, 1, 4, 100, 2, 1)
+        segments_16 = [value << 8 if index in (2, 3, 6) else value for index, value in enumerate(segments_8)]
+        segments = bytes([*segments_8, 4, 0, 0, 0, 0]) if bits == 8 else struct.pack("<11H", *segments_16, 4, 0)
         tables = {
             f"{prefix}{name}PaletteColorLookupTable{part}": value
             for name in ("Red", "Green", "Blue")
@@ -141,17 +141,17 @@ class TestTables:
         pixels = images.load(make_dataset(values, PhotometricInterpretation="PALETTE COLOR", **tables))
         assert pixels[:, :, 0].ravel().tolist() == [0, 20, 40, 60, 80, 100, 100, 100, 100, 100]
 
-    def test_a_palette_image_without_palette(self) -> None:
+    def test_rejects_a_palette_image_without_palette(self) -> None:
         assert error_code(make_dataset(LEVELS, PhotometricInterpretation="PALETTE COLOR")) == "image_bad_header"
 
 
-class TestStored:
+class TestPixelData:
     def test_unused_bits_are_ignored(self) -> None:
         values = np.array([[0xF000, 0xA7FF], [0x0400, 0x0FFF]], np.uint16)  # 12 bits stored, overlay bits above
         expected = np.rint(np.array([[0, 0x7FF], [0x400, 0xFFF]]) / 0xFFF * 255)
         np.testing.assert_array_equal(decode_grey(make_dataset(values, BitsStored=12, HighBit=11)), expected)
 
-    def test_rgb_of_sixteen_bits_by_its_bits_stored(self) -> None:
+    def test_16_bit_rgb_is_scaled_by_bits_stored(self) -> None:
         values = np.array([[[0, 2048, 4095]]], np.uint16)
         dataset = make_dataset(
             values,
@@ -175,13 +175,13 @@ class TestStored:
         dataset.FloatPixelData = np.array([[np.nan, 1.0], [2.0, 3.0]], np.float32).tobytes()
         assert decode_grey(dataset).tolist() == [[0, 0], [128, 255]]
 
-    def test_a_linear_window_over_real_numbers_loses_no_step(self) -> None:
+    def test_a_linear_window_of_float_pixels_is_exact(self) -> None:
         dataset = make_dataset(np.zeros((1, 3), np.uint32), WindowCenter=0.5, WindowWidth=1)
         del dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
         dataset.FloatPixelData = np.array([0, 0.5, 1], np.float32).tobytes()
         assert decode_grey(dataset).tolist() == [[0, 128, 255]]
 
-    def test_elements_that_careless_writers_leave_out(self) -> None:
+    def test_missing_elements_have_defaults(self) -> None:
         dataset = make_dataset(np.array([[0, 100], [200, 255]], np.uint8))
         del dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation, dataset.BitsStored
         assert decode_grey(dataset).tolist() == [[0, 100], [200, 255]]

@@ -1,4 +1,4 @@
-"""Real DICOM files: those that pydicom carries, hostile ones, and the samples beside the checkout."""
+"""Real DICOM files: those packaged with pydicom, hostile files, and the shared samples."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TestPackagedFiles:
             "MR_small_padded",
         ],
     )
-    def test_every_lossless_encoding_gives_the_same_picture(self, name: str) -> None:
+    def test_every_lossless_encoding_gives_the_same_pixels(self, name: str) -> None:
         np.testing.assert_array_equal(decode_grey(PACKAGED / f"{name}.dcm"), decode_grey(PACKAGED / "MR_small.dcm"))
 
     def test_mr_window(self) -> None:
@@ -53,7 +53,7 @@ class TestPackagedFiles:
         expected = [linear_window(x, center, width) for x in dataset.pixel_array.ravel().tolist()]
         np.testing.assert_allclose(decode_grey(dataset).ravel(), expected, atol=0.5)
 
-    def test_ct_without_window_shows_its_range_without_padding(self) -> None:
+    def test_ct_without_window_is_scaled_by_its_range(self) -> None:
         dataset = pydicom.dcmread(PACKAGED / "CT_small.dcm")
         assert "WindowCenter" not in dataset
         values = dataset.pixel_array.astype(float)
@@ -101,7 +101,7 @@ class TestPackagedFiles:
             ("waveform_ecg", "12-lead ECG Waveform Storage"),
         ],
     )
-    def test_an_object_without_pixels_is_named_by_its_kind(self, name: str, kind: str) -> None:
+    def test_the_error_of_an_object_without_pixels_names_its_kind(self, name: str, kind: str) -> None:
         with pytest.raises(ImageError, match=kind) as caught:
             images.open(PACKAGED / f"{name}.dcm")
         assert caught.value.code == "image_no_pixels"
@@ -120,16 +120,16 @@ class TestPackagedFiles:
         assert error_code(PACKAGED / f"{name}.dcm") == code
 
     @pytest.mark.parametrize("name", ["CT_small", "MR_small_RLE", "examples_jpeg2k", "SC_rgb_jpeg_gdcm", "image_dfl"])
-    def test_a_truncated_file_is_never_half_a_picture(self, name: str) -> None:
+    def test_a_truncated_file_is_complete_or_an_error(self, name: str) -> None:
         data = (PACKAGED / f"{name}.dcm").read_bytes()
         whole = images.load(data)
         for cut in range(140, len(data), len(data) // 25):
             try:
                 pixels = images.load(data[:cut])
             except ImageError as error:
-                assert error.code == "image_truncated"  # noqa: PT017 - the other outcome is right too
+                assert error.code == "image_truncated"  # noqa: PT017 - success is right too
             else:
-                np.testing.assert_array_equal(pixels, whole)  # only what follows the pixels was cut off
+                np.testing.assert_array_equal(pixels, whole)  # only data after the pixels was cut off
 
     def test_a_file_without_preamble(self) -> None:
         data = (PACKAGED / "CT_small.dcm").read_bytes()
@@ -137,15 +137,13 @@ class TestPackagedFiles:
         for name in ("ExplVR_LitEndNoMeta", "ExplVR_BigEndNoMeta"):
             assert error_code(PACKAGED / f"{name}.dcm") in ("image_no_pixels", "image_truncated")
 
-    def test_nothing_is_written_into_the_callers_dataset(self) -> None:
+    def test_the_dataset_of_the_caller_is_not_changed(self) -> None:
         dataset = pydicom.dcmread(PACKAGED / "MR_small_RLE.dcm")
         before = dataset.to_json()
         images.open(dataset)
         assert dataset.to_json() == before
 
-    def test_neither_warnings_nor_log_nor_error_repeat_what_the_file_says(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_neither_warnings_nor_log_nor_error_quote_the_file(self, caplog: pytest.LogCaptureFixture) -> None:
         dataset = make_dataset(LEVELS, PatientName="Secret^Name")
         data = to_file_bytes(dataset).replace(b"1.2.3\x00", b"Secret")
         assert decode_grey(data).shape == (20, 20)
@@ -157,41 +155,41 @@ class TestPackagedFiles:
 
 
 class TestHostileFiles:
-    def test_a_large_picture_is_refused_by_its_header(self) -> None:
+    def test_rejects_a_large_image_by_its_header(self) -> None:
         dataset = make_dataset(np.zeros((2, 2), np.uint8))
         dataset.Rows = dataset.Columns = 50_000
         assert error_code(to_file_bytes(dataset)) == "image_too_large"
 
-    def test_a_compressed_frame_larger_than_the_header_is_not_decoded(self) -> None:
+    def test_rejects_a_compressed_frame_larger_than_the_header(self) -> None:
         dataset = pydicom.dcmread(PACKAGED / "examples_jpeg2k.dcm")
         dataset.Rows = 10
         with pytest.raises(ImageError, match="640 x 10 as in the header, got 640 x 480") as caught:
             images.open(dataset)
         assert caught.value.code == "image_inconsistent"
 
-    def test_a_deflated_file_that_inflates_without_bound(self) -> None:
+    def test_rejects_a_deflated_file_that_inflates_without_bound(self) -> None:
         data = (PACKAGED / "image_dfl.dcm").read_bytes()
         start = data.index(b"1.2.840.10008.1.2.1.99")
-        squeezed = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-        # the file meta stays, the dataset becomes 30 MB of zeros in 30 kB
+        compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        # the file meta is unchanged, the dataset becomes 30 MB of zeros in 30 kB
         meta_length = struct.unpack_from("<I", data, 140)[0]
-        bomb = data[: 144 + meta_length] + squeezed.compress(bytes(30 << 20)) + squeezed.flush()
+        bomb = data[: 144 + meta_length] + compressor.compress(bytes(30 << 20)) + compressor.flush()
         assert start < 144 + meta_length
         assert error_code(bomb, limits=images.Limits(max_bytes=1 << 20)) == "image_too_large"
 
-    def test_a_transfer_syntax_that_nobody_knows(self) -> None:
+    def test_rejects_an_unknown_transfer_syntax(self) -> None:
         dataset = make_dataset(LEVELS)
         dataset.file_meta.TransferSyntaxUID = UID("1.2.3.4.5")
         assert error_code(dataset) == "image_unsupported"
 
-    def test_compressed_pixel_data_without_frames(self) -> None:
+    def test_rejects_compressed_pixel_data_without_frames(self) -> None:
         dataset = make_dataset(LEVELS)
         dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
         dataset.PixelData = b""
         assert error_code(dataset) == "image_truncated"
 
     @pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated"])
-    def test_a_missing_element_is_named(self, keyword: str) -> None:
+    def test_the_error_names_a_missing_element(self, keyword: str) -> None:
         dataset = make_dataset(LEVELS)
         delattr(dataset, keyword)
         with pytest.raises(ImageError, match=keyword) as caught:
@@ -201,7 +199,7 @@ class TestHostileFiles:
     @pytest.mark.parametrize(
         "name", ["MR_small_RLE", "examples_jpeg2k", "examples_palette", "MR_small_jpeg_ls_lossless"]
     )
-    def test_flipped_bytes_raise_nothing_but_image_errors(self, name: str) -> None:
+    def test_damaged_bytes_raise_only_image_errors(self, name: str) -> None:
         data = (PACKAGED / f"{name}.dcm").read_bytes()
         rng = np.random.default_rng(7)
         for _ in range(10):
@@ -216,19 +214,19 @@ class TestHostileFiles:
 
 
 class TestSamples:
-    """Real files from beside the checkout."""
+    """Real files of the shared folder."""
 
-    def test_every_sample_decodes_or_says_precisely_why_not(self, shared: Path) -> None:
-        refused = {}
+    def test_every_sample_decodes_or_has_a_precise_error(self, shared: Path) -> None:
+        codes = {}
         for path in sorted((shared / "data" / "samples" / "dicom").glob("*.dcm")):
             try:
                 pixels = images.load(path)
             except ImageError as error:
-                refused[path.stem] = error.code
+                codes[path.stem] = error.code
             else:
                 assert pixels.ndim == 3
                 assert np.ptp(pixels) > 0 or path.stem == "sm_image_numbers"  # its first tile is background
-        assert refused == {
+        assert codes == {
             "JPEG-lossy": "image_unsupported",
             "MR_truncated": "image_truncated",
             "badVR": "image_bad_header",

@@ -1,4 +1,4 @@
-"""Sources that are not DICOM: every kind, every Pillow mode, every way to fail."""
+"""Sources that are not DICOM: every kind, every Pillow mode, every error."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def photo() -> Image.Image:
     return Image.fromarray(noise).resize((120, 80), Image.Resampling.BICUBIC)
 
 
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def code_of(source: object, **options: object) -> str:
+def error_code(source: object, **options: object) -> str:
     with pytest.raises(ImageError) as caught:
         images.open(source, **options)
     assert "\n" not in caught.value.message
@@ -55,7 +55,7 @@ def png_header(width: int, height: int) -> bytes:
 
 class TestSources:
     def test_every_kind_of_source_gives_the_same_pixels(self, photo: Image.Image, tmp_path: Path) -> None:
-        data = encoded(photo, "PNG")
+        data = encode(photo, "PNG")
         path = tmp_path / "wrong ending.txt"
         path.write_bytes(data)
         uri = "data:image/png;base64," + base64.encodebytes(data).decode()
@@ -64,30 +64,30 @@ class TestSources:
         for source in sources:
             np.testing.assert_array_equal(images.load(source), expected)
 
-    def test_a_file_object_is_read_from_where_it_stands_and_left_open(self, photo: Image.Image) -> None:
-        stream = io.BytesIO(b"before" + encoded(photo, "PNG"))
+    def test_a_file_object_is_read_from_its_position_and_not_closed(self, photo: Image.Image) -> None:
+        stream = io.BytesIO(b"before" + encode(photo, "PNG"))
         stream.seek(6)
         assert images.open(stream).image.size == photo.size
         assert not stream.closed
 
     @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM"])
     def test_formats(self, photo: Image.Image, kind: str) -> None:
-        data = encoded(photo, kind)
+        data = encode(photo, kind)
         with Image.open(io.BytesIO(data)) as reference:
             np.testing.assert_array_equal(images.load(data), np.asarray(reference.convert("RGB")))
 
     def test_a_frame_is_chosen(self) -> None:
         pages = [Image.new("L", (4 + n, 5), 10 * n) for n in range(3)]
-        data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+        data = encode(pages[0], "TIFF", save_all=True, append_images=pages[1:])
         assert [images.open(data, frame=n).image.size for n in range(3)] == [(4, 5), (5, 5), (6, 5)]
         assert images.load(data, frame=2)[0, 0, 0] == 20
-        assert code_of(data, frame=3) == "image_frame_out_of_range"
-        assert code_of(data, frame=-1) == "image_frame_out_of_range"
-        assert code_of(encoded(pages[0], "PNG"), frame=1) == "image_frame_out_of_range"
-        assert code_of(np.zeros((2, 2), np.uint8), frame=1) == "image_frame_out_of_range"
+        assert error_code(data, frame=3) == "image_frame_out_of_range"
+        assert error_code(data, frame=-1) == "image_frame_out_of_range"
+        assert error_code(encode(pages[0], "PNG"), frame=1) == "image_frame_out_of_range"
+        assert error_code(np.zeros((2, 2), np.uint8), frame=1) == "image_frame_out_of_range"
 
     def test_parallel_calls_agree(self, photo: Image.Image) -> None:
-        data = encoded(photo, "JPEG")
+        data = encode(photo, "JPEG")
         expected = images.load(data)
         with ThreadPoolExecutor(8) as pool:
             assert all(np.array_equal(pixels, expected) for pixels in pool.map(images.load, [data] * 64))
@@ -95,9 +95,9 @@ class TestSources:
 
 class TestModes:
     @pytest.mark.parametrize("mode", EIGHT_BIT_MODES)
-    def test_a_picture_keeps_its_mode_and_becomes_rgb_as_pillow_says(self, photo: Image.Image, mode: str) -> None:
-        via = {"La": "LA", "RGBa": "RGBA", "PA": "LA"}.get(mode)
-        image = (photo.convert(via) if via else photo).convert(mode)
+    def test_an_image_has_its_own_mode_and_is_converted_as_by_pillow(self, photo: Image.Image, mode: str) -> None:
+        intermediate = {"La": "LA", "RGBa": "RGBA", "PA": "LA"}.get(mode)
+        image = (photo.convert(intermediate) if intermediate else photo).convert(mode)
         assert images.open(image).image.mode == mode
         straight = image.convert({"La": "LA", "RGBa": "RGBA"}[mode]) if mode in ("La", "RGBa") else image
         np.testing.assert_array_equal(images.load(image), np.asarray(straight.convert("RGB")))
@@ -108,15 +108,15 @@ class TestModes:
 
     def test_a_palette_with_transparency_does_not_warn(self, photo: Image.Image) -> None:
         palette = photo.convert("P")
-        data = encoded(palette, "PNG", transparency=bytes(range(256)))
+        data = encode(palette, "PNG", transparency=bytes(range(256)))
         assert images.load(data).shape == (80, 120, 3)
 
     @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-    def test_sixteen_bits_show_their_own_range(self, kind: str) -> None:
+    def test_16_bits_are_scaled_by_their_range(self, kind: str) -> None:
         values = np.array([[1000, 1100], [1400, 3000]], np.uint16)
-        picture = images.open(encoded(Image.fromarray(values), kind))
-        assert picture.image.mode == "L"
-        assert np.asarray(picture.image).tolist() == [[0, 13], [51, 255]]
+        decoded = images.open(encode(Image.fromarray(values), kind))
+        assert decoded.image.mode == "L"
+        assert np.asarray(decoded.image).tolist() == [[0, 13], [51, 255]]
 
     def test_big_endian_and_float_modes(self) -> None:
         values = np.array([[0, 1000], [500, 250]], np.float32)
@@ -132,18 +132,18 @@ class TestOrientation:
     def test_exif_orientation_is_applied_by_upright_only(self, photo: Image.Image, orientation: int) -> None:
         exif = Image.Exif()
         exif[0x0112] = orientation
-        data = encoded(photo, "JPEG", exif=exif.tobytes())
-        picture = images.open(data)
+        data = encode(photo, "JPEG", exif=exif.tobytes())
+        decoded = images.open(data)
         with Image.open(io.BytesIO(data)) as reference:
-            assert picture.orientation == orientation
-            np.testing.assert_array_equal(np.asarray(picture.image), np.asarray(reference))
+            assert decoded.orientation == orientation
+            np.testing.assert_array_equal(np.asarray(decoded.image), np.asarray(reference))
             expected = np.asarray(ImageOps.exif_transpose(reference))
-        np.testing.assert_array_equal(np.asarray(picture.upright()), expected)
+        np.testing.assert_array_equal(np.asarray(decoded.upright()), expected)
         np.testing.assert_array_equal(images.load(data), expected)
 
     @pytest.mark.parametrize("exif", [b"Exif\x00\x00garbage", b"Exif\x00\x00MM\x00*\xff\xff\xff\xff", b""])
-    def test_damaged_exif_does_not_cost_the_picture(self, photo: Image.Image, exif: bytes) -> None:
-        assert images.open(encoded(photo, "JPEG", exif=exif)).orientation == 1
+    def test_damaged_exif_is_ignored(self, photo: Image.Image, exif: bytes) -> None:
+        assert images.open(encode(photo, "JPEG", exif=exif)).orientation == 1
 
 
 class TestArrays:
@@ -154,10 +154,10 @@ class TestArrays:
         assert images.open(np.zeros((5, 7, 4), np.uint8)).image.mode == "RGBA"
 
     @pytest.mark.parametrize("shape", [(), (5,), (3, 5, 7), (5, 7, 2), (1, 5, 7, 3), (0, 5), (5, 0, 3)])
-    def test_other_shapes_are_refused(self, shape: tuple[int, ...]) -> None:
-        assert code_of(np.zeros(shape, np.uint8)) == "image_bad_shape"
+    def test_rejects_other_shapes(self, shape: tuple[int, ...]) -> None:
+        assert error_code(np.zeros(shape, np.uint8)) == "image_bad_shape"
 
-    def test_a_channels_first_array_is_told_what_to_do(self) -> None:
+    def test_the_error_of_a_channels_first_array_has_advice(self) -> None:
         with pytest.raises(ImageError, match=r"got \(3, 48, 48\): move the channels to the last axis"):
             images.open(np.zeros((3, 48, 48), np.uint8))
 
@@ -165,11 +165,11 @@ class TestArrays:
         array = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
         np.testing.assert_array_equal(images.load(array[::-1, :, ::-1]), array[::-1, :, ::-1])
 
-    def test_values_that_are_no_numbers(self) -> None:
-        assert code_of(np.array([[1.0, np.nan]])) == "image_not_finite"
-        assert code_of(np.array([[np.inf, 0]], np.float16)) == "image_not_finite"
-        assert code_of(np.array([["a"]])) == "image_bad_dtype"
-        assert code_of(np.array([[1j]])) == "image_bad_dtype"
+    def test_rejects_values_that_are_not_real_numbers(self) -> None:
+        assert error_code(np.array([[1.0, np.nan]])) == "image_not_finite"
+        assert error_code(np.array([[np.inf, 0]], np.float16)) == "image_not_finite"
+        assert error_code(np.array([["a"]])) == "image_bad_dtype"
+        assert error_code(np.array([[1j]])) == "image_bad_dtype"
 
     def test_booleans_are_black_and_white(self) -> None:
         assert images.load(np.array([[True, False]]))[0, :, 0].tolist() == [255, 0]
@@ -188,9 +188,9 @@ class TestArrays:
         )
     )
     @settings(max_examples=60, deadline=None)
-    def test_any_range_becomes_the_whole_of_8_bits(self, array: np.ndarray) -> None:
+    def test_any_range_is_scaled_to_8_bits(self, array: np.ndarray) -> None:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            assert code_of(array) == "image_not_finite"
+            assert error_code(array) == "image_not_finite"
             return
         grey = images.load(array)[:, :, 0]
         low, high = float(array.min()), float(array.max())
@@ -203,30 +203,30 @@ class TestArrays:
 
 
 class TestFailures:
-    def test_paths(self, tmp_path: Path) -> None:
+    def test_rejects_invalid_paths(self, tmp_path: Path) -> None:
         (tmp_path / "empty.png").touch()
-        assert code_of(tmp_path / "secret-name.png") == "image_not_found"
-        assert code_of("a\0b") == "image_not_found"
-        assert code_of("iVBORw0KGgo" * 1000) == "image_not_found"
-        assert code_of(tmp_path) == "image_is_directory"
-        assert code_of(tmp_path / "empty.png") == "image_empty"
-        assert code_of("https://example.org/a.png") == "image_url_refused"
+        assert error_code(tmp_path / "secret-name.png") == "image_not_found"
+        assert error_code("a\0b") == "image_not_found"
+        assert error_code("iVBORw0KGgo" * 1000) == "image_not_found"
+        assert error_code(tmp_path) == "image_is_directory"
+        assert error_code(tmp_path / "empty.png") == "image_empty"
+        assert error_code("https://example.org/a.png") == "image_url_refused"
         with pytest.raises(ImageError) as caught:
             images.open(tmp_path / "secret-name.png")
         assert "secret" not in str(caught.value)
 
-    def test_sources_of_another_type(self) -> None:
-        assert code_of(None) == "image_bad_source"
-        assert code_of(17) == "image_bad_source"
-        assert code_of(io.StringIO("text")) == "image_bad_source"
+    def test_rejects_sources_of_other_types(self) -> None:
+        assert error_code(None) == "image_bad_source"
+        assert error_code(17) == "image_bad_source"
+        assert error_code(io.StringIO("text")) == "image_bad_source"
 
     @pytest.mark.parametrize("data", [b"hello", b"%PDF-1.7 ...", bytes(1000), b"\x1f\x8b\x08" + bytes(40), b"\x08"])
-    def test_files_of_another_kind(self, data: bytes) -> None:
-        assert code_of(data) == "image_not_an_image"
+    def test_rejects_files_of_other_kinds(self, data: bytes) -> None:
+        assert error_code(data) == "image_not_an_image"
 
     @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM"])
-    def test_a_truncated_file_is_never_half_a_picture(self, photo: Image.Image, kind: str) -> None:
-        data = encoded(photo, kind)
+    def test_a_truncated_file_is_complete_or_an_error(self, photo: Image.Image, kind: str) -> None:
+        data = encode(photo, kind)
         whole = images.load(data)
         for cut in [*range(8, len(data), max(1, len(data) // 40)), *range(len(data) - 12, len(data))]:
             try:
@@ -239,32 +239,32 @@ class TestFailures:
 
     @given(st.binary(max_size=300), st.sampled_from(["PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP", "JPEG2000"]))
     @settings(max_examples=50, deadline=None)
-    def test_garbage_behind_a_real_header_raises_nothing_else(self, garbage: bytes, kind: str) -> None:
-        data = encoded(Image.new("RGB", (8, 8)), kind)[:60] + garbage
+    def test_garbage_after_a_header_raises_only_image_errors(self, garbage: bytes, kind: str) -> None:
+        data = encode(Image.new("RGB", (8, 8)), kind)[:60] + garbage
         with contextlib.suppress(ImageError):
             images.load(data)
 
-    def test_large_pictures_are_refused_by_their_header(self) -> None:
-        assert code_of(png_header(50_000, 50_000)) == "image_too_large"
+    def test_rejects_large_images_by_their_header(self) -> None:
+        assert error_code(png_header(50_000, 50_000)) == "image_too_large"
         small = images.Limits(max_pixels=99)
-        assert code_of(png_header(10, 10), limits=small) == "image_too_large"
-        assert code_of(np.zeros((10, 10), np.uint8), limits=small) == "image_too_large"
-        assert code_of(Image.new("L", (10, 10)), limits=small) == "image_too_large"
+        assert error_code(png_header(10, 10), limits=small) == "image_too_large"
+        assert error_code(np.zeros((10, 10), np.uint8), limits=small) == "image_too_large"
+        assert error_code(Image.new("L", (10, 10)), limits=small) == "image_too_large"
         assert images.open(np.zeros((9, 11), np.uint8), limits=small).image.size == (11, 9)
 
-    def test_a_picture_above_pillows_warning_threshold_decodes_without_a_warning(self) -> None:
-        data = encoded(Image.new("1", (10_000, 9_500)), "PNG")
+    def test_an_image_above_pillows_warning_threshold_decodes_without_warning(self) -> None:
+        data = encode(Image.new("1", (10_000, 9_500)), "PNG")
         assert images.open(data).image.size == (10_000, 9_500)
 
-    def test_many_bytes_are_refused(self, photo: Image.Image, tmp_path: Path) -> None:
-        data = encoded(photo, "PNG")
+    def test_rejects_too_many_bytes(self, photo: Image.Image, tmp_path: Path) -> None:
+        data = encode(photo, "PNG")
         path = tmp_path / "a.png"
         path.write_bytes(data)
-        tight = images.Limits(max_bytes=len(data) - 1)
+        limits = images.Limits(max_bytes=len(data) - 1)
         uri = "data:;base64," + base64.b64encode(data).decode()
         for source in (data, path, io.BytesIO(data), uri):
-            assert code_of(source, limits=tight) == "image_too_large"
+            assert error_code(source, limits=limits) == "image_too_large"
             images.open(path, limits=images.Limits(max_bytes=len(data)))
 
-    def test_an_empty_pil_image(self) -> None:
-        assert code_of(Image.new("L", (0, 4))) == "image_bad_shape"
+    def test_rejects_an_empty_pil_image(self) -> None:
+        assert error_code(Image.new("L", (0, 4))) == "image_bad_shape"

@@ -21,7 +21,7 @@ _BUNDLE_COLOR, _BASELINE_COLOR = "#6fa8d6", "#d3dfe9"
 
 
 def draw_plot(bench: Bench, folder: Path) -> Plot:
-    """Write ``speed.png``: images or texts a second in each case, one bar a candidate with the slowest and fastest round.
+    """Write ``speed.png``: images or texts a second, one bar a candidate, whiskers of its slowest and fastest round.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -94,7 +94,7 @@ def _open_transport(proxy: str | None, tls: ssl.SSLContext | None) -> httpx.HTTP
 
 
 def environment_proxy(address: Address) -> str | None:
-    """Return the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, None without one or for a host in NO_PROXY."""
+    """Return the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; None for a host in NO_PROXY, or if none is set."""
     if urllib.request.proxy_bypass(f"{address.host}:{address.port}"):
         return None
     proxies = urllib.request.getproxies()

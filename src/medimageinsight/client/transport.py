@@ -130,7 +130,7 @@ def _connections(
 
 
 def _parse_url(url: str) -> Address:
-    """Return the parts of a URL; one with a user name or blanks is rejected: secrets do not belong into a URL."""
+    """Return the parts of a URL; user names and blanks are rejected, since a URL may be logged by servers."""
     with suppress(ValueError):  # a port that is no number, brackets without an address
         parts = urlsplit(url)
         if (

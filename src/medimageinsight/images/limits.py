@@ -26,7 +26,8 @@ class Limits:
         """Reject a source of more than ``max_bytes`` bytes (``image_too_large``)."""
         if count > self.max_bytes:
             raise ImageError(
-                f"expected an image of at most {self.max_bytes:,} bytes, got more: raise the limit or scale it down",
+                f"expected an image of at most {self.max_bytes:,} bytes, "
+                f"got at least {count:,}: raise the limit or scale it down",
                 code="image_too_large",
             )
 

@@ -137,7 +137,7 @@ def _descriptor(item: Dataset, keyword: str) -> tuple[int, int, int]:
         count, first, bits = (int(value) for value in item[keyword].value)
     except Exception:  # missing, or of a wrong multiplicity or type
         raise _bad_table() from None
-    # The count is unsigned even where the VR is signed, and 0 stands for 65,536.
+    # The count is unsigned even where the VR is signed, and 0 means 65,536.
     return (count % _MAX_ENTRIES) or _MAX_ENTRIES, first, bits
 
 
