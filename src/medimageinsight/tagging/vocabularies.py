@@ -5,12 +5,14 @@ anatomy and view, sometimes in several wordings: a term has prompts of several k
 Their mean would not work: a chest X-ray and a chest CT have little in common.
 
 A model gives any probability to a term that it was never trained on. The built-in model was trained on seven modalities
-and ten anatomies, so only these are offered to it.
+and ten anatomies, so only these are offered to it. Terms and prompts are in ``vocabularies.json``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -21,8 +23,6 @@ from medimageinsight.metrics.heads import activate
 from medimageinsight.metrics.vectors import unit_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike, NDArray
 
     from medimageinsight.tagging.prompts import EmbedTexts
@@ -30,140 +30,16 @@ if TYPE_CHECKING:
 Vocabulary = Mapping[str, tuple[str, ...]]
 """Terms with their prompts."""
 
-_CT = ("computed tomography", "ct")
-_MR = ("magnetic resonance imaging", "mr")
-_XRAY = ("x-ray",)
-
-
-def _prefix(modalities: Sequence[str], text: str) -> tuple[str, ...]:
-    return tuple(f"{modality} {text}" for modality in modalities)
-
-
-_CROSS_SECTIONS = (*_CT, *_MR)
-_ALL = (*_XRAY, *_CROSS_SECTIONS)
-
-MODALITY: Vocabulary = MappingProxyType(
+_DATA = json.loads(files(__package__).joinpath("vocabularies.json").read_text("utf-8"))
+VOCABULARIES: Mapping[str, Vocabulary] = MappingProxyType(
     {
-        "x-ray": (*_prefix(_XRAY, "chest"), *_prefix(_XRAY, "hand"), *_prefix(_XRAY, "knee"), *_prefix(_XRAY, "spine")),
-        "mammography": ("x-ray breast (mamma)", "x-ray breast (mamma) mammography"),
-        "computed tomography": tuple(prompt for part in ("chest", "abdomen", "head") for prompt in _prefix(_CT, part)),
-        "magnetic resonance imaging": tuple(
-            prompt for part in ("brain", "breast", "knee", "spine") for prompt in _prefix(_MR, part)
-        ),
-        "ultrasound": ("ultrasound", "ultrasound breast", "ultrasound (US) breast"),
-        "echocardiography": ("Ultrasound Echocardiography (UE)", "ultrasound heart"),
-        "dermoscopy": ("dermoscopy skin", "dermatology dermoscopy"),
-        "clinical photography": ("dermatology clinical photography", "clinical photography skin"),
-        "fundus photography": ("fundus photography retina", "retinal fundus"),
-        "optical coherence tomography": (
-            "Optical Coherence Tomography (OCT), Retina",
-            "optical coherence tomography retina",
-        ),
-        "histopathology": ("histopathology, H&E stain", "histopathology"),
-        "microscopy": ("microscopy peripheral blood smear", "microscopy"),
-        "endoscopy": ("endoscopy", "endoscopy colon"),
+        name: MappingProxyType({term: tuple(prompts) for term, prompts in terms.items()})
+        for name, terms in _DATA["terms"].items()
     }
 )
-
-ANATOMY: Vocabulary = MappingProxyType(
-    {
-        "head": (*_prefix(_CT, "head"), *_prefix(_XRAY, "cranium")),
-        "brain": (*_prefix(_CT, "brain"), *_prefix(_MR, "brain"), *_prefix(_MR, "brain head")),
-        "neck": _prefix(_CROSS_SECTIONS, "neck"),
-        "chest": _prefix((*_XRAY, *_CT), "chest"),
-        "breast": (*_prefix(_MR, "breast"), "ultrasound breast", "x-ray breast (mamma)"),
-        "heart": ("ultrasound heart", "Ultrasound Echocardiography (UE)", *_prefix(_MR, "heart")),
-        "abdomen": _prefix(_ALL, "abdomen"),
-        "pelvis": _prefix((*_XRAY, *_CT), "pelvis"),
-        "spine": (*_prefix((*_XRAY, *_MR), "spine"), *_prefix(_XRAY, "spine cervical spine")),
-        "shoulder": (*_prefix(_XRAY, "shoulder"), *_prefix(_XRAY, "upper extremity / arm shoulder")),
-        "upper arm": (*_prefix(_XRAY, "humerus"), *_prefix(_XRAY, "upper extremity / arm upper arm")),
-        "elbow": (*_prefix(_XRAY, "elbow"), *_prefix(_XRAY, "upper extremity / arm elbow")),
-        "forearm": _prefix(_XRAY, "forearm"),
-        "wrist": _prefix(_XRAY, "wrist"),
-        "hand": (*_prefix(_XRAY, "hand"), *_prefix(_XRAY, "pediatric hand")),
-        "finger": _prefix(_XRAY, "finger"),
-        "hip": (*_prefix(_XRAY, "hip"), *_prefix(_XRAY, "lower extremity / leg hip")),
-        "knee": (*_prefix(_ALL, "knee"), *_prefix(_XRAY, "lower extremity / leg knee")),
-        "lower leg": _prefix(_ALL, "lower leg"),
-        "ankle": (*_prefix(_XRAY, "ankle"), *_prefix(_XRAY, "lower extremity / leg ankle joint")),
-        "foot": (*_prefix(_XRAY, "foot"), *_prefix(_XRAY, "lower extremity / leg foot")),
-        "skin": ("dermoscopy skin", "dermatology clinical photography"),
-        "retina": ("fundus photography retina", "retinal fundus", "Optical Coherence Tomography (OCT), Retina"),
-        "lymph node": ("histopathology, H&E stain, sentinel lymph node",),
-        "peripheral blood smear": ("microscopy peripheral blood smear",),
-        "colon": ("endoscopy colon",),
-    }
-)
-
-VIEW: Vocabulary = MappingProxyType(
-    {
-        "anteroposterior": tuple(
-            prompt for part in ("chest", "spine", "abdomen") for prompt in _prefix(_XRAY, f"{part} anteroposterior")
-        ),
-        "posteroanterior": tuple(
-            prompt for part in ("chest", "hand", "knee") for prompt in _prefix(_XRAY, f"{part} posteroanterior")
-        ),
-        "lateral": tuple(
-            prompt for part in ("chest", "spine", "cranium") for prompt in _prefix(_XRAY, f"{part} lateral")
-        ),
-        "oblique": ("x-ray chest left anterior oblique", "x-ray chest right anterior oblique"),
-        "craniocaudal": ("x-ray breast (mamma), axial craniocaudal",),
-        "mediolateral oblique": ("x-ray breast (mamma), mediolateral oblique",),
-        "axial": tuple(
-            prompt for part in ("chest", "abdomen", "brain") for prompt in _prefix(_CROSS_SECTIONS, f"{part} axial")
-        ),
-        "coronal": tuple(
-            prompt for part in ("chest", "abdomen", "brain") for prompt in _prefix(_CROSS_SECTIONS, f"{part} coronal")
-        ),
-        "sagittal": tuple(
-            prompt for part in ("spine", "knee", "brain") for prompt in _prefix(_CROSS_SECTIONS, f"{part} sagittal")
-        ),
-        "macula-centered": ("fundus photography retina macula-centered",),
-        "two chamber": ("Ultrasound Echocardiography (UE) 2 Chamber (2CH)",),
-        "four chamber": ("Ultrasound Echocardiography (UE) 4 Chamber (4CH)",),
-        "parasternal long axis": ("Ultrasound Echocardiography (UE) Parasternal Long Axis View (PLAX)",),
-        "short axis": ("Ultrasound Echocardiography (UE) Short Axis (SA)",),
-    }
-)
-
-VOCABULARIES: Mapping[str, Vocabulary] = MappingProxyType({"modality": MODALITY, "anatomy": ANATOMY, "view": VIEW})
-
+MODALITY, ANATOMY, VIEW = VOCABULARIES.values()
 # The terms that the built-in model was trained on, by the model's name.
-_TRAINED_TERMS: Mapping[str, Mapping[str, frozenset[str]]] = MappingProxyType(
-    {
-        "mini": MappingProxyType(
-            {
-                "modality": frozenset(
-                    {
-                        "x-ray",
-                        "computed tomography",
-                        "magnetic resonance imaging",
-                        "ultrasound",
-                        "dermoscopy",
-                        "fundus photography",
-                        "microscopy",
-                    }
-                ),
-                "anatomy": frozenset(
-                    {
-                        "head",
-                        "brain",
-                        "chest",
-                        "breast",
-                        "abdomen",
-                        "hand",
-                        "knee",
-                        "skin",
-                        "retina",
-                        "peripheral blood smear",
-                    }
-                ),
-                "view": frozenset({"anteroposterior", "posteroanterior", "axial", "macula-centered"}),
-            }
-        )
-    }
-)
+_TRAINED_TERMS: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType(_DATA["trained"])
 
 
 def vocabulary(name: str, *, model: str = "") -> dict[str, tuple[str, ...]]:
@@ -181,7 +57,7 @@ def vocabulary(name: str, *, model: str = "") -> dict[str, tuple[str, ...]]:
             f"expected one of the vocabularies {', '.join(VOCABULARIES)}, got {name!r}", code="vocabulary_unknown"
         )
     terms = VOCABULARIES[name]
-    trained = _TRAINED_TERMS[model][name] if model in _TRAINED_TERMS else frozenset(terms)
+    trained = _TRAINED_TERMS[model][name] if model in _TRAINED_TERMS else terms
     return {term: prompts for term, prompts in terms.items() if term in trained}
 
 
