@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight import errors
+from medimageinsight import _deprecated, errors
 from medimageinsight._lazy import lazy_exports
 from medimageinsight.errors import MedImageInsightError
 from medimageinsight.version import __version__
@@ -24,3 +24,4 @@ __all__ = ["MedImageInsight", "MedImageInsightError", "__version__", "errors"]
 
 # The class is imported at its first use, so that the other packages work without its libraries.
 __getattr__, __dir__ = lazy_exports(__name__, __all__, {"MedImageInsight": "api"})
+_deprecated.install()

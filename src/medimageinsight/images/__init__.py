@@ -8,6 +8,7 @@ decoded = images.open("stack.tif", frame=3)       # DecodedImage in its own Pill
 
 from __future__ import annotations
 
+from medimageinsight._lazy import lazy_exports
 from medimageinsight.images.data_uri import decode_base64, is_data_uri
 from medimageinsight.images.decoded import DecodedImage, to_rgb
 from medimageinsight.images.limits import Limits
@@ -35,3 +36,5 @@ __all__ = [
     "read_source",
     "to_rgb",
 ]
+
+__getattr__, __dir__ = lazy_exports(__name__, __all__, {})
