@@ -15,7 +15,7 @@ pytest.importorskip("prometheus_client", reason="the server needs the serve extr
 from medimageinsight.errors import ImageError, InputError, ModelError
 from medimageinsight.serve.batcher import LARGEST_BATCH, Batcher
 from medimageinsight.serve.metrics import Metrics
-from medimageinsight.serve.rejection import Refused
+from medimageinsight.serve.rejection import Rejection
 from tests.serve.running import picture
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def test_a_full_queue_refuses_what_comes_next_and_recovers(toy: MedImageInsight)
     async def main() -> None:
         with batching(toy, queue_rows=3) as (batcher, _):
             with batcher.admit(10):  # an idle server takes a request of any size, or that one would never be taken
-                with pytest.raises(Refused) as caught, batcher.admit(1):
+                with pytest.raises(Rejection) as caught, batcher.admit(1):
                     pass
                 assert (caught.value.status, caught.value.code) == (429, "queue_full")
                 assert caught.value.retry_after_s
@@ -193,7 +193,7 @@ def test_a_full_queue_refuses_what_comes_next_and_recovers(toy: MedImageInsight)
 def test_a_request_not_begun_by_the_deadline_is_refused(toy: MedImageInsight) -> None:
     async def main() -> None:
         with batching(toy, queue_deadline_s=-1.0) as (batcher, engine), batcher.admit(1) as ticket:
-            with pytest.raises(Refused) as caught:
+            with pytest.raises(Rejection) as caught:
                 await batcher.submit_image(ticket, picture(), toy.preprocessing)
             assert (caught.value.status, caught.value.code) == (429, "queue_deadline")
             assert engine.sizes == []

@@ -1,4 +1,4 @@
-"""Requests made up from the server's own description: none breaks it, and every answer is one that it describes."""
+"""Requests generated from the server's own description: none breaks it, and every answer is one that it describes."""
 
 from __future__ import annotations
 
@@ -7,39 +7,61 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-schemathesis = pytest.importorskip("schemathesis", reason="makes up requests with schemathesis")
+schemathesis = pytest.importorskip("schemathesis", reason="generates requests with schemathesis")
+pytest.importorskip("fastapi", reason="the server needs the serve extra")
 
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    negative_data_rejection,
     response_schema_conformance,
     status_code_conformance,
 )
 
-from medimageinsight.serve.openapi import describe
+from tests.serve.described import described, operations
 
 if TYPE_CHECKING:
     from tests.serve.running import Running
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-
-
-DOCUMENT = describe(
-    version="0", model_names=["toy"], embedding_dims={"toy": 8}, max_rows=1024, max_body_bytes=1 << 20, keyed=False
-)
-OPERATIONS = [(path, method) for path, operations in DOCUMENT["paths"].items() for method in operations]
+CHECKS = [
+    content_type_conformance,
+    negative_data_rejection,
+    not_a_server_error,
+    response_schema_conformance,
+    status_code_conformance,
+]
 
 
 @pytest.fixture(scope="session")
-def described(server: Running) -> Any:
+def document(server: Running) -> Any:
     return schemathesis.openapi.from_url(f"{server.url}/swagger.json")
 
 
-@pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_no_request_breaks_the_server(described: Any, path: str, method: str) -> None:
-    @given(case=described[path][method].as_strategy())
+OPERATIONS = list(operations(described()))
+
+
+def send_requests(operation: Any, mode: GenerationMode) -> None:
+    @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
     def send(case: Any) -> None:
         case.call_and_validate(checks=CHECKS)
 
     send()
+
+
+@pytest.mark.parametrize(("path", "method"), [(path, method) for method, path, _ in OPERATIONS])
+def test_responses_are_as_described(document: Any, path: str, method: str) -> None:
+    send_requests(document[path][method], GenerationMode.POSITIVE)
+
+
+TAKES_INPUT = [
+    (path, method)
+    for method, path, operation in OPERATIONS
+    if ("requestBody" in operation or "parameters" in operation) and path != "/page/{name}"  # any text is a name
+]
+
+
+@pytest.mark.parametrize(("path", "method"), TAKES_INPUT)
+def test_what_the_description_forbids_is_refused(document: Any, path: str, method: str) -> None:
+    send_requests(document[path][method], GenerationMode.NEGATIVE)

@@ -12,19 +12,21 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from medimageinsight.engine import available_cpus
 from medimageinsight.errors import InputError, MedImageInsightError
+from medimageinsight.schemas import ErrorResponse, ResponseModel, first_error
 from medimageinsight.serve.access import Access
 from medimageinsight.serve.http import BodyReader, ClientGoneError, json_response
 from medimageinsight.serve.keys import KeyRing
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.models import ServedModels
-from medimageinsight.serve.rejection import Refused
-from medimageinsight.serve.routes import inference, openai, score, service, stores
-from medimageinsight.serve.routes import tasks as uses
+from medimageinsight.serve.openapi import DESCRIPTION, SERVERS, TAGS
+from medimageinsight.serve.rejection import Rejection
+from medimageinsight.serve.routes import inference, maps, openai, score, service, stores, tasks
 from medimageinsight.serve.routes.state import ServerState
 from medimageinsight.serve.scoring_response import status_of
 from medimageinsight.serve.stores import ServedStores
@@ -62,22 +64,8 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         metrics=metrics,
         workers=ThreadPoolExecutor(available_cpus(), "mi2-json"),
     )
-    app = FastAPI(
-        title="medimageinsight",
-        version=__version__,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        root_path=settings.root_path,
-        lifespan=_lifespan,
-        redirect_slashes=False,
-        telemetry=NO_TELEMETRY,
-    )
+    app = create_api(settings.root_path)
     app.state.server = state
-    for routes in (score, openai, inference, uses, stores, service):
-        app.include_router(routes.router)
-    for kind in (InputError, Refused, ClientGoneError, HTTPException, Exception):
-        app.add_exception_handler(kind, _on_error)
     guarded: ASGIApp = Access(
         app, keys=keys, metrics=metrics, log_requests=settings.access_log, root_path=settings.root_path
     )
@@ -89,36 +77,63 @@ def create_app(settings: ServerSettings) -> ASGIApp:
     return guarded
 
 
+def create_api(root_path: str = "") -> FastAPI:
+    """Return the routes and their OpenAPI document, without a server's state."""
+    app = FastAPI(
+        title="medimageinsight",
+        version=__version__,
+        description=DESCRIPTION,
+        servers=SERVERS,
+        openapi_tags=TAGS,
+        separate_input_output_schemas=False,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        root_path=root_path,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
+    )
+    for routes in (score, openai, inference, tasks, stores, maps, service):
+        app.include_router(routes.router)
+    app.include_router(service.health_router)
+    for kind in (InputError, Rejection, ClientGoneError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _on_error)
+    return app
+
+
 async def _on_error(request: Request, error: Exception) -> Response:
     """An error in the form of the protocol that the request speaks."""
     if isinstance(error, ClientGoneError):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    refused = _as_refused(error)
+    rejection = _as_rejection(error)
     server: ServerState = request.app.state.server
-    server.metrics.error(refused.code)
+    server.metrics.error(rejection.code)
     headers = dict(getattr(error, "headers", None) or {})
-    if refused.retry_after_s is not None:
-        headers["Retry-After"] = str(refused.retry_after_s)
+    if rejection.retry_after_s is not None:
+        headers["Retry-After"] = str(rejection.retry_after_s)
     path = request.url.path.removeprefix(server.settings.root_path)
     if path.startswith("/v1/"):
-        body: dict[str, Any] = openai.error_body(refused, refused.status)
+        body: ResponseModel = openai.error_body(rejection, rejection.status)
     elif path.startswith("/v2"):
-        body = inference.error_body(refused)
+        body = inference.error_body(rejection)
     else:
-        body = {"error": refused.to_dict()}
-    return json_response(body, refused.status, headers)
+        body = ErrorResponse.of(rejection)
+    return json_response(body, rejection.status, headers)
 
 
-def _as_refused(error: Exception) -> Refused:
-    if isinstance(error, Refused):
+def _as_rejection(error: Exception) -> Rejection:
+    if isinstance(error, Rejection):
         return error
+    if isinstance(error, RequestValidationError):  # of a URL's query; its members follow the word "query"
+        error = first_error([{**item, "loc": item["loc"][1:]} for item in error.errors()])
     if isinstance(error, InputError):
-        return Refused(status_of(error), error.message, code=error.code)
+        return Rejection(status_of(error), error.message, code=error.code)
     if not isinstance(error, HTTPException):
-        return Refused(500, "expected to answer, failed: its request id is in the server's log", code="unexpected")
+        return Rejection(500, "expected to answer, failed: its request id is in the server's log", code="unexpected")
     known = {404: ("no such route", "route_not_found"), 405: ("another method", "method_not_allowed")}
     got, code = known.get(error.status_code, ("a request of another form", "request_invalid"))
-    return Refused(error.status_code, f"expected a route of this server, got {got}: see /docs", code=code)
+    return Rejection(error.status_code, f"expected a route of this server, got {got}: see /docs", code=code)
 
 
 @asynccontextmanager

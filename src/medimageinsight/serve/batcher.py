@@ -1,8 +1,8 @@
-"""Batching across requests: what many clients send is decoded in parallel and goes through the network together.
+"""Dynamic batching: images and texts of concurrent requests go through the network together.
 
-Threads decode; one more runs the network on whatever is ready when it is free, up to a bound, and never waits for more.
-At most a few batches are decoded ahead, so memory does not grow with the queue. A failure belongs to the rows that
-caused it: a batch that fails is run again row by row.
+Several threads decode. One thread runs the network on the images or texts that are ready, up to a batch size, without
+waiting for more (`Batcher._next_batch`). At most a few batches are decoded ahead, so memory does not grow with the
+queue. A batch that fails is run again row by row, so that only the rows that cause the failure fail.
 """
 
 from __future__ import annotations
@@ -33,48 +33,49 @@ if TYPE_CHECKING:
     from medimageinsight.serve.metrics import Metrics
 
 Kind: TypeAlias = Literal["image", "text"]
-TEXT_BATCH = 64  # texts that go through the network together; the engine splits them by length
-# What else bounds a batch, so that whoever comes next waits for a moment and not for a queue.
-LARGEST_BATCH = {"image": 1_000_000, "text": 2048}  # pixels; tokens
-BATCHES_AHEAD = 3  # of decoded images, beside the one in the network
+TEXT_BATCH = 64  # texts per batch; the engine splits them by length
+MAX_BATCH_SIZE = {"image": 1_000_000, "text": 2048}  # pixels; tokens; bounds how long the next request waits
+BATCHES_AHEAD = 3  # batches of decoded images that wait for the network
 
 logger = logging.getLogger("medimageinsight.serve")
 
 
 @dataclass(eq=False)
 class Ticket:
-    """One request in the queue: refused when its work has not begun by the deadline, dropped when nobody waits."""
+    """A request in the queue. It is refused if its work has not started by the deadline, and dropped once it is over."""
 
     deadline: float  # of time.monotonic
-    begun: bool = False
-    over: bool = False
+    started: bool = False
+    over: bool = False  # nobody waits for the result
 
 
 @dataclass(eq=False)
 class _Job:
-    """One image or text on its way to its embedding."""
+    """One image or text to embed."""
 
     kind: Kind
     ticket: Ticket
-    prepare: Callable[[], Any]  # decoding or tokenising: gives (3, H, W) float32, or token ids
-    urgent: bool = False  # goes before all others
+    prepare: Callable[[], Any]  # decode or tokenize: returns (3, H, W) float32, or token ids
+    urgent: bool = False  # processed before all others
     future: Future[NDArray[np.float32]] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
     prepared: Any = None
 
     @property
     def size(self) -> int:
-        """Pixels, or tokens, of what was prepared."""
+        """The number of pixels or tokens of the prepared input."""
         return self.prepared[0].size if self.kind == "image" else len(self.prepared)
 
-    def begin(self) -> bool:
-        """Whether the work is still wanted and in time; an expired job is answered here."""
+    def start(self) -> bool:
+        """Return whether the job is neither cancelled nor expired; an expired job fails with a 429."""
         if not self.future.set_running_or_notify_cancel():
             return False
-        if not self.ticket.begun and time.monotonic() > self.ticket.deadline:
-            self.future.set_exception(overloaded("expected room in the queue in time, got none", code="queue_deadline"))
+        if not self.ticket.started and time.monotonic() > self.ticket.deadline:
+            self.future.set_exception(
+                overloaded("expected the request to start in time, it waited in the queue", code="queue_deadline")
+            )
             return False
-        self.ticket.begun = True
+        self.ticket.started = True
         return True
 
 
@@ -85,10 +86,10 @@ class Batcher:
 
     Args:
         model: The opened model.
-        batch_images: How many images go through the network together.
-        queue_rows: How many rows may be in work before a further request is refused.
-        queue_deadline_s: How long a request may wait for its work to begin.
-        metrics: Counts what happens.
+        batch_images: Images per batch.
+        queue_rows: Rows in progress above which a request is refused.
+        queue_deadline_s: Seconds that a request may wait until its work starts.
+        metrics: Counts batches and durations.
     """
 
     def __init__(
@@ -99,13 +100,13 @@ class Batcher:
         self._queue_rows = queue_rows
         self._queue_deadline_s = queue_deadline_s
         self._metrics = metrics
-        self._rows = 0  # admitted and not answered
+        self._rows = 0  # admitted and not yet answered
         self._lock = threading.Lock()
-        self._work_to_prepare = threading.Condition(self._lock)
-        self._work_to_run = threading.Condition(self._lock)
-        self._raw: dict[Kind, deque[_Job]] = {"text": deque(), "image": deque()}
-        self._ready: dict[Kind, deque[_Job]] = {"text": deque(), "image": deque()}
-        self._decoding = 0
+        self._jobs_to_prepare = threading.Condition(self._lock)
+        self._jobs_to_run = threading.Condition(self._lock)
+        self._submitted: dict[Kind, deque[_Job]] = {"text": deque(), "image": deque()}
+        self._prepared: dict[Kind, deque[_Job]] = {"text": deque(), "image": deque()}
+        self._decoding = 0  # images that are being decoded
         self._last_kind: Kind = "image"
         self._closed = False
         self.last_success: dict[Kind, float] = dict.fromkeys(("image", "text"), float("-inf"))  # of time.monotonic
@@ -119,13 +120,16 @@ class Batcher:
 
     @contextlib.contextmanager
     def admit(self, rows: int) -> Iterator[Ticket]:
-        """Room for the rows of one request. An idle server takes a request of any size.
+        """Admit the rows of one request to the queue. An idle server admits a request of any size.
 
         Raises:
-            Refused: 429, the queue is full.
+            Rejection: 429, the queue is full.
         """
         if self._rows and self._rows + rows > self._queue_rows:
-            raise overloaded(f"expected room for {rows} rows in the queue, it is full", code="queue_full")
+            raise overloaded(
+                f"expected at most {self._queue_rows:,} rows in progress, got {rows:,} on top of {self._rows:,}",
+                code="queue_full",
+            )
         self._rows += rows
         self._metrics.queue_rows(self.model.name, self._rows)
         ticket = Ticket(deadline=time.monotonic() + self._queue_deadline_s)
@@ -139,32 +143,32 @@ class Batcher:
     def submit_image(
         self, ticket: Ticket, data: bytes, settings: Preprocessing, *, frame: int = 0, urgent: bool = False
     ) -> asyncio.Future[NDArray[np.float32]]:
-        """The embedding of one encoded image, (D,) float32. Cancelling it drops the work where it has not begun.
+        """Embed one encoded image, (D,) float32. Cancelling the future drops work that has not started.
 
-        What is urgent goes before all that waits.
+        An urgent image goes before all others.
 
         Raises:
             InputError: The image cannot be used, or made the network fail.
-            Refused: 429, the work did not begin in time.
+            Rejection: 429, the work did not start in time.
         """
         return self._submit(
             _Job("image", ticket, lambda: self.model.prepare_image(data, frame=frame, preprocessing=settings), urgent)
         )
 
     def submit_text(self, ticket: Ticket, text: str, *, urgent: bool = False) -> asyncio.Future[NDArray[np.float32]]:
-        """The embedding of one text, (D,) float32; the rest is as with `submit_image`."""
+        """Embed one text, (D,) float32; otherwise as `submit_image`."""
         return self._submit(_Job("text", ticket, lambda: self.model.tokenizer.encode([text])[0], urgent))
 
     def close(self) -> None:
-        """End the threads; what has not begun by then is cancelled."""
+        """End the threads and cancel jobs that have not started."""
         with self._lock:
             self._closed = True
-            for queue in (*self._raw.values(), *self._ready.values()):
+            for queue in (*self._submitted.values(), *self._prepared.values()):
                 for job in queue:
                     job.future.cancel()
                 queue.clear()
-            self._work_to_prepare.notify_all()
-            self._work_to_run.notify_all()
+            self._jobs_to_prepare.notify_all()
+            self._jobs_to_run.notify_all()
         for thread in self._threads:
             thread.join()
 
@@ -172,34 +176,34 @@ class Batcher:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            _enqueue(self._raw[job.kind], job)
-            self._work_to_prepare.notify()
+            _enqueue(self._submitted[job.kind], job)
+            self._jobs_to_prepare.notify()
         return asyncio.wrap_future(job.future)
 
     def _prepare_forever(self) -> None:
-        while (job := self._next_raw()) is not None:
+        while (job := self._next_submitted()) is not None:
             started = time.monotonic()
-            ready = _prepare(job)
+            prepared = _prepare(job)
             self._metrics.stage("decode", time.monotonic() - started)
             with self._lock:
                 self._decoding -= job.kind == "image"
-                if ready:
-                    _enqueue(self._ready[job.kind], job)
-                    self._work_to_run.notify()
-                self._work_to_prepare.notify()
+                if prepared:
+                    _enqueue(self._prepared[job.kind], job)
+                    self._jobs_to_run.notify()
+                self._jobs_to_prepare.notify()
 
-    def _next_raw(self) -> _Job | None:
-        """Texts first, they take next to nothing; images as far ahead as memory is meant to go; None at the end."""
+    def _next_submitted(self) -> _Job | None:
+        """Return a text, since tokenizing is fast, or an image unless enough are decoded; None when closed."""
         with self._lock:
             while not self._closed:
-                ahead = self._decoding + len(self._ready["image"])
-                if self._raw["text"]:
-                    return self._raw["text"].popleft()
-                images = self._raw["image"]
+                if self._submitted["text"]:
+                    return self._submitted["text"].popleft()
+                images = self._submitted["image"]
+                ahead = self._decoding + len(self._prepared["image"])
                 if images and (ahead < BATCHES_AHEAD * self._batch_images or images[0].urgent):
                     self._decoding += 1
                     return images.popleft()
-                self._work_to_prepare.wait()
+                self._jobs_to_prepare.wait()
         return None
 
     def _run_forever(self) -> None:
@@ -212,37 +216,38 @@ class Batcher:
             self._metrics.stage("network", time.monotonic() - started)
 
     def _next_batch(self) -> list[_Job]:
-        """What is ready, images and texts in turn; empty at the end."""
+        """Wait for prepared jobs and return a batch of images or of texts, alternately; empty when closed."""
         with self._lock:
             while not self._closed:
                 kind = self._next_kind()
-                if self._ready[kind]:
-                    self._last_kind = kind
-                    batch = self._take_batch(kind)
-                    self._work_to_prepare.notify_all()
-                    if batch := [job for job in batch if job.kind == "text" or not job.ticket.over]:
-                        return batch  # a text may be waited for by several requests, an image by its own alone
+                if not self._prepared[kind]:
+                    self._jobs_to_run.wait()
                     continue
-                self._work_to_run.wait()
+                self._last_kind = kind
+                batch = self._take_batch(kind)
+                self._jobs_to_prepare.notify_all()
+                # Several requests may wait for the same text, but only one for an image.
+                if batch := [job for job in batch if job.kind == "text" or not job.ticket.over]:
+                    return batch
         return []
 
     def _next_kind(self) -> Kind:
-        """The other kind than the last one where it waits: neither holds up the other for more than a batch."""
-        other: Kind = "text" if self._last_kind == "image" else "image"
-        return other if self._ready[other] else self._last_kind
+        """Alternate between images and texts, so that neither delays the other by more than one batch."""
+        alternate: Kind = "text" if self._last_kind == "image" else "image"
+        return alternate if self._prepared[alternate] else self._last_kind
 
     def _take_batch(self, kind: Kind) -> list[_Job]:
-        queue = self._ready[kind]
+        queue = self._prepared[kind]
         batch = [queue.popleft()]
         size = batch[0].size
-        most = self._batch_images if kind == "image" else TEXT_BATCH
-        while queue and len(batch) < most and size + queue[0].size <= LARGEST_BATCH[kind]:
+        max_jobs = self._batch_images if kind == "image" else TEXT_BATCH
+        while queue and len(batch) < max_jobs and size + queue[0].size <= MAX_BATCH_SIZE[kind]:
             batch.append(queue.popleft())
             size += batch[-1].size
         return batch
 
     def _run(self, batch: Sequence[_Job]) -> None:
-        """Answers every job of the batch. One that fails in company is tried alone before it is given up."""
+        """Embed the batch and resolve its futures. If the batch fails, run each job on its own."""
         try:
             embeddings = self._embed(batch)
         except Exception as error:
@@ -251,7 +256,7 @@ class Batcher:
                     self._run([job])
                 return
             logger.warning("a row made the network fail", extra={"error": type(error).__name__})
-            self.last_success[batch[0].kind] = float("-inf")  # no proof of anything any more
+            self.last_success[batch[0].kind] = float("-inf")  # readiness must be checked again
             batch[0].future.set_exception(_as_input_error(error))
             return
         self.last_success[batch[0].kind] = time.monotonic()
@@ -272,9 +277,9 @@ def _enqueue(queue: deque[_Job], job: _Job) -> None:
 
 
 def _prepare(job: _Job) -> bool:
-    """Whether the job is ready for the network; what keeps it from that becomes its answer."""
+    """Return whether the job was prepared; on an error, its future fails."""
     try:
-        if job.begin():
+        if job.start():
             job.prepared = job.prepare()
             return True
     except InputError as error:
@@ -286,7 +291,7 @@ def _prepare(job: _Job) -> bool:
 
 
 def _as_input_error(error: Exception) -> InputError:
-    """A row's own error: tried again, the same row would fail the same way, so no client should be told to."""
+    """Return an error of the row (4xx), since sending the same row again would fail in the same way."""
     if isinstance(error, MedImageInsightError):
         return InputError(error.message, code=error.code)
     return InputError(

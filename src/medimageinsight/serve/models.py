@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from medimageinsight import MedImageInsight, images
 from medimageinsight.errors import InputError
 from medimageinsight.serve.batcher import Batcher
-from medimageinsight.serve.rejection import Refused
+from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.scoring import row_result
 from medimageinsight.serve.text_cache import TextCache
 from medimageinsight.serve.urls import UrlPolicy, fetch
@@ -65,7 +65,7 @@ class ServedModel:
         """The features or the error of each row, in order. Equal images of one request cost once.
 
         Raises:
-            Refused: 429, the queue is full or the work did not begin in time.
+            Rejection: 429, the queue is full or the work did not begin in time.
         """
         if not rows:
             return []
@@ -179,26 +179,26 @@ class ServedModels:
         """Refuse new work while models load and while the server drains.
 
         Raises:
-            Refused: 503.
+            Rejection: 503.
         """
         if self.draining:
-            raise Refused(503, "expected a running server, this one is stopping: try again", code="server_draining",
+            raise Rejection(503, "expected a running server, this one is stopping: try again", code="server_draining",
                           retry_after_s=1)  # fmt: skip
         if not self._models:
-            raise Refused(503, "expected a loaded model, it is loading: try again", code="model_loading",
+            raise Rejection(503, "expected a loaded model, it is loading: try again", code="model_loading",
                           retry_after_s=5)  # fmt: skip
 
     def get(self, name: str | None = None) -> ServedModel:
         """A model by its name; the first where none is given.
 
         Raises:
-            Refused: 404 for an unknown name, 503 while models load or the server drains.
+            Rejection: 404 for an unknown name, 503 while models load or the server drains.
         """
         self.check_open()
         if name is None:
             return next(iter(self._models.values()))
         if name not in self._models:
-            raise Refused(
+            raise Rejection(
                 404, f"expected one of the models {', '.join(self._models)}, got another name", code="model_not_found"
             )
         return self._models[name]

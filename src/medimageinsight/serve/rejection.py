@@ -5,7 +5,7 @@ from __future__ import annotations
 from medimageinsight.errors import MedImageInsightError
 
 
-class Refused(MedImageInsightError):  # noqa: N818 - an answer, not a fault
+class Rejection(MedImageInsightError):  # noqa: N818 - an answer, not a fault
     """Ends a request with a status of its own.
 
     Args:
@@ -21,6 +21,6 @@ class Refused(MedImageInsightError):  # noqa: N818 - an answer, not a fault
         self.retry_after_s = retry_after_s
 
 
-def overloaded(message: str, *, code: str, retry_after_s: int = 1) -> Refused:
+def overloaded(message: str, *, code: str, retry_after_s: int = 1) -> Rejection:
     """429: the server has as much to do as it takes."""
-    return Refused(429, f"{message}: try again later", code=code, retry_after_s=retry_after_s)
+    return Rejection(429, f"{message}: try again later", code=code, retry_after_s=retry_after_s)

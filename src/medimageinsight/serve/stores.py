@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from medimageinsight import search
-from medimageinsight.bundle.identity import ModelIdentity
+from medimageinsight.bundle import ModelIdentity
 from medimageinsight.errors import InputError, StoreError
 from medimageinsight.preprocess import Preprocessing, Steps
-from medimageinsight.serve.rejection import Refused, overloaded
-from medimageinsight.tagging.file import load_tagger
+from medimageinsight.serve.rejection import Rejection, overloaded
+from medimageinsight.tagging import load_tagger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from medimageinsight.search import Projection, Store
     from medimageinsight.serve.models import ServedModel
     from medimageinsight.serve.settings import ServerSettings
-    from medimageinsight.tagging.tagger import Tagger
+    from medimageinsight.tagging import Tagger
 
 _T = TypeVar("_T")
 
@@ -79,7 +79,7 @@ class ServedStores:
         """
         if not all(folder.is_dir() for folder in self.folders):
             raise InputError("expected --pictures to be folders, got one that is none", code="folder_not_found")
-        for name, location in _distinct(map(search.named_location, self._settings.store)):
+        for name, location in _distinct(map(search.parse_named_location, self._settings.store)):
             store = search.open_store(location)
             self._stores[name] = ServedStore(name=name, store=store, served=_model_of_store(store, models))
         for name, file in _distinct((Path(one).stem, Path(one)) for one in self._settings.tagger):
@@ -90,32 +90,32 @@ class ServedStores:
         """Refuse work until everything is open.
 
         Raises:
-            Refused: 503.
+            Rejection: 503.
         """
         if not self._loaded:
-            raise Refused(503, "expected open stores, they are being opened: try again", code="stores_opening",
+            raise Rejection(503, "expected open stores, they are being opened: try again", code="stores_opening",
                           retry_after_s=1)  # fmt: skip
 
     def get(self, name: str) -> ServedStore:
         """A store by its name.
 
         Raises:
-            Refused: 404 for an unknown name, 503 while stores are opened.
+            Rejection: 404 for an unknown name, 503 while stores are opened.
         """
         self.check_open()
         if name not in self._stores:
-            raise Refused(404, "expected the name of a store of this server, got another", code="store_not_found")
+            raise Rejection(404, "expected the name of a store of this server, got another", code="store_not_found")
         return self._stores[name]
 
     def tagger(self, name: str) -> ServedTagger:
         """A tagger by its name.
 
         Raises:
-            Refused: 404 for an unknown name, 503 while taggers are read.
+            Rejection: 404 for an unknown name, 503 while taggers are read.
         """
         self.check_open()
         if name not in self._taggers:
-            raise Refused(404, "expected the name of a tagger of this server, got another", code="tagger_not_found")
+            raise Rejection(404, "expected the name of a tagger of this server, got another", code="tagger_not_found")
         return self._taggers[name]
 
     def all(self) -> list[ServedStore]:
@@ -130,7 +130,7 @@ class ServedStores:
         """What a call of a store gives, made in a thread.
 
         Raises:
-            Refused: 429 where too many wait, 503 for a store that cannot be reached, 500 for one that cannot be read.
+            Rejection: 429 where too many wait, 503 for a store that cannot be reached, 500 for one that cannot be read.
             InputError: As the call.
         """
         if self._waiting >= WAITING:
@@ -140,7 +140,9 @@ class ServedStores:
             return await asyncio.get_running_loop().run_in_executor(self._calls, function)
         except StoreError as error:
             status = 503 if error.code == "store_unreachable" else 500
-            raise Refused(status, error.message, code=error.code, retry_after_s=5 if status == 503 else None) from None
+            raise Rejection(
+                status, error.message, code=error.code, retry_after_s=5 if status == 503 else None
+            ) from None
         finally:
             self._waiting -= 1
 

@@ -1,92 +1,100 @@
-"""The OpenAPI 3.1 description of the server's routes, as GET /swagger.json answers it.
-
-It is written by hand because the routes read their bodies by hand: no model class stands between a request and its
-vectors from which a description could be derived. What the parsers take their choices from is imported from them.
-"""
+"""The OpenAPI 3.1 document of the server: made by FastAPI of the routes, with this server's models and limits."""
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.serve.openapi.operations import PNG, PNG_URI, answer_of, json_of
-from medimageinsight.serve.openapi.paths import error_responses, paths
-from medimageinsight.serve.openapi.schemas import schemas
-from medimageinsight.serve.openapi.uses import use_paths, use_schemas
-from medimageinsight.version import DISCLAIMER
+from medimageinsight.schemas import OpenAIErrorResponse
+from medimageinsight.serve.openapi.scoring import score_schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["PNG", "PNG_URI", "describe"]
+    from fastapi import FastAPI
 
 DESCRIPTION = (
     "Medical images of any kind and medical text as vectors of one space, in three protocols: the hosted endpoint's, "
     "OpenAI's embeddings and the Open Inference Protocol. Vectors are L2-normalised float32; their cosine is their dot "
-    "product. Every answer has the header `X-Request-Id`.\n\n"
-    f"{DISCLAIMER}"
+    "product. Every answer has the header `X-Request-Id`.\n\nFor research and development, not for diagnosis or "
+    "treatment."
 )
-TAGS = {
-    "Scoring": "The hosted endpoint's contract.",
-    "OpenAI": "OpenAI's embeddings API, with images beside texts.",
-    "Open Inference Protocol": "Version 2, as KServe and Triton speak it.",
-    "Search and tasks": "What the page uses: classification, tags, comparison, search in the server's stores.",
-    "Service": "Health, versions, numbers and pages.",
+SERVERS: list[dict[str, Any]] = [{"url": "./", "description": "Where this description came from."}]
+TAGS: list[dict[str, Any]] = [
+    {"name": "Scoring", "description": "The hosted endpoint's contract."},
+    {"name": "OpenAI", "description": "OpenAI's embeddings API, with images beside texts."},
+    {"name": "Open Inference Protocol", "description": "Version 2, as KServe and Triton speak it."},
+    {
+        "name": "Search and tasks",
+        "description": "What the page uses: classification, tags, comparison, search in the server's stores.",
+    },
+    {"name": "Service", "description": "Health, versions, numbers and pages."},
+]
+_UNAUTHORISED = {
+    "description": "No API key or a wrong one: `key_invalid`.",
+    "headers": {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
+    "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{OpenAIErrorResponse.__name__}"}}},
 }
 
 
 def describe(
-    *,
-    version: str,
-    model_names: Sequence[str],
-    embedding_dims: Mapping[str, int],
-    max_rows: int,
-    max_body_bytes: int,
-    keyed: bool,
-    title: str = "medimageinsight",
+    app: FastAPI, *, embedding_dims: Mapping[str, int], max_rows: int, max_body_bytes: int, keyed: bool
 ) -> dict[str, Any]:
-    """The whole document, ready to be printed as JSON.
+    """Return the whole document, ready to be printed as JSON.
 
     Args:
-        version: Of the server.
-        model_names: Of the loaded models, the default first; may be empty while they load.
-        embedding_dims: Length of each model's vectors, by its name.
+        app: The application with its routes.
+        embedding_dims: Length of each loaded model's vectors, by its name, the default model first; may be empty while
+            they load.
         max_rows: Most rows, inputs or tensor elements of one request.
         max_body_bytes: Largest body, in bytes.
         keyed: Whether requests need an API key.
-        title: Of the document.
     """
-    document: dict[str, Any] = {
-        "openapi": "3.1.0",
-        "info": {"title": title, "version": version, "description": DESCRIPTION},
-        "servers": [{"url": "./", "description": "Where this description came from."}],
-        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
-        "paths": paths() | use_paths(),
-        "components": {
-            "schemas": {
-                **schemas(model_names=model_names, embedding_dims=embedding_dims, max_rows=max_rows),
-                **use_schemas(max_rows),
-            },
-            "responses": error_responses(max_rows, max_body_bytes),
-        },
-    }
+    document = copy.deepcopy(app.openapi())
+    schemas = document["components"]["schemas"]
+    schemas.update(score_schemas())
+    for name in ("HTTPValidationError", "ValidationError"):  # of FastAPI, which this server does not answer with
+        schemas.pop(name, None)
+    if embedding_dims:
+        schemas["ModelName"]["enum"] = list(embedding_dims)
+        schemas["Vector"] |= {"minItems": min(embedding_dims.values()), "maxItems": max(embedding_dims.values())}
+    for node in _objects([schemas, document["paths"]]):
+        if isinstance(node.get("title"), str):  # a member's name with capitals
+            del node["title"]
+        if node.pop("x-max-rows", False):
+            node["maxItems"] = max_rows
+    limits = f"This server takes bodies of at most {max_body_bytes:,} bytes and {max_rows:,} rows."
+    for operation in _operations(document):
+        responses = operation["responses"]
+        if "HTTPValidationError" in str(responses.get("422")):
+            del responses["422"]
+        if "413" in responses:
+            responses["413"]["description"] += f" {limits}"
     if keyed:
         _ask_for_keys(document)
     return document
 
 
 def _ask_for_keys(document: dict[str, Any]) -> None:
-    """Every operation needs a key and may answer 401, but those that say otherwise with their own ``security``."""
+    """Make every operation need a key and answer 401 without one, unless it states ``security`` itself."""
     document["security"] = [{"bearer": []}]
     document["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "One of the server's API keys."}
     }
-    document["components"]["responses"]["Unauthorised"] = answer_of(
-        "No API key or a wrong one: `key_invalid`.",
-        json_of("OpenAIError"),
-        {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
-    )
     document["paths"]["/"]["get"]["security"] = [{}, {"bearer": []}]  # the page needs one, the plain word does not
+    for operation in _operations(document):
+        if operation.get("security") != []:
+            operation["responses"]["401"] = _UNAUTHORISED
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for path in document["paths"].values():
-        for operation in path.values():
-            if operation.get("security") != []:
-                operation["responses"]["401"] = {"$ref": "#/components/responses/Unauthorised"}
+        yield from path.values()
+
+
+def _objects(node: object) -> Iterator[dict[str, Any]]:
+    """Yield every object of a JSON value."""
+    if isinstance(node, dict):
+        yield node
+    for child in list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _objects(child)

@@ -1,151 +1,110 @@
 """OpenAI's embeddings API: texts as strings, images as data URIs or ``{"image": ...}`` objects."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Path
 
-from medimageinsight.errors import InputError, RequestError
+from medimageinsight.errors import MedImageInsightError
 from medimageinsight.images import is_data_uri
+from medimageinsight.schemas import (
+    Embedding,
+    EmbeddingsInput,
+    EmbeddingsRequest,
+    EmbeddingsResponse,
+    ImageInput,
+    ModelName,
+    OpenAIErrorDetail,
+    OpenAIErrorResponse,
+    OpenAIModel,
+    OpenAIModelList,
+    TextInput,
+    Usage,
+)
 from medimageinsight.serve.contract import Row, check_rows, make_row
-from medimageinsight.serve.http import json_response, unless_gone
+from medimageinsight.serve.models import ServedModel
 from medimageinsight.serve.params import Params
-from medimageinsight.serve.routes.state import ServerState, state_of
+from medimageinsight.serve.routes.route import body_errors, errors, examples, new_router
+from medimageinsight.serve.routes.rows import embed_all
+from medimageinsight.serve.routes.samples import PNG, PNG_URI, TEXT
+from medimageinsight.serve.routes.state import OpenServer, Server
 from medimageinsight.serve.scoring import scoring_preprocessing
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+router = new_router("OpenAI", "/v1")
 
-    from medimageinsight.serve.models import ServedModel
-    from medimageinsight.serve.rejection import Refused
-
-router = APIRouter(prefix="/v1", include_in_schema=False)
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class EmbeddingsRequest:
-    """What one request asks for."""
+@router.post("/embeddings", responses=body_errors(OpenAIErrorResponse))
+async def create_embeddings(
+    server: Server,
+    body: Annotated[
+        EmbeddingsRequest,
+        examples(
+            {
+                "One text": {"input": TEXT},
+                "An image and a text": {"input": [{"image": PNG}, {"text": TEXT}]},
+                "A data URI, answered in base64": {"input": [PNG_URI, TEXT], "encoding_format": "base64"},
+            }
+        ),
+    ],
+) -> EmbeddingsResponse:
+    """Embed texts and images.
 
-    rows: tuple[Row, ...]
-    model: str | None
-    as_base64: bool
-
-
-@router.post("/embeddings")
-async def embeddings(request: Request) -> Response:
-    """One embedding for each input, in order; one bad input fails the request, as the API knows no other way."""
-    server = state_of(request)
-    server.models.check_open()
-    with server.bodies.room() as room:
-        body = await server.bodies.read(request, room)
-        return await unless_gone(request, _embed(server, body))
-
-
-@router.get("/models")
-async def models(request: Request) -> Response:
-    """The models of this server."""
-    server = state_of(request)
-    server.models.check_open()
-    return json_response({"object": "list", "data": [_model(served) for served in server.models.all()]})
-
-
-@router.get("/models/{model}")
-async def model(request: Request, model: str) -> Response:
-    """One model."""
-    return json_response(_model(state_of(request).models.get(model)))
-
-
-def error_body(error: InputError | Refused, status: int) -> dict[str, Any]:
-    """The API's form of an error."""
-    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return {"error": {"message": error.message, "type": kind, "param": None, "code": error.code}}
-
-
-async def _embed(server: ServerState, body: bytes) -> Response:
-    asked = await server.parse(body, lambda content: _read(server, content))
-    served = server.models.get(asked.model)
-    settings = scoring_preprocessing(Params(), served.model, server.settings.preprocessing)
-    results = await served.embed_rows(asked.rows, settings)
-    vectors = []
-    for index, result in enumerate(results):
-        if isinstance(result, InputError):
-            raise type(result)(f"input {index}, counted from 0: {result.message}", code=result.code)
-        vectors.append(result.image if result.image is not None else result.text)
-    texts = [row.text for row in asked.rows if row.text]
-    tokens = sum(map(len, await asyncio.to_thread(served.model.tokenizer.encode, texts)))  # a text's repair takes time
-    return json_response(
-        {
-            "object": "list",
-            "data": [
-                {"object": "embedding", "index": index, "embedding": _encode(vector, as_base64=asked.as_base64)}
-                for index, vector in enumerate(vectors)
-            ],
-            "model": served.name,
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
-    )
-
-
-def _read(server: ServerState, content: object) -> EmbeddingsRequest:
-    if not isinstance(content, Mapping):
-        raise _invalid("a JSON object with the key 'input'")
-    if content.get("dimensions") is not None:
-        raise RequestError(
-            "expected no 'dimensions', got some: these embeddings cannot be shortened", code="dimensions_unsupported"
-        )
-    form = content.get("encoding_format") or "float"
-    if form not in ("float", "base64"):
-        raise _invalid("'encoding_format' to be float or base64")
-    name = content.get("model")
-    if name is not None and not isinstance(name, str):
-        raise _invalid("'model' to be a string")
-    given = content.get("input")
-    inputs = given if isinstance(given, list) else [given]
-    if not inputs:
-        raise _invalid("at least one input")
+    A string that begins with `data:` is an image, any other a text. One bad input fails the request. `dimensions`
+    (`dimensions_unsupported`) and lists of token ids are refused.
+    """
+    inputs = body.input if isinstance(body.input, list) else [body.input]
     check_rows(len(inputs), server.settings.max_rows)
-    allow_urls = bool(server.settings.url_hosts)
-    return EmbeddingsRequest(
-        rows=tuple(_row(one, allow_urls=allow_urls) for one in inputs), model=name or None, as_base64=form == "base64"
+    rows = [_row(value, allow_urls=server.allow_urls) for value in inputs]
+    served = server.models.get(body.model or None)
+    settings = scoring_preprocessing(Params(), served.model, server.settings.preprocessing)
+    names = [f"input {index}, counted from 0" for index in range(len(rows))]
+    vectors = await embed_all(served, rows, settings, names)
+    texts = [row.text for row in rows if row.text]
+    tokens = sum(map(len, await asyncio.to_thread(served.model.tokenizer.encode, texts)))  # a text's repair takes time
+    return EmbeddingsResponse(
+        data=[
+            Embedding(
+                index=index,
+                embedding=vector
+                if body.encoding_format == "float"
+                else base64.b64encode(vector.astype("<f4").tobytes()).decode(),
+            )
+            for index, vector in enumerate(vectors)
+        ],
+        model=served.name,
+        usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
     )
 
 
-def _row(given: object, *, allow_urls: bool) -> Row:
-    image, text = _cells(given)
-    if image in (None, "") and text in (None, ""):
-        raise _invalid("an input that is not empty")
-    return make_row(image, text, allow_urls=allow_urls)
+@router.get("/models", responses=errors(503, form=OpenAIErrorResponse))
+async def list_models(server: OpenServer) -> OpenAIModelList:
+    """List the models."""
+    return OpenAIModelList(data=[_model(served) for served in server.models.all()])
 
 
-def _cells(given: object) -> tuple[object, object]:
-    if isinstance(given, str):
-        return (given, None) if is_data_uri(given) else (None, given)
-    if isinstance(given, Mapping) and len(given) == 1:
-        if "image" in given:
-            return given["image"], None
-        if "text" in given:
-            return None, given["text"]
-    raise _invalid(
-        'inputs that are texts, data: URIs, {"image": ...} or {"text": ...}; lists of token ids are not read'
-    )
+@router.get("/models/{model}", responses=errors(404, 503, form=OpenAIErrorResponse))
+async def get_model(server: Server, model: Annotated[ModelName, Path(description="Its name.")]) -> OpenAIModel:
+    """Return a model."""
+    return _model(server.models.get(model))
 
 
-def _encode(vector: NDArray[np.float32] | None, *, as_base64: bool) -> object:
-    if as_base64 and vector is not None:
-        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
-    return vector
+def error_body(error: MedImageInsightError, status: int) -> OpenAIErrorResponse:
+    """Return an error in the API's form."""
+    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return OpenAIErrorResponse(error=OpenAIErrorDetail(message=error.message, type=kind, param=None, code=error.code))
 
 
-def _model(served: ServedModel) -> dict[str, Any]:
-    return {"id": served.name, "object": "model", "created": 0, "owned_by": "medimageinsight"}
+def _row(value: EmbeddingsInput, *, allow_urls: bool) -> Row:
+    match value:
+        case ImageInput():
+            return make_row(value.image, None, allow_urls=allow_urls)
+        case TextInput():
+            return make_row(None, value.text)
+    return make_row(value, None) if is_data_uri(value) else make_row(None, value)
 
 
-def _invalid(expected: str) -> RequestError:
-    return RequestError(f"expected {expected}", code="request_invalid")
+def _model(served: ServedModel) -> OpenAIModel:
+    return OpenAIModel(id=served.name)

@@ -1,46 +1,85 @@
 """The hosted endpoint's routes: /score, and MLflow's /invocations, which takes the same bodies."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from typing import TYPE_CHECKING, Any
+from fastapi import Query, Request, Response
 
-from fastapi import APIRouter, Request, Response
-
-from medimageinsight.errors import InputError
+from medimageinsight.schemas import ModelName, ScoreResponse
 from medimageinsight.serve.contract import parse_request
 from medimageinsight.serve.http import json_response, unless_gone
-from medimageinsight.serve.routes.state import ServerState, state_of
+from medimageinsight.serve.models import ServedModel
+from medimageinsight.serve.routes.route import body_errors, new_router
+from medimageinsight.serve.routes.samples import OTHER_TEXT, PNG, PNG_URI, TEXT
+from medimageinsight.serve.routes.state import Server, ServerState
 from medimageinsight.serve.scoring import scoring_preprocessing
-from medimageinsight.serve.scoring_response import answer_request, refuse
+from medimageinsight.serve.scoring_response import ScoringResponse, answer_request
 
-if TYPE_CHECKING:
-    from medimageinsight.serve.contract import ScoreRequest
-    from medimageinsight.serve.models import ServedModel
-    from medimageinsight.serve.scoring_response import ScoringResponse
+router = new_router("Scoring")
 
-router = APIRouter(include_in_schema=False)
+Model = Annotated[ModelName | None, Query(description="Another model than the first.")]
+_SCORE = {
+    "One text": {"input_data": {"columns": ["text"], "data": [[TEXT]]}},
+    "An image and its text": {
+        "input_data": {"columns": ["image", "text"], "index": [0], "data": [[PNG, TEXT]]},
+        "params": {"get_scaling_factor": True},
+    },
+    "An image and two texts, one object a row": {
+        "input_data": {"columns": ["image", "text"], "data": [[PNG, TEXT], [None, OTHER_TEXT]]},
+        "params": {"response_shape": "rows"},
+    },
+}
+_INVOCATIONS = {
+    "Split": {"dataframe_split": {"columns": ["text"], "data": [[TEXT]]}},
+    "Records": {"dataframe_records": [{"image": PNG, "text": TEXT}]},
+    "Columns": {"inputs": {"image": [PNG], "text": [TEXT, OTHER_TEXT]}},
+    "Instances": {"instances": [{"text": TEXT}, {"image": PNG_URI}]},
+}
 
 
-@router.post("/score")
-@router.post("/invocations")
-async def score(request: Request) -> Response:
-    """Features of the rows of one request. The query's ``model`` names another model than the first."""
-    server = state_of(request)
-    served = server.models.get(request.query_params.get("model"))
-    with server.bodies.room() as room:
-        body = await server.bodies.read(request, room)
-        answer = await unless_gone(request, _answer(server, served, body))
+def _takes(examples: Mapping[str, object]) -> dict[str, Any]:
+    content = {
+        "schema": {"$ref": "#/components/schemas/ScoreRequest"},
+        "examples": {title: {"value": body} for title, body in examples.items()},
+    }
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+@router.post("/score", response_model=ScoreResponse, responses=body_errors(), openapi_extra=_takes(_SCORE))
+async def score(request: Request, server: Server, model: Model = None) -> Response:
+    """Embed rows of images and texts.
+
+    Takes and answers what the hosted endpoint does. A bad row is answered in its place, unless it is the only one or
+    `params.on_error` is `fail`.
+    """
+    return await _respond(request, server, model)
+
+
+@router.post("/invocations", response_model=ScoreResponse, responses=body_errors(), openapi_extra=_takes(_INVOCATIONS))
+async def invocations(request: Request, server: Server, model: Model = None) -> Response:
+    """Embed rows, under MLflow's name.
+
+    MLflow's clients send one of four bodies here; either route takes them all. A bad row is answered in its place,
+    unless it is the only one or `params.on_error` is `fail`.
+    """
+    return await _respond(request, server, model)
+
+
+async def _respond(request: Request, server: ServerState, model: str | None) -> Response:
+    served = server.models.get(model)
+    async with server.bodies.read(request) as body:
+        answer = await unless_gone(request, _score(server, served, body))
         if isinstance(answer.body, dict):
             server.metrics.error(answer.body["error"]["code"])
         with server.metrics.timed("answer"):
             return json_response(answer.body, answer.status)
 
 
-async def _answer(server: ServerState, served: ServedModel, body: bytes) -> ScoringResponse:
-    try:
-        request = await server.parse(body, lambda content: _read(server, content))
-    except InputError as error:
-        return refuse(error)
+async def _score(server: ServerState, served: ServedModel, body: bytes) -> ScoringResponse:
+    limits = server.settings.request_limits
+    request = await server.parse(
+        body, lambda content: parse_request(content, limits=limits, allow_urls=server.allow_urls)
+    )
     settings = scoring_preprocessing(request.params, served.model, server.settings.preprocessing)
     results = await served.embed_rows(request.rows, settings)
     return answer_request(
@@ -48,12 +87,4 @@ async def _answer(server: ServerState, served: ServedModel, body: bytes) -> Scor
         results,
         logit_scale=served.model.logit_scale,
         response_shape=server.settings.response_shape,
-    )
-
-
-def _read(server: ServerState, content: Any) -> ScoreRequest:  # noqa: ANN401 - whatever it is, it is checked
-    return parse_request(
-        content,
-        limits=server.settings.request_limits,
-        allow_urls=bool(server.settings.url_hosts),
     )

@@ -1,40 +1,47 @@
-"""What the server says of itself: health, version, metrics, its description, the page and its parts."""
-
-from __future__ import annotations
+"""The server itself: health, version, metrics, its description, the page and its parts."""
 
 import asyncio
 import logging
 from importlib.resources import files
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Path, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse
 
+from medimageinsight.schemas import InferErrorResponse, Live, ModelName, ModelReady, NotReady, Ready, Version
 from medimageinsight.serve.http import json_response
 from medimageinsight.serve.openapi import describe
-from medimageinsight.serve.rejection import Refused
-from medimageinsight.serve.routes.state import ServerState, state_of
+from medimageinsight.serve.rejection import Rejection
+from medimageinsight.serve.routes.route import RETRY_AFTER, errors, media, new_router
+from medimageinsight.serve.routes.state import Server, ServerState
 from medimageinsight.version import __version__
 
-router = APIRouter(include_in_schema=False)
-logger = logging.getLogger("medimageinsight.serve")
+router = new_router("Service")
+health_router = new_router("Open Inference Protocol", "/v2")
+
 _PACKAGE = "medimageinsight.serve"
 _PART_TYPES = {".js": "text/javascript", ".css": "text/css"}
+_NO_KEY: dict[str, Any] = {"security": []}
+_NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: {"model": NotReady, "description": "Not ready: `status` says why.", "headers": RETRY_AFTER}
+}
+
+logger = logging.getLogger("medimageinsight.serve")
 
 
-@router.get("/")
+@router.get("/", response_class=PlainTextResponse, responses=media("text/html"))
 async def root(request: Request) -> Response:
-    """The page for a browser, a plain word for a program."""
+    """Show the page to a browser, `Healthy` to a program."""
     if "text/html" in request.headers.get("accept", ""):
-        return HTMLResponse(_text("page/index.html"), headers=_headers("'self'"))
+        return HTMLResponse(_read_text("page/index.html"), headers=_headers("'self'"))
     return PlainTextResponse("Healthy")
 
 
-@router.get("/page/{name}")
-async def page_part(name: str) -> Response:
-    """A script or the style of the page."""
+@router.get("/page/{name}", response_class=Response, responses=media(*_PART_TYPES.values()) | errors(404))
+async def page_part(name: Annotated[str, Path(description="A file's name.")]) -> Response:
+    """Return a script or the style of the page."""
     part = next((part for part in files(_PACKAGE).joinpath("page").iterdir() if part.name == name), None)
     media_type = _PART_TYPES.get(PurePosixPath(name).suffix)
     if part is None or media_type is None:
@@ -44,69 +51,72 @@ async def page_part(name: str) -> Response:
     return Response(part.read_bytes(), media_type=media_type, headers=headers)
 
 
-@router.get("/docs")
+@router.get("/docs", response_class=HTMLResponse)
 async def docs() -> Response:
-    """The description as a page with examples to run."""
-    return HTMLResponse(_text("docs.html"), headers=_headers("'unsafe-inline'"))
+    """Show this description as a page with examples to run."""
+    return HTMLResponse(_read_text("docs.html"), headers=_headers("'unsafe-inline'"))
 
 
-@router.get("/swagger.json")
-async def description(request: Request) -> Response:
-    """The OpenAPI description."""
-    server = state_of(request)
+@router.get("/swagger.json", name="description", response_model=dict[str, Any])
+async def openapi_document(request: Request, server: Server) -> Response:
+    """Return this description."""
     models = server.models.all()
-    settings = server.settings
     return json_response(
         describe(
-            version=__version__,
-            model_names=[served.name for served in models],
+            request.app,
             embedding_dims={served.name: served.model.embedding_dim for served in models},
-            max_rows=settings.max_rows,
-            max_body_bytes=settings.max_body_bytes,
-            keyed=settings.api_key_file is not None,
+            max_rows=server.settings.max_rows,
+            max_body_bytes=server.settings.max_body_bytes,
+            keyed=server.settings.api_key_file is not None,
         )
     )
 
 
-@router.get("/ping")
+@router.get("/ping", response_class=PlainTextResponse, openapi_extra=_NO_KEY)
 async def ping() -> Response:
-    """MLflow's sign of life."""
+    """Answer, as MLflow's clients ask."""
     return PlainTextResponse("pong")
 
 
-@router.get("/version")
-async def version(request: Request) -> Response:
-    """The version of the package and the names of the models."""
-    models = state_of(request).models.all()
-    return json_response({"version": __version__, "models": [served.name for served in models]})
+@router.get("/version", openapi_extra=_NO_KEY)
+async def version(server: Server) -> Version:
+    """Return the version and the names of the models."""
+    return Version(version=__version__, models=[served.name for served in server.models.all()])
 
 
-@router.get("/metrics")
-async def metrics(request: Request) -> Response:
-    """Prometheus's text format."""
-    server = state_of(request)
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(server: Server) -> Response:
+    """Return numbers for Prometheus."""
     content = await asyncio.to_thread(server.metrics.exposition)
     return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@router.get("/health/live")
-@router.get("/v2/health/live")
-async def live() -> Response:
-    """The process answers."""
-    return json_response({"status": "live", "live": True})
+@router.get("/health/live", openapi_extra=_NO_KEY)
+@health_router.get("/health/live", operation_id="serverLive", openapi_extra=_NO_KEY)
+async def live() -> Live:
+    """Answer, so that the process is known to run."""
+    return Live()
 
 
-@router.get("/health/ready")
-@router.get("/v2/health/ready")
-async def ready(request: Request) -> Response:
-    """An embedding of each kind was made with every model, now or a moment ago."""
-    return await _readiness(state_of(request), None)
+@router.get("/health/ready", response_model=Ready, responses=_NOT_READY, openapi_extra=_NO_KEY)
+@health_router.get(
+    "/health/ready", operation_id="serverReady", response_model=Ready, responses=_NOT_READY, openapi_extra=_NO_KEY
+)
+async def ready(server: Server) -> Response:
+    """Check that embeddings can be made.
+
+    One of each kind was made with every model, now or a moment ago.
+    """
+    return await _readiness(server, None)
 
 
-@router.get("/v2/models/{model}/ready")
-async def model_ready(request: Request, model: str) -> Response:
-    """The same for one model."""
-    server = state_of(request)
+@health_router.get(
+    "/models/{model}/ready",
+    response_model=ModelReady,
+    responses=errors(404, form=InferErrorResponse) | {503: _NOT_READY[503] | {"model": NotReady | InferErrorResponse}},
+)
+async def model_ready(server: Server, model: Annotated[ModelName, Path(description="Its name.")]) -> Response:
+    """Check that embeddings can be made with a model."""
     server.models.get(model)
     return await _readiness(server, model)
 
@@ -117,27 +127,26 @@ async def _readiness(server: ServerState, name: str | None) -> Response:
         server.stores.check_open()
         chosen = server.models.all() if name is None else [server.models.get(name)]
         await asyncio.gather(*(served.prove() for served in chosen))
-    except Refused as error:
+    except Rejection as error:
         return _not_ready(error.code)
     except Exception as error:  # whatever keeps an embedding from being made
         logger.error("not ready", extra={"error": type(error).__name__})
         return _not_ready("embedding_failed")
-    body: dict[str, Any] = {"status": "ready", "ready": True}
-    return json_response(body if name is None else {"name": name, **body})
+    return json_response(Ready() if name is None else ModelReady(name=name))
 
 
 def _not_ready(reason: str) -> Response:
-    return json_response({"status": reason, "ready": False}, 503, {"Retry-After": "5"})
+    return json_response(NotReady(status=reason), 503, {"Retry-After": "5"})
 
 
-def _text(name: str) -> str:
+def _read_text(name: str) -> str:
     return files(_PACKAGE).joinpath(name).read_text("utf-8")
 
 
-def _headers(own: str) -> dict[str, str]:
-    """A page reaches nothing but this server, nobody frames it, and its scripts and styles are its ``own``."""
+def _headers(source: str) -> dict[str, str]:
+    """Return the headers of a page that reaches this server alone, with the source of its scripts and styles."""
     return {
-        "Content-Security-Policy": f"default-src 'none'; style-src {own}; script-src {own}; "
+        "Content-Security-Policy": f"default-src 'none'; style-src {source}; script-src {source}; "
         "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",

@@ -1,27 +1,21 @@
 """What every route needs of the server it belongs to."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from medimageinsight.serve.http import parse_json
+from fastapi import Depends, Request
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import ThreadPoolExecutor
-
-    from starlette.requests import Request
-
-    from medimageinsight.serve.http import BodyReader
-    from medimageinsight.serve.metrics import Metrics
-    from medimageinsight.serve.models import ServedModels
-    from medimageinsight.serve.settings import ServerSettings
-    from medimageinsight.serve.stores import ServedStores
+from medimageinsight.serve.http import BodyReader, parse_json
+from medimageinsight.serve.metrics import Metrics
+from medimageinsight.serve.models import ServedModels
+from medimageinsight.serve.settings import ServerSettings
+from medimageinsight.serve.stores import ServedStores
 
 _T = TypeVar("_T")
-SMALL_BODY = 64 << 10  # bytes; parsing so little takes less than handing it to a thread
+SMALL_BODY = 64 << 10  # bytes; parsing so little takes less time than handing it to a thread
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,25 +29,45 @@ class ServerState:
     metrics: Metrics
     workers: ThreadPoolExecutor  # for parsing and printing large JSON
 
+    @property
+    def allow_urls(self) -> bool:
+        """Whether an image may be a URL."""
+        return bool(self.settings.url_hosts)
+
     async def parse(self, body: bytes, read: Callable[[Any], _T]) -> _T:
-        """``read`` of the body's JSON value, in a thread where it may take long.
+        """Return ``read`` of the body's JSON value, in a thread where it may take long.
 
         Raises:
-            RequestError: The body is not JSON, or what ``read`` raises.
+            RequestError: The body is not JSON, or an error of ``read``.
         """
         with self.metrics.timed("parse"):
             return await self.run(len(body), lambda: read(parse_json(body)))
 
     async def run(self, size: int, function: Callable[[], _T]) -> _T:
-        """The function's result, in a thread where the bytes it works on are many."""
+        """Return the function's result, from a thread where it works on many bytes."""
         return function() if size <= SMALL_BODY else await self.in_thread(function)
 
     async def in_thread(self, function: Callable[[], _T]) -> _T:
-        """The function's result, always in a thread."""
+        """Return the function's result, always from a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.workers, function)
 
 
 def state_of(request: Request) -> ServerState:
-    """The state of the server that a request came to."""
+    """Return the state of the server that a request came to."""
     state: ServerState = request.app.state.server
     return state
+
+
+async def _state(request: Request) -> ServerState:  # asynchronous: FastAPI runs other functions in threads
+    return state_of(request)
+
+
+async def _open_state(request: Request) -> ServerState:
+    state = state_of(request)
+    state.models.check_open()
+    return state
+
+
+Server: TypeAlias = Annotated[ServerState, Depends(_state)]
+OpenServer: TypeAlias = Annotated[ServerState, Depends(_open_state)]
+"""The same once its models are loaded and until it drains; 503 otherwise."""

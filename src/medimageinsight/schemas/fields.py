@@ -1,0 +1,55 @@
+"""Members that several requests and responses have, with their limits and descriptions."""
+
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, GetCoreSchemaHandler, WithJsonSchema
+from pydantic_core import CoreSchema, core_schema
+from typing_extensions import TypeAliasType
+
+from medimageinsight.schemas.base import ROWS, documented
+from medimageinsight.search.filters import MAX_LENGTH
+from medimageinsight.search.projection import MAX_SAMPLE
+from medimageinsight.search.store import MAX_K
+from medimageinsight.tokenizer import MAX_CHARACTERS
+
+MAX_FRAME = 1_000_000
+DEFAULT_MAP_POINTS = 2000
+
+
+class _Array:
+    """Marks an array that is passed through unchecked and printed as a JSON list."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
+        return core_schema.any_schema()
+
+
+_NUMBERS = {"type": "array", "items": {"type": "number"}}
+Numbers: TypeAlias = Annotated[NDArray[np.float32], _Array(), WithJsonSchema(_NUMBERS)]
+# The OpenAPI document adds the length of the models' embeddings, and the models' names.
+Vector = TypeAliasType("Vector", Annotated[NDArray[np.float32], _Array(), WithJsonSchema(_NUMBERS)])
+ModelName = TypeAliasType("ModelName", str)
+
+Name: TypeAlias = Annotated[str, Field(min_length=1)]
+Model: TypeAlias = Annotated[ModelName | None, Field(description="Default: the first model, or the store's.")]
+IMAGE = (
+    "A PNG, JPEG, TIFF, BMP or DICOM file in base64, with line breaks or without, or a data: URI; an http(s) URL where "
+    "the server's operator allowed its host."
+)
+Image = TypeAliasType("Image", Annotated[str, Field(description=IMAGE)])
+Text = TypeAliasType("Text", Annotated[str, Field(min_length=1), documented(maxLength=MAX_CHARACTERS)])
+Images: TypeAlias = Annotated[
+    list[Image | None],
+    Field(min_length=1, description="Null and an empty string are images that cannot be used."),
+    ROWS,
+]
+Frame: TypeAlias = Annotated[int, Field(ge=0, le=MAX_FRAME, description="Which frame of multi-frame files, from 0.")]
+Store: TypeAlias = Annotated[Name, Field(description="The name of a store, see `/api/about`.")]
+K: TypeAlias = Annotated[int, Field(ge=1, le=MAX_K, description="How many stored images at most.")]
+Where: TypeAlias = Annotated[
+    Annotated[Name, documented(maxLength=MAX_LENGTH)] | None,
+    Field(description="A filter on the store's columns, as \"modality = 'x-ray' and age >= 40\"."),
+]
+MapPoints: TypeAlias = Annotated[int, Field(ge=1, le=MAX_SAMPLE, description="The most points.")]
+Probabilities: TypeAlias = Annotated[dict[str, float], Field(description="Of each label; they sum to 1.")]

@@ -1,0 +1,80 @@
+"""The hosted endpoint's parameters and responses, as the OpenAPI description states them.
+
+Neither is made of these models: the endpoint works without pydantic, see `medimageinsight.serve`.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+from typing_extensions import TypeAliasType
+
+from medimageinsight.preprocess import MAX_IMAGE_SIZE, Steps
+from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel
+from medimageinsight.schemas.errors import ErrorResponse
+from medimageinsight.schemas.fields import Vector
+
+_Flag: TypeAlias = Annotated[str, Field(pattern="^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$")]
+
+
+class ScoreParams(RequestModel, extra="ignore"):
+    """Parameters; others are ignored, null is the default."""
+
+    get_scaling_factor: bool | _Flag = True
+    image_standardization_image_size: Annotated[
+        int, Field(ge=0, le=MAX_IMAGE_SIZE, description="Side that azure resizes to first, in pixels; 0: default.")
+    ] = 0
+    image_standardization_jpeg_compression_ratio: Annotated[
+        int, Field(ge=0, le=100, description="Quality of azure's JPEG; 0: default.")
+    ] = 0
+    preprocessing: Annotated[
+        Steps | None, Field(description="As the original code, or as the hosted endpoint; default: the server's.")
+    ] = None
+    response_shape: Annotated[Literal["auto", "rows", "card"] | None, Field(description="Default: the server's.")] = (
+        None
+    )
+    on_error: Annotated[
+        Literal["in_place", "fail"],
+        Field(description="Whether a bad row is answered in its place or fails the request."),
+    ] = "in_place"
+
+
+_ScalingFactor: TypeAlias = Annotated[float, Field(description="Logarithm of the scale of cosines.")]
+
+
+class ScoredRow(ResponseModel):
+    """The features of one row."""
+
+    image_features: Annotated[list[Vector], Field(min_length=1, max_length=1)] | None = None
+    text_features: Vector | None = None
+    scaling_factor: _ScalingFactor | None = None
+
+
+_Cells: TypeAlias = list[Vector | ErrorResponse | None]
+
+
+class ImageFeatures(ResponseModel):
+    """The embedding of each row's image: null where there is none."""
+
+    image_features: _Cells
+
+
+class TextFeatures(ResponseModel):
+    """The embedding of each row's text: null where there is none."""
+
+    text_features: _Cells
+
+
+class ScalingFactor(ResponseModel):
+    """The scaling factor, once for all rows."""
+
+    scaling_factor: _ScalingFactor
+
+
+ScoreResponse = TypeAliasType(
+    "ScoreResponse",
+    Annotated[list[ScoredRow | ErrorResponse], Field(title="rows", description="One object a row, in order."), ROWS]
+    | Annotated[
+        list[ImageFeatures | TextFeatures | ScalingFactor],
+        Field(min_length=1, max_length=3, title="card", description="All images, all texts, the scaling factor."),
+    ],
+)

@@ -1,0 +1,81 @@
+"""Tags of images, by a vocabulary or by a tagger of the server."""
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import Field
+
+from medimageinsight.schemas.base import RequestModel, ResponseModel, documented
+from medimageinsight.schemas.errors import ErrorDetail, ErrorResponse
+from medimageinsight.schemas.fields import Frame, Images, Model, ModelName, Name
+from medimageinsight.schemas.tools import FileName, ImageFiles
+from medimageinsight.tagging import VOCABULARIES
+
+_VOCABULARY = "Ready-made terms that exclude each other; their scores are probabilities."
+_TAGGER = "Instead of a vocabulary: the name of a tagger of this server."
+_THRESHOLD = "With a vocabulary: the score from which a term is present; 0.5 when not given."
+
+
+class TagRequest(RequestModel):
+    """Images, and a vocabulary or a tagger."""
+
+    exactly_one: ClassVar[tuple[str, ...]] = ("vocabulary", "tagger")
+
+    model: Model = None
+    images: Images
+    frame: Frame = 0
+    vocabulary: Annotated[
+        Annotated[str, documented(enum=list(VOCABULARIES))] | None, Field(description=_VOCABULARY)
+    ] = None
+    tagger: Annotated[Name | None, Field(description=_TAGGER)] = None
+    threshold: Annotated[Annotated[float, documented(minimum=0, maximum=1)] | None, Field(description=_THRESHOLD)] = (
+        None
+    )
+
+
+class TagScore(ResponseModel):
+    """One tag of one image."""
+
+    score: float
+    threshold: float
+    present: Annotated[bool, Field(description="Whether the score reaches the threshold.")]
+
+
+Tags: TypeAlias = dict[str, TagScore]
+
+
+class TagResult(ResponseModel):
+    """The tags of one image, by name."""
+
+    tags: Tags
+
+
+class TagResponse(ResponseModel):
+    """One result for each image, in order."""
+
+    model: ModelName
+    results: list[TagResult | ErrorResponse]
+
+
+class TagArguments(RequestModel):
+    """Image files, and a vocabulary or a tagger."""
+
+    images: ImageFiles
+    vocabulary: Annotated[Literal["modality", "anatomy", "view"] | None, Field(description=_VOCABULARY)] = None
+    tagger: Annotated[FileName | None, Field(description=_TAGGER)] = None
+    threshold: Annotated[Annotated[float, Field(ge=0, le=1)] | None, Field(description=_THRESHOLD)] = None
+    frame: Frame = 0
+
+
+class TaggedImage(ResponseModel):
+    """The tags of one image, or its error."""
+
+    image: Annotated[str, Field(description="As it was asked for.")]
+    present: list[str] = Field(default_factory=list, description="The tags it has, highest score first.")
+    tags: Tags = Field(default_factory=dict)
+    error: ErrorDetail | None = None
+
+
+class TaggedImages(ResponseModel):
+    """One result for each image, in order."""
+
+    results: list[TaggedImage]

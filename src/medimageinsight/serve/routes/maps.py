@@ -1,0 +1,103 @@
+"""A store in two dimensions, and thumbnails of its images."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import Query, Request, Response
+
+from medimageinsight.errors import InputError
+from medimageinsight.schemas import (
+    ErrorResponse,
+    MapQuery,
+    PictureQuery,
+    PlaceRequest,
+    PlaceResponse,
+    Point,
+    StoredPoint,
+    StoreMap,
+)
+from medimageinsight.search import find_image
+from medimageinsight.serve.http import unless_gone
+from medimageinsight.serve.images import thumbnail
+from medimageinsight.serve.rejection import Rejection
+from medimageinsight.serve.routes.route import body_errors, errors, examples, media, new_router
+from medimageinsight.serve.routes.rows import embed_images, image_rows
+from medimageinsight.serve.routes.samples import PNG
+from medimageinsight.serve.routes.state import OpenServer, Server
+from medimageinsight.serve.routes.stores import store_of
+
+router = new_router("Search and tasks", "/api")
+
+_PICTURE_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+
+
+@router.get("/map", name="map", responses=errors(400, 404, 422, 429, 503))
+async def map_of_store(request: Request, server: OpenServer, query: Annotated[MapQuery, Query()]) -> StoreMap:
+    """Draw a store in two dimensions."""
+    served = server.stores.get(query.store)
+
+    def draw() -> StoreMap:
+        store = served.store
+        if query.color is not None and query.color not in store.columns:
+            raise InputError("expected 'color' to be a column of the store, got another name", code="column_unknown")
+        projection = server.stores.projection(served, query.limit)
+        labels: list[Any] = [None] * len(projection.ids)
+        if query.color is not None:
+            labels = [item.metadata.get(query.color) for item in store.get(projection.ids)]
+        return StoreMap(
+            points=[
+                StoredPoint(id=item_id, x=x, y=y, label=None if label is None else str(label))
+                for item_id, (x, y), label in zip(projection.ids, projection.points.tolist(), labels, strict=True)
+            ],
+            count=store.count(),
+            explained=list(projection.explained),
+        )
+
+    return await unless_gone(request, server.stores.run(draw))
+
+
+@router.post("/map", responses=body_errors())
+async def place_on_map(
+    server: Server, body: Annotated[PlaceRequest, examples({"An image": {"store": "chest", "images": [PNG]}})]
+) -> PlaceResponse:
+    """Place images on the map of a store.
+
+    On the axes that GET answers for the same limit. An image that cannot be used is answered in its place.
+    """
+    served = store_of(server, body.store, body.model)
+    rows = image_rows(server, body.images, body.frame)
+    projection = await server.stores.run(lambda: server.stores.projection(served, body.limit))
+    points: list[Point | ErrorResponse] = []
+    for image in await embed_images(served.served, rows, served.store.identity.settings()):
+        if isinstance(image, InputError):
+            points.append(ErrorResponse.of(image))
+        else:
+            ((x, y),) = projection.transform(np.atleast_2d(image)).tolist()
+            points.append(Point(x=x, y=y))
+    return PlaceResponse(points=points)
+
+
+@router.get(
+    "/picture",
+    name="picture",
+    response_class=Response,
+    responses=media("image/png") | errors(400, 404, 429, 503),
+)
+async def picture_of_item(request: Request, server: OpenServer, query: Annotated[PictureQuery, Query()]) -> Response:
+    """Show a stored image, small, if it is in one of the server's folders."""
+    served = server.stores.get(query.store)
+
+    def draw() -> bytes:
+        (item,) = served.store.get([query.id])
+        return thumbnail(find_image(item, server.stores.folders), query.size, server.models.image_limits)
+
+    try:
+        content = await unless_gone(request, server.stores.run(draw))
+    except InputError as error:
+        code = error.code if error.code == "ids_unknown" else "picture_not_available"
+        raise Rejection(
+            404,
+            "expected a stored image of a folder that this server shows, got an id of no such image: see --pictures",
+            code=code,
+        ) from None
+    return Response(content, media_type="image/png", headers=_PICTURE_HEADERS)
