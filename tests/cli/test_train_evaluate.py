@@ -1,4 +1,4 @@
-"""From a config to figures: ``train``, then ``evaluate`` with the bundle that it made."""
+"""From a config to figures: ``mi2 train``, then ``mi2 evaluate`` with its bundle."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from medimageinsight.bundle import EVALUATION_BEGIN, EVALUATION_END
-from tests.train import made_run
+from tests.train import sample_run
 
-CONFIG = made_run.CONFIG | {
+CONFIG = sample_run.CONFIG | {
     "stages": [{"steps": 2, "image_size": 32, "batch_size": 4}],
     "optimizer": {"learning_rate": 0.001},
     "evaluate_every": 2,
@@ -23,7 +23,7 @@ CONFIG = made_run.CONFIG | {
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """Pictures of two findings in three splits."""
+    """A table of images with two findings in three splits."""
     rng = np.random.default_rng(0)
     path = tmp_path / "table.csv"
     with path.open("w", newline="") as file:
@@ -40,7 +40,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_config_becomes_a_bundle_with_figures(mi2, table: Path, tmp_path: Path, monkeypatch) -> None:
+def test_config_becomes_a_bundle_that_is_evaluated(mi2, table: Path, tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("torch")
     yaml = pytest.importorskip("yaml")
     (tmp_path / "speck.yaml").write_text(yaml.safe_dump(CONFIG))
@@ -58,7 +58,7 @@ def test_a_config_becomes_a_bundle_with_figures(mi2, table: Path, tmp_path: Path
     assert "going on after step 2" in again.err
 
 
-def test_the_data_of_a_config_are_evaluated_in_the_splits_that_it_draws(mi2, table: Path, toy_bundle: Path) -> None:
+def test_data_of_a_config_are_evaluated_in_its_splits(mi2, table: Path, toy_bundle: Path) -> None:
     yaml = pytest.importorskip("yaml")
     rows = [line.rpartition(",")[0] for line in table.read_text().splitlines()]
     table.write_text("\n".join(rows) + "\n")  # a table without splits
@@ -67,9 +67,9 @@ def test_the_data_of_a_config_are_evaluated_in_the_splits_that_it_draws(mi2, tab
     config.write_text(yaml.safe_dump(CONFIG | {"data": data}))
     counts = []
     for split in data["splits"]:
-        told = mi2("evaluate", config, "--split", split, "--model", toy_bundle, "--json")
-        assert told.code == 0, told.err
-        counts.append(told.json["images"])
+        done = mi2("evaluate", config, "--split", split, "--model", toy_bundle, "--json")
+        assert done.code == 0, done.err
+        counts.append(done.json["images"])
     assert sum(counts) == 24
     assert min(counts) > 0
     config.write_text(yaml.safe_dump(CONFIG | {"dta": data}))
@@ -78,11 +78,11 @@ def test_the_data_of_a_config_are_evaluated_in_the_splits_that_it_draws(mi2, tab
     assert "speck.yaml: config.dta: unknown" in failed.err
 
 
-def told_of(image: dict) -> str:
+def best_label(image: dict) -> str:
     return max(image["probabilities"], key=image["probabilities"].get)
 
 
-def test_a_classification_head_becomes_an_adapter_of_its_bundle(mi2, table: Path, tmp_path: Path, monkeypatch) -> None:
+def test_classification_head_becomes_an_adapter_of_its_bundle(mi2, table: Path, tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("torch")
     yaml = pytest.importorskip("yaml")
     monkeypatch.chdir(tmp_path)
@@ -102,24 +102,25 @@ def test_a_classification_head_becomes_an_adapter_of_its_bundle(mi2, table: Path
     assert info["figures"][0]["mean_auc"]["value"] == pytest.approx(float(best["val_label_auc"]), abs=1e-4)
     assert info["training"]["selected_by"] == "val_label_auc"
 
-    places = range(8, 16)  # of the validation split
-    predict = ("adapter", "predict", made["adapter"], *(f"{place}.png" for place in places))
-    told = mi2(*predict, "--model", made["bundle"], "--json")
-    assert told.code == 0, told.err
-    findings = [("Bright Spot", "No Finding")[place % 2] for place in places]
-    right = [told_of(one) == finding for one, finding in zip(told.json, findings, strict=True)]
-    assert np.mean(right) == pytest.approx(float(best["val_label_accuracy"]), abs=1e-4)
-    assert mi2(*predict, "--model", "mini").code == 1, "it belongs to its own bundle"
+    indices = range(8, 16)  # of the validation split
+    predict = ("adapter", "predict", made["adapter"], *(f"{index}.png" for index in indices))
+    done = mi2(*predict, "--model", made["bundle"], "--json")
+    assert done.code == 0, done.err
+    findings = [("Bright Spot", "No Finding")[index % 2] for index in indices]
+    correct = [best_label(row) == finding for row, finding in zip(done.json, findings, strict=True)]
+    assert np.mean(correct) == pytest.approx(float(best["val_label_accuracy"]), abs=1e-4)
+    assert mi2(*predict, "--model", "mini").code == 1, "an adapter belongs to its own bundle"
 
 
 def test_evaluate_writes_a_report_and_the_card(mi2, table: Path, toy_bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     bundle = Path(shutil.copytree(toy_bundle, tmp_path / "toy"))
     (bundle / "MODEL_CARD.md").write_text(f"# Toy\n{EVALUATION_BEGIN}\n{EVALUATION_END}\nend\n")
-    done = mi2("evaluate", table, "--model", bundle, "--out", tmp_path / "report", "--update-card", "--json")
+    report = tmp_path / "report"
+    done = mi2("evaluate", table, "--model", bundle, "--out", report, "--update-card", "--json")
     assert done.code == 0
-    assert done.json == json.loads((tmp_path / "report" / "report.json").read_text())
-    assert done.json["command"] == f"mi2 evaluate {table} --split test --model {bundle}"
+    assert done.json == json.loads((report / "report.json").read_text())
+    assert done.json["command"] == f"mi2 evaluate {table} --split test --model {bundle} --out {report}"
     assert done.json["images"] == 8
     figure = done.json["modality_accuracy"]
     assert figure["low"] <= figure["value"] <= figure["high"]
@@ -129,7 +130,7 @@ def test_evaluate_writes_a_report_and_the_card(mi2, table: Path, toy_bundle: Pat
     assert "Modality of the best prompt" in card
 
 
-def test_what_evaluate_refuses(mi2, table: Path, tmp_path: Path) -> None:
+def test_evaluate_refuses_unknown_splits_and_missing_files(mi2, table: Path, tmp_path: Path) -> None:
     unknown = mi2("evaluate", table, "--split", "dev")
     assert unknown.code == 2
     assert "expected one of the table's splits (train, val, test), got 'dev'" in unknown.err
@@ -140,7 +141,7 @@ def test_what_evaluate_refuses(mi2, table: Path, tmp_path: Path) -> None:
     assert missing.err.count("\n") == 1
 
 
-def test_a_config_that_is_wrong_is_named(mi2, tmp_path: Path) -> None:
+def test_invalid_config_is_named(mi2, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("yaml")
     config = tmp_path / "bad.yaml"
@@ -151,7 +152,7 @@ def test_a_config_that_is_wrong_is_named(mi2, tmp_path: Path) -> None:
     assert "config.sed: unknown" in done.err
 
 
-def test_what_is_wrong_with_a_run_is_a_list(mi2, table: Path, tmp_path: Path) -> None:
+def test_problems_of_a_run_are_listed(mi2, table: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     yaml = pytest.importorskip("yaml")
     (tmp_path / "3.png").unlink()

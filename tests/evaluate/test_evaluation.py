@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import medimageinsight.evaluate
 from medimageinsight.datasets import Sample, Table, read_table
 from medimageinsight.errors import ConfigError, DatasetError, ImageError, InputError
 from medimageinsight.evaluate import (
@@ -228,3 +229,8 @@ def test_mean_auc_of_a_source_equals_scikit_learn():
     expected = sklearn.roc_auc_score(truth, logits[:, 1] - logits[:, 0])
     assert 0.55 < expected < 0.95
     assert report.sources["chest"].findings.mean_auc.value == pytest.approx(expected, abs=1e-6)
+
+
+def test_public_functions_are_not_hidden_by_modules():
+    for name in ("evaluate", "assess", "compare"):
+        assert callable(getattr(medimageinsight.evaluate, name))

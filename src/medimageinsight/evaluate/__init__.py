@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medimageinsight._lazy import lazy_exports
 from medimageinsight.evaluate.assess import assess
 from medimageinsight.evaluate.assessed_models import AssessedModels, assess_models
 from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
@@ -53,3 +54,5 @@ __all__ = [
     "update_model_card",
     "write_assessment",
 ]
+
+__getattr__, __dir__ = lazy_exports(__name__, __all__, {})

@@ -67,7 +67,7 @@ def list_notes(
     """Return what was left out, and why."""
     notes = _split_notes(settings, splits)
     for classes in sources:
-        name = classes.source or "(no name)"
+        name = classes.display_name
         if classes.shared:
             notes.append(
                 f"{name}: {classes.shared:,} images to train or to choose on were left out, as their patients are in a "

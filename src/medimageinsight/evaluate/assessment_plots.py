@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.sections.cells import DASH, source_cell
+from medimageinsight.evaluate.figures import source_name
+from medimageinsight.evaluate.sections.cells import DASH
 from medimageinsight.reports.document import Plot
 from medimageinsight.reports.figure import COLORS, DASHES, INK, MARKERS, draw_interval, new_figure, save_figure
 
@@ -47,7 +48,7 @@ def draw_methods(assessment: Assessment, folder: Path) -> Plot | None:
                 axes.plot(auc.value, y, MARKERS[index], color=COLORS[index], markersize=5.5)
             label = f"{name}, mean {method.mean_auc or DASH}"
             axes.plot([], [], MARKERS[index], color=COLORS[index], label=label)
-        axes.set_yticks(range(len(sources)), [source_cell(source) for source in sources])
+        axes.set_yticks(range(len(sources)), [source_name(source) for source in sources])
         axes.set_ylim(len(sources) - 0.5, -0.5)
         axes.set_xlim(math.floor(20 * lowest) / 20, 1.012)
         axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
@@ -72,7 +73,7 @@ def draw_precision(report: Report, folder: Path) -> Plot | None:
     with new_figure(7, 1.2 + 0.38 * len(precisions), name="precision") as figure:
         axes = figure.add_subplot()
         for source, precision in precisions.items():
-            name = source_cell(source)
+            name = source_name(source)
             axes.barh(name, precision.value, color=_BAR_COLOR, height=0.6)
             axes.plot((precision.low, precision.high), (name, name), color=INK, linewidth=2, solid_capstyle="butt")
         mean = report.precision_at_k
@@ -126,7 +127,7 @@ def _draw_roc_panel(axes: Axes, source: str, of_source: SourceAssessment) -> Non
                 axes.plot(
                     point.false_positive_rate, point.sensitivity.value, marker, color=color, markersize=4, alpha=0.9
                 )
-    axes.set(title=source_cell(source), xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.set(title=source_name(source), xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.set_xticks((0, 0.5, 1))
     axes.set_yticks((0, 0.5, 1))
     axes.legend(loc="lower right", fontsize=6.5, handlelength=1.6, borderpad=0.1, labelspacing=0.25)
@@ -169,7 +170,7 @@ def draw_groups(groupings: tuple[Grouping, ...], folder: Path) -> list[Plot]:
     columns = list(dict.fromkeys(grouping.column for grouping in groupings))
     plots = []
     for number, column in enumerate(columns, 1):
-        of_column = [one for one in groupings if one.column == column and one.measure == "mean AUC"]
+        of_column = [grouping for grouping in groupings if grouping.column == column and grouping.measure == "mean AUC"]
         plots.append(_draw_grouping(of_column, f"groups_{number}", folder))
     return [plot for plot in plots if plot is not None]
 
@@ -217,7 +218,7 @@ def draw_differences(comparison: Comparison, folder: Path) -> Plot | None:
                 draw_interval(axes, y, row.difference.low, row.difference.high, color=color)
                 axes.plot(row.difference.value, y, marker, color=color, markersize=5.5)
             axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
-            names = ["mean" if row.source is None else source_cell(row.source) for row in rows]
+            names = ["mean" if row.source is None else source_name(row.source) for row in rows]
             axes.set_yticks(range(len(rows)), names)
             axes.set_ylim(len(rows) - 0.5, -0.5)
             axes.set_title(measure)

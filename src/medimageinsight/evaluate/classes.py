@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.evaluate.data import number_sample_patients, number_values
+from medimageinsight.evaluate.figures import source_name
 
 if TYPE_CHECKING:
     from medimageinsight.evaluate.embedding import EmbeddedTable
@@ -55,6 +56,11 @@ class SourceClasses:
     val: SplitImages
     test: SplitImages
     shared: int
+
+    @property
+    def display_name(self) -> str:
+        """The source's name for a reader."""
+        return source_name(self.source)
 
 
 def find_classes(

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from medimageinsight.metrics.bootstrap import Figure
 
 
+def source_name(source: str) -> str:
+    """Return the name of a source for a reader; it may be ''."""
+    return source or "(no name)"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingFigures:
     """Zero-shot classification of one source's findings.

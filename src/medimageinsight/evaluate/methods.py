@@ -113,7 +113,7 @@ def score_knn(embedded: EmbeddedTable, classes: SourceClasses, *, val_split: str
     counts = [k for k in NEIGHBOUR_COUNTS if k <= len(classes.train)]
     best = _lowest_loss({k: vote(val, k) for k in counts}, val_truth)
     choice = Choice(
-        what=f"kNN, {classes.source or '(no name)'}: k",
+        what=f"kNN, {classes.display_name}: k",
         value=f"{best:g}",
         how=f"lowest log loss of {', '.join(map(str, counts))}",
         split=val_split,
@@ -146,7 +146,7 @@ def score_linear_probe(embedded: EmbeddedTable, classes: SourceClasses, *, val_s
 
     best = _lowest_loss({penalty: score(penalty, val) for penalty in heads}, val_truth)
     choice = Choice(
-        what=f"linear probe, {classes.source or '(no name)'}: inverse L2 penalty",
+        what=f"linear probe, {classes.display_name}: inverse L2 penalty",
         value=f"{best:g}",
         how=f"lowest log loss of {', '.join(f'{penalty:g}' for penalty in INVERSE_PENALTIES)}",
         split=val_split,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
 from medimageinsight.errors import InputError
-from medimageinsight.evaluate.figures import Report
-from medimageinsight.evaluate.sections.cells import figure_cell, source_cell, split_phrase
+from medimageinsight.evaluate.figures import Report, source_name
+from medimageinsight.evaluate.sections.cells import figure_cell, split_phrase
 from medimageinsight.evaluate.sections.retrieval import RETRIEVAL_NOTE
 from medimageinsight.evaluate.sections.summary import methods_table, overall_rows
 from medimageinsight.files.atomic import replace_file
@@ -82,7 +82,7 @@ def _source_row(name: str, source: SourceFigures) -> tuple[str, ...]:
     findings = source.findings
     figures = (findings.mean_auc, findings.accuracy) if findings else (None, None)
     cells = (figure_cell(figure) for figure in (*figures, source.precision_at_k))
-    return (source_cell(name), f"{source.images:,}", str(source.labels), *cells)
+    return (source_name(name), f"{source.images:,}", str(source.labels), *cells)
 
 
 def _notes(report: Report) -> str:

@@ -16,11 +16,6 @@ def figure_cell(figure: Figure | None) -> str:
     return DASH if figure is None else str(figure)
 
 
-def source_cell(source: str) -> str:
-    """Return the name of a source, which may be ''."""
-    return source or "(no name)"
-
-
 def split_phrase(settings: EvaluationSettings) -> str:
     """Return the scored split in words."""
     return "all images" if settings.split is None else f"the {settings.split} split"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medimageinsight.evaluate.figures import source_name
 from medimageinsight.evaluate.published import find_published
-from medimageinsight.evaluate.sections.cells import DASH, figure_cell, source_cell
+from medimageinsight.evaluate.sections.cells import DASH, figure_cell
 from medimageinsight.reports.document import Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def classification_section(assessment: Assessment, plots: Sequence[Plot]) -> Sec
     def rows(attribute: str) -> tuple[tuple[str, ...], ...]:
         return tuple(
             (
-                source_cell(name),
+                source_name(name),
                 f"{report.sources[name].images:,}",
                 *(
                     figure_cell(getattr(method.sources[name].figures, attribute) if name in method.sources else None)
@@ -35,7 +36,7 @@ def classification_section(assessment: Assessment, plots: Sequence[Plot]) -> Sec
 
     columns = ("Source", "Images", *methods)
     label_rows = tuple(
-        (source_cell(name), label, method_name, f"{auc.count:,}", str(auc))
+        (source_name(name), label, method_name, f"{auc.count:,}", str(auc))
         for name in names
         for method_name, method in methods.items()
         if name in method.sources
@@ -76,7 +77,7 @@ def published_section(assessment: Assessment) -> Section:
         any_published = any_published or published is not None
         rows.append(
             (
-                source_cell(name),
+                source_name(name),
                 f"{source.figures.images:,}",
                 f"{100 * auc.value:.2f} ({100 * auc.low:.2f} to {100 * auc.high:.2f})",
                 f"{published.images:,}" if published else DASH,
@@ -137,7 +138,7 @@ def calibration_section(assessment: Assessment, plots: Sequence[Plot]) -> Sectio
     """Return expected calibration error, Brier score and log loss by source and method."""
     rows = tuple(
         (
-            source_cell(name),
+            source_name(name),
             method_name,
             figure_cell((calibration := method.sources[name].calibration).error),
             figure_cell(calibration.brier),
@@ -172,7 +173,7 @@ def _operating_rows(name: str, source: SourceAssessment) -> list[tuple[str, ...]
         return []
     rows = [
         (
-            source_cell(name),
+            source_name(name),
             point.label,
             point.criterion,
             f"{point.threshold:.3g}",
@@ -185,7 +186,7 @@ def _operating_rows(name: str, source: SourceAssessment) -> list[tuple[str, ...]
         for point in source.operating.points
     ]
     left_out = [
-        (source_cell(name), label, f"none: {reason}", *[DASH] * 6) for label, reason in source.operating.left_out
+        (source_name(name), label, f"none: {reason}", *[DASH] * 6) for label, reason in source.operating.left_out
     ]
     return rows + left_out
 

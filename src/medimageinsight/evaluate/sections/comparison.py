@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.sections.cells import DASH, source_cell
+from medimageinsight.evaluate.figures import source_name
+from medimageinsight.evaluate.sections.cells import DASH
 from medimageinsight.reports.document import Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def comparison_section(comparison: Comparison, plots: Sequence[Plot]) -> Section
             caption=measure,
             columns=("Source", *columns, "Adjusted p"),
             rows=tuple(
-                (*_row(difference, source_cell(difference.source)), _p_cell(difference.p_family))
+                (*_row(difference, source_name(difference.source)), _p_cell(difference.p_family))
                 for difference in comparison.differences
                 if difference.measure == measure and difference.source is not None
             ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.sections.cells import figure_cell, source_cell
+from medimageinsight.evaluate.figures import source_name
+from medimageinsight.evaluate.sections.cells import figure_cell
 from medimageinsight.reports.document import Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def retrieval_section(report: Report, plots: Sequence[Plot]) -> Section:
     """Return image-to-image precision by source; the figures over all sources are in the summary."""
     k = report.settings.neighbours
     rows = tuple(
-        (source_cell(name), f"{source.images:,}", str(source.labels), figure_cell(source.precision_at_k))
+        (source_name(name), f"{source.images:,}", str(source.labels), figure_cell(source.precision_at_k))
         for name, source in report.sources.items()
     )
     return Section(
