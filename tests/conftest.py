@@ -52,7 +52,7 @@ def conversion(
 ) -> tuple[Bundle, list[tuple[str, float]]]:
     """Return the golden network's bundle and the progress that its conversion reported; half a minute, once."""
     pytest.importorskip("torch", reason="converting needs the export extra")
-    from medimageinsight.export.conversion import convert
+    from medimageinsight.export import convert
 
     steps: list[tuple[str, float]] = []
     out = tmp_path_factory.mktemp("models") / "golden"

@@ -40,8 +40,8 @@ def convert(
 
     Put it into MI2_HOME/models/NAME to use it by its name. Needs the extra 'export'.
     """
-    from medimageinsight.export.conversion import convert as convert_checkpoint
-    from medimageinsight.export.parity import read_parity
+    from medimageinsight.export import convert as convert_checkpoint
+    from medimageinsight.export import read_parity
 
     with error_context(model_card):
         card = None if model_card is None else model_card.read_text("utf-8")

@@ -50,9 +50,8 @@ def verify(
     fails.
     """
     from medimageinsight.bundle import Bundle, find
-    from medimageinsight.export.accuracy import measure_accuracy
-    from medimageinsight.export.verification import load_original
-    from medimageinsight.export.verification import verify as verify_bundle
+    from medimageinsight.export import load_original, measure_accuracy
+    from medimageinsight.export import verify as verify_bundle
 
     table = _read(images, template, split)
     with error_context(bundle, (BundleError, ParityError)), error_context(against, (CheckpointError, ConfigError)):

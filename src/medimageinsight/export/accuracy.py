@@ -52,8 +52,7 @@ def measure_accuracy(
     Args:
         bundle: The bundle, run as its users run it.
         table: All splits of a table, whose captions are the prompts.
-        original: The bundle's checkpoint, see `load_original`, to be run in turn with the bundle. Both read texts with
-            the bundle's tokenizer.
+        original: The bundle's checkpoint, see `load_original`; both read texts with the bundle's tokenizer.
         split: The split to score; by default all images.
         providers: As in `Engine`.
         threads: CPU threads of both runtimes; by default all cores that the process may use.

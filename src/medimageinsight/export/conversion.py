@@ -75,8 +75,7 @@ def convert(
         out: The bundle's folder, which must not exist, or a bundle that `overwrite` allows to replace.
         name: The model's name; else the checkpoint's, else the folder's.
         precision: ``fp32``; ``fp16``, half the disk, float16 arithmetic on a GPU only; or ``int8`` matrix products.
-        calibration: Labelled images, as `read_calibration` takes them: some give int8 its scales, the bundle is
-            compared on the rest. Required for int8; the bundle stores only figures of them.
+        calibration: Labelled images, see `read_calibration`; required for int8. The bundle stores only figures of them.
         force: Accept figures out of bounds; the manifest, the card and ``parity.json`` state it.
         config: The config, if it is not next to the weights.
         tokenizer: The tokenizer, if it is not next to the weights.
@@ -96,19 +95,17 @@ def convert(
     require_torch()
     report = progress or _ignore_progress
     report("finding the checkpoint", 0.0)
-    source = _read_source(find_checkpoint(checkpoint, config=config, tokenizer=tokenizer))
-    name = name or source.description.name or Path(out).absolute().name
+    files = find_checkpoint(checkpoint, config=config, tokenizer=tokenizer)
+    source = _read_source(files, name, default_name=Path(out).absolute().name)
     with new_bundle(out, overwrite=overwrite) as folder:
         images = _write_tokenizer(source, folder, calibration)
         model, provenance = _load_model(source, report)
-        files = _write_graphs(model, folder, precision, images, report)
+        graphs = _write_graphs(model, folder, precision, images, report)
         parity = _write_parity(model, folder, precision, source.preprocessing, images, report, force=force)
-        if parity.forced:
-            provenance["forced"] = f"kept with --force: its figures are not within the bounds of {precision}"
-        manifest = _describe(source, name, precision, float(model.logit_scale), provenance)
-        (folder / MODEL_CARD).write_text(model_card or compose_model_card(manifest, parity), encoding="utf-8")
         report("writing the manifest", 0.95)
-        write_manifest(folder, manifest, (*files, TOKENIZER))
+        manifest = _describe(source, precision, float(model.logit_scale), provenance, forced=parity.forced)
+        (folder / MODEL_CARD).write_text(model_card or compose_model_card(manifest, parity), encoding="utf-8")
+        write_manifest(folder, manifest, (*graphs, TOKENIZER))
     report("done", 1.0)
     return Bundle.open(out)
 
@@ -118,6 +115,7 @@ class _Source:
     """A checkpoint before its weights are loaded."""
 
     files: CheckpointFiles
+    name: str
     description: ModelDescription
     architecture: ModelConfig
     preprocessing: Preprocessing
@@ -133,8 +131,9 @@ def _check_precision(precision: str, calibration: str | Path | None) -> None:
         )
 
 
-def _read_source(files: CheckpointFiles) -> _Source:
+def _read_source(files: CheckpointFiles, name: str | None, *, default_name: str) -> _Source:
     description = read_description(files)
+    name = name or description.name or default_name
     architecture = ModelConfig.from_dict(description.architecture)
     try:
         preprocessing = Preprocessing.from_dict(description.preprocessing)
@@ -145,7 +144,9 @@ def _read_source(files: CheckpointFiles) -> _Source:
             f"preprocessing.image_size: expected the network's {architecture.image.image_size}, "
             f"got {preprocessing.image_size}"
         )
-    return _Source(files=files, description=description, architecture=architecture, preprocessing=preprocessing)
+    return _Source(
+        files=files, name=name, description=description, architecture=architecture, preprocessing=preprocessing
+    )
 
 
 def _write_tokenizer(source: _Source, folder: Path, calibration: str | Path | None) -> CalibrationImages | None:
@@ -241,13 +242,15 @@ def _write_parity(
 
 
 def _describe(
-    source: _Source, name: str, precision: Precision, logit_scale: float, provenance: dict[str, Any]
+    source: _Source, precision: Precision, logit_scale: float, provenance: dict[str, Any], *, forced: bool
 ) -> Manifest:
+    if forced:
+        provenance["forced"] = f"kept with --force: its figures are not within the bounds of {precision}"
     packages = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "tokenizers", "torch")
     versions = {package: importlib.metadata.version(package) for package in packages}
     return Manifest(
         format=MANIFEST_FORMAT,
-        name=name,
+        name=source.name,
         description=source.description.description,
         precision=precision,
         architecture=source.architecture.to_dict(),

@@ -151,7 +151,7 @@ def _open_safetensors(weights: Path) -> Iterator[_OpenFile]:
             yield file
     except (SafetensorError, OSError, UnicodeError):
         raise CheckpointError(
-            "expected a safetensors file, got a header or a size that is not one's: download the checkpoint again",
+            "expected a safetensors file, got one with an invalid header or size: download the checkpoint again",
             code="checkpoint_unreadable",
         ) from None
 
@@ -207,12 +207,15 @@ def _check_tensors(file: _OpenFile, keys: dict[str, str], expected: dict[str, tu
     wrong = [name for name, shape in expected.items() if not _shape_fits(name, shapes[name], shape)]
     if wrong:
         raise _mismatch(
-            "expected the shapes of the config", "", wrong, lambda name: f"{shapes[name]} for {name} {expected[name]}"
+            "expected the shapes of the config",
+            "",
+            wrong,
+            lambda name: f"{name} {shapes[name]} instead of {expected[name]}",
         )
     wrong = [name for name, dtype in dtypes.items() if dtype not in _FLOAT_TYPES]
     if wrong:
         raise _mismatch(
-            f"expected a float type ({', '.join(_FLOAT_TYPES)})", "", wrong, lambda name: f"{dtypes[name]} for {name}"
+            f"expected a float type ({', '.join(_FLOAT_TYPES)})", "", wrong, lambda name: f"{name} {dtypes[name]}"
         )
 
 
