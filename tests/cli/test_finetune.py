@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def test_a_trained_model_becomes_the_parent_of_another(mi2, tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("torch")
     yaml = pytest.importorskip("yaml")
-    from tests.train.made_run import CONFIG, make_table
+    from tests.train.sample_run import CONFIG, make_table
 
     make_table(tmp_path)
     stages = [{"steps": 2, "image_size": 32, "batch_size": 4}]

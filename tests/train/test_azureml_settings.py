@@ -1,4 +1,4 @@
-"""A run's config from the YAML of the hosted fine-tuning: what is taken from it, and what lies over it."""
+"""Training settings from the YAML of the hosted (Azure ML) fine-tuning, and their overrides."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ yaml = pytest.importorskip("yaml")
 pytest.importorskip("safetensors")
 
 from medimageinsight.datasets import DatasetProblems, read_table, write_tsv
+from medimageinsight.train import finetune, train
 from medimageinsight.train.config import FinetuneConfig
-from medimageinsight.train.config_file import read_run
-from medimageinsight.train.loop import finetune, train
-from tests.train.made_run import CONFIG, ORIGINAL, make_table, quiet
+from medimageinsight.train.config_file import read_config_as
+from tests.train.sample_run import AZUREML, CONFIG, make_table, quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,17 +39,17 @@ OWN = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """TSVs, label file and YAML, and a config that says no more than it has to."""
+    """A folder with TSVs, label file, YAML, and a minimal config."""
     for split in ("train", "val"):
-        samples = [replace(one, finding="") for one in read_table(make_table(tmp_path)).of_split(split)]
+        samples = [replace(sample, finding="") for sample in read_table(make_table(tmp_path)).of_split(split)]
         write_tsv(samples, tmp_path / f"{split}_image.tsv", tmp_path / f"{split}_text.tsv", tmp_path / "labels.txt")
-    (tmp_path / "train.yaml").write_text(ORIGINAL)
+    (tmp_path / "train.yaml").write_text(AZUREML)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(OWN))
     return tmp_path
 
 
-def test_the_yaml_says_what_the_config_does_not(folder: Path) -> None:
-    config = read_run(folder / "run.yaml", FinetuneConfig)
+def test_yaml_gives_defaults_for_the_config(folder: Path) -> None:
+    config = read_config_as(folder / "run.yaml", FinetuneConfig)
     (stage,) = config.stages
     assert (stage.steps, stage.batch_size, stage.image_size) == (6, 4, 32), "two epochs of three batches"
     assert stage.freeze == (r"^image_encoder\.convs\.0",)
@@ -66,48 +66,46 @@ def test_the_yaml_says_what_the_config_does_not(folder: Path) -> None:
     assert (config.data.on_disk, config.data.workers) == (True, 1)
 
 
-def test_the_config_lies_over_the_yaml(folder: Path) -> None:
+def test_config_overrides_the_yaml(folder: Path) -> None:
     own = {"optimizer": {"learning_rate": 0.5}, "stages": [{"steps": 1, "image_size": 32, "batch_size": 2}]}
     data = OWN["data"] | {"on_disk": False}
     (folder / "run.yaml").write_text(yaml.safe_dump(OWN | own | {"data": data, "images": {"rotation": 5}}))
     (folder / "train_text.tsv").unlink()
-    config = read_run(folder / "run.yaml", FinetuneConfig)
+    config = read_config_as(folder / "run.yaml", FinetuneConfig)
     assert (config.optimizer.learning_rate, config.optimizer.weight_decay) == (0.5, 0.4)
     assert (config.steps, config.stages[0].freeze) == (1, ())
     assert (config.images.rotation, config.pixels.trivial) == (5, False)
 
 
-def test_what_the_original_takes_for_nothing_is_nothing_here(folder: Path) -> None:
-    changed = ORIGINAL.replace("WORKERS: 1", "WORKERS: 0").replace(
-        "EVAL_PER_OPTIM_STEPS: 3", "EVAL_PER_OPTIM_STEPS: -1"
-    )
+def test_values_that_mean_unset_are_unset(folder: Path) -> None:
+    changed = AZUREML.replace("WORKERS: 1", "WORKERS: 0").replace("EVAL_PER_OPTIM_STEPS: 3", "EVAL_PER_OPTIM_STEPS: -1")
     (folder / "train.yaml").write_text(changed.replace("START_LEARNING_RATE: 0.001", "START_LEARNING_RATE: 1e-3"))
-    config = read_run(folder / "run.yaml", FinetuneConfig)
+    config = read_config_as(folder / "run.yaml", FinetuneConfig)
     assert (config.data.workers, config.evaluate_every, config.optimizer.learning_rate) == (1, 500, 0.001)
-    (folder / "train.yaml").write_text(ORIGINAL.replace("ta_wide", "rand-m9"))
+    (folder / "train.yaml").write_text(AZUREML.replace("ta_wide", "rand-m9"))
     with pytest.raises(DatasetProblems, match=r"AUTO_AUGMENT \(expected '' or 'ta_wide'\)"):
         finetune(folder / "run.yaml", folder / "run", log=quiet)
 
 
-def test_a_yaml_that_says_nothing_leaves_all_to_the_config(folder: Path) -> None:
+def test_yaml_without_settings(folder: Path) -> None:
     (folder / "train.yaml").write_text("TASK: UniCLTask\n")
     own = {"optimizer": {"learning_rate": 0.5}, "stages": [{"steps": 1, "image_size": 32, "batch_size": 2}]}
     (folder / "run.yaml").write_text(yaml.safe_dump(OWN | own))
-    assert read_run(folder / "run.yaml", FinetuneConfig).optimizer.weight_decays == {}
+    assert read_config_as(folder / "run.yaml", FinetuneConfig).optimizer.weight_decays == {}
 
 
-def test_it_trains_from_the_yaml_alone(folder: Path) -> None:
+def test_trains_from_the_yaml_alone(folder: Path) -> None:
     (folder / "base.yaml").write_text(yaml.safe_dump(CONFIG | {"stages": CONFIG["stages"][:1]}))
     train(folder / "base.yaml", folder / "base", log=quiet)
-    told: list[str] = []
-    best = finetune(folder / "run.yaml", folder / "run", log=told.append)
+    messages: list[str] = []
+    best = finetune(folder / "run.yaml", folder / "run", log=messages.append)
     record = json.loads((folder / "run" / "run.json").read_text())
     assert record["data"]["splits"] == {"train": 12, "val": 4}
     assert record["config"]["stages"][0]["steps"] == 6
-    assert "train.yaml: user_dir is left alone: there is no code to import" in told
+    assert "train.yaml: user_dir is ignored: there is no code to import" in messages
     selected = json.loads((best / "model.json").read_text())["provenance"]
-    assert selected["selected_by"] == "val_caption_auc", "class names alone: there are no findings to score"
-    # Without files for an evaluation the config may draw a validation set.
+    assert selected["selected_by"] == "val_caption_auc", "there are no findings to score"
+    # Without evaluation files the config can draw a validation split.
     shutil.rmtree(folder / "run")
     files = {"image_tsv": "train_image.tsv", "text_tsv": "train_text.tsv"}
     data = {"original": {"config": "train.yaml", **files}, "splits": {"train": 0.6, "val": 0.4}}
@@ -116,8 +114,8 @@ def test_it_trains_from_the_yaml_alone(folder: Path) -> None:
     assert sum(json.loads((folder / "run" / "run.json").read_text())["data"]["splits"].values()) == 12
 
 
-def test_its_unknown_keys_are_in_the_list_of_everything_that_is_wrong(folder: Path) -> None:
-    (folder / "train.yaml").write_text(ORIGINAL + "NEW_KEY: 1\n")
+def test_problems_of_the_yaml_are_reported_with_all_others(folder: Path) -> None:
+    (folder / "train.yaml").write_text(AZUREML + "NEW_KEY: 1\n")
     (folder / "run.yaml").write_text(yaml.safe_dump(OWN | {"sed": 1}))
     (folder / "val_text.tsv").unlink()
     with pytest.raises(DatasetProblems) as caught:

@@ -11,18 +11,27 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from medimageinsight.train.distributed import Processes
+from medimageinsight.train.gradients import StepSettings, compute_gradients
 from medimageinsight.train.optim import clip_gradients
-from medimageinsight.train.step import StepSettings, compute_gradients
-from tests.train.gloo import BATCH, batch, compare_loss, compare_model, compare_shards, gradients, model, spawn
+from tests.train.gloo_processes import (
+    BATCH_SIZE,
+    compare_loss,
+    compare_model,
+    compare_shards,
+    create_batch,
+    create_model,
+    full_gradients,
+    spawn,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def reference(images: torch.Tensor, texts: torch.Tensor, log_scale: torch.Tensor, positives: torch.Tensor):
-    """Equations 2 to 4 of the UniCL paper, term by term, in float64."""
+    """Compute equations 2 to 4 of the UniCL paper term by term, in float64."""
 
-    def one_way(queries, keys, matches):
+    def direction(queries, keys, matches):
         total = torch.zeros((), dtype=torch.float64)
         for query, row in zip(queries, matches, strict=True):
             scores = [(log_scale.exp() * (query * key).sum()).exp() for key in keys]
@@ -30,24 +39,24 @@ def reference(images: torch.Tensor, texts: torch.Tensor, log_scale: torch.Tensor
             total = total - sum(terms) / len(terms)
         return total / len(queries)
 
-    return (one_way(images, texts, positives) + one_way(texts, images, positives.T)) / 2
+    return (direction(images, texts, positives) + direction(texts, images, positives.T)) / 2
 
 
 @pytest.fixture(scope="module")
-def alone() -> tuple[dict[str, torch.Tensor], float]:
+def single_process() -> tuple[dict[str, torch.Tensor], float]:
     """Gradients of one process with the whole batch, and their norm."""
-    one = model()
-    compute_gradients(one, batch(), 0, StepSettings(seed=0), Processes())
-    found = {name: value.clone() for name, value in gradients(one).items()}
-    return found, float(clip_gradients(list(one.parameters()), 1e9))
+    model = create_model()
+    compute_gradients(model, create_batch(), 0, StepSettings(seed=0), Processes())
+    gradients = {name: value.clone() for name, value in full_gradients(model).items()}
+    return gradients, float(clip_gradients(list(model.parameters()), 1e9))
 
 
-@pytest.mark.parametrize("world", [1, 2, 4])
-def test_the_gathered_loss_is_the_reference_gradients_included(world: int, monkeypatch) -> None:
-    rng = np.random.default_rng(world)
-    vectors = rng.standard_normal((2, BATCH, 6))
-    images, texts = (torch.tensor(one / np.linalg.norm(one, axis=1, keepdims=True)) for one in vectors)
-    # Captions 0 and 1 have no class: each is one of its own. The others are classes of two sources.
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_gathered_loss_and_gradients_equal_the_reference(world_size: int) -> None:
+    rng = np.random.default_rng(world_size)
+    vectors = rng.standard_normal((2, BATCH_SIZE, 6))
+    images, texts = torch.tensor(vectors / np.linalg.norm(vectors, axis=2, keepdims=True))
+    # Captions 0 and 1 have no class: each is a class of its own. The others are classes of two sources.
     classes = torch.tensor([10, 11, 0, 1, 0, 2, 3, 2])
     positives = classes[:, None] == classes[None, :]
     x, y = images.clone().requires_grad_(), texts.clone().requires_grad_()
@@ -55,34 +64,33 @@ def test_the_gathered_loss_is_the_reference_gradients_included(world: int, monke
     loss = reference(x, y, scale, positives)
     loss.backward()
     expected = {"loss": loss.item(), "scale": scale.grad.item(), "images": x.grad, "texts": y.grad}
-    if world == 1:
+    if world_size == 1:
         compare_loss(Processes(), images, texts, positives, expected)
     else:
-        spawn(compare_loss, world, images, texts, positives, expected)
+        spawn(compare_loss, world_size, images, texts, positives, expected)
 
 
-def test_parts_of_a_batch_give_its_gradients_with_the_same_chance() -> None:
-    whole_batch = model(drop=0.3)
-    whole_batch.eval()  # no chance: parts draw theirs apart
-    one = model(drop=0.3).eval()
-    compute_gradients(whole_batch, batch(), 0, StepSettings(seed=0), Processes())
-    compute_gradients(one, batch(), 0, StepSettings(seed=0, micro_batch=3), Processes())
-    for name, value in gradients(whole_batch).items():
-        assert (gradients(one)[name] - value).abs().max() < 1e-5 * value.abs().max(), name
+def test_micro_batches_give_the_gradients_of_the_batch_with_repeatable_randomness() -> None:
+    whole_batch = create_model(drop=0.3).eval()  # no randomness, which differs between chunks
+    in_chunks = create_model(drop=0.3).eval()
+    compute_gradients(whole_batch, create_batch(), 0, StepSettings(seed=0), Processes())
+    compute_gradients(in_chunks, create_batch(), 0, StepSettings(seed=0, micro_batch=3), Processes())
+    for name, value in full_gradients(whole_batch).items():
+        assert (full_gradients(in_chunks)[name] - value).abs().max() < 1e-5 * value.abs().max(), name
 
-    def drawn() -> dict[str, torch.Tensor]:
-        chance = model(drop=0.3).train()
-        compute_gradients(chance, batch(), 4, StepSettings(seed=0, micro_batch=3), Processes())
-        return gradients(chance)
+    def random_gradients() -> dict[str, torch.Tensor]:
+        model = create_model(drop=0.3).train()
+        compute_gradients(model, create_batch(), 4, StepSettings(seed=0, micro_batch=3), Processes())
+        return full_gradients(model)
 
-    first, second = drawn(), drawn()
+    first, second = random_gradients(), random_gradients()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("world", [2, 4])
-def test_every_weight_has_the_gradient_of_one_process_with_the_whole_batch(world: int, alone) -> None:
-    spawn(compare_model, world, alone[0])
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_every_weight_has_the_gradient_of_a_single_process(world_size: int, single_process) -> None:
+    spawn(compare_model, world_size, single_process[0])
 
 
-def test_shards_have_the_gradients_too_and_resume_to_the_same_bits(alone, tmp_path: Path) -> None:
-    spawn(compare_shards, 2, alone[0], alone[1], tmp_path)
+def test_shards_have_the_same_gradients_and_resume_exactly(single_process, tmp_path: Path) -> None:
+    spawn(compare_shards, 2, single_process[0], single_process[1], tmp_path)

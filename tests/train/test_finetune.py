@@ -1,4 +1,4 @@
-"""Fine-tuning the checkpoint of a run: all of it, its last blocks, low-rank updates, a classification head."""
+"""Fine-tuning the checkpoint of a run: all weights, the last blocks, low-rank updates, a classification head."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from medimageinsight.datasets import DatasetProblems, read_table, write_tsv
 from medimageinsight.errors import CheckpointError, ConfigError
 from medimageinsight.network.checkpoint import load_model
 from medimageinsight.network.config import ModelConfig
-from medimageinsight.train.loop import finetune, train
-from tests.train.made_run import CONFIG, make_table, quiet
+from medimageinsight.train import finetune, train
+from tests.train.sample_run import CONFIG, make_table, quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(base: Path, out: Path, **changes: object) -> Path:
-    """The best model of a fine-tuning."""
+    """Fine-tune with changes to `FINETUNE` and return the best model's folder."""
     config = base / f"{out.name}.yaml"
     config.write_text(yaml.safe_dump(FINETUNE | changes))
     return finetune(config, out, log=quiet)
@@ -57,7 +57,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("learn", ["full", "last", "lora"])
-def test_what_is_learned_changes_and_nothing_else(base: Path, tmp_path: Path, learn: str) -> None:
+def test_only_trained_parameters_change(base: Path, tmp_path: Path, learn: str) -> None:
     best = run(
         base,
         tmp_path / learn,
@@ -67,7 +67,7 @@ def test_what_is_learned_changes_and_nothing_else(base: Path, tmp_path: Path, le
     before, after = weights(base / "base" / "best"), weights(best)
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    of_text = {name for name in changed if name.startswith("lang_encoder")}
+    text_changes = {name for name in changed if name.startswith("lang_encoder")}
     if learn == "full":
         assert "image_encoder.convs.0.proj.weight" in changed
     if learn == "last":
@@ -77,7 +77,7 @@ def test_what_is_learned_changes_and_nothing_else(base: Path, tmp_path: Path, le
         products = ("qkv.weight", "proj.weight", "fc1.weight", "fc2.weight", "fc.weight", "in_proj_weight")
         assert changed
         assert all(name.endswith(products) or name == "logit_scale" for name in changed)
-    assert of_text
+    assert text_changes
     record = json.loads((best / "model.json").read_text())
     parent = record["provenance"]["parents"][0]
     assert parent["name"] == "speck"
@@ -86,7 +86,7 @@ def test_what_is_learned_changes_and_nothing_else(base: Path, tmp_path: Path, le
     load_model(best / "model.safetensors", ModelConfig.from_dict(record["architecture"]))
 
 
-def test_a_finetuning_goes_on_to_the_same_bits(base: Path, tmp_path: Path) -> None:
+def test_finetuning_resumes_exactly(base: Path, tmp_path: Path) -> None:
     def stop(line: str) -> None:
         if line.startswith("step 3 "):
             raise KeyboardInterrupt
@@ -98,13 +98,13 @@ def test_a_finetuning_goes_on_to_the_same_bits(base: Path, tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         finetune(config, tmp_path / "cut", log=stop)
     state = safetensors_torch.load_file(tmp_path / "cut" / "state.safetensors")
-    assert not any("qkv.weight" in name for name in state), "what is not learned is not in it"
+    assert not any("qkv.weight" in name for name in state), "frozen weights are not saved"
     finetune(config, tmp_path / "cut", log=quiet)
-    one, other = weights(tmp_path / "whole" / "last"), weights(tmp_path / "cut" / "last")
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    whole, resumed = weights(tmp_path / "whole" / "last"), weights(tmp_path / "cut" / "last")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_head_learns_the_labels_with_the_image_encoder(base: Path, tmp_path: Path) -> None:
+def test_head_is_trained_with_the_image_encoder(base: Path, tmp_path: Path) -> None:
     best = run(
         base,
         tmp_path / "labels",
@@ -120,7 +120,7 @@ def test_a_head_learns_the_labels_with_the_image_encoder(base: Path, tmp_path: P
     assert torch.equal(before["lang_projection"], after["lang_projection"])
 
 
-def test_a_dataset_of_the_original_trains_as_it_is(base: Path, tmp_path: Path) -> None:
+def test_azureml_dataset_is_trained_without_conversion(base: Path, tmp_path: Path) -> None:
     table = read_table(base / "table.csv")
     for split in ("train", "val"):
         write_tsv(
@@ -129,19 +129,19 @@ def test_a_dataset_of_the_original_trains_as_it_is(base: Path, tmp_path: Path) -
             tmp_path / f"{split}_text.tsv",
             label_file=tmp_path / "labels.txt",
         )
-    (tmp_path / "original.yaml").write_text("TASK: UniCLTask\nSTART_LEARNING_RATE: 0.001\n")
+    (tmp_path / "azureml.yaml").write_text("TASK: UniCLTask\nSTART_LEARNING_RATE: 0.001\n")
     shutil.copytree(base / "base", tmp_path / "base")
     files = {"image_tsv": "train_image.tsv", "text_tsv": "train_text.tsv", "label_file": "labels.txt"}
     files |= {"eval_image_tsv": "val_image.tsv", "eval_text_tsv": "val_text.tsv"}
     config = tmp_path / "run.yaml"
-    data = {"original": {"config": "original.yaml"} | files, "on_disk": True, "workers": 1}
+    data = {"original": {"config": "azureml.yaml"} | files, "on_disk": True, "workers": 1}
     config.write_text(yaml.safe_dump(FINETUNE | {"data": data}))
     best = finetune(config, tmp_path / "run", log=quiet)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["splits"] == {"train": 12, "val": 4}
     assert weights(best)
 
 
-def test_what_is_refused(base: Path, tmp_path: Path) -> None:
+def test_rejects_invalid_checkpoints_and_settings(base: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         run(base, tmp_path / "none", start={"checkpoint": "nowhere"})
     with pytest.raises(ConfigError, match="several processes"):

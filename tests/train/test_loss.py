@@ -13,9 +13,9 @@ from medimageinsight.train.loss import unicl_loss
 
 
 def reference(images: np.ndarray, texts: np.ndarray, log_scale: float, positives: np.ndarray) -> float:
-    """Equations 2 to 4 of the UniCL paper, as loops."""
+    """Compute equations 2 to 4 of the UniCL paper with loops."""
 
-    def one_way(queries: np.ndarray, keys: np.ndarray, matches: np.ndarray) -> float:
+    def direction(queries: np.ndarray, keys: np.ndarray, matches: np.ndarray) -> float:
         total = 0.0
         for query, row in zip(queries, matches, strict=True):
             scores = [math.exp(math.exp(log_scale) * float(query @ key)) for key in keys]
@@ -23,10 +23,10 @@ def reference(images: np.ndarray, texts: np.ndarray, log_scale: float, positives
             total -= sum(terms) / len(terms)
         return total / len(queries)
 
-    return (one_way(images, texts, positives) + one_way(texts, images, positives.T)) / 2
+    return (direction(images, texts, positives) + direction(texts, images, positives.T)) / 2
 
 
-def unit(rng: np.random.Generator, count: int) -> np.ndarray:
+def unit_vectors(rng: np.random.Generator, count: int) -> np.ndarray:
     vectors = rng.standard_normal((count, 8))
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -34,7 +34,7 @@ def unit(rng: np.random.Generator, count: int) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(3))
 def test_equals_the_reference_in_value_and_gradient(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    images, texts = unit(rng, 6), unit(rng, 6)
+    images, texts = unit_vectors(rng, 6), unit_vectors(rng, 6)
     classes = rng.integers(3, size=6)
     positives = classes[:, None] == classes[None, :]
     x = torch.tensor(images, requires_grad=True)
@@ -51,9 +51,9 @@ def test_equals_the_reference_in_value_and_gradient(seed: int) -> None:
         assert x.grad[row, column].item() == pytest.approx(slope, abs=1e-7)
 
 
-def test_every_pair_its_own_class_is_the_clip_loss() -> None:
+def test_equals_clip_loss_if_every_pair_is_its_own_class() -> None:
     rng = np.random.default_rng(0)
-    images, texts = torch.tensor(unit(rng, 5)), torch.tensor(unit(rng, 5))
+    images, texts = torch.tensor(unit_vectors(rng, 5)), torch.tensor(unit_vectors(rng, 5))
     logits = math.exp(1.0) * images @ texts.T
     target = torch.arange(5)
     clip = (torch.nn.functional.cross_entropy(logits, target) + torch.nn.functional.cross_entropy(logits.T, target)) / 2

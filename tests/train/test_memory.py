@@ -1,4 +1,4 @@
-"""The calculated memory of a step against that of real ones."""
+"""The estimated memory of a step against measurements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 import medimageinsight
 from medimageinsight.network.config import RELEASED, ImageEncoderConfig, ModelConfig, TextEncoderConfig
 from medimageinsight.train.config import StartConfig
-from medimageinsight.train.memory import OVERHEAD, estimate_memory
+from medimageinsight.train.memory import GPU_OVERHEAD, estimate_memory
 
 SMALL = ModelConfig(
     embedding_dim=256,
@@ -30,37 +30,37 @@ SMALL = ModelConfig(
     ),
     text=TextEncoderConfig(vocab_size=4096, width=256, heads=4, layers=4),
 )
-PICTURES, TOKENS = 12, 40
+IMAGES, TOKENS = 12, 40
 
-# One real step in a process of its own: the peak of its memory above what it had before the network was built.
+# One real step in a process of its own: its peak memory minus that before the network was created.
 CHILD = """
 import json, sys
 import torch
 from medimageinsight.bench.memory import _sum_of, _PROCESS, peak_bytes
 from medimageinsight.network.config import RELEASED, ModelConfig
 from medimageinsight.network.model import UniCLModel
-from medimageinsight.train.average import Average
+from medimageinsight.train.ema import WeightEMA
 from medimageinsight.train.config import OptimizerConfig, ParallelConfig, StartConfig
-from medimageinsight.train.data import Batch
+from medimageinsight.train.batches import Batch
 from medimageinsight.train.distributed import Processes
-from medimageinsight.train.layout import lay_out
+from medimageinsight.train.parallel import parallelize
 from medimageinsight.train.optim import build_optimizer
-from medimageinsight.train.start import choose_trained
-from medimageinsight.train.step import StepSettings, compute_gradients
+from medimageinsight.train.initialization import choose_trained
+from medimageinsight.train.gradients import StepSettings, compute_gradients
 
 given = json.loads(sys.argv[1])
 torch.set_num_threads(1)
 config = ModelConfig.from_dict(given["config"])
-warm = UniCLModel(config).encode_image(torch.ones(1, 3, 32, 32)).sum().backward()  # code is loaded where it is used
+warm = UniCLModel(config).encode_image(torch.ones(1, 3, 32, 32)).sum().backward()  # loads code
 before = _sum_of(_PROCESS / "status", ("VmRSS",))
 model = UniCLModel(config)
 trained = choose_trained(model, StartConfig(checkpoint="", learn=given["learn"]))
 for name, parameter in model.named_parameters():
     parameter.requires_grad_(name in trained)
-lay_out(model, ParallelConfig(checkpointing=given["checkpointing"]), Processes())
+parallelize(model, ParallelConfig(checkpointing=given["checkpointing"]), Processes())
 optimizer = build_optimizer(model, OptimizerConfig(learning_rate=1e-4), config, trained)
-average = Average(model, trained)
-count, tokens, side = given["pictures"], given["tokens"], config.image.image_size[0]
+average = WeightEMA(model, trained)
+count, tokens, side = given["images"], given["tokens"], config.image.image_size[0]
 ids = torch.ones(count, tokens, dtype=torch.int64)
 for step in range(2):
     batch = Batch(torch.randn(count, 3, side, side), ids, ids, torch.eye(count, dtype=torch.bool))
@@ -73,17 +73,17 @@ print(peak_bytes() - before)
 
 
 def measure(*, learn: str, checkpointing: bool) -> int:
-    """Bytes."""
+    """Return the peak bytes of a training step."""
     given = {
         "config": SMALL.to_dict(),
         "learn": learn,
         "checkpointing": checkpointing,
-        "pictures": PICTURES,
+        "images": IMAGES,
         "tokens": TOKENS,
     }
     settings = {
         "PYTHONPATH": str(Path(medimageinsight.__file__).parent.parent),
-        "MALLOC_MMAP_THRESHOLD_": "65536",  # what is freed goes back at once
+        "MALLOC_MMAP_THRESHOLD_": "65536",  # return freed memory to the system at once
     }
     done = subprocess.run(
         [sys.executable, "-c", CHILD, json.dumps(given)], env=os.environ | settings, check=True, capture_output=True
@@ -91,35 +91,35 @@ def measure(*, learn: str, checkpointing: bool) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process's memory is Linux's to tell")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from /proc")
 @pytest.mark.parametrize(("learn", "checkpointing"), [("full", False), ("lora", True)])
-def test_a_smaller_size_needs_what_was_calculated(learn: str, checkpointing: bool) -> None:
+def test_estimate_matches_a_measured_step_of_a_smaller_model(learn: str, checkpointing: bool) -> None:
     estimate = estimate_memory(
         SMALL,
-        pictures=PICTURES,
+        images=IMAGES,
         tokens=TOKENS,
-        learn=StartConfig(checkpoint="", learn=learn),
+        start=StartConfig(checkpoint="", learn=learn),
         checkpointing=checkpointing,
     )
     measured = measure(learn=learn, checkpointing=checkpointing)
     assert measured == pytest.approx(estimate.total, rel=0.2)
 
 
-def test_the_released_size_fits_a_gpu_of_24_gb_with_updates_and_checkpointing() -> None:
-    learn = StartConfig(checkpoint="", learn="lora", rank=16)
-    estimate = estimate_memory(RELEASED, pictures=8, learn=learn, precision="bf16", checkpointing=True)
-    assert estimate.total + OVERHEAD < 24e9
-    without = estimate_memory(RELEASED, pictures=8, learn=learn, precision="bf16")
-    assert without.total + OVERHEAD > 24e9
+def test_released_size_fits_24_gb_with_lora_and_checkpointing() -> None:
+    start = StartConfig(checkpoint="", learn="lora", rank=16)
+    estimate = estimate_memory(RELEASED, images=8, start=start, precision="bf16", checkpointing=True)
+    assert estimate.total + GPU_OVERHEAD < 24e9
+    without = estimate_memory(RELEASED, images=8, start=start, precision="bf16")
+    assert without.total + GPU_OVERHEAD > 24e9
     assert "total" in estimate.describe()
 
 
-def test_memory_grows_with_pictures_and_falls_with_what_is_frozen() -> None:
+def test_memory_grows_with_images_and_shrinks_with_frozen_parameters() -> None:
     def total(**changes: object) -> int:
-        return estimate_memory(**{"config": SMALL, "pictures": 4, "tokens": 8} | changes).total
+        return estimate_memory(**{"config": SMALL, "images": 4, "tokens": 8} | changes).total
 
-    assert total(pictures=8) > total()
-    assert total(learn=StartConfig(checkpoint="", learn="last")) < total()
+    assert total(images=8) > total()
+    assert total(start=StartConfig(checkpoint="", learn="last")) < total()
     assert total(checkpointing=True) < total()
     wider = replace(SMALL, image=replace(SMALL.image, image_size=(320, 320)))
     assert total(config=wider) > 1.5 * total()

@@ -12,13 +12,13 @@ from medimageinsight.train.vocabulary import learn_merges, train_tokenizer
 TEXTS = ["x-ray chest", "X-ray knee", "chest CT", "ultrasound of the breast", "breast, ultrasound"] * 3
 
 
-def test_the_most_frequent_pair_is_merged_first_and_ties_in_alphabetical_order() -> None:
+def test_merges_most_frequent_pair_first_and_ties_alphabetically() -> None:
     assert learn_merges({"abc": 2, "abd": 1}, 3) == [("a", "b"), ("ab", "c</w>"), ("ab", "d</w>")]
     assert learn_merges({"ba": 1, "ab": 1}, 1) == [("a", "b</w>")]
     assert learn_merges({"a": 5}, 3) == []
 
 
-def test_frequent_words_become_single_tokens_and_any_text_has_ids() -> None:
+def test_frequent_words_are_single_tokens_and_any_text_can_be_encoded() -> None:
     vocabulary = train_tokenizer(TEXTS, 600)
     tokenizer = Tokenizer(vocabulary, 77)
     start, end = tokenizer.start_id, tokenizer.end_id
@@ -28,6 +28,6 @@ def test_frequent_words_become_single_tokens_and_any_text_has_ids() -> None:
     assert len(unknown) > 3
 
 
-def test_the_same_texts_give_the_same_vocabulary() -> None:
+def test_same_texts_give_the_same_vocabulary() -> None:
     first, second = train_tokenizer(TEXTS, 600), train_tokenizer(reversed(TEXTS), 600)
     assert first.to_str() == second.to_str()

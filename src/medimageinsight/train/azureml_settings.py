@@ -1,4 +1,4 @@
-"""A run's config from the YAML that the hosted fine-tuning of the original takes."""
+"""Read a run's settings from the YAML of the hosted (Azure ML) fine-tuning of the original model."""
 
 from __future__ import annotations
 
@@ -6,112 +6,110 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.datasets import OriginalConfig, OriginalFiles, count_training, read_original_config
+from medimageinsight.datasets import AzureMLConfig, AzureMLFiles, count_azureml_images, read_azureml_config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from medimageinsight.datasets import Problems
-    from medimageinsight.train.config import OriginalData
+    from medimageinsight.train.config import AzureMLData
 
 
-def settings_of(
-    original: OriginalData, folder: Path, own: object = None, *, problems: Problems | None = None
+def read_azureml_settings(
+    data: AzureMLData, folder: Path, config: object, *, problems: Problems | None = None
 ) -> dict[str, Any]:
-    """What the original's YAML says of training, as a `FinetuneConfig`'s mapping, without the keys that it leaves out.
+    """Return the training settings of the YAML as a mapping for a `FinetuneConfig`, without keys that it does not set.
 
-    Its TrivialAugment becomes the mild one here, without lies about colour; a flip of any probability becomes one of a
-    half; its epochs become steps, as many batches as the training pictures fill, that many times.
+    Its TrivialAugment becomes the milder one of `augment_image`, which changes no colours; a flip of any probability
+    becomes one of 0.5; epochs become steps: the number of full batches of training images, times the epochs.
 
     Args:
-        original: Where it is.
-        folder: That paths start from.
-        own: What will lie over it; settings that it makes impossible are left out.
-        problems: Collects keys and values that cannot be used; they are left out.
+        data: The files.
+        folder: The folder that their paths are relative to.
+        config: The run's own mapping, which overrides the result; settings that it makes invalid are omitted.
+        problems: Collects keys and values that cannot be used; they are omitted.
 
     Raises:
         ConfigError: The YAML cannot be read.
     """
-    path = folder / original.config
-    config = read_original_config(path, problems=problems)
-    batch = config.batch_size or (config.batch_size_per_process or 0) * int(os.environ.get("WORLD_SIZE", "1"))
-    stated = own if isinstance(own, dict) else {}
-    stage: dict[str, Any] = {"batch_size": batch or None, "freeze": list(config.freeze) or None}
-    if config.image_size:
-        stage["image_size"] = config.image_size[0]
-    if config.epochs and batch and "stages" not in stated:
-        stage["steps"] = config.epochs * max(1, count_training(path, files=original_files(original, folder)) // batch)
-    in_memory = isinstance(stated.get("data"), dict) and stated["data"].get("on_disk") is False
-    return _said(
+    path = folder / data.config
+    settings = read_azureml_config(path, problems=problems)
+    own = config if isinstance(config, dict) else {}
+    batch_size = settings.batch_size or (settings.batch_size_per_process or 0) * int(os.environ.get("WORLD_SIZE", "1"))
+    stage: dict[str, Any] = {"batch_size": batch_size or None, "freeze": list(settings.freeze) or None}
+    if settings.image_size:
+        stage["image_size"] = settings.image_size[0]
+    if settings.epochs and batch_size and "stages" not in own:
+        count = count_azureml_images(path, files=azureml_files(data, folder))
+        stage["steps"] = settings.epochs * max(1, count // batch_size)
+    stage = _without_unset(stage)
+    in_memory = isinstance(own.get("data"), dict) and own["data"].get("on_disk") is False
+    return _without_unset(
         {
-            "name": config.name,
-            "seed": config.seed,
-            "start": {"drop_path": config.drop_path},
-            "data": {"workers": None if config.workers is None else max(1, config.workers), "on_disk": True},
-            "stages": [_said(stage)] if _said(stage) else None,
-            "optimizer": {
-                "learning_rate": config.learning_rate,
-                "final_learning_rate": config.final_learning_rate,
-                "warmup_steps": config.warmup_steps,
-                "weight_decay": config.weight_decay,
-                "weight_decays": _weight_decays(config),
-                "rate_factors": config.learning_rate_patterns,
-                "clip_norm": config.clip_norm,
-                "ema_decay": config.ema_decay,
-            },
-            "pixels": {} if in_memory else _changes(config),
-            "precision": "fp16" if config.mixed_precision else None,
+            "name": settings.name,
+            "seed": settings.seed,
+            "start": {"drop_path": settings.drop_path},
+            "data": {"workers": None if settings.workers is None else max(1, settings.workers), "on_disk": True},
+            "stages": [stage] if stage else None,
+            "optimizer": _optimizer(settings),
+            "pixels": {} if in_memory else _pixels(settings),
+            "precision": "fp16" if settings.mixed_precision else None,
             "parallel": {
-                "micro_batch": config.batch_size_per_process,
-                "checkpointing": config.gradient_checkpointing,
+                "micro_batch": settings.batch_size_per_process,
+                "checkpointing": settings.gradient_checkpointing,
             },
-            "evaluate_every": _above_zero(config.evaluate_every),
-            "checkpoint_every": _above_zero(config.checkpoint_every),
+            "evaluate_every": _positive(settings.evaluate_every),
+            "checkpoint_every": _positive(settings.checkpoint_every),
         }
     )
 
 
-def original_files(original: OriginalData, folder: Path) -> OriginalFiles:
-    """The files of a dataset of the original, where they are."""
+def azureml_files(data: AzureMLData, folder: Path) -> AzureMLFiles:
+    """Return the files of the dataset as paths below the folder."""
 
-    def place(name: str | None) -> Path | None:
+    def path(name: str | None) -> Path | None:
         return None if name is None else folder / name
 
-    return OriginalFiles(
-        image_tsv=place(original.image_tsv),
-        text_tsv=place(original.text_tsv),
-        eval_image_tsv=place(original.eval_image_tsv),
-        eval_text_tsv=place(original.eval_text_tsv),
-        label_file=place(original.label_file),
+    return AzureMLFiles(
+        image_tsv=path(data.image_tsv),
+        text_tsv=path(data.text_tsv),
+        eval_image_tsv=path(data.eval_image_tsv),
+        eval_text_tsv=path(data.eval_text_tsv),
+        label_file=path(data.label_file),
     )
 
 
-def _above_zero(steps: int | None) -> int | None:
-    """In the original -1 and 0 say nothing."""
+def _positive(steps: int | None) -> int | None:
+    """In the original, 0 and -1 mean that the key is not set."""
     return steps if steps and steps > 0 else None
 
 
-def _weight_decays(config: OriginalConfig) -> dict[str, float]:
-    modules = {re.escape(name): 0.0 for name in config.no_weight_decay}
-    return config.weight_decay_patterns | modules
-
-
-def _changes(config: OriginalConfig) -> dict[str, Any]:
-    flips = [
-        name
-        for name, probability in (("horizontal", config.horizontal_flip), ("vertical", config.vertical_flip))
-        if probability
-    ]
+def _optimizer(settings: AzureMLConfig) -> dict[str, Any]:
     return {
-        "crop_area": config.crop_scale and list(config.crop_scale),
-        "crop_ratio": config.crop_ratio and list(config.crop_ratio),
-        "trivial": True if config.auto_augment else None,
-        "erase": config.erase,
+        "learning_rate": settings.learning_rate,
+        "final_learning_rate": settings.final_learning_rate,
+        "warmup_steps": settings.warmup_steps,
+        "weight_decay": settings.weight_decay,
+        "weight_decays": settings.weight_decay_patterns | {re.escape(name): 0.0 for name in settings.no_weight_decay},
+        "rate_factors": settings.learning_rate_patterns,
+        "clip_norm": settings.clip_norm,
+        "ema_decay": settings.ema_decay,
+    }
+
+
+def _pixels(settings: AzureMLConfig) -> dict[str, Any]:
+    probabilities = {"horizontal": settings.horizontal_flip, "vertical": settings.vertical_flip}
+    flips = [name for name, probability in probabilities.items() if probability]
+    return {
+        "crop_area": settings.crop_scale and list(settings.crop_scale),
+        "crop_ratio": settings.crop_ratio and list(settings.crop_ratio),
+        "trivial": True if settings.auto_augment else None,
+        "erase": settings.erase,
         "flips": {"*": flips} if flips else {},
     }
 
 
-def _said(mapping: dict[str, Any]) -> dict[str, Any]:
-    """Without what is not said, and sections of which nothing is."""
-    inner = {key: _said(value) if isinstance(value, dict) else value for key, value in mapping.items()}
+def _without_unset(mapping: dict[str, Any]) -> dict[str, Any]:
+    """Return the mapping without None values and empty sections."""
+    inner = {key: _without_unset(value) if isinstance(value, dict) else value for key, value in mapping.items()}
     return {key: value for key, value in inner.items() if value is not None and value != {}}

@@ -1,66 +1,144 @@
-"""A run's pictures, drawn in batches."""
+"""Training batches.
+
+A batch is a pure function of the seed and the step: no sampler state needs saving, and a resumed run sees the same
+batches as an uninterrupted one.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from medimageinsight.train.data import BatchMaker, draw
-from medimageinsight.train.data_disk import DiskBatchMaker
+from medimageinsight.errors import ConfigError
+from medimageinsight.train.sampling import draw_samples, sampling_weights
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from medimageinsight.datasets import Table
     from medimageinsight.preprocess import Preprocessing
     from medimageinsight.tokenizer import Tokenizer
     from medimageinsight.train.captions import CaptionWriter
-    from medimageinsight.train.config import RunConfig, StageConfig
-    from medimageinsight.train.distributed import Processes
+    from medimageinsight.train.config import DataConfig
 
 
-def make_batches(
-    config: RunConfig,
-    stage: StageConfig,
-    table: Table,
-    writer: CaptionWriter,
-    tokenizer: Tokenizer,
-    preprocessing: Preprocessing,
-    processes: Processes,
-) -> BatchMaker | DiskBatchMaker:
-    """What makes the batch of a step, this process's part of it; ``table`` is the training split."""
-    if not config.data.on_disk:
-        return BatchMaker(
-            table.samples,
-            writer,
-            tokenizer,
-            preprocessing,
-            batch_size=stage.batch_size,
-            sources_per_batch=stage.sources_per_batch,
-            seed=config.seed,
-            data=config.data,
-            augmentation=config.images,
-            rank=processes.rank,
-            world=processes.world,
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The input of one training step."""
+
+    pixel_values: Tensor  # (B, 3, S, S) float32, normalised, channels last
+    input_ids: Tensor  # (B, L) int64
+    attention_mask: Tensor  # (B, L) int64
+    positives: Tensor  # (images, texts) bool, of all processes in the order of their ranks
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        if device.type == "cpu":
+            return self
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(**{name: value.pin_memory().to(device, non_blocking=True) for name, value in tensors.items()})
+
+
+def own_slice(batch_size: int, rank: int, world_size: int) -> slice:
+    """Return a process's part of a batch.
+
+    Raises:
+        ConfigError: The batch cannot be divided evenly (``batch_uneven``).
+    """
+    if batch_size % world_size:
+        raise ConfigError(
+            f"expected a batch_size that is a multiple of the {world_size} processes, got {batch_size}: choose another",
+            code="batch_uneven",
         )
-    return DiskBatchMaker(
-        table,
-        writer,
-        tokenizer,
-        preprocessing,
-        batch_size=stage.batch_size,
-        seed=config.seed,
-        augmentation=config.pixels,
-        data=config.data,
-        sources_per_batch=stage.sources_per_batch,
-        rank=processes.rank,
-        world=processes.world,
-        workers=config.data.workers,
-    )
+    count = batch_size // world_size
+    return slice(rank * count, (rank + 1) * count)
 
 
-def drawn_samples(maker: BatchMaker | DiskBatchMaker, step: int) -> NDArray[np.int64]:
-    """The samples of a step's whole batch, (B,) indices, as the maker draws them."""
-    rng = np.random.default_rng([maker.seed, step])
-    return draw(maker.weights, maker.sources, maker.batch_size, maker.sources_per_batch, rng)
+class ImageLoader(Protocol):
+    """Loads and augments the images of a batch."""
+
+    def load(self, indices: npt.NDArray[np.int64], step: int, rng: np.random.Generator) -> Tensor:
+        """Return the samples' images as a new tensor (n, 3, S, S) float32 in 0..1, channels last.
+
+        Raises:
+            DatasetError: Images cannot be read (``dataset_broken_images``).
+        """
+
+    def close(self) -> None:
+        """Release threads and memory."""
+
+
+class BatchMaker:
+    """Makes the batch of a step at one image size.
+
+    With several processes each draws the same batch of ``batch_size`` samples and makes its own part of it.
+
+    Args:
+        table: The training split.
+        writer: The caption writer of the table's samples.
+        tokenizer: The tokenizer of the captions.
+        preprocessing: Mean and standard deviation of the images.
+        loader: The loader of the table's images.
+        batch_size: Number of samples of all processes together.
+        seed: The only source of randomness together with the step.
+        data: Settings of the sampling weights.
+        sources_per_batch: As in `StageConfig`.
+        rank: This process's number.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        writer: CaptionWriter,
+        tokenizer: Tokenizer,
+        preprocessing: Preprocessing,
+        loader: ImageLoader,
+        *,
+        batch_size: int,
+        seed: int,
+        data: DataConfig,
+        sources_per_batch: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.samples, self.writer, self.tokenizer, self.loader = table.samples, writer, tokenizer, loader
+        self.batch_size, self.seed, self.sources_per_batch = batch_size, seed, sources_per_batch
+        self.own = own_slice(batch_size, rank, world_size)
+        self.mean, self.std = (
+            torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+        )
+        self.weights = sampling_weights(self.samples, data)
+        self.sources = np.array([sample.source for sample in self.samples])
+
+    def __call__(self, step: int) -> Batch:
+        """Make this process's part of the batch of a step, counted from 0.
+
+        Raises:
+            DatasetError: Images cannot be read (``dataset_broken_images``).
+        """
+        rng = np.random.default_rng([self.seed, step])
+        indices = self._draw(rng)
+        captions = self.writer.write(indices, rng)
+        input_ids, attention_mask = self.tokenizer.pad(self.tokenizer.encode(captions.texts[self.own]))
+        pixels = self.loader.load(indices[self.own], step, rng)
+        return Batch(
+            pixel_values=pixels.sub_(self.mean).div_(self.std),  # in place: allocating memory is the main cost
+            input_ids=torch.from_numpy(input_ids),
+            attention_mask=torch.from_numpy(attention_mask),
+            positives=torch.from_numpy(self.writer.positives(indices, captions.stated)),
+        )
+
+    def sample_indices(self, step: int) -> npt.NDArray[np.int64]:
+        """Return the samples of the whole batch of a step, (batch_size,) indices."""
+        return self._draw(np.random.default_rng([self.seed, step]))
+
+    def close(self) -> None:
+        """Close the loader."""
+        self.loader.close()
+
+    def _draw(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        return draw_samples(self.weights, self.sources, self.batch_size, self.sources_per_batch, rng)

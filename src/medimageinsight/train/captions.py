@@ -1,4 +1,4 @@
-"""Training captions: what a text says of a picture, in many wordings, and of which other pictures it is true too."""
+"""Training captions in varied wording, and the images for which each caption is true."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from medimageinsight.train.prompts import PARTS, Wording
+from medimageinsight.train.caption_wording import PARTS, Wording
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from medimageinsight.datasets.table import Sample
+    from medimageinsight.datasets import Sample
     from medimageinsight.train.config import CaptionAugmentation
 
 UNSTATED = 0
-# Columns of facts after those of PARTS: the class of a caption that is said as it stands; a finding's wording.
+# Columns of facts after those of PARTS: the class of a caption without parts; the wording of the finding.
 WHOLE, WORDING = len(PARTS), len(PARTS) + 1
 FINDING = PARTS.index("finding")
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
-    """Captions of one batch, and what each states: (N, 6) int64, ids for `PARTS` and what follows, or `UNSTATED`."""
+class Captions:
+    """Captions of one batch and their statements: (N, 6) int64, an id or `UNSTATED` per column of facts."""
 
     texts: list[str]
     stated: npt.NDArray[np.int64]
 
 
 class CaptionWriter:
-    """Writes captions for samples and knows which text is true of which sample.
+    """Writes captions for samples and computes for which samples a caption is true.
 
-    A text is true of a picture when everything it states holds there: "x-ray chest" of every chest film, whatever its
-    finding. Two findings are the same when they are of one label of one source, so that differently worded captions of
-    a label share a class, or when they are worded the same. With ``settings.shared_labels`` the labels alone decide,
-    whatever their source.
+    A text is true of an image if every statement of the text holds for it: "x-ray chest" for every chest x-ray,
+    regardless of findings. Two findings are the same if they have the same label in the same source, so that captions
+    of one label in different words share a class, or if their wording is the same. With ``settings.shared_labels`` the
+    labels alone decide, in whichever source.
 
-    A sample whose parts do not make its caption is said as it stands. Its class is its label within its source; without
-    a label, the caption is a class of its own.
+    If the parts of a sample do not contain all of its caption, the caption is used unchanged. Its class is then its
+    label within its source; without a label, the caption is a class of its own.
 
     Args:
-        samples: What is written about.
-        settings: How captions are worded.
-        templates: Sentences of `PARTS` (see `prompts.Template`) of which one is drawn for each caption.
+        samples: The samples to write captions for.
+        settings: Probabilities and synonyms of the wording.
+        templates: Sentences of `PARTS` (see `caption_wording.Template`); one is drawn for each caption.
     """
 
     def __init__(self, samples: Sequence[Sample], settings: CaptionAugmentation, templates: Sequence[str] = ()) -> None:
@@ -52,46 +52,46 @@ class CaptionWriter:
         self.samples = samples
         self.wording = Wording(settings, templates)
         self._ids: list[dict[Hashable, int]] = [{} for _ in range(len(PARTS) + 2)]
-        # General findings have the first ids: 1 to as many as there are.
+        # General findings have the lowest ids, starting at 1.
         self._general = {term: self._id(FINDING, ("general", term)) for term in settings.broader}
         self.facts = np.array([self._facts(sample) for sample in samples], dtype=np.int64)  # (samples, 6)
         self._broader = {
             finding: [term for term, covered in settings.broader.items() if finding in covered]
             for finding in {sample.finding for sample in samples}
         }
-        # covers[general finding, finding of the picture]
+        # covers[general finding, finding of the image]
         self._covers = np.zeros((len(self._general) + 1, len(self._ids[FINDING]) + 1), dtype=bool)
         for sample, facts in zip(samples, self.facts, strict=True):
             for term in self._broader[sample.finding]:
                 self._covers[self._general[term], facts[FINDING]] = True
 
     def vocabulary(self) -> list[str]:
-        """Every wording that a caption may be made of, for training a tokenizer."""
+        """Return every phrase that captions are composed of, for training a tokenizer."""
         captions = {sample.caption for sample in self.samples}
         synonyms = {text for texts in self.settings.synonyms.values() for text in texts}
-        sentences = {text for one in self.wording.templates for text in one.words()}
+        sentences = {text for template in self.wording.templates for text in template.words()}
         return sorted(captions | synonyms | set(self.settings.broader) | sentences | {"showing", "of the", "a", "an"})
 
-    def write(self, indices: npt.NDArray[np.int64], rng: np.random.Generator) -> Texts:
-        """One caption for each sample index."""
-        written = [self._write_one(int(index), rng) for index in indices]
-        return Texts([text for text, _ in written], np.array([stated for _, stated in written], dtype=np.int64))
+    def write(self, indices: npt.NDArray[np.int64], rng: np.random.Generator) -> Captions:
+        """Write one caption for each sample index."""
+        written = [self._write_caption(int(index), rng) for index in indices]
+        return Captions([text for text, _ in written], np.array([stated for _, stated in written], dtype=np.int64))
 
     def positives(self, indices: npt.NDArray[np.int64], stated: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """(samples, texts) bool: whether the text is true of the sample."""
-        return self.truth(self.facts[indices], stated)
+        """Return (samples, texts) bool, True if the text is true of the sample."""
+        return self.matches(self.facts[indices], stated)
 
-    def truth(self, facts: npt.NDArray[np.int64], stated: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """(N, M) bool: whether what a text states (M, 6) is true of a sample's facts (N, 6)."""
+    def matches(self, facts: npt.NDArray[np.int64], stated: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return (N, M) bool, True if the statements of a text (M, 6) hold for the facts of a sample (N, 6)."""
         facts = facts[:, None, :]  # (N, 1, 6)
-        said = stated[None, :, :]  # (1, M, 6)
-        plain = ((said[..., :FINDING] == UNSTATED) | (said[..., :FINDING] == facts[..., :FINDING])).all(axis=-1)
-        one, own = said[..., FINDING], facts[..., FINDING]
-        general = np.where(one < len(self._covers), one, UNSTATED)
-        finding = (one == UNSTATED) | (one == own) | self._covers[general, own]
-        finding |= (said[..., WORDING] != UNSTATED) & (said[..., WORDING] == facts[..., WORDING])
-        whole = (said[..., WHOLE] == UNSTATED) | (said[..., WHOLE] == facts[..., WHOLE])
-        return np.asarray(plain & finding & whole)
+        stated = stated[None, :, :]  # (1, M, 6)
+        unstated = stated == UNSTATED
+        equal = stated == facts
+        parts = (unstated[..., :FINDING] | equal[..., :FINDING]).all(axis=-1)
+        general = np.where(stated[..., FINDING] < len(self._covers), stated[..., FINDING], UNSTATED)
+        finding = unstated[..., FINDING] | equal[..., FINDING] | self._covers[general, facts[..., FINDING]]
+        finding |= ~unstated[..., WORDING] & equal[..., WORDING]
+        return np.asarray(parts & finding & (unstated[..., WHOLE] | equal[..., WHOLE]))
 
     def _facts(self, sample: Sample) -> list[int]:
         shared = self.settings.shared_labels
@@ -100,18 +100,18 @@ class CaptionWriter:
             label = ("label", "" if shared else sample.source, sample.label)
             finding = label if sample.label else ("wording", sample.finding)
         whole: Hashable = None
-        if not _is_made_of_parts(sample):
+        if not _has_all_parts(sample):
             whole = (sample.source, sample.label) if sample.label else sample.caption
         wording = None if shared and sample.label else sample.finding
         facts = (sample.modality, sample.anatomy, sample.view, finding, whole, wording)
         return [self._id(column, value) if value else UNSTATED for column, value in enumerate(facts)]
 
     def _id(self, column: int, value: Hashable) -> int:
-        """A number for a value of a column, the same each time."""
+        """Return the number of a value in a column, the same for each call."""
         ids = self._ids[column]
         return ids.setdefault(value, len(ids) + 1)
 
-    def _write_one(self, index: int, rng: np.random.Generator) -> tuple[str, list[int]]:
+    def _write_caption(self, index: int, rng: np.random.Generator) -> tuple[str, list[int]]:
         sample, stated = self.samples[index], self.facts[index].tolist()
         if stated[WHOLE] != UNSTATED:
             return sample.caption, [stated[WHOLE] if column == WHOLE else UNSTATED for column in range(len(stated))]
@@ -120,20 +120,21 @@ class CaptionWriter:
         if general and rng.random() < self.settings.broaden:
             words["finding"] = general[rng.integers(len(general))]
             stated[FINDING], stated[WORDING] = self._general[words["finding"]], UNSTATED
-        kept = self.wording.kept_parts(words, rng)
-        template = self.wording.choose(kept, words, rng)
+        parts = self.wording.choose_parts(words, rng)
+        template = self.wording.choose_template(parts, words, rng)
         if template is not None:
-            kept = [part for part in kept if part in template.said({one: words[one] for one in kept})]
-        for position, part in enumerate(PARTS):
-            if part not in kept:
-                stated[position] = UNSTATED
+            used = template.used_fields({part: words[part] for part in parts})
+            parts = [part for part in parts if part in used]
+        for column, part in enumerate(PARTS):
+            if part not in parts:
+                stated[column] = UNSTATED
         if stated[FINDING] == UNSTATED:
             stated[WORDING] = UNSTATED
-        said = {part: self.wording.reword(words[part], rng) for part in kept}
-        return template.fill(said) if template is not None else self.wording.compose(said, rng), stated
+        worded = {part: self.wording.reword(words[part], rng) for part in parts}
+        return template.fill(worded) if template is not None else self.wording.compose(worded, rng), stated
 
 
-def _is_made_of_parts(sample: Sample) -> bool:
-    """Whether the parts say all that the caption says; a label that only the caption names would be lost in them."""
+def _has_all_parts(sample: Sample) -> bool:
+    """Return True if the parts contain all of the caption; a label named only in the caption would be lost in them."""
     parts = [value for part in PARTS if (value := getattr(sample, part))]
     return bool(parts) and (bool(sample.finding) or sample.caption in ("", " ".join(parts)))

@@ -1,7 +1,7 @@
-"""The state of a run on disk, for resuming it exactly, and the model that it leaves. Safetensors: no pickle.
+"""The state of a run on disk, to resume it exactly, and the models that a run saves. Safetensors: no pickle.
 
-What a step draws depends on the seed and the step alone, so no generator's state is kept: the number of steps done is
-the sampler's position and the state of chance.
+The random numbers of a step depend only on the seed and the step, so no generator state is saved: the number of
+completed steps determines the sampler's position and the random state.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import CheckpointError
-from medimageinsight.files.atomic import replace_file, replace_folder
-from medimageinsight.train.distributed import sharded_as, whole
+from medimageinsight.train.distributed import full_tensor, shard_like
 from medimageinsight.train.head import HEAD
+from medimageinsight.train.run_files import replace_file, replace_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ STATE = "state.safetensors"
 
 
 def has_state(folder: Path) -> bool:
-    """Whether a run can be resumed from the folder."""
+    """Return True if a run can be resumed from the folder."""
     return (folder / STATE).exists()
 
 
@@ -41,10 +41,10 @@ def save_state(
     *,
     write: bool = True,
 ) -> None:
-    """Replaces the saved state by a newer one; the old one stays until the new one is whole on disk.
+    """Replace the saved state by a newer one; the old one remains until the new one is complete on disk.
 
-    Weights that are never learned are not in it: they are the start's. All processes call, for each may hold a part of
-    a tensor, and the one with ``write`` writes.
+    Frozen weights are not saved: they are those of the initial model. All processes must call this, since each may hold
+    a part of a tensor; the process with ``write`` writes.
 
     Raises:
         CheckpointError: The disk is full (``checkpoint_not_saved``).
@@ -53,20 +53,20 @@ def save_state(
 
     tensors: dict[str, Tensor] = {}
 
-    def keep(name: str, value: Tensor) -> None:
-        complete = whole(value)
+    def add(name: str, value: Tensor) -> None:
+        complete = full_tensor(value)
         if write:
             tensors[name] = complete.cpu().contiguous()
 
     for name, parameter in model.named_parameters():
         if name in average:
-            keep(f"model.{name}", parameter)
+            add(f"model.{name}", parameter)
     for name, value in average.items():
-        keep(f"average.{name}", value)
-    names = _names(model, optimizer)
-    for index, state in optimizer.state_dict()["state"].items():  # none for what was frozen from the start
+        add(f"average.{name}", value)
+    names = _parameter_names(model, optimizer)
+    for index, state in optimizer.state_dict()["state"].items():  # none for parameters frozen so far
         for key, value in state.items():
-            keep(f"optimizer.{names[index]}.{key}", value)
+            add(f"optimizer.{names[index]}.{key}", value)
     if write:
         with replace_file(folder / STATE) as partial:
             save_file(tensors, partial, {"progress": json.dumps(progress)})
@@ -75,10 +75,10 @@ def save_state(
 def load_state(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Mapping[str, Tensor]
 ) -> dict[str, Any]:
-    """Puts the saved state into the three and returns the progress saved with it.
+    """Load the saved state into model, optimizer and average, and return the progress saved with it.
 
     Raises:
-        CheckpointError: The file is damaged or of another network.
+        CheckpointError: The file is damaged or of another network (``checkpoint_state_mismatch``).
     """
     import torch
     from safetensors import SafetensorError, safe_open
@@ -86,25 +86,26 @@ def load_state(
     try:
         with safe_open(folder / STATE, framework="pt") as file, torch.no_grad():
             progress: dict[str, Any] = json.loads(file.metadata()["progress"])
-            known = set(file.keys())
+            saved = set(file.keys())
             parameters = dict(model.named_parameters())
             for name, value in average.items():
-                parameters[name].copy_(_as(file.get_tensor(f"model.{name}"), parameters[name]))
-                value.copy_(_as(file.get_tensor(f"average.{name}"), value))
+                parameters[name].copy_(_matching(file.get_tensor(f"model.{name}"), parameters[name]))
+                value.copy_(_matching(file.get_tensor(f"average.{name}"), value))
             state = optimizer.state_dict()
             state["state"] = {
                 index: {
                     "step": file.get_tensor(f"optimizer.{name}.step"),
-                    "exp_avg": _as(file.get_tensor(f"optimizer.{name}.exp_avg"), parameters[name]),
-                    "exp_avg_sq": _as(file.get_tensor(f"optimizer.{name}.exp_avg_sq"), parameters[name]),
+                    "exp_avg": _matching(file.get_tensor(f"optimizer.{name}.exp_avg"), parameters[name]),
+                    "exp_avg_sq": _matching(file.get_tensor(f"optimizer.{name}.exp_avg_sq"), parameters[name]),
                 }
-                for index, name in enumerate(_names(model, optimizer))
-                if f"optimizer.{name}.step" in known
+                for index, name in enumerate(_parameter_names(model, optimizer))
+                if f"optimizer.{name}.step" in saved
             }
         optimizer.load_state_dict(state)
     except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
-            f"the run's saved state does not fit its config ({type(error).__name__}): start again in a new folder",
+            f"expected a saved state that matches the run's config, got one that does not ({type(error).__name__}): "
+            "start again in a new folder",
             code="checkpoint_state_mismatch",
         ) from None
     return progress
@@ -117,12 +118,12 @@ def save_model(
     tokenizer_file: Path,
     head: LabelHead | None = None,
 ) -> None:
-    """Writes a finished model: weights, what they are, and the tokenizer. `mi2 convert` reads this folder.
+    """Write a finished model: weights, description and tokenizer. `mi2 convert` reads this folder.
 
-    A head's weight (D, labels), bias and labels go to ``head.json`` beside them.
+    A head's weight (D, labels), bias and labels are written to ``head.json`` in the same folder.
 
     Raises:
-        CheckpointError: The disk is full (``checkpoint_not_saved``); a model that was there stays.
+        CheckpointError: The disk is full (``checkpoint_not_saved``); the earlier model remains.
     """
     from safetensors.torch import save_file
 
@@ -134,13 +135,13 @@ def save_model(
             (partial / HEAD).write_text(json.dumps(head.to_dict()) + "\n", "utf-8")
 
 
-def _as(value: Tensor, like: Tensor) -> Tensor:
+def _matching(value: Tensor, like: Tensor) -> Tensor:
     if value.shape != like.shape:
-        raise ValueError("another shape")
-    return sharded_as(value, like)
+        raise ValueError(f"expected shape {tuple(like.shape)}, got {tuple(value.shape)}")
+    return shard_like(value, like)
 
 
-def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
-    """Parameter names in the order in which the optimizer numbers them."""
+def _parameter_names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
+    """Return the names of the parameters in the optimizer's order."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,4 +1,4 @@
-"""A training run as data; `config_file` reads it from YAML."""
+"""The config of a training run as dataclasses; `config_file` reads it from YAML."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Literal
 
 from medimageinsight.datasets import CheckSettings, DataSource
 from medimageinsight.network.config import ModelConfig
-from medimageinsight.train.augment_pixels import PixelAugmentation
+from medimageinsight.train.augment_image import PixelAugmentation
 
 
 @dataclass(frozen=True, kw_only=True)
-class OriginalData:
-    """A dataset as it was made for the hosted fine-tuning: its YAML config and the files that were given beside it.
+class AzureMLData:
+    """A dataset prepared for the hosted (Azure ML) fine-tuning: its YAML config and its input files.
 
-    What the YAML says of the training (rates, epochs, batches, changes to pictures, freezing ...) lies under the run's
-    config as a `base` does: what the config does not say is taken from it, see `original_settings`.
+    The YAML's training settings (rates, epochs, batches, augmentation, freezing ...) are defaults for the run's config,
+    as those of a `base` are; see `azureml_settings`.
     """
 
     config: str
@@ -28,27 +28,27 @@ class OriginalData:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which pictures and how often each is drawn.
+    """The images, and how often each is drawn.
 
-    A source is drawn in proportion to its number of training pictures to the power of `sampling_power`, times its
-    factor in `source_weights`; classes within it likewise with `class_power`. A power of 1 draws every picture
-    alike, 0 every group alike.
+    A source is drawn in proportion to its number of training images to the power of `sampling_power`, times its factor
+    in `source_weights`; within it, each class in proportion to its number of images to the power of `class_power`. With
+    a power of 1 all images are equally probable, with 0 all groups.
 
-    Exactly one of `table`, `sources` and `original` says where the pictures are; paths are relative to the config file.
-    Pictures are held in memory and changed as `images` says; with `on_disk` they are decoded when they are drawn, and
-    changed as `pixels` says.
+    Exactly one of `table`, `sources` and `original` locates the images; paths are relative to the config file. Images
+    are held in memory and augmented as in `images`; with `on_disk` they are decoded when they are drawn, and augmented
+    as in `pixels`.
     """
 
     table: str | None = None  # CSV or Parquet
     sources: tuple[DataSource, ...] = ()
-    original: OriginalData | None = None
-    leave_out: tuple[str, ...] = ()  # sources that are neither learned nor validated on, nor is a choice made by them
-    splits: dict[str, float] = field(default_factory=dict)  # shares, by patient, of the samples that have no split
-    split_seed: int = 0  # of that division, whatever the run's seed: runs of several seeds share their test set
+    original: AzureMLData | None = None
+    leave_out: tuple[str, ...] = ()  # sources used neither for training nor for validation and model selection
+    splits: dict[str, float] = field(default_factory=dict)  # fractions, by patient, of the samples without a split
+    split_seed: int = 0  # independent of the run's seed, so that runs with several seeds share their test set
     checks: CheckSettings = field(default_factory=CheckSettings)  # before the first step
     on_disk: bool = False
-    workers: int = 4  # threads that decode, with on_disk
-    ahead: int = 1  # batches that are made before they are needed
+    workers: int = 4  # decoding threads, with on_disk
+    ahead: int = 1  # batches that are made in advance
     train_split: str = "train"
     val_split: str = "val"
     sampling_power: float = 1.0
@@ -58,7 +58,7 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
-    """The byte-pair vocabulary made from the captions, their synonyms and further texts."""
+    """The byte-pair vocabulary, trained on the captions, their synonyms and further texts."""
 
     vocab_size: int
     corpus: str | None = None  # a CSV whose column `text` adds words, relative to the config file
@@ -66,16 +66,16 @@ class TokenizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageAugmentation:
-    """Random changes to a training picture; a symmetric range [-x, x] unless said otherwise."""
+    """Random changes to the training images held in memory; a value x is the range [-x, x] unless noted otherwise."""
 
     rotation: float = 0.0  # degrees
-    scale: tuple[float, float] = (1.0, 1.0)  # of the side that is seen; below 1 zooms in
+    scale: tuple[float, float] = (1.0, 1.0)  # of the visible side; below 1 zooms in
     stretch: float = 0.0  # log of the aspect ratio
     shift: float = 0.0  # of the side
     brightness: float = 0.0  # added, of the full range
     contrast: float = 0.0  # log of the factor
     gamma: float = 0.0  # log of the exponent
-    noise: float = 0.0  # largest standard deviation, of the full range
+    noise: float = 0.0  # maximum standard deviation, of the full range
     erase: float = 0.0  # probability of one grey rectangle of 2 to 20 % of the area
     flips: dict[str, tuple[Literal["horizontal", "vertical", "transpose"], ...]] = field(
         default_factory=dict
@@ -84,7 +84,7 @@ class ImageAugmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionAugmentation:
-    """Random changes to a training caption, so that a prompt worded otherwise still works; probabilities."""
+    """Probabilities of random changes to a training caption, so that differently worded prompts work too."""
 
     synonym: float = 0.0  # for each part that has any
     shuffle: float = 0.0
@@ -94,29 +94,27 @@ class CaptionAugmentation:
     drop_anatomy: float = 0.0
     drop_view: float = 0.0
     drop_finding: float = 0.0
-    broaden: float = 0.0  # replace a finding by one that covers it, such as a tumour for a glioma
-    synonyms: dict[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # a part, as captions have it, to others of its meaning
-    broader: dict[str, tuple[str, ...]] = field(default_factory=dict)  # a general finding to the findings it covers
-    shared_labels: bool = False  # a label is the same finding in every source, rather than within its own
+    broaden: float = 0.0  # replace a finding by a more general one, such as glioma by tumour
+    synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by the words of a part in the captions
+    broader: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the findings that a general finding covers
+    shared_labels: bool = False  # a label is the same finding in every source, not only within its own
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig:
-    """A stretch of training at one picture size.
+    """A part of a run with one image size and batch size.
 
-    With `sources_per_batch` a batch holds pictures of that many sources in equal parts, so that each meets more of its
-    own kind; without it, every picture is drawn from all sources.
+    With `sources_per_batch` a batch contains images of that many sources in equal parts, so that more of its negatives
+    are of the same kind; without it, every image is drawn from all sources.
 
-    With `logit_scale` the factor before the softmax begins the stage at that value and is learned on from there: soft
-    targets keep it low, and a sharper one tells findings of one kind apart.
+    With `logit_scale` the factor before the softmax starts the stage at that value and is trained from there: soft
+    targets keep it low, and a larger one separates findings of the same kind.
 
-    Parameters whose name a pattern of `freeze` finds stay as they are: the first layers of a network settle long before
-    its last ones, and cost most.
+    Parameters whose names match a pattern of `freeze` are not trained: the first layers of a network converge long
+    before its last ones, and cost most.
 
-    A stage is a stretch of the run's learning-rate schedule. With `learning_rate` it has a schedule and an averaging of
-    weights of its own, from that rate down; such stages come last.
+    Stages share the run's learning-rate schedule. A stage with `learning_rate` has its own schedule, starting at that
+    rate, and its own weight averaging; such stages come last.
     """
 
     steps: int
@@ -132,8 +130,8 @@ class StageConfig:
 class OptimizerConfig:
     """AdamW with linear warm-up, then half a cosine down to `final_learning_rate`.
 
-    `weight_decay` spares biases, norms, depth-wise filters, embeddings and the scale. Of `rate_factors` and
-    `weight_decays`, regular expressions, the first that is found in a parameter's name counts.
+    `weight_decay` does not apply to biases, norms, depth-wise filters, embeddings and the logit scale. In
+    `rate_factors` and `weight_decays`, the first regular expression that matches within a parameter's name applies.
     """
 
     learning_rate: float
@@ -141,9 +139,9 @@ class OptimizerConfig:
     warmup_steps: int = 0
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.98)
-    layer_decay: float = 1.0  # factor on the rate, for each block further from the output
-    rate_factors: dict[str, float] = field(default_factory=dict)  # on the rate, besides layer_decay
-    weight_decays: dict[str, float] = field(default_factory=dict)  # in place of weight_decay
+    layer_decay: float = 1.0  # factor on the learning rate for each block further from the output
+    rate_factors: dict[str, float] = field(default_factory=dict)  # on the learning rate, in addition to layer_decay
+    weight_decays: dict[str, float] = field(default_factory=dict)  # instead of weight_decay
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     max_logit_scale: float = 100.0  # of the factor, not its logarithm
@@ -151,12 +149,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelConfig:
-    """How the work is laid on the machine. One process, or as many as ``torchrun`` starts, on one node or several.
+    """Devices and memory. One process, or as many as ``torchrun`` starts, on one node or several.
 
-    `batch_size` of a stage is of all processes together. With `micro_batch` a process embeds that many pictures at a
-    time, twice: the loss is still over the whole batch. `checkpointing` keeps a block's input alone and computes its
-    inside again on the way back. ``shard`` lays parameters, gradients and the optimizer's state over all processes
-    (FSDP); ``replicate`` gives each process all of them.
+    A stage's `batch_size` is of all processes together. With `micro_batch` a process embeds that many images at a time,
+    twice: the loss is still over the whole batch. `checkpointing` saves only a block's input and recomputes the rest in
+    the backward pass. ``shard`` distributes parameters, gradients and optimizer state over all processes (FSDP);
+    ``replicate`` holds all of them on each process.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -167,10 +165,10 @@ class ParallelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StartConfig:
-    """The model that a fine-tuning begins with, and what of it is learned.
+    """The checkpoint to fine-tune, and the parameters that are trained.
 
-    ``full``: everything. ``last``: the last `blocks` of each encoder with what follows them. ``lora``: low-rank updates
-    of the attention's and the MLP's weights, which are added to them at the end.
+    ``full``: all. ``last``: the last `blocks` of each encoder and what follows them. ``lora``: low-rank updates of the
+    attention and MLP weights, which are merged at the end.
     """
 
     checkpoint: str  # the public release's folder, or `best` of a run; relative to the config file
@@ -178,15 +176,15 @@ class StartConfig:
     blocks: int = 1
     rank: int = 16
     alpha: float = 16.0
-    drop_path: float | None = None  # in place of the checkpoint's
+    drop_path: float | None = None  # instead of the checkpoint's
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What training from scratch and fine-tuning share.
+    """The common part of training from scratch and fine-tuning.
 
-    With the objective ``unicl`` pictures and texts are told apart from each other; with ``labels`` a linear head on the
-    picture's embedding learns the labels of the training split, and the text encoder rests.
+    The objective ``unicl`` is contrastive, between images and texts; with ``labels`` a linear head on the image
+    embedding is trained to classify the labels of the training split, and the text encoder is frozen.
     """
 
     name: str
@@ -200,7 +198,7 @@ class RunConfig:
     images: ImageAugmentation = ImageAugmentation()
     pixels: PixelAugmentation = field(default_factory=PixelAugmentation)
     captions: CaptionAugmentation = CaptionAugmentation()
-    templates: tuple[str, ...] = ()  # sentences of a caption's parts, see `prompts.Template`
+    templates: tuple[str, ...] = ()  # sentences of a caption's parts, see `caption_wording.Template`
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     parallel: ParallelConfig = ParallelConfig()
     evaluate_every: int = 500  # steps
@@ -208,13 +206,13 @@ class RunConfig:
 
     @property
     def steps(self) -> int:
-        """Of all stages."""
+        """Number of steps of all stages."""
         return sum(stage.steps for stage in self.stages)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(RunConfig):
-    """Everything that training from scratch depends on besides the pictures."""
+    """The config of a training from scratch."""
 
     model: ModelConfig
     tokenizer: TokenizerConfig
@@ -222,6 +220,6 @@ class TrainConfig(RunConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(RunConfig):
-    """Everything that a fine-tuning depends on besides the pictures and the checkpoint."""
+    """The config of a fine-tuning."""
 
     start: StartConfig

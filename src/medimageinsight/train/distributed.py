@@ -1,8 +1,8 @@
-"""Several processes that train one model: who they are, and what they tell each other.
+"""The processes that train one model, and their communication.
 
-Every process computes the loss of the whole batch from everybody's embeddings, and the gradient of a weight is the mean
-over processes. For that mean to be the gradient of one process with the whole batch, an embedding's gradient is summed
-over processes on its way back: each of them saw it.
+Every process computes the loss of the whole batch from the embeddings of all processes, and the gradient of a weight is
+the mean over processes. For this mean to equal the gradient of one process with the whole batch, the gradient of an
+embedding is summed over processes in the backward pass: the embedding is part of the loss of each.
 """
 
 from __future__ import annotations
@@ -21,125 +21,120 @@ from medimageinsight.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PATIENCE = timedelta(hours=12)  # before the first step: the main process looks at every picture
-BUCKET = 1 << 24  # gradients sent at once: 64 MiB of float32
+LONG_TIMEOUT = timedelta(hours=12)  # before the first step the others wait while the main process checks every image
+BUCKET_SIZE = 1 << 24  # gradients reduced at once: 64 MiB of float32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """This process among those that train together."""
+    """This process and the number of those that train together."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    patient: dist.ProcessGroup | None = None  # the same processes, who wait for each other for hours
+    long_timeout_group: dist.ProcessGroup | None = None  # the same processes, with `LONG_TIMEOUT`
 
     @property
     def is_main(self) -> bool:
-        """Whether it is the one that writes and talks."""
+        """True for the process that writes files and logs."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Returns when all have come here.
+        """Block until all processes have called this.
 
         Raises:
-            ConfigError: One has ended instead (``process_ended``).
+            ConfigError: Another process ended instead (``process_ended``).
         """
-        if self.world > 1:
+        if self.world_size > 1:
             try:
-                dist.barrier(self.patient)
+                dist.barrier(self.long_timeout_group)
             except RuntimeError:
-                raise ConfigError("another process ended: see what it says", code="process_ended") from None
+                raise ConfigError("another process ended: see its output", code="process_ended") from None
 
-    def agree(self, value: float) -> float:
-        """The main process's value, in all."""
-        if self.world == 1:
+    def broadcast(self, value: float) -> float:
+        """Return the main process's value on all processes."""
+        if self.world_size == 1:
             return value
         shared = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.broadcast(shared, 0)
         return float(shared.item())
 
-    def mean(self, value: float) -> float:
-        """Over processes."""
-        if self.world == 1:
-            return value
-        shared = torch.tensor(value, dtype=torch.float64, device=self.device)
-        dist.all_reduce(shared)
-        return float(shared.item()) / self.world
-
     def gather(self, rows: Tensor) -> Tensor:
-        """Everybody's rows (N, D) in the order of ranks (world * N, D), with gradients."""
-        return rows if self.world == 1 else _Gather.apply(rows, self.rank, self.world)  # type: ignore[no-untyped-call]
+        """Concatenate the rows (N, D) of all processes by rank: (world_size * N, D), with gradients."""
+        return rows if self.world_size == 1 else _Gather.apply(rows, self.rank, self.world_size)  # type: ignore[no-untyped-call]
 
     def average_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Each gradient becomes its mean over processes. Sharded parameters have theirs from FSDP already."""
-        if self.world == 1:
+        """Replace each gradient by its mean over processes. FSDP does this itself for sharded parameters."""
+        if self.world_size == 1:
             return
-        gradients = [one.grad for one in parameters if one.grad is not None and not is_sharded(one)]
+        gradients = [
+            parameter.grad for parameter in parameters if parameter.grad is not None and not is_sharded(parameter)
+        ]
         for bucket in _buckets(gradients):
-            flat = torch.cat([one.flatten() for one in bucket])
+            flat = torch.cat([gradient.flatten() for gradient in bucket])
             dist.all_reduce(flat)
-            flat /= self.world
-            for one, mean in zip(bucket, torch.split(flat, [one.numel() for one in bucket]), strict=True):
-                one.copy_(mean.view_as(one))
+            flat /= self.world_size
+            means = torch.split(flat, [gradient.numel() for gradient in bucket])
+            for gradient, mean in zip(bucket, means, strict=True):
+                gradient.copy_(mean.view_as(gradient))
 
 
 def join_processes(device: Literal["auto", "cpu", "cuda"] = "auto") -> Processes:
-    """Meets the other processes where ``torchrun`` started this one; alone otherwise.
+    """Join the processes that ``torchrun`` started; without it, return a single process.
 
     Raises:
-        ConfigError: There is no GPU where one is asked for (``gpu_missing``).
+        ConfigError: A GPU is requested and there is none for this process (``gpu_missing``).
     """
-    world, rank, local = (
+    world_size, rank, local_rank = (
         int(os.environ.get(name, default))
         for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
     )
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    if cuda and local >= torch.cuda.device_count():
+    if cuda and local_rank >= torch.cuda.device_count():
         raise ConfigError(
-            f"config.parallel.device: expected {local + 1} or more GPUs for cuda, got {torch.cuda.device_count()}: use "
-            "cpu, start fewer processes, or install a PyTorch for your GPU",
+            f"config.parallel.device: expected {local_rank + 1} or more GPUs for cuda, got {torch.cuda.device_count()}:"
+            " use cpu, start fewer processes, or install a PyTorch for your GPU",
             code="gpu_missing",
         )
-    place = torch.device("cuda", local) if cuda else torch.device("cpu")
+    own_device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
     if cuda:
-        torch.cuda.set_device(place)
-    if world > 1 and not dist.is_initialized():
+        torch.cuda.set_device(own_device)
+    if world_size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo")
-    patient = dist.new_group(backend="gloo", timeout=PATIENCE) if world > 1 else None
-    return Processes(rank=rank, world=world, device=place, patient=patient)
+    group = dist.new_group(backend="gloo", timeout=LONG_TIMEOUT) if world_size > 1 else None
+    return Processes(rank=rank, world_size=world_size, device=own_device, long_timeout_group=group)
 
 
 def leave_processes() -> None:
-    """The end of `join_processes`."""
+    """Undo `join_processes`."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Whether each process holds a part of it."""
+    """Return True if each process holds a part of the tensor."""
     from torch.distributed.tensor import DTensor
 
     return isinstance(tensor, DTensor)
 
 
-def own_shard(tensor: Tensor) -> Tensor:
-    """The part of this process; all of it where it is not sharded. Shares its memory."""
+def local_shard(tensor: Tensor) -> Tensor:
+    """Return this process's part, or all of a tensor that is not sharded. Memory is shared."""
     from torch.distributed.tensor import DTensor
 
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """All of it, on every process; all have to call."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Return the whole tensor, detached, on every process; a collective call."""
     from torch.distributed.tensor import DTensor
 
     tensor = tensor.detach()
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def sharded_as(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor as `like` lies: on its device, in its shards."""
+def shard_like(value: Tensor, like: Tensor) -> Tensor:
+    """Return a whole tensor on the device, and with the shards, of `like`."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     if isinstance(like, DTensor):
@@ -149,9 +144,9 @@ def sharded_as(value: Tensor, like: Tensor) -> Tensor:
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, rank: int, world: int) -> Tensor:  # noqa: ANN401 - torch's own type
+    def forward(ctx: Any, rows: Tensor, rank: int, world_size: int) -> Tensor:  # noqa: ANN401 - torch's own type
         ctx.rank, ctx.count = rank, len(rows)
-        parts = [torch.empty_like(rows) for _ in range(world)]
+        parts = [torch.empty_like(rows) for _ in range(world_size)]
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
 
@@ -163,11 +158,11 @@ class _Gather(torch.autograd.Function):
 
 
 def _buckets(gradients: list[Tensor]) -> Iterable[list[Tensor]]:
-    """In order, of about `BUCKET` numbers each."""
+    """Group the gradients in order, about `BUCKET_SIZE` numbers per group."""
     bucket: list[Tensor] = []
-    for one in gradients:
-        bucket.append(one)
-        if sum(each.numel() for each in bucket) >= BUCKET:
+    for gradient in gradients:
+        bucket.append(gradient)
+        if sum(member.numel() for member in bucket) >= BUCKET_SIZE:
             yield bucket
             bucket = []
     if bucket:

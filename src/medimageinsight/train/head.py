@@ -1,4 +1,4 @@
-"""A classification head on the picture's embedding, learned together with the encoder."""
+"""A linear classification head on the image embedding, trained together with the encoder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medimageinsight.adapters.adapter import Adapter
-from medimageinsight.adapters.figures import AdapterFigures
+from medimageinsight.adapters import Adapter, AdapterFigures
 from medimageinsight.errors import ModelError
 from medimageinsight.files import strict
 from medimageinsight.metrics.heads import Layer
@@ -21,85 +20,85 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from medimageinsight.bundle.identity import ModelIdentity
+    from medimageinsight.bundle import ModelIdentity
     from medimageinsight.datasets import Sample
 
 HEAD = "head.json"
-# Embeddings have length 1: without a factor the weights would have far to go.
+# Embeddings have length 1: without a factor the weights would have to grow large.
 SCALE = 20.0
 
 
 class LabelHead(nn.Module):
-    """Embeddings (N, D) to logits (N, labels) of the training pictures, named as `LabelNames` does.
+    """Maps embeddings (N, D) to logits (N, labels) of the training labels, named by `LabelNames`.
 
     Attributes:
         names: The labels, in the order of the logits.
-        temperature: What its logits are divided by to be calibrated, and
-        figures: how good it is then, both as of its last validation.
+        temperature: The divisor that calibrates the logits, from the last validation.
+        figures: The scores of the calibrated head in the last validation.
     """
 
     def __init__(self, samples: Sequence[Sample], dim: int) -> None:
         super().__init__()
         self.names = LabelNames(samples)
-        places = {label: place for place, label in enumerate(self.names.labels)}
-        self.of_sample = torch.tensor([places[self.names.of(sample)] for sample in samples])
-        self.linear = nn.Linear(dim, len(places))
+        class_ids = {label: index for index, label in enumerate(self.names.labels)}
+        self.sample_classes = torch.tensor([class_ids[self.names.name(sample)] for sample in samples])
+        self.linear = nn.Linear(dim, len(class_ids))
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         self.temperature = 1.0
         self.figures: AdapterFigures | None = None
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(N, D) to (N, labels)."""
+        """Map embeddings (N, D) to logits (N, labels)."""
         logits: Tensor = self.linear(SCALE * embeddings)
         return logits
 
     def classes_of(self, indices: NDArray[np.int64]) -> Tensor:
-        """The class of samples, (B,) int64."""
-        return self.of_sample[torch.from_numpy(indices)]
+        """Return the classes of samples, (B,) int64."""
+        return self.sample_classes[torch.from_numpy(indices)]
 
     def layer(self) -> Layer:
-        """For embeddings of length 1."""
+        """Return weight and bias for embeddings of length 1, without `SCALE`."""
         weight, bias = SCALE * self.linear.weight.detach(), self.linear.bias.detach()
         return Layer(weight=weight.T.cpu().numpy(), bias=bias.cpu().numpy())
 
-    def validation(self) -> dict[str, Any]:
-        """What the last validation found, for a run's state."""
+    def validation_state(self) -> dict[str, Any]:
+        """Return temperature and figures of the last validation as JSON values."""
         return {"temperature": self.temperature, "figures": None if self.figures is None else asdict(self.figures)}
 
-    def restore(self, validation: Mapping[str, Any]) -> None:
-        """The other way."""
-        figures = validation["figures"]
-        self.temperature = validation["temperature"]
+    def load_validation_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `validation_state` returned."""
+        figures = state["figures"]
+        self.temperature = state["temperature"]
         self.figures = None if figures is None else strict.build(AdapterFigures, figures, "figures")
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; the weight (D, labels) and bias (labels,) are for embeddings of length 1."""
+        """Return the head as JSON values; weight (D, labels) and bias (labels,) are for embeddings of length 1."""
         layer = self.layer()
         return {
             "labels": list(self.names.labels),
             "weight": layer.weight.tolist(),
             "bias": layer.bias.tolist(),
-            **self.validation(),
+            **self.validation_state(),
         }
 
 
-def adapter_of_head(head: Mapping[str, Any], model: ModelIdentity, training: dict[str, Any]) -> Adapter:
-    """The head as an adapter for the bundle of the encoder that it was learned with.
+def head_to_adapter(head: Mapping[str, Any], model: ModelIdentity, training: dict[str, Any]) -> Adapter:
+    """Convert a head to an adapter for the bundle of the encoder that it was trained with.
 
     Args:
-        head: As ``head.json`` has it.
+        head: The content of ``head.json``.
         model: The bundle's identity.
-        training: How it came about, for people.
+        training: Provenance of the head, for readers.
 
     Raises:
-        ModelError: It is not as `LabelHead.to_dict` writes it (``head_invalid``).
+        ModelError: The content is not that of `LabelHead.to_dict` (``head_invalid``).
     """
     try:
         weight, bias = np.array(head["weight"], np.float32), np.array(head["bias"], np.float32)
         labels, figures = tuple(head["labels"]), head["figures"]
         if weight.shape != (model.embedding_dim, len(labels)) or bias.shape != (len(labels),):
-            raise ValueError("another shape")
+            raise ValueError(f"weight {weight.shape}, bias {bias.shape}")
         return Adapter(
             labels=labels,
             kind="linear",
@@ -112,5 +111,6 @@ def adapter_of_head(head: Mapping[str, Any], model: ModelIdentity, training: dic
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"head.json is not as a run writes it ({type(error).__name__}): go on with the run", code="head_invalid"
+            f"expected head.json as a run writes it, got a {type(error).__name__} while reading it: resume the run",
+            code="head_invalid",
         ) from None

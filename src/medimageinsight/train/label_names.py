@@ -1,4 +1,4 @@
-"""What a classification head calls the labels that it learns."""
+"""Names of the labels of a classification head."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class LabelNames:
-    """Labels are classes within their source: where there are several sources, "source: label".
+    """Label names that are unique over sources: "source: label" if there are several sources.
 
     Attributes:
-        labels: Of the samples, sorted.
+        labels: The label names of the samples, sorted.
     """
 
     def __init__(self, samples: Sequence[Sample]) -> None:
-        self._several = len({sample.source for sample in samples}) > 1
-        self.labels = tuple(sorted({self.of(sample) for sample in samples}))
+        self._several_sources = len({sample.source for sample in samples}) > 1
+        self.labels = tuple(sorted({self.name(sample) for sample in samples}))
 
-    def of(self, sample: Sample) -> str:
-        """The name of a sample's label, which need not be one of ``labels``."""
-        return f"{sample.source}: {sample.label}" if self._several else sample.label
+    def name(self, sample: Sample) -> str:
+        """Return the name of a sample's label, which need not be one of ``labels``."""
+        return f"{sample.source}: {sample.label}" if self._several_sources else sample.label

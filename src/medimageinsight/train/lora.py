@@ -1,7 +1,7 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685): a frozen weight W and a learned update of few numbers, W + scale B A.
+"""Low-rank adapters (LoRA, arXiv 2106.09685): a frozen weight W and a trained low-rank update, W + scale B A.
 
-The update is added to what the layer gives while training and to the weight itself for export, so that a finished model
-is one of the usual form.
+The update is added to the layer's output during training, and to the weight itself for export, so that a finished model
+has the usual parameters.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from medimageinsight.errors import ConfigError
-from medimageinsight.network.text import SelfAttention
+from medimageinsight.network.text_encoder import SelfAttention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Attention's and the MLP's products: of both encoders, all but the embeddings, convolutions and projections.
+# Matrix products of attention and MLP in both encoders; not embeddings, convolutions and projections.
 PRODUCTS = r"\.(qkv|proj|fc1|fc2|attn|out_proj|c_fc|c_proj)$"
 
 
 class LowRankUpdate(nn.Module):
-    """(..., inputs) to (..., outputs): scale B A x, zero at first."""
+    """Computes scale B A x, (..., inputs) to (..., outputs); initially zero."""
 
     def __init__(self, inputs: int, outputs: int, rank: int, alpha: float) -> None:
         super().__init__()
@@ -32,24 +32,22 @@ class LowRankUpdate(nn.Module):
         self.b = nn.Parameter(torch.zeros(outputs, rank))
 
     def forward(self, x: Tensor) -> Tensor:
-        """What is added to the layer's output."""
+        """Return the addition to the layer's output."""
         return (x @ self.a.T) @ self.b.T * self.scale
-
-    def delta(self) -> Tensor:
-        """What it adds to the weight (outputs, inputs)."""
-        return self.scale * self.b.detach() @ self.a.detach()
 
 
 def add_updates(model: nn.Module, rank: int, alpha: float, layers: str = PRODUCTS) -> list[str]:
-    """Gives the matching layers an update each; returns their names.
+    """Add an update to each matching layer and return the names of these layers.
 
     Raises:
         ConfigError: No layer's name matches (``lora_no_layer``).
     """
     pattern = re.compile(layers)
-    found = [(name, module) for name, module in model.named_modules() if pattern.search(f".{name}") and _fits(module)]
+    found = [
+        (name, module) for name, module in model.named_modules() if pattern.search(f".{name}") and _is_supported(module)
+    ]
     if not found:
-        raise ConfigError(f"expected layers that {layers!r} finds, got none", code="lora_no_layer")
+        raise ConfigError(f"expected layers that match {layers!r}, got none", code="lora_no_layer")
     for _, module in found:
         outputs, inputs = _weight(module).shape
         module.lora = LowRankUpdate(inputs, outputs, rank, alpha)
@@ -59,11 +57,11 @@ def add_updates(model: nn.Module, rank: int, alpha: float, layers: str = PRODUCT
 
 
 def merged_state(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights with their updates added, under the names of a network without any.
+    """Return the weights with their updates added, named as in a network without updates.
 
     Args:
         model: The network with updates.
-        state: Its whole tensors by name.
+        state: Its full tensors by name.
     """
     merged = {name: value for name, value in state.items() if ".lora." not in f".{name}"}
     for name, module in _updated(model):
@@ -74,13 +72,13 @@ def merged_state(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor
     return merged
 
 
-def _fits(module: nn.Module) -> bool:
+def _is_supported(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | SelfAttention)
 
 
 def _weight(module: nn.Module) -> Tensor:
     weight = module.in_proj_weight if isinstance(module, SelfAttention) else module.weight
-    assert isinstance(weight, Tensor)  # of `_fits`  # noqa: S101
+    assert isinstance(weight, Tensor)  # by `_is_supported`  # noqa: S101
     return weight
 
 

@@ -1,11 +1,11 @@
-"""What a training step needs in memory, from the config alone.
+"""Memory of a training step, computed from the config alone.
 
-The weights, the gradients of the learned ones, the optimizer's two moments and the averaged weights are counted. The
-activations are seen: one picture and one text run through the network on PyTorch's "meta" device, which has shapes and
-no memory, and every distinct tensor that autograd keeps for the way back counts. They count as float32, which bounds
-mixed precision from above; that has copies of the weights besides.
+The weights, the gradients of the trained weights, the two moments of the optimizer and the averaged weights are
+counted. The activations are measured: one image and one text run through the network on PyTorch's "meta" device, which
+has shapes but no memory, and every distinct tensor that autograd saves for the backward pass is counted. Activations
+count as float32, an upper bound for mixed precision, which in addition has copies of the weights.
 
-A GPU's own share (context, workspaces, fragmentation) comes on top: `OVERHEAD` stands for it.
+A GPU needs `GPU_OVERHEAD` in addition (context, workspaces, fragmentation).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from medimageinsight.network.checkpoint import meta_model
+from medimageinsight.network.checkpoint import create_meta_model
 from medimageinsight.train.config import StartConfig
-from medimageinsight.train.layout import blocks
-from medimageinsight.train.start import choose_trained
+from medimageinsight.train.initialization import choose_trained
+from medimageinsight.train.parallel import encoder_blocks
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,39 +27,31 @@ if TYPE_CHECKING:
     from medimageinsight.network.model import UniCLModel
 
 FLOAT = 4  # bytes
-OVERHEAD = 1.5e9  # bytes, on a GPU
-PASSING = 3  # on the way back a layer has the gradient that comes, the one that goes, and a workspace
+GPU_OVERHEAD = 1.5e9  # bytes
+BACKWARD_TENSORS = 3  # of a layer in the backward pass: incoming gradient, outgoing gradient and a workspace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes of one process."""
+    """Bytes of one process by purpose."""
 
     weights: int
     gradients: int
-    optimizer: int  # AdamW's two moments
+    optimizer: int  # the two moments of AdamW
     average: int
-    activations: int  # kept for the way back, of all pictures and texts that are embedded at a time
-    recomputed: int  # of the largest block, with checkpointing, while it is computed again
-    passing: int  # gradients of activations on their way: `PASSING` of the largest tensor
-    copies: int  # of the weights in lower precision, which autocast makes and keeps for the step
+    activations: int  # saved for the backward pass, of all images and texts that are embedded at a time
+    recomputed: int  # of the largest block, with checkpointing, while it is recomputed
+    passing: int  # gradients of activations in the backward pass: `BACKWARD_TENSORS` of the largest tensor
+    copies: int  # of the weights in lower precision, which autocast caches for the step
 
     @property
     def total(self) -> int:
-        """Bytes, without a GPU's own share."""
-        return (
-            self.weights
-            + self.gradients
-            + self.optimizer
-            + self.average
-            + self.activations
-            + self.recomputed
-            + self.passing
-            + self.copies
-        )
+        """Bytes without `GPU_OVERHEAD`."""
+        fixed = self.weights + self.gradients + self.optimizer + self.average + self.copies
+        return fixed + self.activations + self.recomputed + self.passing
 
     def describe(self) -> str:
-        """A line a part, in GB (1e9 bytes)."""
+        """Return one line per part, in GB (1e9 bytes)."""
         parts = {name: getattr(self, name) for name in self.__dataclass_fields__} | {"total": self.total}
         return "\n".join(f"{name:12} {value / 1e9:8.2f} GB" for name, value in parts.items())
 
@@ -67,86 +59,95 @@ class Memory:
 def estimate_memory(
     config: ModelConfig,
     *,
-    pictures: int,
+    images: int,
     tokens: int = 77,
-    learn: StartConfig | None = None,
+    start: StartConfig | None = None,
     precision: str = "fp32",
     checkpointing: bool = False,
 ) -> Memory:
-    """The memory of a step.
+    """Estimate the memory of a training step.
 
-        learn = StartConfig(checkpoint="", learn="lora", rank=16)
-        print(estimate_memory(config, pictures=8, learn=learn, precision="bf16", checkpointing=True).describe())
+        start = StartConfig(checkpoint="", learn="lora", rank=16)
+        print(estimate_memory(config, images=8, start=start, precision="bf16", checkpointing=True).describe())
 
     Args:
-        config: The network.
-        pictures: Embedded at a time, with as many texts: the batch, or `micro_batch`.
-        tokens: Of a text.
-        learn: What is learned; None: everything.
-        precision: ``fp32``, ``bf16``, ``fp16``.
+        config: The network's config.
+        images: Number of images embedded at a time, with as many texts: the batch, or `micro_batch`.
+        tokens: Length of a text.
+        start: Which parameters are trained; None: all.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
         checkpointing: As in `ParallelConfig`.
     """
-    learn = learn or StartConfig(checkpoint="")
-    if learn.drop_path is not None:
-        config = replace(config, image=replace(config.image, drop_path=learn.drop_path))
-    model = meta_model(config)
+    start = start or StartConfig(checkpoint="")
+    if start.drop_path is not None:
+        config = replace(config, image=replace(config.image, drop_path=start.drop_path))
+    model = create_meta_model(config)
     with torch.device("meta"):
-        trained = choose_trained(model, learn)
+        trained = choose_trained(model, start)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
-    every = sum(one.numel() for one in model.parameters())
-    learned = sum(one.numel() for one in model.parameters() if one.requires_grad)
-    outside, of_blocks, inputs, largest = _activations(model, tokens)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    trained_count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    saved = _measure_activations(model, tokens)
     return Memory(
-        weights=FLOAT * every,
-        gradients=FLOAT * learned,
-        optimizer=2 * FLOAT * learned,
-        average=FLOAT * learned,
-        activations=pictures * (outside + (inputs if checkpointing else sum(of_blocks))),
-        recomputed=pictures * max(of_blocks) if checkpointing else 0,
-        passing=pictures * PASSING * largest,
-        copies=0 if precision == "fp32" else 2 * every,
+        weights=FLOAT * count,
+        gradients=FLOAT * trained_count,
+        optimizer=2 * FLOAT * trained_count,
+        average=FLOAT * trained_count,
+        activations=images * (saved.outside + (saved.block_inputs if checkpointing else sum(saved.blocks))),
+        recomputed=images * max(saved.blocks) if checkpointing else 0,
+        passing=images * BACKWARD_TENSORS * saved.largest,
+        copies=0 if precision == "fp32" else 2 * count,
     )
 
 
-def _activations(model: UniCLModel, tokens: int) -> tuple[int, list[int], int, int]:
-    """Bytes of one picture and one text: kept outside of blocks, in each block, blocks' inputs, the largest tensor."""
-    parameters = {_storage(one) for one in model.parameters()}
-    seen: dict[int, Tensor] = {}  # holding them keeps their storages apart
-    held: list[int] = [0]  # outside, then of each block
-    inputs: list[int] = []
-    place = 0
+@dataclass(frozen=True)
+class _Activations:
+    """Bytes saved for the backward pass of one image and one text."""
 
-    def keep(tensor: Tensor) -> Tensor:
-        key = _storage(tensor)
+    outside: int  # of encoder blocks
+    blocks: list[int]  # of each encoder block
+    block_inputs: int  # sum over blocks
+    largest: int  # tensor
+
+
+def _measure_activations(model: UniCLModel, tokens: int) -> _Activations:
+    parameters = {_storage_id(parameter) for parameter in model.parameters()}
+    seen: dict[int, Tensor] = {}  # references, so that no storage id is reused
+    saved: list[int] = [0]  # bytes outside of blocks, then of each block
+    inputs: list[int] = []
+    current = 0  # index into `saved`
+
+    def count(tensor: Tensor) -> Tensor:
+        key = _storage_id(tensor)
         if key not in seen and key not in parameters:
             seen[key] = tensor
-            held[place] += tensor.untyped_storage().nbytes()
+            saved[current] += tensor.untyped_storage().nbytes()
         return tensor
 
     def enter(block: nn.Module, arguments: tuple[Tensor, ...]) -> None:  # noqa: ARG001
-        nonlocal place
+        nonlocal current
         inputs.append(arguments[0].numel() * FLOAT)
-        held.append(0)
-        place = len(held) - 1
+        saved.append(0)
+        current = len(saved) - 1
 
     def leave(block: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG001
-        nonlocal place
-        place = 0
+        nonlocal current
+        current = 0
 
-    for block in blocks(model):
+    for block in encoder_blocks(model):
         block.register_forward_pre_hook(enter)
         block.register_forward_hook(leave)
     height, width = model.config.image.image_size
     pixels = torch.zeros(1, 3, height, width, device="meta")
     ids = torch.zeros(1, tokens, dtype=torch.int64, device="meta")
     model.train()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         embedded = model.encode_image(pixels), model.encode_text(ids, ids)
     del embedded
     largest = max(tensor.untyped_storage().nbytes() for tensor in seen.values())
-    return held[0] + pixels.nbytes, held[1:], sum(inputs), largest
+    return _Activations(saved[0] + pixels.nbytes, saved[1:], sum(inputs), largest)
 
 
-def _storage(tensor: Tensor) -> int:
+def _storage_id(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)

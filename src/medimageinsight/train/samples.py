@@ -1,4 +1,4 @@
-"""From a run's config to its samples: read, left out, split, checked. No PyTorch here."""
+"""Read the samples of a run's config, assign splits, and check them. Works without PyTorch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from medimageinsight.datasets import (
     Problems,
     Table,
+    assign_missing_splits,
     check_table,
-    read_original,
+    read_azureml,
     read_sources,
     read_table,
-    split_rest,
 )
 from medimageinsight.errors import DatasetError
-from medimageinsight.train.azureml_settings import original_files
+from medimageinsight.train.azureml_settings import azureml_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 def read_samples(
     data: DataConfig, base: Path, *, check: bool, log: Callable[[str], None], problems: Problems | None = None
 ) -> Table:
-    """All samples of all splits.
+    """Read the samples of all splits.
 
     Args:
-        data: Where they are and what is checked.
-        base: The folder that paths start from.
-        check: Look at every picture and for leaks between splits.
-        log: Takes what is worth knowing, one line at a time.
-        problems: Collects what is wrong, and the good samples are returned, which may be none.
+        data: Location and checks of the data.
+        base: The folder that paths are relative to.
+        check: True to look at every image and for leaks between splits.
+        log: Receives notes, one line at a time.
+        problems: Collects the problems; the valid samples, possibly none, are returned.
 
     Raises:
-        DatasetProblems: Something is wrong, all of it in one list, and ``problems`` was not given.
+        DatasetProblems: All problems in one list, if ``problems`` is not given.
     """
     found = Problems() if problems is None else problems
-    table = _split(_leave_out(_read(data, base, found, log), data.leave_out, found), data, found, log)
+    table = _assign_splits(_leave_out(_read(data, base, found, log), data.leave_out, found), data, found, log)
     if check:
         cache = data.checks.cache
         checked = check_table(
@@ -64,13 +64,13 @@ def _read(data: DataConfig, base: Path, problems: Problems, log: Callable[[str],
         except DatasetError as error:
             problems.add("table_invalid", "data.table", error.message)
             return Table(samples=(), root=base)
-    assert data.original is not None  # noqa: S101 - `read_run` holds that there is one of the three
-    asked, table = read_original(
-        base / data.original.config, files=original_files(data.original, base), problems=problems
+    assert data.original is not None  # noqa: S101 - `config_file` requires one of the three
+    config, table = read_azureml(
+        base / data.original.config, files=azureml_files(data.original, base), problems=problems
     )
-    for key, reason in asked.unused.items():
-        log(f"{Path(data.original.config).name}: {key} is left alone: {reason}")
-    # Without files for an evaluation, the validation set is drawn from the training set where the config asks for one.
+    for key, reason in config.unused.items():
+        log(f"{Path(data.original.config).name}: {key} is ignored: {reason}")
+    # Without evaluation files, a validation split can be drawn from the training images.
     return table.as_split("") if data.splits and len(table.splits) == 1 else table
 
 
@@ -79,17 +79,17 @@ def _leave_out(table: Table, sources: tuple[str, ...], problems: Problems) -> Ta
     for name in sources:
         if name not in present:
             problems.add("config_value_invalid", "data.leave_out", f"there is no source {name!r}")
-    kept = tuple(sample for sample in table.samples if sample.source not in sources)
-    return replace(table, samples=kept) if sources else table
+    remaining = tuple(sample for sample in table.samples if sample.source not in sources)
+    return replace(table, samples=remaining) if sources else table
 
 
-def _split(table: Table, data: DataConfig, problems: Problems, log: Callable[[str], None]) -> Table:
-    """With the splits that the config draws, before anything looks for leaks between them."""
+def _assign_splits(table: Table, data: DataConfig, problems: Problems, log: Callable[[str], None]) -> Table:
+    """Draw the splits of the config, before the check for leaks between splits."""
     if data.splits:
         try:
-            table = split_rest(table, data.splits, seed=data.split_seed)
+            table = assign_missing_splits(table, data.splits, seed=data.split_seed)
         except DatasetError as error:
             problems.add("config_value_invalid", "data.splits", error.message)
-    elif without := table.splits.get("", 0):
-        log(f"{without:,} pictures have no split and are not used; data.splits would draw one")
+    elif count := table.splits.get("", 0):
+        log(f"{count:,} images have no split and are not used; data.splits would assign one")
     return table

@@ -1,15 +1,15 @@
-"""Random changes to one training picture at a time, as pure functions on uint8 arrays.
+"""Random augmentation of one training image at a time, as pure functions on uint8 arrays.
 
-Every picture's changes are drawn from (seed, step, its id) alone, so that they are the same after a resume, on any
-number of processes and with any number of workers.
+The changes of an image depend only on the seed, the step and the image's id, so they are the same after a resume, with
+any number of processes and with any number of workers.
 
-What is changed is what differs between two scanners or two technicians: framing, tilt, exposure, sharpness, noise. What
-is not changed is what a reader would call a finding:
+The changes imitate differences between scanners and technicians: framing, tilt, exposure, sharpness, noise. Changes
+that affect a finding are left out:
 
-- flips: off unless a kind of picture is named. The heart has a side, and so has a stroke.
+- flips: off unless a kind of image is named. The heart is on one side, and so is a stroke.
 - hue, saturation, colour balance: the colour of a lesion, a stain or a retina is the finding.
 - solarise and invert: white becomes black, bone becomes air.
-- posterise and equalise: fewer grey levels wipe out a faint nodule, or make one of noise.
+- posterise and equalise: fewer grey levels remove a faint nodule, or turn noise into one.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 Flip = Literal["horizontal", "vertical", "transpose"]
-# At strength 1, to each side; the ranges of TrivialAugment "wide" (arXiv 2103.10158) are about four times as far.
+# Limits at strength 1, in both directions; TrivialAugment "wide" (arXiv 2103.10158) goes about four times as far.
 _DEGREES = 15.0
-_SHEAR = 0.1  # of the side, across the other
-_SHIFT = 0.08  # of the side
-_BRIGHTNESS = 0.2  # added, of the full range
+_SHEAR = 0.1  # as a fraction of the side
+_SHIFT = 0.08  # as a fraction of the side
+_BRIGHTNESS = 0.2  # added, as a fraction of the full range
 _CONTRAST = 0.3  # log of the factor
 _GAMMA = 0.3  # log of the exponent
-_SHARPNESS = 0.7  # of the difference to a blurred picture, added or taken away
-_NOISE = 0.04  # standard deviation, of the full range
+_SHARPNESS = 0.7  # of the difference to a blurred image, added or subtracted
+_NOISE = 0.04  # standard deviation, as a fraction of the full range
 _ERASE_RATIO = (0.3, 3.3)  # height to width, as in arXiv 1708.04896
 _ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelAugmentation:
-    """How much a training picture is changed. Everything is off by default.
+    """The strength of the random changes to a training image. Everything is off by default.
 
         PixelAugmentation(crop_area=(0.8, 1.0), crop_ratio=(0.9, 1.11), trivial=True, erase=0.25)
 
     Args:
-        crop_area: Least and largest part of the area that a crop keeps.
-        crop_ratio: Least and largest width to height of a crop, relative to the picture's own.
-        trivial: One change drawn from framing, tilt, exposure, sharpness and noise, of a strength drawn too.
-        trivial_strength: Factor of the strongest change, 0 to 1.
-        erase: Probability of one rectangle of one grey.
-        erase_area: Least and largest part of the area of the rectangle.
-        flips: By ``"modality anatomy"``, which mirror images are pictures of the same kind. ``"*"`` is for all others.
+        crop_area: Minimum and maximum area of a crop, as a fraction of the image.
+        crop_ratio: Minimum and maximum aspect ratio (width / height) of a crop, relative to the image's own.
+        trivial: Apply one random change of `CHANGES`, of random strength (TrivialAugment).
+        trivial_strength: Maximum strength of that change, 0 to 1.
+        erase: Probability of replacing one rectangle by one grey value.
+        erase_area: Minimum and maximum area of the rectangle, as a fraction of the image.
+        flips: The flips that keep an image valid, by ``"modality anatomy"``; ``"*"`` applies to all other kinds.
     """
 
     crop_area: tuple[float, float] = (1.0, 1.0)
@@ -73,38 +73,38 @@ class PixelAugmentation:
         for name in ("crop_area", "erase_area"):
             low, high = getattr(self, name)
             if not 0 < low <= high <= 1:
-                raise ConfigError(f"{name}: expected 0 < least <= largest <= 1, got {low}, {high}")
+                raise ConfigError(f"{name}: expected 0 < minimum <= maximum <= 1, got {low}, {high}")
         if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
-            raise ConfigError(f"crop_ratio: expected 0 < least <= largest, got {self.crop_ratio}")
+            raise ConfigError(f"crop_ratio: expected 0 < minimum <= maximum, got {self.crop_ratio}")
         for name in ("erase", "trivial_strength"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
 
 
-def picture_rng(seed: int, step: int, sample_id: str) -> np.random.Generator:
-    """The source of chance for one picture in one step."""
+def image_rng(seed: int, step: int, sample_id: str) -> np.random.Generator:
+    """Return the random generator of one image in one step."""
     digest = hashlib.blake2b(sample_id.encode(), digest_size=16).digest()
     return np.random.default_rng([seed, step, *np.frombuffer(digest, "<u4").tolist()])
 
 
-def augment_pixels(
+def augment_image(
     pixels: Pixels, size: int, settings: PixelAugmentation, rng: np.random.Generator, *, kind: str = ""
 ) -> Pixels:
-    """Crops, changes once, mirrors and blemishes one picture.
+    """Crop, change, flip and erase part of one image.
 
     Args:
         pixels: (H, W, 3) uint8.
         size: Side of the result, pixels.
-        settings: How much of each change.
-        rng: The only source of chance; see `picture_rng`.
-        kind: The picture's key in ``settings.flips``.
+        settings: The strength of each change.
+        rng: The only source of randomness; see `image_rng`.
+        kind: The key of the image in ``settings.flips``.
 
     Returns:
-        (size, size, 3) uint8. With the default settings: the picture as inference resizes it.
+        (size, size, 3) uint8. With the default settings, the image resized as for inference.
     """
     left, top, width, height = crop_box(pixels.shape[1], pixels.shape[0], settings, rng)
-    picture = Image.fromarray(pixels)
-    x = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + width, top + height)))
+    image = Image.fromarray(pixels)
+    x = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + width, top + height)))
     if settings.trivial:
         x = trivial_augment(x, settings.trivial_strength, rng)
     for flip in settings.flips.get(kind, settings.flips.get("*", ())):
@@ -116,32 +116,32 @@ def augment_pixels(
 def crop_box(
     width: int, height: int, settings: PixelAugmentation, rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
-    """Left, top, width and height of a crop; the whole picture where none is asked for or none of that shape fits."""
+    """Return left, top, width and height of a random crop; the whole image if crops are off or none fits."""
     if settings.crop_area == (1.0, 1.0) and settings.crop_ratio == (1.0, 1.0):
         return 0.0, 0.0, float(width), float(height)
     for _ in range(_ATTEMPTS):
         area = rng.uniform(*settings.crop_area)
         ratio = math.exp(rng.uniform(math.log(settings.crop_ratio[0]), math.log(settings.crop_ratio[1])))
-        w, h = math.sqrt(area * ratio), math.sqrt(area / ratio)  # of the sides
+        w, h = math.sqrt(area * ratio), math.sqrt(area / ratio)  # as fractions of the sides
         if w <= 1 and h <= 1:
             return rng.uniform(0, 1 - w) * width, rng.uniform(0, 1 - h) * height, w * width, h * height
     return 0.0, 0.0, float(width), float(height)
 
 
 def trivial_augment(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
-    """One change drawn from `CHANGES`, of a strength drawn too (TrivialAugment, arXiv 2103.10158).
+    """Apply one random change of `CHANGES`, of random strength (TrivialAugment, arXiv 2103.10158).
 
     Args:
         pixels: (H, W, 3) uint8.
-        strength: Factor of the strongest change, 0 to 1.
-        rng: The only source of chance.
+        strength: Maximum strength, 0 to 1.
+        rng: The only source of randomness.
     """
     name = list(CHANGES)[rng.integers(len(CHANGES))]
     return CHANGES[name](pixels, strength * rng.uniform(-1, 1), rng)
 
 
 def erase(pixels: Pixels, settings: PixelAugmentation, rng: np.random.Generator) -> Pixels:
-    """One rectangle of one grey, now and then (random erasing, arXiv 1708.04896)."""
+    """Replace one rectangle by one grey value, with probability ``settings.erase`` (arXiv 1708.04896)."""
     if rng.random() >= settings.erase:
         return pixels
     height, width = pixels.shape[:2]
@@ -156,7 +156,7 @@ def erase(pixels: Pixels, settings: PixelAugmentation, rng: np.random.Generator)
 
 
 def _affine(pixels: Pixels, matrix: Sequence[float]) -> Pixels:
-    """A linear map about the middle; what comes from outside is black."""
+    """Apply a linear map about the centre; pixels from outside the image are black."""
     height, width = pixels.shape[:2]
     a, b, c, d, e, f = matrix
     x, y = (width - 1) / 2, (height - 1) / 2
@@ -187,31 +187,31 @@ def _shift_y(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
     return _affine(pixels, (1, 0, 0, 0, 1, _SHIFT * amount * pixels.shape[0]))
 
 
-def _through(pixels: Pixels, levels: NDArray[np.floating]) -> Pixels:
-    """Every value replaced by that of a table (256,) in 0..255: all channels alike, so that grey stays grey."""
+def _apply_table(pixels: Pixels, levels: NDArray[np.floating]) -> Pixels:
+    """Replace each value by its entry of a table (256,), the same for all channels, so that grey remains grey."""
     x: Pixels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[pixels]
     return x
 
 
 def _brightness(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
-    return _through(pixels, np.arange(256) + 255 * _BRIGHTNESS * amount)
+    return _apply_table(pixels, np.arange(256) + 255 * _BRIGHTNESS * amount)
 
 
 def _contrast(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
     middle = float(pixels.mean())
-    return _through(pixels, (np.arange(256) - middle) * math.exp(_CONTRAST * amount) + middle)
+    return _apply_table(pixels, (np.arange(256) - middle) * math.exp(_CONTRAST * amount) + middle)
 
 
 def _gamma(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
-    return _through(pixels, 255 * (np.arange(256) / 255) ** math.exp(_GAMMA * amount))
+    return _apply_table(pixels, 255 * (np.arange(256) / 255) ** math.exp(_GAMMA * amount))
 
 
 def _sharpness(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
     from PIL import ImageFilter
 
-    picture = Image.fromarray(pixels)
-    blurred = picture.filter(ImageFilter.GaussianBlur(1))
-    return np.asarray(Image.blend(picture, blurred, -_SHARPNESS * amount))
+    image = Image.fromarray(pixels)
+    blurred = image.filter(ImageFilter.GaussianBlur(1))
+    return np.asarray(Image.blend(image, blurred, -_SHARPNESS * amount))
 
 
 def _noise(pixels: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
@@ -219,12 +219,12 @@ def _noise(pixels: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     return np.clip(np.rint(pixels + grain), 0, 255).astype(np.uint8)
 
 
-def _same(pixels: Pixels, _amount: float, _: np.random.Generator) -> Pixels:
+def _unchanged(pixels: Pixels, _amount: float, _: np.random.Generator) -> Pixels:
     return pixels
 
 
 CHANGES: Mapping[str, Callable[[Pixels, float, np.random.Generator], Pixels]] = {
-    "none": _same,
+    "none": _unchanged,
     "rotate": _rotate,
     "shear_x": _shear_x,
     "shear_y": _shear_y,

@@ -1,4 +1,4 @@
-"""A run so small that tests can do it whole: a config, and a table of made-up pictures of two kinds."""
+"""A run small enough for tests: a config, and a table of synthetic images of two kinds."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ CONFIG = {
     "checkpoint_every": 2,
 }
 
-# As users of the hosted fine-tuning have it: a YAML beside their TSVs.
-ORIGINAL = """
+# A YAML of the hosted (Azure ML) fine-tuning.
+AZUREML = """
 TASK: UniCLTask
 user_dir: ""
 FP16: false
@@ -70,7 +70,7 @@ LR_SCHEDULER_PARAMS: {sched: cosine, warmup_steps: 1, warmup_lr: 0.0, min_lr: 0.
 
 
 def make_table(folder: Path) -> Path:
-    """A table of 16 pictures of two kinds, of which 4 are for validation."""
+    """Write a table of 16 images of two kinds, 4 of them for validation."""
     rng = np.random.default_rng(0)
     with (folder / "table.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -86,4 +86,4 @@ def make_table(folder: Path) -> Path:
 
 
 def quiet(line: str) -> None:
-    """Drops a line of progress."""
+    """Discard a line of progress."""

@@ -1,4 +1,4 @@
-"""Random changes to a batch of training pictures, as whole-batch tensor operations: a few milliseconds a batch."""
+"""Random augmentation of a batch of training images, as tensor operations on the whole batch: a few milliseconds."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 ERASED_AREA = (0.02, 0.2)
 
 
-def augment(
+def augment_batch(
     pixels: Tensor, size: int, kinds: Sequence[str], settings: ImageAugmentation, rng: np.random.Generator
 ) -> Tensor:
-    """Crops, turns, stretches, flips, relights, blemishes.
+    """Crop, rotate, stretch, flip, change the brightness of, and erase part of each image of a batch.
 
-    Hue is never touched: in medical pictures colour is a finding.
+    Hue is never changed: in medical images colour is a finding.
 
     Args:
-        pixels: (B, 3, S, S) uint8 with S a little above `size`.
+        pixels: (B, 3, S, S) uint8 with S a little larger than `size`.
         size: Side of the result, pixels.
-        kinds: For each picture, its key in `settings.flips`.
-        settings: How much of each change.
-        rng: The only source of chance.
+        kinds: The key of each image in `settings.flips`.
+        settings: The strength of each change.
+        rng: The only source of randomness.
 
     Returns:
         (B, 3, size, size) float32 in 0..1, channels last.
     """
     x = _warp(pixels.float().div_(255), size, kinds, settings, rng)
-    x = _relight(x, settings, rng)
+    x = _adjust_intensity(x, settings, rng)
     return _erase(x, settings.erase, rng).clamp_(0, 1)
 
 
@@ -48,7 +48,7 @@ def _warp(x: Tensor, size: int, kinds: Sequence[str], settings: ImageAugmentatio
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     linear = np.array([[cos * stretch, -sin * stretch], [sin / stretch, cos / stretch]]).transpose(2, 0, 1)  # (B, 2, 2)
     linear = linear @ np.stack([_flip(settings.flips.get(kind, ()), rng) for kind in kinds])
-    # A crop may move as far as it stays inside; a picture seen whole by `shift` more.
+    # A crop moves within the image; `shift` is added to that, and is all that a whole image moves.
     reach = np.maximum(1 - scale, 0) + settings.shift
     offset = rng.uniform(-1, 1, (batch, 2)) * reach[:, None]
     theta = torch.from_numpy(np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32))  # (B, 2, 3)
@@ -68,7 +68,7 @@ def _flip(allowed: Sequence[str], rng: np.random.Generator) -> np.ndarray:
     return matrix
 
 
-def _relight(x: Tensor, settings: ImageAugmentation, rng: np.random.Generator) -> Tensor:
+def _adjust_intensity(x: Tensor, settings: ImageAugmentation, rng: np.random.Generator) -> Tensor:
     def draw(limit: float) -> Tensor:
         return torch.from_numpy(rng.uniform(-limit, limit, (len(x), 1, 1, 1)).astype(np.float32))
 

@@ -1,4 +1,4 @@
-"""Templates of captions, and captions that are said as they stand."""
+"""Caption templates, and captions that are used unchanged."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import pytest
 
 from medimageinsight.datasets import Sample
 from medimageinsight.errors import ConfigError
+from medimageinsight.train.caption_wording import Template
 from medimageinsight.train.captions import UNSTATED, WHOLE, CaptionWriter
 from medimageinsight.train.config import CaptionAugmentation
-from medimageinsight.train.prompts import Template
 
 TEXT = "{modality}[ of the {anatomy}][, {view} view,] showing {finding}"
 
 
-def sample(**known: str) -> Sample:
-    parts = " ".join(filter(None, (known.get(part, "") for part in ("modality", "anatomy", "view", "finding"))))
-    return Sample(path=Path("x.png"), **({"caption": parts} | known))
+def create_sample(**attributes: str) -> Sample:
+    parts = " ".join(filter(None, (attributes.get(part, "") for part in ("modality", "anatomy", "view", "finding"))))
+    return Sample(path=Path("x.png"), **({"caption": parts} | attributes))
 
 
-def test_brackets_fall_away_with_their_field():
+def test_brackets_are_omitted_with_an_empty_field():
     template = Template.parse(TEXT)
     values = {"modality": "MRI", "anatomy": "brain", "view": "", "finding": "Glioma"}
     assert template.fill(values) == "MRI of the brain showing Glioma"
-    assert template.said(values) == ["modality", "anatomy", "finding"]
+    assert template.used_fields(values) == ["modality", "anatomy", "finding"]
     assert not template.fits(values | {"finding": ""})
     assert template.fill({"modality": "MRI", "finding": "Glioma"}) == "MRI showing Glioma"
     assert template.words() == ["of the", "view", "showing"]
@@ -34,21 +34,21 @@ def test_brackets_fall_away_with_their_field():
 @pytest.mark.parametrize(
     "text", ["", "no field", "{colour}", "{}", "{modality", "[{modality}", "a] {modality}", "[[{view}]]"]
 )
-def test_templates_that_are_none(text):
+def test_rejects_invalid_templates(text):
     with pytest.raises(ConfigError) as caught:
         Template.parse(text)
     assert caught.value.code == "template_invalid"
 
 
 SAMPLES = [
-    sample(modality="x-ray", anatomy="chest", view="frontal", finding="Edema", label="edema"),
-    sample(modality="x-ray", anatomy="chest", finding="No Finding", label="normal"),
-    sample(modality="x-ray", anatomy="hand"),
+    create_sample(modality="x-ray", anatomy="chest", view="frontal", finding="Edema", label="edema"),
+    create_sample(modality="x-ray", anatomy="chest", finding="No Finding", label="normal"),
+    create_sample(modality="x-ray", anatomy="hand"),
 ]
 ALL = np.arange(3)
 
 
-def test_one_of_the_templates_that_fit_is_drawn_and_only_what_it_says_is_stated():
+def test_draws_a_fitting_template_and_states_only_its_fields():
     writer = CaptionWriter(SAMPLES, CaptionAugmentation(), ["{anatomy} with {finding}", "a {modality}[ ({view})]"])
     seen = set()
     for seed in range(30):
@@ -61,7 +61,7 @@ def test_one_of_the_templates_that_fit_is_drawn_and_only_what_it_says_is_stated(
     assert "with" in writer.vocabulary()
 
 
-def test_where_no_template_fits_the_parts_stand_in_a_row():
+def test_parts_are_joined_if_no_template_fits():
     writer = CaptionWriter(SAMPLES, CaptionAugmentation(), ["showing {finding} in {view} view"])
     assert writer.write(ALL, np.random.default_rng(0)).texts == [
         "showing Edema in frontal view",
@@ -70,7 +70,7 @@ def test_where_no_template_fits_the_parts_stand_in_a_row():
     ]
 
 
-def test_templates_go_with_synonyms_and_parts_left_out():
+def test_templates_combine_with_synonyms_and_dropped_parts():
     settings = CaptionAugmentation(synonym=1.0, synonyms={"chest": ("thorax",)}, drop_view=1.0)
     writer = CaptionWriter(SAMPLES[:1], settings, [TEXT])
     written = writer.write(ALL[:1], np.random.default_rng(0))
@@ -78,37 +78,37 @@ def test_templates_go_with_synonyms_and_parts_left_out():
     assert written.stated[0, 2] == UNSTATED
 
 
-def test_a_caption_without_parts_is_said_as_it_stands_and_its_class_is_its_label_within_its_source():
+def test_caption_without_parts_is_unchanged_and_its_class_is_its_label_within_its_source():
     samples = [
-        sample(caption="one wording", label="3", source="a"),
-        sample(caption="other wording", label="3", source="a"),
-        sample(caption="one wording", label="3", source="b"),
-        sample(caption="no class"),
-        sample(caption="no class either"),
-        sample(caption="no class"),
+        create_sample(caption="one wording", label="3", source="a"),
+        create_sample(caption="other wording", label="3", source="a"),
+        create_sample(caption="one wording", label="3", source="b"),
+        create_sample(caption="no class"),
+        create_sample(caption="no class either"),
+        create_sample(caption="no class"),
         SAMPLES[0],
     ]
     writer = CaptionWriter(samples, CaptionAugmentation(drop_finding=1.0))
-    all_ = np.arange(len(samples))
-    written = writer.write(all_, np.random.default_rng(0))
-    assert written.texts[:-1] == [one.caption for one in samples[:-1]]
+    indices = np.arange(len(samples))
+    written = writer.write(indices, np.random.default_rng(0))
+    assert written.texts[:-1] == [sample.caption for sample in samples[:-1]]
     expected = np.eye(7, dtype=bool)
     expected[0, 1] = expected[1, 0] = expected[3, 5] = expected[5, 3] = True
-    assert (writer.positives(all_, written.stated) == expected).all()
+    assert (writer.positives(indices, written.stated) == expected).all()
 
 
-def test_a_class_that_only_the_caption_names_is_not_lost_in_the_parts():
+def test_class_named_only_in_the_caption_is_preserved():
     samples = [
-        sample(caption="x-ray chest Edema", label="edema", modality="x-ray", anatomy="chest"),
-        sample(caption="x-ray chest normal", label="normal", modality="x-ray", anatomy="chest"),
-        sample(modality="x-ray", anatomy="chest"),
+        create_sample(caption="x-ray chest Edema", label="edema", modality="x-ray", anatomy="chest"),
+        create_sample(caption="x-ray chest normal", label="normal", modality="x-ray", anatomy="chest"),
+        create_sample(modality="x-ray", anatomy="chest"),
     ]
     writer = CaptionWriter(samples, CaptionAugmentation())
     written = writer.write(ALL, np.random.default_rng(0))
     assert written.texts == ["x-ray chest Edema", "x-ray chest normal", "x-ray chest"]
-    truth = writer.positives(ALL, written.stated)
-    assert truth[:2, :2].tolist() == np.eye(2, dtype=bool).tolist()
-    assert truth[:, 2].all(), "what is said of the chest is true of all of them"
-    assert not truth[2, :2].any()
-    assert (writer.truth(writer.facts, written.stated) == truth).all()
+    positives = writer.positives(ALL, written.stated)
+    assert positives[:2, :2].tolist() == np.eye(2, dtype=bool).tolist()
+    assert positives[:, 2].all(), "a caption of the chest is true of every chest image"
+    assert not positives[2, :2].any()
+    assert (writer.matches(writer.facts, written.stated) == positives).all()
     assert written.stated[:, WHOLE].tolist()[2] == UNSTATED

@@ -1,4 +1,4 @@
-"""Changes to training pictures."""
+"""Augmentation of batches held in memory."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from medimageinsight.train.augment import augment
+from medimageinsight.train.augment_batch import augment_batch
 from medimageinsight.train.config import ImageAugmentation
 
-PICTURES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8))
+IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8))
 KINDS = ["x-ray chest"] * 6
 
 
-def test_no_change_asked_is_no_change_made() -> None:
-    result = augment(PICTURES, 32, KINDS, ImageAugmentation(), np.random.default_rng(0))
-    assert torch.allclose(result, PICTURES / 255, atol=2e-4)
+def test_default_settings_change_nothing() -> None:
+    result = augment_batch(IMAGES, 32, KINDS, ImageAugmentation(), np.random.default_rng(0))
+    assert torch.allclose(result, IMAGES / 255, atol=2e-4)
 
 
 def test_shape_range_and_repeatability() -> None:
@@ -31,7 +31,7 @@ def test_shape_range_and_repeatability() -> None:
         noise=0.05,
         erase=0.5,
     )
-    first, second = (augment(PICTURES, 24, KINDS, settings, np.random.default_rng(7)) for _ in range(2))
+    first, second = (augment_batch(IMAGES, 24, KINDS, settings, np.random.default_rng(7)) for _ in range(2))
     assert first.shape == (6, 3, 24, 24)
     assert first.dtype == torch.float32
     assert first.min() >= 0
@@ -39,13 +39,13 @@ def test_shape_range_and_repeatability() -> None:
     assert torch.equal(first, second)
 
 
-def test_only_the_kinds_that_may_be_mirrored_are() -> None:
+def test_flips_only_the_configured_kinds() -> None:
     settings = ImageAugmentation(flips={"dermoscopy skin": ("horizontal",)})
     kinds = ["x-ray chest"] * 3 + ["dermoscopy skin"] * 3
-    plain, mirrored = PICTURES / 255, (PICTURES / 255).flip(-1)
+    plain, mirrored = IMAGES / 255, (IMAGES / 255).flip(-1)
     flipped = set()
     for seed in range(10):
-        result = augment(PICTURES, 32, kinds, settings, np.random.default_rng(seed))
+        result = augment_batch(IMAGES, 32, kinds, settings, np.random.default_rng(seed))
         assert torch.allclose(result[:3], plain[:3], atol=2e-4)
         for i in range(3, 6):
             is_mirrored = torch.allclose(result[i], mirrored[i], atol=2e-4)
@@ -54,9 +54,9 @@ def test_only_the_kinds_that_may_be_mirrored_are() -> None:
     assert flipped == {True, False}
 
 
-def test_colour_is_never_changed() -> None:
-    grey = PICTURES[:, :1].expand(-1, 3, -1, -1).contiguous()
+def test_colour_is_preserved() -> None:
+    grey = IMAGES[:, :1].expand(-1, 3, -1, -1).contiguous()
     settings = ImageAugmentation(brightness=0.3, contrast=0.5, gamma=0.5, noise=0.1)
-    result = augment(grey, 32, KINDS, settings, np.random.default_rng(1))
+    result = augment_batch(grey, 32, KINDS, settings, np.random.default_rng(1))
     assert torch.equal(result[:, 0], result[:, 1])
     assert torch.equal(result[:, 0], result[:, 2])

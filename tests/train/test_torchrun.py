@@ -1,4 +1,4 @@
-"""``torchrun`` over two processes: the run that one process makes, and the example configs."""
+"""``torchrun`` with two processes gives the result of one, and the example configs are valid."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ yaml = pytest.importorskip("yaml")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
 import medimageinsight
+from medimageinsight.train import train
 from medimageinsight.train.config import FinetuneConfig, TrainConfig
-from medimageinsight.train.config_file import read_run
-from medimageinsight.train.curve import read_curve
-from medimageinsight.train.loop import train
-from tests.train.made_run import CONFIG, ORIGINAL, make_table, quiet
+from medimageinsight.train.config_file import read_config_as
+from medimageinsight.train.history import read_history
+from tests.train.sample_run import AZUREML, CONFIG, make_table, quiet
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLAIN = {
@@ -31,7 +31,7 @@ PLAIN = {
 
 
 def torchrun(config: Path, out: Path, *, code: int = 0) -> str:
-    """What two processes that train together say."""
+    """Train with two processes and return their standard error."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--module"]
     verb = ["medimageinsight", "train", str(config), "--out", str(out), "--no-bundle", "--json"]
     settings = {"PYTHONPATH": str(Path(medimageinsight.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
@@ -42,11 +42,11 @@ def torchrun(config: Path, out: Path, *, code: int = 0) -> str:
     return done.stderr
 
 
-def test_two_processes_make_the_run_of_one(tmp_path: Path) -> None:
+def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
     make_table(tmp_path)
     config = tmp_path / "run.yaml"
     config.write_text(yaml.safe_dump(CONFIG | PLAIN))
-    assert torchrun(config, tmp_path / "two").count("to step 4") == 1, "only the main process talks"
+    assert torchrun(config, tmp_path / "two").count("to step 4") == 1, "only the main process logs"
     train(config, tmp_path / "one", log=quiet)
     one, two = (safetensors_torch.load_file(tmp_path / name / "last" / "model.safetensors") for name in ("one", "two"))
     assert all((one[name] - two[name]).abs().max() < 1e-3 for name in one)
@@ -55,39 +55,38 @@ def test_two_processes_make_the_run_of_one(tmp_path: Path) -> None:
     ).read_text().count("\n")
 
 
-def test_when_one_process_ends_the_others_do_not_wait(tmp_path: Path) -> None:
+def test_all_processes_end_when_one_fails(tmp_path: Path) -> None:
     make_table(tmp_path)
     config = tmp_path / "run.yaml"
     wrong = {"stages": [{"steps": 1, "image_size": 64, "batch_size": 4}]}
     config.write_text(yaml.safe_dump(CONFIG | PLAIN | wrong))
-    told = torchrun(config, tmp_path / "run", code=1)
-    assert "the model's own image_size, 32" in told
-    assert "should not happen" not in told
+    messages = torchrun(config, tmp_path / "run", code=1)
+    assert "the model's own image_size, 32" in messages
+    assert "should not happen" not in messages
 
 
-def test_shards_go_through_validations_and_are_kept(tmp_path: Path) -> None:
-    """A whole run with FSDP: what a validation gathers is laid out again before the next step and the next state."""
+def test_shards_are_restored_after_a_validation(tmp_path: Path) -> None:
+    """A whole run with FSDP: parameters gathered for a validation are sharded again before the next step and state."""
     make_table(tmp_path)
     config = tmp_path / "run.yaml"
-    often = {"evaluate_every": 1, "checkpoint_every": 2, "optimizer": {"learning_rate": 0.01, "ema_decay": 0.5}}
+    frequent = {"evaluate_every": 1, "checkpoint_every": 2, "optimizer": {"learning_rate": 0.01, "ema_decay": 0.5}}
     shards = {"parallel": {"strategy": "shard", "checkpointing": True}}
-    config.write_text(yaml.safe_dump(CONFIG | PLAIN | often | shards))
+    config.write_text(yaml.safe_dump(CONFIG | PLAIN | frequent | shards))
     torchrun(config, tmp_path / "two")
-    again = torchrun(config, tmp_path / "two")
-    assert "going on after step 4" in again
-    config.write_text(yaml.safe_dump(CONFIG | PLAIN | often))
+    assert "going on after step 4" in torchrun(config, tmp_path / "two")
+    config.write_text(yaml.safe_dump(CONFIG | PLAIN | frequent))
     train(config, tmp_path / "one", log=quiet)
     one, two = (tmp_path / name for name in ("one", "two"))
     for file in ("best/model.safetensors", "last/model.safetensors", "state.safetensors"):
-        alone, shared = (safetensors_torch.load_file(folder / file) for folder in (one, two))
-        assert alone.keys() == shared.keys()
-        differences = {name: float((alone[name].float() - shared[name].float()).abs().max()) for name in alone}
+        single, sharded = (safetensors_torch.load_file(folder / file) for folder in (one, two))
+        assert single.keys() == sharded.keys()
+        differences = {name: float((single[name].float() - sharded[name].float()).abs().max()) for name in single}
         assert max(differences.values()) < 1e-2, differences
-    assert read_curve(one / "curve.csv", until=9)[-1].keys() == read_curve(two / "curve.csv", until=9)[-1].keys()
-    assert len(read_curve(two / "curve.csv", until=9)) == 4
+    assert read_history(one / "curve.csv", until=9)[-1].keys() == read_history(two / "curve.csv", until=9)[-1].keys()
+    assert len(read_history(two / "curve.csv", until=9)) == 4
 
 
-def test_bf16_and_fp16_learn_too(tmp_path: Path) -> None:
+def test_trains_in_bf16_and_fp16(tmp_path: Path) -> None:
     make_table(tmp_path)
     short = {"stages": [{"steps": 2, "image_size": 32, "batch_size": 4}]}
     for precision in ("bf16", "fp16"):
@@ -99,10 +98,10 @@ def test_bf16_and_fp16_learn_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.yaml")))
-def test_the_example_configs_are_read(name: str, tmp_path: Path) -> None:
+def test_example_configs_are_valid(name: str, tmp_path: Path) -> None:
     for path in CONFIGS.glob("*.yaml"):
         shutil.copy(path, tmp_path)
-    (tmp_path / "train.yaml").write_text(ORIGINAL)  # which one of them takes what it does not say from
+    (tmp_path / "train.yaml").write_text(AZUREML)  # a base of finetune-original.yaml
     (tmp_path / "train_text.tsv").write_text("\n" * 480)
     kind = FinetuneConfig if name.startswith("finetune") else TrainConfig
-    assert read_run(tmp_path / name, kind).steps > 0
+    assert read_config_as(tmp_path / name, kind).steps > 0

@@ -1,4 +1,4 @@
-"""The files of a training run on disk, with the errors of a run: each is replaced in one step (`files.atomic`)."""
+"""Write the files of a run: each is replaced in one step (`files.atomic`), and errors are those of training."""
 
 from __future__ import annotations
 

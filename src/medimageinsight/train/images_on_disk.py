@@ -1,0 +1,68 @@
+"""Training images that remain on disk and are decoded when they are drawn: for datasets larger than memory.
+
+The augmentation of an image depends only on the seed, the step and the image's id, not on the number of processes and
+workers.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from medimageinsight import images
+from medimageinsight.datasets.table import broken_images
+from medimageinsight.errors import InputError
+from medimageinsight.train.augment_image import PixelAugmentation, augment_image, image_rng
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from medimageinsight.datasets import Table
+
+
+class DiskImages:
+    """Decodes and augments the images of a batch in threads.
+
+    Args:
+        table: The training split.
+        size: Width and height of the network's input, pixels.
+        augmentation: Strength of the random changes.
+        seed: The only source of randomness together with step and id.
+        workers: Number of threads.
+    """
+
+    def __init__(self, table: Table, size: int, augmentation: PixelAugmentation, *, seed: int, workers: int) -> None:
+        self.samples, self.ids = table.samples, table.ids
+        self.size, self.augmentation, self.seed = size, augmentation, seed
+        self._pool = ThreadPoolExecutor(workers, "decode")
+
+    def load(self, indices: npt.NDArray[np.int64], step: int, rng: np.random.Generator) -> Tensor:  # noqa: ARG002
+        """Return augmented images, see `batches.ImageLoader`."""
+        loaded = list(self._pool.map(lambda index: self._load(int(index), step), indices))
+        problems = {
+            self.samples[int(index)].location: result
+            for index, result in zip(indices, loaded, strict=True)
+            if isinstance(result, InputError)
+        }
+        if problems:
+            raise broken_images(problems)
+        pixels = np.stack([result for result in loaded if not isinstance(result, InputError)])  # (n, S, S, 3) uint8
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _load(self, index: int, step: int) -> npt.NDArray[np.uint8] | InputError:
+        sample = self.samples[index]
+        try:
+            pixels = images.load(sample.image_source())
+        except InputError as error:
+            return error
+        rng = image_rng(self.seed, step, f"{sample.source}\0{self.ids[index]}")
+        kind = f"{sample.modality} {sample.anatomy}"
+        return augment_image(pixels, self.size, self.augmentation, rng, kind=kind)
