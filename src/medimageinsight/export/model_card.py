@@ -121,7 +121,8 @@ def _agreement(parity: Parity) -> str:
         f"## Agreement with PyTorch\n\n{markdown_table(columns, rows)}\n\n"
         f"On {agreement.images} {'real' if agreement.real else 'generated'} images and {agreement.labels} labels: "
         f"smallest cosine {agreement.min_cosine:.6f}, the same best label for {agreement.top1:.2%}, "
-        f"the same nearest ten for {agreement.nearest_ten:.2%}.{forced}\n\n`mi2 verify` repeats the comparison on any machine."
+        f"the same nearest ten for {agreement.nearest_ten:.2%}.{forced}\n\n"
+        "`mi2 verify` repeats the comparison on any machine."
     )
 
 
