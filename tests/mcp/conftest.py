@@ -1,4 +1,4 @@
-"""A real ``mi2 mcp`` in a process of its own, spoken to by the protocol's own client."""
+"""A real ``mi2 mcp`` in its own process, and the protocol's own client."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ KINDS = {"computed tomography": "CT", "magnetic resonance imaging": "MR", "ultra
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder of real pictures with its store and tagger, and a file outside of it."""
+class Workspace:
+    """A folder of real images with its store and tagger, and a file outside of it."""
 
     root: Path
 
@@ -48,18 +48,18 @@ class Place:
     def outside(self) -> Path:
         return self.root / "outside.dcm"
 
-    def words(self) -> list[str]:
+    def command(self) -> list[str]:
         return ["mcp", "--folder", str(self.scans), "--store", str(self.store), "--tagger", str(self.tagger)]
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    made = Place(tmp_path_factory.mktemp("mcp"))
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    made = Workspace(tmp_path_factory.mktemp("mcp"))
     (made.scans / "more").mkdir(parents=True)
-    there = {example.file: example_path(example.file) for example in EXAMPLES}
-    if None in there.values():
+    paths = {example.file: example_path(example.file) for example in EXAMPLES}
+    if None in paths.values():
         pytest.skip("pydicom was installed without its test files")
-    for file, path in there.items():
+    for file, path in paths.items():
         shutil.copy(str(path), made.scans / file)
     shutil.copy(made.scans / "CT_small.dcm", made.scans / "more" / "again.dcm")
     shutil.copy(made.scans / "CT_small.dcm", made.outside)
@@ -68,12 +68,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     with MedImageInsight.load("mini") as model:
         with search.create_store(made.store, identity=search.Identity.of(model)) as store:
             search.index_images(
-                model, store, list(labels), ids=[Path(one).name for one in labels], metadata=[labels.get]
+                model, store, list(labels), ids=[Path(file).name for file in labels], metadata=[labels.get]
             )
         prompts = tag_prompts({kind: name for name, kind in KINDS.items()})
         embedded = embed_tags(model.embed_texts, prompts)
         scores = prompt_scores(model.embed_images(list(labels)), embedded, model.logit_scale)
-        truth = np.array([[one["kind"] == kind for kind in prompts] for one in labels.values()])
+        truth = np.array([[label["kind"] == kind for kind in prompts] for label in labels.values()])
         identity = ModelIdentity.of(model.manifest, model.preprocessing)
         save_tagger(fit_tagger(prompts, scores, truth, model=identity), made.tagger)
     return made
@@ -81,38 +81,38 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @dataclass(frozen=True)
 class Agent:
-    """The client, called from tests that are not asynchronous."""
+    """The client, for tests that are not asynchronous."""
 
     portal: BlockingPortal
     client: Client
     log: Path
 
     def call(self, tool: str, /, **arguments: object) -> Any:
-        """The whole result."""
+        """Return the whole result."""
         return self.portal.call(self.client.call_tool, tool, arguments)
 
     def ask(self, tool: str, /, **arguments: object) -> dict[str, Any]:
-        """The structured answer; the client has checked it against the tool's schema."""
+        """Return the structured result, which the client has checked against the tool's schema."""
         result = self.call(tool, **arguments)
         assert not result.is_error, result.content
         assert result.content[0].text
         return result.structured_content
 
     def refused(self, tool: str, /, **arguments: object) -> dict[str, str]:
-        """The error of a call that fails."""
+        """Return the error of a call that fails."""
         result = self.call(tool, **arguments)
         assert result.is_error
         return json.loads(result.content[0].text)["error"]
 
 
 @pytest.fixture(scope="session")
-def agent(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+def agent(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
     from anyio.from_thread import start_blocking_portal
     from mcp import Client
     from mcp.client.stdio import StdioServerParameters, stdio_client
 
     server = StdioServerParameters(
-        command=sys.executable, args=["-m", "medimageinsight", *place.words()], env={"MI2_MODEL": "mini"}
+        command=sys.executable, args=["-m", "medimageinsight", *workspace.command()], env={"MI2_MODEL": "mini"}
     )
     log = tmp_path_factory.mktemp("log") / "stderr"
     with log.open("w") as errors, start_blocking_portal() as portal:

@@ -1,4 +1,4 @@
-"""What is refused, how, and that the process goes on."""
+"""Refused calls: their errors, and that the process goes on."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ pytest.importorskip("lancedb", reason="a store in a folder needs the search extr
 
 from mcp_types import LATEST_PROTOCOL_VERSION
 
+WITH_THUMBNAILS = {"pictures": True}
 CODE = "picture_not_available"
 
 
 @pytest.fixture(scope="module")
-def traps(place):
-    """Ways out of the folder, and files that are none."""
-    (place.scans / "link.dcm").symlink_to(place.outside)
-    (place.scans / "dangling.dcm").symlink_to(place.root / "nowhere.dcm")
-    (place.scans / "out").symlink_to(place.root)
-    (place.scans / "loop").symlink_to(place.scans / "loop")
-    (place.scans / "zero.dcm").symlink_to("/dev/zero")
-    os.mkfifo(place.scans / "fifo.dcm")
-    return place
+def traps(workspace):
+    """Create links out of the folder, and paths that are no files."""
+    (workspace.scans / "link.dcm").symlink_to(workspace.outside)
+    (workspace.scans / "dangling.dcm").symlink_to(workspace.root / "nowhere.dcm")
+    (workspace.scans / "out").symlink_to(workspace.root)
+    (workspace.scans / "loop").symlink_to(workspace.scans / "loop")
+    (workspace.scans / "zero.dcm").symlink_to("/dev/zero")
+    os.mkfifo(workspace.scans / "fifo.dcm")
+    return workspace
 
 
 @pytest.mark.parametrize(
@@ -55,23 +56,23 @@ def traps(place):
         "x" * 4000,
     ],
 )
-def test_nothing_outside_the_folders_is_read_nor_told_of(agent, traps, name: str) -> None:
-    (one,) = agent.ask("classify", images=[name], labels=["a", "b"])["results"]
+def test_no_file_outside_the_folders_is_read_or_revealed(agent, traps, name: str) -> None:
+    (result,) = agent.ask("classify", images=[name], labels=["a", "b"])["results"]
     error = agent.refused("search", image=name)
-    assert one["error"] == error == {"code": CODE, "message": error["message"]}
+    assert result["error"] == error == {"code": CODE, "message": error["message"]}
     assert error["message"].startswith("expected an image file below one of the server's folders")
     assert name not in error["message"]
     assert agent.refused("compare", a=[{"image": name}])["code"] == CODE
     assert agent.ask("tag", images=[name], vocabulary="view")["results"][0]["error"] == error
 
 
-def test_pictures_of_stored_images_come_from_the_folders_alone(agent, traps) -> None:
-    """The store knows a path whose file has become a link out of the folder."""
+def test_thumbnails_are_read_from_the_folders_alone(agent, traps) -> None:
+    """The file of a stored path has become a link out of the folder."""
     stored = traps.scans / "J2K_pixelrep_mismatch.dcm"
     aside = stored.rename(traps.root / "aside.dcm")
     stored.symlink_to(aside)
     try:
-        result = agent.call("search", id=stored.name, k=2, pictures=True)
+        result = agent.call("search", id=stored.name, k=2, **WITH_THUMBNAILS)
         first, second = result.structured_content["hits"]
         assert "picture" not in first
         assert second["picture"] == 1
@@ -114,10 +115,14 @@ def test_pictures_of_stored_images_come_from_the_folders_alone(agent, traps) -> 
         ("tag", {"images": ["CT_small.dcm"], "tagger": "kinds", "threshold": 0.3}, "threshold_invalid"),
         ("tag", {"images": ["CT_small.dcm"], "vocabulary": "colour"}, "arguments_invalid"),
         ("label_examples", {"limit": 51}, "arguments_invalid"),
+        ("label_examples", {"limit": "5"}, "arguments_invalid"),
+        ("search", {"text": "x", "pictures": 1}, "arguments_invalid"),
+        ("search", {"text": "x", "exclude_same": "kind"}, "arguments_invalid"),
+        ("compare", {"a": [{"text": "x", "frame": 1}]}, "arguments_invalid"),
         ("diagnose", {}, "tool_unknown"),
     ],
 )
-def test_a_wrong_call_is_a_tools_error_with_a_code(agent, tool: str, arguments: dict, code: str) -> None:
+def test_a_wrong_call_has_an_error_with_a_code(agent, tool: str, arguments: dict, code: str) -> None:
     error = agent.refused(tool, **arguments)
     assert error["code"] == code
     assert error["message"]
@@ -126,13 +131,13 @@ def test_a_wrong_call_is_a_tools_error_with_a_code(agent, tool: str, arguments: 
     assert agent.ask("label_examples", query="pneumonia")["matched"]
 
 
-def test_a_huge_request_is_refused_and_the_next_one_answered(agent) -> None:
+def test_a_huge_request_is_refused_and_the_next_request_answered(agent) -> None:
     assert agent.refused("search", text="x" * 5_000_000)["code"] == "arguments_invalid"
     assert agent.refused("classify", images=["a.dcm"] * 100_000, labels=["a"])["code"] == "arguments_invalid"
     assert agent.ask("label_examples")["total"] > 10
 
 
-def test_nothing_of_the_calls_is_logged(agent, traps) -> None:
+def test_the_log_contains_nothing_of_the_calls(agent, traps) -> None:
     agent.refused("search", text="Mrs Example", store="Mrs Example")
     agent.ask("classify", images=["Mrs Example.dcm", "broken.dcm"], labels=["Mrs Example"])
     log = agent.log.read_text("utf-8")
@@ -140,11 +145,11 @@ def test_nothing_of_the_calls_is_logged(agent, traps) -> None:
     assert "Traceback" not in log
 
 
-def speak(place, lines: list[bytes], answers: int) -> tuple[list[dict], bytes]:
-    """The raw protocol: lines in; answers with an id, and standard error, out. The process must end well."""
+def exchange(workspace, lines: list[bytes], count: int) -> tuple[list[dict], bytes]:
+    """Send lines of the raw protocol; return so many answers with an id, and standard error."""
     found: list[dict] = []
     with subprocess.Popen(
-        [sys.executable, "-m", "medimageinsight", *place.words()],
+        [sys.executable, "-m", "medimageinsight", *workspace.command()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -152,17 +157,17 @@ def speak(place, lines: list[bytes], answers: int) -> tuple[list[dict], bytes]:
     ) as running:
         running.stdin.write(b"".join(line + b"\n" for line in lines))
         running.stdin.flush()
-        while len(found) < answers and (line := running.stdout.readline()):
-            one = json.loads(line)
-            assert one["jsonrpc"] == "2.0"
-            found += [one] if one.get("id") is not None else []
+        while len(found) < count and (line := running.stdout.readline()):
+            message = json.loads(line)
+            assert message["jsonrpc"] == "2.0"
+            found += [message] if message.get("id") is not None else []
         rest, errors = running.communicate(timeout=60)
     assert not rest
     assert running.returncode == 0
     return found, errors
 
 
-def test_garbage_on_standard_input_is_survived_and_standard_output_is_protocol_alone(place) -> None:
+def test_garbage_on_standard_input_changes_nothing_and_standard_output_is_protocol_alone(workspace) -> None:
     hello = {
         "jsonrpc": "2.0",
         "id": 1,
@@ -182,9 +187,10 @@ def test_garbage_on_standard_input_is_survived_and_standard_output_is_protocol_a
     }
     unknown = {"jsonrpc": "2.0", "id": 3, "method": "no/such", "params": {}}
     garbage = [b"not json", b"\xff\xfe\x00", b"[" * 20_000, b'{"jsonrpc": "2.0"}', b'{"a": 1}', b"", b"null", b"1"]
-    lines = [json.dumps(one).encode() for one in (hello, ready, call, unknown)]
-    found, errors = speak(place, [lines[0], *garbage, lines[1], *garbage, lines[2], *garbage, lines[3]], answers=3)
-    answers = {one["id"]: one for one in found}
+    lines = [json.dumps(message).encode() for message in (hello, ready, call, unknown)]
+    sent = [lines[0], *garbage, lines[1], *garbage, lines[2], *garbage, lines[3]]
+    found, errors = exchange(workspace, sent, count=3)
+    answers = {message["id"]: message for message in found}
     assert "not for diagnosis or treatment" in answers[1]["result"]["instructions"]
     assert answers[2]["result"]["structuredContent"]["results"][0]["present"] == ["computed tomography"]
     assert "error" in answers[3]
@@ -193,18 +199,18 @@ def test_garbage_on_standard_input_is_survived_and_standard_output_is_protocol_a
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("options", "message"),
     [
         ([], "expected at least one folder"),
-        (["--folder", "nowhere"], "expected folders, got one that is none"),
+        (["--folder", "nowhere"], "expected folders, got a path that is no folder"),
         (["--folder", ".", "--store", "nowhere"], "error"),
         (["--folder", ".", "--tagger", "nowhere.json"], "error"),
         (["--folder", ".", "--model", "nowhere"], "error"),
     ],
 )
-def test_what_cannot_be_opened_ends_the_start_with_one_line(tmp_path, words: list[str], said: str) -> None:
+def test_errors_of_opening_are_one_line(tmp_path, options: list[str], message: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "medimageinsight", "mcp", *words],
+        [sys.executable, "-m", "medimageinsight", "mcp", *options],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -214,5 +220,5 @@ def test_what_cannot_be_opened_ends_the_start_with_one_line(tmp_path, words: lis
     )
     assert done.returncode in (1, 2)
     assert not done.stdout
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

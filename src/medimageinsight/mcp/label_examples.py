@@ -1,4 +1,4 @@
-"""Example prompts in the form of the training captions, so that an agent words its labels as the model knows them."""
+"""Example prompts in the form of the training captions, for labels in words that the model knows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from medimageinsight.mcp.answers import LabelExample, LabelExamplesAnswer
+from medimageinsight.schemas import LabelExample, LabelExamples
 from medimageinsight.tagging import ANATOMY, MODALITY, VOCABULARIES, vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from medimageinsight.schemas import LabelExamplesArguments
 
 FORM = (
     "modality anatomy view finding, in this order with single spaces, as 'x-ray chest anteroposterior Cardiomegaly'. "
@@ -70,7 +72,7 @@ _BUILT_IN = (
         ),
     ),
 )
-# Of the released model's, beside those above.
+# Of the released model's captions, in addition to those above.
 _RELEASED = (
     (
         "x-ray",
@@ -111,37 +113,32 @@ _SYNONYMS = {
 _WORD = re.compile(r"[\w-]+")
 
 
-def find_label_examples(
-    model: str, *, query: str = "", modality: str = "", anatomy: str = "", limit: int = 20
-) -> LabelExamplesAnswer:
-    """The examples that a model can be asked with, those with most words of the query first.
+def find_label_examples(model: str, arguments: LabelExamplesArguments) -> LabelExamples:
+    """Return examples of prompts, those with most words of the query first.
 
     Args:
-        model: Its name; of the built-in one, only what it was trained on is given.
-        query: Words, as ``pneumonia chest``; none gives all.
-        modality: Only examples of it; abbreviations as ``CT`` are known.
-        anatomy: Only examples of it.
-        limit: How many at most.
+        model: The model's name; for the built-in one, only what it was trained on is returned.
+        arguments: Words, as ``pneumonia chest``, without which all examples are returned; a modality and an anatomy,
+            to which examples are limited, also by abbreviations as ``CT``; and how many examples at most.
     """
-    wanted = [_words(modality), _words(anatomy)]
-    fitting = [one for one in _examples(model) if all(words <= _words(_text(one)) for words in wanted)]
-    asked = _words(query)
-    counts = {one.prompt: len(asked & _words(_text(one))) for one in fitting}
-    matched = not asked or any(counts.values())
-    found = [one for one in fitting if not asked or counts[one.prompt]] if matched else fitting
-    found.sort(key=lambda one: -counts[one.prompt])  # stable: findings stay before the rest
-    return LabelExamplesAnswer(form=FORM, matched=matched, total=len(found), examples=found[:limit])
+    required = _words(arguments.modality) | _words(arguments.anatomy)
+    fitting = [example for example in _examples(model) if required <= _words(_text(example))]
+    query = _words(arguments.query)
+    counts = {example.prompt: len(query & _words(_text(example))) for example in fitting}
+    matched = not query or any(counts.values())
+    found = [example for example in fitting if counts[example.prompt]] if query and matched else fitting
+    found.sort(key=lambda example: -counts[example.prompt])  # stable: findings stay before the rest
+    return LabelExamples(form=FORM, matched=matched, total=len(found), examples=found[: arguments.limit])
 
 
 @cache
 def _examples(model: str) -> tuple[LabelExample, ...]:
-    """With findings first; every prompt once."""
+    """Return the examples of a model, with findings first, every prompt once."""
     known = {name: vocabulary(name, model=model) for name in VOCABULARIES}
     everything = all(len(known[name]) == len(VOCABULARIES[name]) for name in VOCABULARIES)
-    made = [*_with_findings(*_BUILT_IN, *(_RELEASED if everything else ())), *_without_findings(known)]
     first: dict[str, LabelExample] = {}
-    for one in made:
-        first.setdefault(one.prompt, one)
+    for example in (*_with_findings(*_BUILT_IN, *(_RELEASED if everything else ())), *_without_findings(known)):
+        first.setdefault(example.prompt, example)
     return tuple(first.values())
 
 
@@ -158,7 +155,7 @@ def _with_findings(*rows: tuple[str, str, str, tuple[str, ...]]) -> Iterator[Lab
 
 
 def _without_findings(known: dict[str, dict[str, tuple[str, ...]]]) -> Iterator[LabelExample]:
-    """The vocabularies' prompts, where the model knows every term that one stands for."""
+    """Yield those prompts of the vocabularies whose terms the model knows."""
     terms_of: dict[str, dict[str, str]] = {}
     for name, terms in VOCABULARIES.items():
         for term, prompts in terms.items():
@@ -171,7 +168,7 @@ def _without_findings(known: dict[str, dict[str, tuple[str, ...]]]) -> Iterator[
 
 
 def _first(terms: Iterable[str], prompt: str) -> str | None:
-    """The first term that the prompt has as whole words."""
+    """Return the first term that the prompt contains as whole words."""
     return next((term for term in terms if f" {term} " in f" {prompt} "), None)
 
 
@@ -180,6 +177,6 @@ def _text(example: LabelExample) -> str:
 
 
 def _words(text: str) -> frozenset[str]:
-    """Its words in small letters, abbreviations written out."""
+    """Return the words of a text in lower case, abbreviations written out."""
     words = _WORD.findall(text.lower())
     return frozenset(part for word in words for part in _SYNONYMS.get(word, word).split())

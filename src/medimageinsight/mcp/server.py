@@ -1,176 +1,163 @@
-"""The protocol's faces of the tools: arguments checked, answers structured, errors as tools' errors."""
+"""The tools over the protocol: validated arguments, structured results, and errors with codes."""
+
+from __future__ import annotations
 
 import base64
-import inspect
 import json
 import logging
-from collections.abc import Callable
-from functools import partial
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
-from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import CallToolResult, ImageContent, InputRequiredResult, TextContent, ToolAnnotations
-from pydantic import ValidationError
+from mcp.server.lowlevel import Server
+from mcp_types import CallToolResult, ImageContent, ListToolsResult, TextContent, Tool, ToolAnnotations
 
-from medimageinsight.errors import MedImageInsightError
-from medimageinsight.mcp import answers, words
-from medimageinsight.mcp import arguments as given
-from medimageinsight.mcp.tools import Tools
+from medimageinsight.errors import MedImageInsightError, RequestError
+from medimageinsight.mcp import descriptions
+from medimageinsight.schemas import (
+    ClassifiedImages,
+    ClassifyArguments,
+    CompareArguments,
+    ComparedItems,
+    FoundImages,
+    LabelExamples,
+    LabelExamplesArguments,
+    RequestModel,
+    ResponseModel,
+    SearchArguments,
+    TagArguments,
+    TaggedImages,
+    validate,
+)
 from medimageinsight.version import __version__
 
-AT_ONCE = 2  # calls at work; one decodes images while the network runs the other's
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mcp.server.context import ServerRequestContext
+    from mcp_types import CallToolRequestParams, PaginatedRequestParams
+
+    from medimageinsight.mcp.results import ToolResult
+    from medimageinsight.mcp.tools import Tools
+
+MAX_CALLS = 2  # at the same time; one decodes images while the network runs the other's
 
 _log = logging.getLogger(__name__)
 _READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
 
-class ToolServer(MCPServer[Any]):
-    """An MCP server whose every failure is a tool's error with a code; the process goes on."""
+@dataclass(frozen=True, kw_only=True)
+class _Tool:
+    """One tool: its description for agents, its arguments and result, and the function behind it."""
 
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401
-        super().__init__(**settings)
-        self._arguments: dict[str, frozenset[str]] = {}
+    description: str
+    arguments: type[RequestModel]
+    result: type[ResponseModel]
+    call: Callable[[Any], ToolResult]
 
-    def offer(self, tool: Callable[..., Any], description: str) -> None:
-        """Add a tool under its function's name."""
-        self._arguments[tool.__name__] = frozenset(inspect.signature(tool).parameters)
-        self.add_tool(tool, description=description, annotations=_READS)
 
-    async def call_tool(
-        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
-    ) -> CallToolResult | InputRequiredResult:
-        """The tool's answer, or its failure as one."""
-        known = self._arguments.get(name)
-        if known is None:
-            return _failed("tool_unknown", f"expected one of the tools {', '.join(self._arguments)}")
-        if not arguments.keys() <= known:  # else a filter that is misspelt would be left out in silence
-            return _failed("arguments_invalid", f"expected no other arguments than {', '.join(sorted(known))}")
+def build_server(tools: Tools) -> Server[Any]:
+    """Return the server with its tools; every failure is a tool's error with a code, and the process goes on."""
+    offered = _offered(tools)
+    limiter = anyio.CapacityLimiter(MAX_CALLS)
+
+    async def list_tools(_: ServerRequestContext[Any], __: PaginatedRequestParams | None) -> ListToolsResult:
+        return ListToolsResult(tools=[_describe(name, tool) for name, tool in offered.items()])
+
+    async def call_tool(_: ServerRequestContext[Any], params: CallToolRequestParams) -> CallToolResult:
+        tool = offered.get(params.name)
+        if tool is None:
+            return _failed("tool_unknown", f"expected one of the tools {', '.join(offered)}, got another name")
         try:
-            return await super().call_tool(name, arguments, context)
-        except ToolError as error:
-            return _explained(error.__cause__ or error)
+            arguments = validate(tool.arguments, _decode(params.arguments or {}, tool.arguments))
+        except RequestError as error:
+            return _failed("arguments_invalid", error.message)
+        try:
+            return _succeeded(await anyio.to_thread.run_sync(tool.call, arguments, limiter=limiter))
+        except MedImageInsightError as error:
+            return _failed(error.code, error.message)
+        except Exception as error:
+            _log.error("a tool failed unexpectedly", exc_info=error)  # of an exception the log has its kind alone
+            return _failed("unexpected", f"{type(error).__name__}, which should not happen: ask with other arguments")
 
-
-def build_server(tools: Tools) -> ToolServer:
-    """The server with its tools; `run` it with ``run_stdio_async``."""
-    server = ToolServer(
-        name="medimageinsight",
+    return Server(
+        "medimageinsight",
         title="Medical images",
         version=__version__,
-        instructions=words.instructions(tools),
-        log_level="ERROR",
+        instructions=descriptions.instructions(tools),
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
     )
-    turn = anyio.CapacityLimiter(AT_ONCE)
-
-    async def work(call: Callable[[], answers.ToolResult]) -> CallToolResult:
-        return _result(await anyio.to_thread.run_sync(call, limiter=turn))
-
-    async def classify(
-        images: given.Images,
-        labels: given.Labels = None,
-        template: given.Template = None,
-        store: given.Store = None,
-        label_column: given.LabelColumn = None,
-        k: given.K = 10,
-        where: given.Where = None,
-        frame: given.Frame = 0,
-        pictures: given.Pictures = False,
-    ) -> Annotated[CallToolResult, answers.ClassifyAnswer]:
-        return await work(
-            partial(
-                tools.classify,
-                images,
-                labels=labels,
-                template=template,
-                store=store,
-                label_column=label_column,
-                k=k,
-                where=where,
-                frame=frame,
-                pictures=pictures,
-            )
-        )
-
-    async def search(
-        image: given.Image = None,
-        text: given.SearchText = None,
-        id: given.ItemId = None,  # noqa: A002 - the hits' own name for it
-        store: given.Store = None,
-        k: given.K = 10,
-        where: given.Where = None,
-        min_score: given.MinScore = None,
-        other_than_same: given.OtherThanSame = None,
-        frame: given.Frame = 0,
-        pictures: given.Pictures = False,
-    ) -> Annotated[CallToolResult, answers.SearchAnswer]:
-        return await work(
-            partial(
-                tools.search,
-                store=store,
-                image=image,
-                text=text,
-                item_id=id,
-                k=k,
-                where=where,
-                min_score=min_score,
-                exclude_same=other_than_same,
-                frame=frame,
-                pictures=pictures,
-            )
-        )
-
-    async def compare(a: given.Items, b: given.MoreItems = None) -> Annotated[CallToolResult, answers.CompareAnswer]:
-        columns = None if b is None else [item.given for item in b]
-        return await work(partial(tools.compare, [item.given for item in a], columns))
-
-    async def tag(
-        images: given.Images,
-        vocabulary: given.Vocabulary = None,
-        tagger: given.TaggerName = None,
-        threshold: given.Threshold = None,
-        frame: given.Frame = 0,
-    ) -> Annotated[CallToolResult, answers.TagAnswer]:
-        return await work(
-            partial(tools.tag, images, vocabulary=vocabulary, tagger=tagger, threshold=threshold, frame=frame)
-        )
-
-    async def label_examples(
-        query: given.Query = "", modality: given.Modality = "", anatomy: given.Anatomy = "", limit: given.Limit = 20
-    ) -> Annotated[CallToolResult, answers.LabelExamplesAnswer]:
-        return await work(partial(tools.label_examples, query=query, modality=modality, anatomy=anatomy, limit=limit))
-
-    server.offer(classify, f"{words.CLASSIFY}\n{words.stores(tools)}")
-    server.offer(search, f"{words.SEARCH}\n{words.stores(tools)}")
-    server.offer(compare, words.COMPARE)
-    server.offer(tag, f"{words.TAG}\n{words.taggers(tools)}")
-    server.offer(label_examples, words.LABEL_EXAMPLES)
-    return server
 
 
-def _result(answer: answers.ToolResult) -> CallToolResult:
-    pictures = [
-        ImageContent(type="image", data=base64.b64encode(one).decode("ascii"), mime_type="image/png")
-        for one in answer.pictures
+def _offered(tools: Tools) -> dict[str, _Tool]:
+    """Return the tools by name."""
+    stores, taggers = descriptions.stores(tools), descriptions.taggers(tools)
+    return {
+        "classify": _Tool(
+            description=f"{descriptions.CLASSIFY}\n{stores}",
+            arguments=ClassifyArguments,
+            result=ClassifiedImages,
+            call=tools.classify,
+        ),
+        "search": _Tool(
+            description=f"{descriptions.SEARCH}\n{stores}",
+            arguments=SearchArguments,
+            result=FoundImages,
+            call=tools.search,
+        ),
+        "compare": _Tool(
+            description=descriptions.COMPARE, arguments=CompareArguments, result=ComparedItems, call=tools.compare
+        ),
+        "tag": _Tool(
+            description=f"{descriptions.TAG}\n{taggers}", arguments=TagArguments, result=TaggedImages, call=tools.tag
+        ),
+        "label_examples": _Tool(
+            description=descriptions.LABEL_EXAMPLES,
+            arguments=LabelExamplesArguments,
+            result=LabelExamples,
+            call=tools.label_examples,
+        ),
+    }
+
+
+def _describe(name: str, tool: _Tool) -> Tool:
+    return Tool(
+        name=name,
+        description=tool.description,
+        input_schema=tool.arguments.model_json_schema(),
+        output_schema=tool.result.model_json_schema(mode="serialization"),
+        annotations=_READS,
+    )
+
+
+def _decode(arguments: Mapping[str, Any], model: type[RequestModel]) -> dict[str, Any]:
+    """Return the arguments with lists and objects that came as JSON text decoded: some clients send them so."""
+    return {
+        name: _decode_text(value)
+        if isinstance(value, str) and name in model.model_fields and model.model_fields[name].annotation is not str
+        else value
+        for name, value in arguments.items()
+    }
+
+
+def _decode_text(text: str) -> object:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, list | dict) else text
+
+
+def _succeeded(result: ToolResult) -> CallToolResult:
+    thumbnails = [
+        ImageContent(type="image", data=base64.b64encode(png).decode("ascii"), mime_type="image/png")
+        for png in result.thumbnails
     ]
     return CallToolResult(
-        content=[TextContent(type="text", text=answer.text), *pictures],
-        structured_content=answer.data.model_dump(mode="json", exclude_none=True),
+        content=[TextContent(type="text", text=result.text), *thumbnails],
+        structured_content=result.data.model_dump(mode="json", by_alias=True, exclude_none=True),
     )
-
-
-def _explained(error: BaseException) -> CallToolResult:
-    if isinstance(error, MedImageInsightError):
-        return _failed(error.code, error.message)
-    if isinstance(error, ValidationError):
-        problems = [
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
-            for one in error.errors(include_url=False, include_input=False, include_context=False)[:3]
-        ]
-        return _failed("arguments_invalid", "; ".join(problems))
-    _log.error("a tool failed unexpectedly", exc_info=error)  # of an exception the log keeps its kind alone
-    return _failed("unexpected", f"{type(error).__name__}, which should not happen: ask with other arguments")
 
 
 def _failed(code: str, message: str) -> CallToolResult:

@@ -50,6 +50,11 @@ class CompareFile(RequestModel):
     image: ImageFile = None
     text: ToolText = None
 
+    @property
+    def value(self) -> str:
+        """The path or the text."""
+        return self.image or self.text or ""
+
 
 _Files: TypeAlias = Annotated[list[CompareFile], Field(min_length=1, max_length=MAX_ITEMS)]
 

@@ -9,7 +9,7 @@ from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypeAliasType
 
 from medimageinsight.schemas.base import ROWS, documented
-from medimageinsight.search.filters import MAX_LENGTH
+from medimageinsight.search.filter_parser import MAX_LENGTH
 from medimageinsight.search.projection import MAX_SAMPLE
 from medimageinsight.search.store import MAX_K
 from medimageinsight.tokenizer import MAX_CHARACTERS

@@ -1,4 +1,4 @@
-"""What an agent is told of the server and of each tool."""
+"""Descriptions of the server and of each tool, for agents."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ A file that cannot be used has an `error` in its place; the others are answered.
 
 SEARCH = """Find the stored images most similar to exactly one of `image`, `text` or `id` in a store of this server.
 Scores are cosine similarities, best first: they rank, they are no probabilities. Narrow with `where`. To see the hits,
-set `pictures`. Text finds well only what is worded as captions are ('ultrasound breast Benign Lesion')."""
+set `pictures`. A text finds most in the form of a caption ('ultrasound breast Benign Lesion')."""
 
-COMPARE = """Cosine similarities between images and texts, every row with every column. Of two images they say how alike
-they look to the model; of an image and several texts, which text fits best. They are no probabilities and no measure of
-disease: compare cells of one row, not single values with a fixed limit."""
+COMPARE = """Cosine similarities between images and texts, every row with every column. Of two images they show how
+alike they are for the model; of an image and several texts, which text fits best. They are no probabilities and no
+measure of disease: compare cells of one row, not single values with a fixed limit."""
 
-TAG = """Tell which tags images have: give a `vocabulary` (modality, anatomy or view of any image) or the name of a
+TAG = """Find which tags images have: give a `vocabulary` (modality, anatomy or view of any image) or the name of a
 `tagger` of this server, whose tags have thresholds chosen on labelled images. A file that cannot be used has an `error`
 in its place; the others are answered."""
 
@@ -37,11 +37,11 @@ classification of a kind of image."""
 
 
 def instructions(tools: Tools) -> str:
-    """What the server is, what it has, and what it is not for."""
+    """Describe the server: its tools, stores and taggers, and what it is not for."""
     return "\n".join(
         [
             f"Classification of medical images, search for similar cases, comparison and tags, by the model "
-            f"{tools.model.name}. DICOM, PNG, JPEG, TIFF and others; they are read where they lie.",
+            f"{tools.model.name}. DICOM, PNG, JPEG, TIFF and other files; they are read where they are stored.",
             DISCLAIMER,
             f"Images may be read below: {', '.join(map(str, tools.folders))}.",
             stores(tools),
@@ -51,7 +51,7 @@ def instructions(tools: Tools) -> str:
 
 
 def stores(tools: Tools) -> str:
-    """The stores with their columns."""
+    """List the stores with their columns."""
     if not tools.stores:
         return "Stores of this server: none."
     lines = [f"- {name}: {_columns(store.columns)}" for name, store in tools.stores.items()]
@@ -59,7 +59,7 @@ def stores(tools: Tools) -> str:
 
 
 def taggers(tools: Tools) -> str:
-    """The taggers with their tags."""
+    """List the taggers with their tags."""
     if not tools.taggers:
         return "Taggers of this server: none."
     lines = [f"- {name}: {', '.join(tagger.names)}" for name, tagger in tools.taggers.items()]
