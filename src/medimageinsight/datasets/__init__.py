@@ -10,9 +10,9 @@ from medimageinsight.datasets.azureml import (
     read_azureml,
     read_azureml_config,
 )
-from medimageinsight.datasets.check import CheckResult, CheckSettings, check_table
+from medimageinsight.datasets.check import CheckSettings, check_table
 from medimageinsight.datasets.folder import read_folder
-from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
+from medimageinsight.datasets.problems import DatasetProblems, Problems
 from medimageinsight.datasets.sample import ByteRange, Sample, Table, join_tables, patient_ids
 from medimageinsight.datasets.shards import read_shards
 from medimageinsight.datasets.sources import DataSource, read_sources
@@ -24,11 +24,9 @@ __all__ = [
     "AzureMLConfig",
     "AzureMLFiles",
     "ByteRange",
-    "CheckResult",
     "CheckSettings",
     "DataSource",
     "DatasetProblems",
-    "Problem",
     "Problems",
     "Sample",
     "Table",

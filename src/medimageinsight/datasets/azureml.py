@@ -1,13 +1,18 @@
-"""Read the YAML config of the hosted (Azure ML) fine-tuning of the original model, and its dataset."""
+"""Read the YAML config of the hosted (Azure ML) fine-tuning of the original model, and its dataset.
+
+``azureml_keys.json`` lists the known keys: those of the release's ``config.yaml`` and of the published example of the
+hosted fine-tuning. Any other key is an error: a setting that is silently ignored trains another model than requested.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field, fields
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.datasets.azureml_keys import EVALUATION_KEYS, EVALUATION_PREFIXES, KEYS, OPEN_SECTIONS, Key
 from medimageinsight.datasets.captions import ClassNames
 from medimageinsight.datasets.line_offsets import line_offsets
 from medimageinsight.datasets.problems import Problems
@@ -20,8 +25,25 @@ from medimageinsight.files.yaml import read_yaml
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """How one key is used; a key without any of these names a file of the dataset."""
+
+    field: str = ""  # of `AzureMLConfig`, which receives the value
+    values: tuple[Any, ...] = ()  # the only ones that are supported; all, if there are none
+    why: str = ""  # the key is ignored
+
+
 TRAIN, VALIDATION = "train", "val"  # splits
-_SECTIONS = {name.rpartition(".")[0] for name in KEYS} - {""}
+_KEYS, _EVALUATION_KEYS = (
+    {name: strict.build(_Key, key, name) for name, key in keys.items()}
+    for keys in json.loads(resources.files(__package__).joinpath("azureml_keys.json").read_text("utf-8")).values()
+)
+_EVALUATION_PREFIXES = ("EVALDATASET_", "ZEROSHOT_EVAL_DATASET")  # of the sections with the keys of an evaluation
+_SECTIONS = {name.rpartition(".")[0] for name in _KEYS} - {""}
+# Mappings of patterns to numbers: their keys are defined by the user.
+_OPEN_SECTIONS = ("CUSTOMIZED_PARAMS_CONF.WEIGHT_DECAY_PATTERNS", "CUSTOMIZED_PARAMS_CONF.LR_SCALE_PATTERNS")
 # How the original recognises the files of a folder.
 _IMAGE_MARKS = ("image-", "image_", "_image", "-image", "images-")
 _TEXT_MARKS = ("text-", "text_", "_text", "-text", "texts-")
@@ -40,7 +62,7 @@ class AzureMLFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class AzureMLConfig:
-    """The training settings of a config; None where it does not set one. See `azureml_keys.KEYS` for the keys.
+    """The training settings of a config; None where it does not set one.
 
     ``batch_size`` is of all processes together, as is ``learning_rate``; rates of ``learning_rate_patterns`` multiply
     it, and patterns are regular expressions for names of parameters.
@@ -152,20 +174,20 @@ def _nest(data: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _iter_settings(data: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Key | None, Any]]:
+def _iter_settings(data: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, _Key | None, Any]]:
     """Yield each setting's full name, its key (None: unknown) and its value."""
     for name, value in data.items():
         full = f"{section}{name}"
-        if full.startswith(EVALUATION_PREFIXES) and "." not in full and isinstance(value, dict):
-            yield from ((f"{full}.{key}", EVALUATION_KEYS.get(key), item) for key, item in value.items())
-        elif isinstance(value, dict) and full in _SECTIONS and full not in OPEN_SECTIONS:
+        if full.startswith(_EVALUATION_PREFIXES) and "." not in full and isinstance(value, dict):
+            yield from ((f"{full}.{key}", _EVALUATION_KEYS.get(key), item) for key, item in value.items())
+        elif isinstance(value, dict) and full in _SECTIONS and full not in _OPEN_SECTIONS:
             yield from _iter_settings(value, f"{full}.")
         elif value is None and full in _SECTIONS:  # a section whose lines are all commented out
             continue
         elif section == "" and full.upper() in (file.name.upper() for file in fields(AzureMLFiles)):
-            yield full, KEYS[full.upper()], value
+            yield full, _KEYS[full.upper()], value
         else:
-            yield full, KEYS.get(full), value
+            yield full, _KEYS.get(full), value
 
 
 def _parse_config(data: Mapping[str, Any], problems: Problems, file: str) -> AzureMLConfig:
@@ -178,13 +200,14 @@ def _parse_config(data: Mapping[str, Any], problems: Problems, file: str) -> Azu
             problems.add("config_key_unknown", location)
         elif isinstance(value, str) and "${" in value:
             problems.add("config_value_invalid", location, "environment variables are not read: write the value")
-        elif not _is_allowed(key, value):
+        elif key.values and not _is_one_of(value, (*key.values, None) if key.field else key.values):
             problems.add("config_value_invalid", location, f"expected {' or '.join(map(repr, key.values))}")
-        elif key.kind == "unused":
+        elif key.why:
             unused[name] = key.why
-        elif key.kind == "used" and value is not None:
+        elif key.field and value is not None:
+            is_side = key.field == "image_size" and type(value) is int
             try:
-                parsed = strict.build(AzureMLConfig, {key.field: _expand_size(key.field, value)}, name)
+                parsed = strict.build(AzureMLConfig, {key.field: [value, value] if is_side else value}, name)
             except strict.MappingError as error:
                 problems.add("config_value_invalid", location, str(error).rpartition(": ")[2])
             else:
@@ -192,25 +215,18 @@ def _parse_config(data: Mapping[str, Any], problems: Problems, file: str) -> Azu
     return AzureMLConfig(**values, unused=unused)
 
 
-def _is_allowed(key: Key, value: object) -> bool:
-    """Return True if a key accepts the value: one of its values, or null where it is used."""
-    if not key.values or (key.kind == "used" and value is None):
-        return True
-    return any(value == allowed and type(value) is type(allowed) for allowed in key.values)
-
-
-def _expand_size(name: str, value: object) -> object:
-    """Use a single image size for height and width."""
-    return [value, value] if name == "image_size" and type(value) is int else value
+def _is_one_of(value: object, values: tuple[Any, ...]) -> bool:
+    """Return True if a value of the same type is among the values: 0 is not False."""
+    return any(value == allowed and type(value) is type(allowed) for allowed in values)
 
 
 def _read_dataset(data: Mapping[str, Any], files: AzureMLFiles, base: Path, problems: Problems) -> Table:
     tables = []
     classes = ClassNames(problems)
-    label_file = _find_file(files.label_file, data, "label_file", base)
-    for split, images, texts in (
-        (TRAIN, *_training_files(data, files, base)),
-        (VALIDATION, *_validation_files(data, files, base)),
+    label_file = _find_file(files, data, "label_file", base)
+    for split, (images, texts) in (
+        (TRAIN, _training_files(data, files, base)),
+        (VALIDATION, _find_pair(files, data, "eval_", base)),
     ):
         if images or texts:
             tables.append(
@@ -223,11 +239,11 @@ def _read_dataset(data: Mapping[str, Any], files: AzureMLFiles, base: Path, prob
     return join_tables(tables) if tables else Table(samples=(), root=base)
 
 
-def _find_file(given: str | Path | None, data: Mapping[str, Any], name: str, base: Path) -> Path | None:
+def _find_file(files: AzureMLFiles, data: Mapping[str, Any], name: str, base: Path) -> Path | None:
     """Return a file as given, or from the top of the config, or from a section of an evaluation."""
-    if given is not None:
+    if (given := getattr(files, name)) is not None:
         return Path(given)
-    sections = [data, *(section for key, section in data.items() if key.startswith(EVALUATION_PREFIXES))]
+    sections = [data, *(section for key, section in data.items() if key.startswith(_EVALUATION_PREFIXES))]
     for section in sections:
         for key in (name.upper(), name):
             value = section.get(key) if isinstance(section, dict) else None
@@ -236,12 +252,18 @@ def _find_file(given: str | Path | None, data: Mapping[str, Any], name: str, bas
     return None
 
 
+def _find_pair(files: AzureMLFiles, data: Mapping[str, Any], prefix: str, base: Path) -> tuple[list[Path], list[Path]]:
+    """Return at most one image TSV and at most one text TSV; their names begin with the prefix."""
+    images, texts = (_find_file(files, data, f"{prefix}{name}", base) for name in ("image_tsv", "text_tsv"))
+    return [images] if images else [], [texts] if texts else []
+
+
 def _training_files(data: Mapping[str, Any], files: AzureMLFiles, base: Path) -> tuple[list[Path], list[Path]]:
     """Return the image and text TSVs: as given, or from the top of the config, or from its list or folder."""
     top = {key: value for key, value in data.items() if not isinstance(value, dict)}
-    images, texts = (_find_file(getattr(files, name), top, name, base) for name in ("image_tsv", "text_tsv"))
+    images, texts = _find_pair(files, top, "", base)
     if images or texts:
-        return [images] if images else [], [texts] if texts else []
+        return images, texts
     section = data.get("DATASET")
     section = section if isinstance(section, dict) else {}
     folder = base / str(section.get("ROOT") or "") / str(section.get("TRAIN_SET") or "")
@@ -249,13 +271,8 @@ def _training_files(data: Mapping[str, Any], files: AzureMLFiles, base: Path) ->
     paths = [folder / name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     if not paths and section.get("ROOT") and folder.is_dir():
         paths = list(folder.glob("**/*.tsv"))
-    paths.sort()
-    return (
-        [path for path in paths if any(mark in path.name for mark in _IMAGE_MARKS)],
-        [path for path in paths if any(mark in path.name for mark in _TEXT_MARKS)],
+    images, texts = (
+        [path for path in sorted(paths) if any(mark in path.name for mark in marks)]
+        for marks in (_IMAGE_MARKS, _TEXT_MARKS)
     )
-
-
-def _validation_files(data: Mapping[str, Any], files: AzureMLFiles, base: Path) -> tuple[list[Path], list[Path]]:
-    images, texts = (_find_file(getattr(files, name), data, name, base) for name in ("eval_image_tsv", "eval_text_tsv"))
-    return [images] if images else [], [texts] if texts else []
+    return images, texts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.files.json import load_json
@@ -59,30 +58,15 @@ class ClassNames:
         self.problems.add("class_id_mismatch", location, problem)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaptionRow:
-    """The content of one text row."""
-
-    caption: str
-    label: str
-    source: str
-    others: dict[str, str]  # of OPTIONAL_FIELDS
-
-
-def parse_caption_row(data: object, location: str, classes: ClassNames) -> CaptionRow | None:
-    """Return a caption row from its JSON value, or None after adding a problem.
-
-    Args:
-        data: The JSON value.
-        location: Names the row in problems.
-        classes: Checks class ids and receives problems.
-    """
+def parse_caption_row(data: object, location: str, classes: ClassNames) -> dict[str, str] | None:
+    """Return fields of `Sample` from a row's JSON value; None after adding a problem to those of ``classes``."""
     problem = _find_problem(data)
     if problem or not isinstance(data, dict):
         classes.problems.add("json_invalid", location, problem)
         return None
-    source = data.get("source") or ""
-    caption, label = _first_caption(data.get("captions")), ""
+    source, label, captions = data.get("source") or "", "", data.get("captions") or []
+    texts = [captions] if isinstance(captions, str) else captions
+    caption = next((text.strip() for text in texts if text.strip()), "")
     if "class_name" in data:
         label = data["class_name"].strip()
         caption = caption or label
@@ -92,7 +76,7 @@ def parse_caption_row(data: object, location: str, classes: ClassNames) -> Capti
         classes.problems.add("caption_empty", location)
         return None
     others = {name: str(data[name]).strip() for name in OPTIONAL_FIELDS if data.get(name) not in (None, "")}
-    return CaptionRow(caption=caption, label=label, source=source, others=others)
+    return {"caption": caption, "label": label, "source": source, **others}
 
 
 def _find_problem(data: object) -> str:
@@ -110,11 +94,6 @@ def _find_problem(data: object) -> str:
         "source: expected a text": isinstance(data.get("source", ""), str),
     }
     return next((requirement for requirement, is_met in requirements.items() if not is_met), "")
-
-
-def _first_caption(captions: str | list[str] | None) -> str:
-    texts = [captions] if isinstance(captions, str) else captions or []
-    return next((text.strip() for text in texts if text.strip()), "")
 
 
 def load_json_cell(cell: str) -> Any:  # noqa: ANN401 - any JSON

@@ -58,21 +58,21 @@ def check_table(
         check_table(table, problems=problems, settings=CheckSettings(cache="images.sqlite"))
         problems.raise_any()
 
-    Args:
-        table: All splits together, so that leaks are found.
-        settings: How thorough the check is.
-        problems: Collects the problems; without it they are raised.
-        progress: Called with the number of images done.
+    The table has all splits together, so that leaks are found. ``progress`` is called with the number of images done.
 
     Raises:
-        DatasetProblems: There are problems, and ``problems`` was not given.
+        DatasetProblems: There are problems, and ``problems`` was not given to collect them.
     """
     found = Problems() if problems is None else problems
     _check_texts(table, found)
     fingerprints: list[Fingerprint] = []
     if settings.pictures:
         fingerprints = check_images(table.samples, cache=settings.cache, workers=settings.workers, progress=progress)
-        _add_unreadable(table, fingerprints, found)
+        for sample, entry in zip(table.samples, fingerprints, strict=True):
+            if entry.code == "image_not_found":
+                found.add("image_missing", table.relative_location(sample))
+            elif entry.code:
+                found.add("image_broken", table.relative_location(sample), entry.code)
     else:
         for sample in table:
             if not sample.path.is_file():
@@ -81,10 +81,9 @@ def check_table(
     near: list[NearPair] = []
     if fingerprints and settings.near_distance is not None:
         near = find_near_duplicates(table, fingerprints, distance=settings.near_distance)
-        if settings.near_is_problem:
-            for pair in near:
-                detail = f"{pair.splits[0]}, {pair.splits[1]}: {pair.bits} of 256 bits differ"
-                found.add("near_duplicate_in_two_splits", f"{pair.a} and {pair.b}", detail)
+    for pair in near if settings.near_is_problem else ():
+        detail = f"{pair.splits[0]}, {pair.splits[1]}: {pair.bits} of 256 bits differ"
+        found.add("near_duplicate_in_two_splits", f"{pair.a} and {pair.b}", detail)
     if problems is None:
         found.raise_any()
     return CheckResult(fingerprints=tuple(fingerprints), near=tuple(near))
@@ -102,11 +101,3 @@ def _check_texts(table: Table, problems: Problems) -> None:
         if key in first_with:
             problems.add("id_duplicate", location, f"as {first_with[key]}")
         first_with.setdefault(key, location)
-
-
-def _add_unreadable(table: Table, fingerprints: list[Fingerprint], problems: Problems) -> None:
-    for sample, entry in zip(table.samples, fingerprints, strict=True):
-        if entry.code == "image_not_found":
-            problems.add("image_missing", table.relative_location(sample))
-        elif entry.code:
-            problems.add("image_broken", table.relative_location(sample), entry.code)

@@ -56,13 +56,8 @@ def near_pairs(
 ) -> list[tuple[int, int, int]]:
     """Return the pairs of difference hashes that differ in few bits: (index in a, index in b, bits), nearest first.
 
-    All pairs are compared, in blocks: memory does not grow with the sets.
-
-    Args:
-        a: (N, 32) packed hashes.
-        b: (M, 32).
-        distance: Maximum number of different bits, of 256.
-        block: Rows compared at once.
+    All pairs of a (N, 32) and b (M, 32), packed hashes, are compared in blocks: memory does not grow with the sets.
+    ``distance`` is the maximum number of different bits, of 256.
     """
     pairs: list[tuple[int, int, int]] = []
     for first in range(0, len(a), block):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from medimageinsight.datasets.sample import Sample, Table
 from medimageinsight.errors import DatasetError
@@ -40,9 +40,14 @@ def read_folder(path: str | Path, *, template: str = "{}") -> Table:
             code="dataset_not_found",
         )
     source = root.resolve().name
+    try:
+        # Links to folders count here; below a label a link could lead in a circle.
+        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        _raise_unreadable(error)
     samples = tuple(
         Sample(path=file, caption=fill_template(template, label, {}), label=label, source=source)
-        for folder in _label_folders(root)
+        for folder in folders
         for label in (folder.name.replace("_", " ").strip(),)
         for file in _files_below(folder)
     )
@@ -56,26 +61,14 @@ def read_folder(path: str | Path, *, template: str = "{}") -> Table:
     return Table(samples=samples, root=root)
 
 
-def _label_folders(root: Path) -> list[Path]:
-    """List label folders, links to folders included; below a label a link could lead in a circle."""
-    try:
-        return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError as error:
-        raise _unreadable() from error
-
-
 def _files_below(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent) / name for name in sorted(files) if not name.startswith("."))
 
 
-def _raise_unreadable(error: OSError) -> None:
+def _raise_unreadable(error: OSError) -> NoReturn:
     """Stop, since `os.walk` would silently skip a folder that cannot be listed."""
-    raise _unreadable() from error
-
-
-def _unreadable() -> DatasetError:
-    return DatasetError(
+    raise DatasetError(
         "expected folders that can be listed, at least one cannot: check its permissions", code="dataset_unreadable"
-    )
+    ) from error

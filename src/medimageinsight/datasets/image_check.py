@@ -6,7 +6,6 @@ import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,7 +13,7 @@ from medimageinsight.datasets.fingerprint import Fingerprint, fingerprint
 from medimageinsight.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from medimageinsight.datasets.sample import Sample
 
@@ -50,7 +49,8 @@ def check_images(
     """
     results: list[Fingerprint] = []
     with closing(_open_cache(cache)) as connection, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for chunk in _chunks(samples):
+        for start in range(0, len(samples), _CHUNK):
+            chunk = samples[start : start + _CHUNK]
             states = [_file_state(sample) for sample in chunk]
             cached = [_read_cache(connection, state) for state in states]
             missing = [index for index, entry in enumerate(cached) if entry is None]
@@ -59,11 +59,11 @@ def check_images(
             with connection:
                 connection.executemany(
                     "insert or replace into fingerprint_2 values (?, ?, ?, ?, ?, ?)",
-                    [
+                    (
                         (*state, entry.checksum, entry.difference)
                         for index, entry in computed.items()
                         if not entry.code and (state := states[index])
-                    ],
+                    ),
                 )
             if progress is not None:
                 progress(len(results))
@@ -101,8 +101,14 @@ def _open_cache(path: str | Path | None) -> sqlite3.Connection:
     """Open the cache file, or an empty cache in memory."""
     if path is None:
         return _connect(":memory:")
-    if Path(path).exists() and not _is_sqlite_or_empty(Path(path)):
-        raise _unusable_cache("a file of another kind")
+    if Path(path).exists():
+        try:
+            with Path(path).open("rb") as file:
+                is_sqlite_or_empty = file.read(len(_SQLITE_MAGIC)) in (_SQLITE_MAGIC, b"")
+        except OSError as error:
+            raise _unusable_cache(error.strerror or type(error).__name__) from None
+        if not is_sqlite_or_empty:  # only such a file is replaced if it is damaged
+            raise _unusable_cache("a file of another kind")
     try:
         return _connect(str(path))
     except sqlite3.OperationalError as error:  # in use, or no such folder: the file itself is not damaged
@@ -110,15 +116,6 @@ def _open_cache(path: str | Path | None) -> sqlite3.Connection:
     except sqlite3.DatabaseError:  # damaged
         Path(path).unlink()
         return _connect(str(path))
-
-
-def _is_sqlite_or_empty(path: Path) -> bool:
-    """Return True if a damaged file may be replaced: it is SQLite by its first bytes, or empty."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_SQLITE_MAGIC)) in (_SQLITE_MAGIC, b"")
-    except OSError as error:
-        raise _unusable_cache(error.strerror or type(error).__name__) from None
 
 
 def _unusable_cache(reason: str) -> ConfigError:
@@ -136,9 +133,3 @@ def _connect(path: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _chunks(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-    remaining = iter(samples)
-    while chunk := list(islice(remaining, _CHUNK)):
-        yield chunk

@@ -33,12 +33,8 @@ class NearPair:
 def find_leaks(table: Table, problems: Problems, fingerprints: Sequence[Fingerprint] | None = None) -> None:
     """Add a problem for each patient, id and image (by its pixels) that is in more than one split.
 
-    A patient id and an id are unique within their source only: another source may number its patients from 1 too.
-
-    Args:
-        table: All splits together.
-        problems: Receives the leaks, each with the locations of two samples and never a patient's id.
-        fingerprints: Of the samples, to compare pixels.
+    A patient id and an id are unique within their source only: another source may number its patients from 1 too. A
+    problem has the locations of two samples and never a patient's id. Pixels are compared by the samples' fingerprints.
     """
     patients = [(sample.source, sample.patient_id) if sample.patient_id else None for sample in table]
     ids = [(sample.source, sample.id) if sample.id else None for sample in table]
@@ -52,19 +48,14 @@ def find_leaks(table: Table, problems: Problems, fingerprints: Sequence[Fingerpr
 def find_near_duplicates(table: Table, fingerprints: Sequence[Fingerprint], *, distance: int = 8) -> list[NearPair]:
     """Return pairs of images of different splits with similar difference hashes but other pixels, nearest first.
 
-    Args:
-        table: All splits together.
-        fingerprints: Of the samples.
-        distance: Maximum number of different bits, of 256.
+    ``distance`` is the maximum number of different bits, of 256.
     """
     rows: defaultdict[str, list[int]] = defaultdict(list)
     for index, (sample, entry) in enumerate(zip(table.samples, fingerprints, strict=True)):
         if entry.difference:
             rows[sample.split].append(index)
     hashes = {
-        split: np.frombuffer(b"".join(fingerprints[index].difference for index in indices), np.uint8).reshape(
-            len(indices), -1
-        )
+        split: np.array([np.frombuffer(fingerprints[index].difference, np.uint8) for index in indices])
         for split, indices in rows.items()
     }
     pairs = []

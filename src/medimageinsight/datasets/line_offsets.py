@@ -37,15 +37,9 @@ def line_offsets(path: Path) -> NDArray[np.int64]:
 def iter_first_cells(
     path: Path, offsets: NDArray[np.int64], *, limit: int
 ) -> Iterator[tuple[int, bytes | None, int, int]]:
-    """Yield the first cell of each line that is not empty and the byte range of the rest.
+    """Yield the index and the first cell of each line that is not empty, and start and end of what follows its tab.
 
-    Args:
-        path: The file, tab-separated.
-        offsets: Of `line_offsets`.
-        limit: Maximum length of a first cell in bytes.
-
-    Yields:
-        Index of the line, its first cell (None: no tab within the limit), start and end of what follows the tab.
+    ``offsets`` are of `line_offsets`. The cell is None if there is no tab within ``limit`` bytes.
     """
     with path.open("rb") as file:
         for index, (start, end) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):

@@ -32,7 +32,7 @@ KINDS = {
     "picture_in_two_splits": "images whose pixels are in two splits: keep one of each pair",
     "near_duplicate_in_two_splits": "images that look alike in two splits: keep one of each pair",
 }
-EXAMPLES = 5  # of each kind, in a message
+_EXAMPLES = 5  # of each kind, in a message
 _MAX_STORED = 1000  # of each kind, in memory
 
 
@@ -85,7 +85,18 @@ class Problems:
             DatasetProblems: There are problems.
         """
         if self:
-            raise DatasetProblems(describe(self.counts, self.found), counts=self.counts, found=self.found)
+            raise DatasetProblems(str(self), counts=self.counts, found=self.found)
+
+    def __str__(self) -> str:
+        """Return a report with one line for each kind: the count, the meaning and the first few locations."""
+        total = len(self)
+        lines = [f"{total:,} problem{'s' if total > 1 else ''} with the data or their config; nothing was done:"]
+        for kind, meaning in KINDS.items():
+            if count := self.counts[kind]:
+                examples = [str(problem) for problem in self._found[kind][:_EXAMPLES]]
+                more = f"; and {count - len(examples):,} more" if count > len(examples) else ""
+                lines.append(f"  {count:,} {meaning} [{kind}]: {'; '.join(examples)}{more}")
+        return "\n".join(lines)
 
 
 class DatasetProblems(DatasetError):  # noqa: N818 - it is a list of errors
@@ -107,19 +118,3 @@ class DatasetProblems(DatasetError):  # noqa: N818 - it is a list of errors
 
     def __reduce__(self) -> tuple[object, ...]:
         return (*super().__reduce__(), {"counts": self.counts, "found": self.found})
-
-
-def describe(counts: Mapping[str, int], found: Sequence[Problem]) -> str:
-    """Return a report with one line for each kind: the count, the meaning and the first few locations."""
-    by_kind: defaultdict[str, list[Problem]] = defaultdict(list)
-    for problem in found:
-        by_kind[problem.kind].append(problem)
-    total = sum(counts.values())
-    lines = [f"{total:,} problem{'s' if total > 1 else ''} with the data or their config; nothing was done:"]
-    for kind, meaning in KINDS.items():
-        if counts.get(kind):
-            examples = [str(problem) for problem in by_kind[kind][:EXAMPLES]]
-            more = counts[kind] - len(examples)
-            locations = "; ".join(examples) + (f"; and {more:,} more" if more else "")
-            lines.append(f"  {counts[kind]:,} {meaning} [{kind}]: {locations}")
-    return "\n".join(lines)

@@ -139,6 +139,11 @@ class Table:
         return replace(self, samples=tuple(replace(sample, split=split) for sample in self.samples))
 
 
+def relative_name(path: Path, root: Path) -> str:
+    """Return a path relative to ``root``, or the name of a file elsewhere."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
 def join_tables(tables: Iterable[Table]) -> Table:
     """Return all samples of several tables, in order, below the first table's root or else below their own.
 

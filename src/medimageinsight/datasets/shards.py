@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import io
 import tarfile
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from medimageinsight.datasets.captions import OPTIONAL_FIELDS, CaptionRow, ClassNames, parse_caption_row
+from medimageinsight.datasets.captions import OPTIONAL_FIELDS, ClassNames, parse_caption_row
 from medimageinsight.datasets.problems import Problems
-from medimageinsight.datasets.sample import ByteRange, Sample, Table
+from medimageinsight.datasets.sample import ByteRange, Sample, Table, relative_name
 from medimageinsight.datasets.table import CAPTION_PARTS
 from medimageinsight.files.json import load_json
 
@@ -50,7 +49,7 @@ def read_shards(
 
     Args:
         shards: Uncompressed tars.
-        split: Of all samples without a split of their own.
+        split: The split of samples without one of their own.
         root: The folder that shard names in messages are relative to; the first shard's folder by default.
         problems: Collects the problems; the valid samples are returned.
         classes: Class ids and names of files read before, which must agree with these.
@@ -101,20 +100,22 @@ class _ShardReader:
 
     def location(self, path: Path, key: str = "") -> str:
         """Return the name of a shard, or of a sample in it, for messages."""
-        name = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
+        name = relative_name(path, self.root)
         return f"{name}: {key}" if key else name
 
     def read(self, path: Path) -> Iterator[Sample]:
         """Yield the samples of a shard."""
         for group in self._read_groups(path):
-            sample = None if group.is_refused else self._make_sample(path, group)
-            if sample is not None:
+            if not group.is_refused and (sample := self._make_sample(path, group)) is not None:
                 yield sample
 
     def _read_groups(self, path: Path) -> Iterator[_Group]:
         group: _Group | None = None
         try:
-            with path.open("rb") as file, _open_tar(file) as tar:
+            with (
+                path.open("rb") as file,
+                tarfile.open(fileobj=_BoundedFile(file), mode="r:", errorlevel=2) as tar,
+            ):
                 while (member := tar.next()) is not None:
                     tar.members.clear()  # type: ignore[attr-defined] # else every header of a shard stays in memory
                     key, extension = _split_name(member.name)
@@ -165,21 +166,13 @@ class _ShardReader:
         except (ValueError, RecursionError):
             self.problems.add("json_invalid", location, "not JSON in UTF-8")
             return None
-        row = self._parse_texts(data, texts, location)
-        if row is None:
+        fields = self._parse_texts(data, texts, location)
+        if fields is None:
             return None
-        others = {"split": self.split, **row.others}
-        return Sample(
-            path=path,
-            byte_range=group.image,
-            id=group.key,
-            caption=row.caption,
-            label=row.label,
-            source=row.source,
-            **others,
-        )
+        return Sample(path=path, byte_range=group.image, id=group.key, **{"split": self.split, **fields})
 
-    def _parse_texts(self, data: object, texts: dict[str, str], location: str) -> CaptionRow | None:
+    def _parse_texts(self, data: object, texts: dict[str, str], location: str) -> dict[str, str] | None:
+        """Return fields of `Sample`, or None after adding a problem."""
         if not isinstance(data, dict) or "class_name" in data or "captions" in data:
             return parse_caption_row(data, location, self.classes)
         fields = {
@@ -187,13 +180,13 @@ class _ShardReader:
             for name in (*OPTIONAL_FIELDS, "caption", "label", "source", "split")
             if isinstance(data.get(name), str | int) and str(data[name]).strip()
         }
-        caption, label, source = (fields.pop(name, "") for name in ("caption", "label", "source"))
-        caption = texts.get("txt", "").strip() or caption
-        caption = caption or " ".join(fields[part] for part in CAPTION_PARTS if part in fields)
+        parts = " ".join(fields[part] for part in CAPTION_PARTS if part in fields)
+        caption = texts.get("txt", "").strip() or fields.get("caption") or parts
         if not caption:
             self.problems.add("caption_empty", location)
             return None
-        return CaptionRow(caption=caption, label=texts.get("cls", "").strip() or label, source=source, others=fields)
+        label = texts.get("cls", "").strip() or fields.get("label", "")
+        return {**fields, "caption": caption, "label": label}
 
 
 class _BoundedFile(io.BufferedIOBase):
@@ -212,12 +205,6 @@ class _BoundedFile(io.BufferedIOBase):
 
     def tell(self) -> int:
         return self._file.tell()
-
-
-@contextmanager
-def _open_tar(file: BinaryIO) -> Iterator[tarfile.TarFile]:
-    with tarfile.open(fileobj=_BoundedFile(file), mode="r:", errorlevel=2) as tar:
-        yield tar
 
 
 def _split_name(name: str) -> tuple[str, str]:

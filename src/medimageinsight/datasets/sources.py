@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -66,15 +66,11 @@ class DataSource:
 
 
 def read_sources(sources: Sequence[DataSource], base: Path, *, problems: Problems | None = None) -> Table:
-    """Read all samples of all sources, in order.
-
-    Args:
-        sources: The sources.
-        base: The folder that paths are relative to.
-        problems: Collects the problems; the valid samples are returned, possibly none.
+    """Read all samples of all sources, in order; paths are relative to the folder ``base``.
 
     Raises:
-        DatasetProblems: There are problems, and ``problems`` was not given.
+        DatasetProblems: There are problems, and ``problems`` was not given to collect them; with it the valid samples
+            are returned, possibly none.
         MissingExtraError: A Parquet table without pyarrow.
     """
     found = Problems() if problems is None else problems
@@ -92,8 +88,10 @@ def _read_source(source: DataSource, base: Path, problems: Problems, classes: Cl
     paths = (Path(path) for path in (source.path, *source.images) if path)
     names = ", ".join(path.name if path.is_absolute() else str(path) for path in paths)
     location = f"{source.kind} {names}".strip()
-    for name in _unused_fields(source):
-        problems.add("config_value_invalid", f"{location}: {name}", f"is not for a source of kind {source.kind}")
+    default = DataSource()
+    for name, kinds in _KINDS_OF_FIELD.items():
+        if source.kind not in kinds and getattr(source, name) != getattr(default, name):
+            problems.add("config_value_invalid", f"{location}: {name}", f"is not for a source of kind {source.kind}")
     if source.kind != "tsv" and source.path is None:
         problems.add("config_value_invalid", source.kind, "expected a path")
         return Table(samples=(), root=base)
@@ -102,10 +100,10 @@ def _read_source(source: DataSource, base: Path, problems: Problems, classes: Cl
     except (DatasetError, InputError) as error:
         problems.add("table_invalid", location, error.message)
         return Table(samples=(), root=base)
-    samples = (
+    samples = tuple(
         replace(sample, split=sample.split or source.split, source=source.name or sample.source) for sample in table
     )
-    return Table(samples=tuple(samples), root=table.root)
+    return Table(samples=samples, root=table.root)
 
 
 def _read_by_kind(source: DataSource, base: Path, problems: Problems, classes: ClassNames) -> Table:
@@ -119,13 +117,6 @@ def _read_by_kind(source: DataSource, base: Path, problems: Problems, classes: C
     images, texts = ([base / name for name in names] for names in (source.images, source.texts))
     labels = None if source.labels is None else base / source.labels
     return read_tsv(images, texts, label_file=labels, root=base, problems=problems, classes=classes)
-
-
-def _unused_fields(source: DataSource) -> list[str]:
-    """Return the fields that are set but not used by the source's kind."""
-    default = DataSource()
-    changed = (item.name for item in fields(source) if getattr(source, item.name) != getattr(default, item.name))
-    return [name for name in changed if source.kind not in _KINDS_OF_FIELD.get(name, (source.kind,))]
 
 
 def _find_shards(base: Path, pattern: str) -> list[Path]:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from medimageinsight.datasets.sample import Table
 
-_HASH_RANGE = 1 << 64
-
 
 def split_by_patient(table: Table, fractions: Mapping[str, float], *, seed: int = 0) -> Table:
     """Return the table with every sample assigned to a new split, by patient.
@@ -24,11 +22,6 @@ def split_by_patient(table: Table, fractions: Mapping[str, float], *, seed: int 
     A patient's split is a hash of the seed and the patient's id, so it does not change when patients are added, and one
     patient in two sources is in one split. A sample without a patient id is split by its own id. The fractions hold in
     expectation, for patients: a small set may deviate a little.
-
-    Args:
-        table: The samples.
-        fractions: Share of patients of each split; they sum to 1.
-        seed: Another seed gives another assignment.
 
     Raises:
         DatasetError: The fractions do not sum to 1, or one is not above 0 (``fractions_invalid``).
@@ -50,11 +43,6 @@ def split_by_patient(table: Table, fractions: Mapping[str, float], *, seed: int 
 def assign_missing_splits(table: Table, fractions: Mapping[str, float], *, seed: int = 0) -> Table:
     """Assign samples without a split to that of their patient's other images, or as `split_by_patient` does.
 
-    Args:
-        table: The samples; existing splits do not change.
-        fractions: Share of patients of each split, of those without a split.
-        seed: Another seed gives another assignment.
-
     Raises:
         DatasetError: As `split_by_patient`.
     """
@@ -72,7 +60,7 @@ def assign_missing_splits(table: Table, fractions: Mapping[str, float], *, seed:
 
 def _assigned_split(patient: str, sample_id: str, fractions: Mapping[str, float], seed: int) -> str:
     text = f"{seed}\0patient\0{patient}" if patient else f"{seed}\0id\0{sample_id}"
-    position = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / _HASH_RANGE
+    position = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
     total = 0.0
     for split, fraction in fractions.items():
         total += fraction

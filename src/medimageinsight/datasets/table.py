@@ -35,7 +35,7 @@ def read_table(
     columns are ignored. The images are not opened.
 
     Args:
-        path: The file.
+        path: The table's file.
         root: The folder that image paths are relative to; the file's own by default.
         split: Return the samples of this split only.
         columns: Field of `Sample` to column of the file, where their names differ.
@@ -83,9 +83,10 @@ def _build_samples(cells: dict[str, list[str]], root: Path) -> tuple[Sample, ...
         values = dict(zip(cells, row, strict=True))
         relative = PurePosixPath(values.pop("path"))
         caption = values.pop("caption", "") or " ".join(filter(None, (values.get(part) for part in CAPTION_PARTS)))
+        windows = PureWindowsPath(str(relative))  # its rules cover every separator and drive letters
         if not relative.name:
             problems["no image path"].append(number)
-        elif _leaves_root(relative):
+        elif windows.anchor or ".." in windows.parts:
             problems["an image path outside the folder (absolute, or with '..')"].append(number)
         elif relative in seen:
             problems["an image path that occurs twice"].append(number)
@@ -106,9 +107,3 @@ def broken_images(problems: Mapping[Path, InputError]) -> DatasetError:
         f"{len(problems)} images cannot be read: {named}: repair them or remove them from the table",
         code="dataset_broken_images",
     )
-
-
-def _leaves_root(relative: PurePosixPath) -> bool:
-    """Return True if a path escapes its folder, by Windows' rules, which cover every separator and drive letters."""
-    path = PureWindowsPath(str(relative))
-    return bool(path.anchor) or ".." in path.parts

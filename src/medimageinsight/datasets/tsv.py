@@ -13,11 +13,10 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medimageinsight.datasets.captions import (
     OPTIONAL_FIELDS,
-    CaptionRow,
     ClassNames,
     describe_json_error,
     load_json_cell,
@@ -25,7 +24,7 @@ from medimageinsight.datasets.captions import (
 )
 from medimageinsight.datasets.line_offsets import iter_first_cells, line_offsets
 from medimageinsight.datasets.problems import Problems
-from medimageinsight.datasets.sample import ByteRange, Sample, Table
+from medimageinsight.datasets.sample import ByteRange, Sample, Table, relative_name
 from medimageinsight.images import read_source
 from medimageinsight.images.limits import Limits
 
@@ -59,7 +58,7 @@ def read_tsv(
         images: One image TSV or several.
         texts: As many text TSVs, in the same order.
         label_file: Names of the classes, checked against the texts.
-        split: Of all samples.
+        split: The split of all samples.
         root: The folder that file names in messages are relative to; the first image TSV's folder by default.
         problems: Collects the problems; the valid rows are returned.
         classes: Class ids and names of files read before, which must agree with these.
@@ -75,7 +74,7 @@ def read_tsv(
         found.add("file_missing", "tsv", f"{len(image_paths)} image files and {len(text_paths)} text files")
     classes = ClassNames(found, after=classes)
     if label_file is not None:
-        classes.read_label_file(Path(label_file), _relative_name(Path(label_file), folder))
+        classes.read_label_file(Path(label_file), relative_name(Path(label_file), folder))
     samples = [sample for pair in pairs for sample in _read_pair(*pair, split, folder, classes, found)]
     if problems is None:
         found.raise_any()
@@ -88,10 +87,10 @@ def _read_pair(
     """Yield the samples of one pair in the order of the image file."""
     if missing := [path for path in (images, texts) if not path.is_file()]:
         for path in missing:
-            problems.add("file_missing", _relative_name(path, root))
+            problems.add("file_missing", relative_name(path, root))
         return
     rows = dict(_read_texts(texts, root, classes, problems))
-    name, unused = _relative_name(images, root), len(rows)
+    name, unused = relative_name(images, root), len(rows)
     seen: set[str] = set()
     for line, key, start, stop in _scan_rows(images, root, problems):
         if key in seen:
@@ -102,27 +101,18 @@ def _read_pair(
             problems.add("rows_unpaired", f"{name} line {line}", "no text")
             continue
         unused -= 1
-        row = rows[key]
-        if row is not None:
-            yield Sample(
-                path=images,
-                byte_range=ByteRange(offset=start, size=stop - start, encoding="base64"),
-                id=key,
-                caption=row.caption,
-                label=row.label,
-                source=row.source,
-                split=split,
-                **row.others,
-            )
+        if (row := rows[key]) is not None:
+            byte_range = ByteRange(offset=start, size=stop - start, encoding="base64")
+            yield Sample(path=images, byte_range=byte_range, id=key, split=split, **row)
     if unused:
-        problems.add("rows_unpaired", _relative_name(texts, root), f"{unused} texts without an image")
+        problems.add("rows_unpaired", relative_name(texts, root), f"{unused} texts without an image")
 
 
 def _read_texts(
     path: Path, root: Path, classes: ClassNames, problems: Problems
-) -> Iterator[tuple[str, CaptionRow | None]]:
-    """Yield the id and the caption of each row; None for a row that cannot be used."""
-    name = _relative_name(path, root)
+) -> Iterator[tuple[str, dict[str, str] | None]]:
+    """Yield the id of each row and its fields of `Sample`; None for a row that cannot be used."""
+    name = relative_name(path, root)
     seen: Counter[str] = Counter()
     with path.open("rb") as stream:
         for line, key, start, stop in _scan_rows(path, root, problems):
@@ -147,7 +137,7 @@ def _read_texts(
 
 def _scan_rows(path: Path, root: Path, problems: Problems) -> Iterator[tuple[int, str, int, int]]:
     """Yield the line number, counted from 1, the id, and start and end of the second cell in bytes."""
-    name = _relative_name(path, root)
+    name = relative_name(path, root)
     try:
         offsets = line_offsets(path)
     except OSError as error:
@@ -202,9 +192,13 @@ def write_tsv(
             if not caption or "\n" in caption or "\r" in caption:
                 raise ValueError("expected a caption of one line")
             class_id = class_ids.setdefault(caption, len(class_ids))
-            text: dict[str, Any] = {"class_id": class_id, "class_name": caption, "source": sample.source}
-            text |= {"task": "classification"}
-            text |= {name: value for name in OPTIONAL_FIELDS if (value := getattr(sample, name))}
+            text = {
+                "class_id": class_id,
+                "class_name": caption,
+                "source": sample.source,
+                "task": "classification",
+                **{name: value for name in OPTIONAL_FIELDS if (value := getattr(sample, name))},
+            }
             encoded = base64.b64encode(read_source(sample.image_source(), Limits()))
             image_file.write(key.encode() + b"\t" + encoded + b"\n")
             text_file.write(f"{key}\t{json.dumps(text, ensure_ascii=False)}\n".encode())
@@ -214,7 +208,3 @@ def write_tsv(
 
 def _as_paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
-
-
-def _relative_name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
