@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medimageinsight.cli.arguments import spread
+from medimageinsight.cli.arguments import format_command, repeat_option
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,9 @@ from medimageinsight.cli.arguments import spread
     ],
 )
 def test_every_word_up_to_the_next_option_is_a_value(words: str, expected: str) -> None:
-    assert spread(words.split(), "--labels") == expected.split()
+    assert repeat_option(words.split(), "--labels") == expected.split()
+
+
+def test_format_command_omits_missing_values_repeats_lists_and_quotes() -> None:
+    options = {"--out": None, "--group": ["age", "site a"], "--seed": 0, "--empty": []}
+    assert format_command("evaluate", ["t.csv"], options) == "mi2 evaluate t.csv --group age --group 'site a' --seed 0"

@@ -70,7 +70,7 @@ def test_ctrl_c_ends_with_130(mi2, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_model_is_a_wrong_call_in_words_and_in_json(mi2) -> None:
     done = mi2("embed", "--text", "x", "--model", "nosuch", "--json")
     assert done.code == 2
-    assert done.err.startswith("error: nosuch: expected a model")
+    assert done.err.startswith("error: nosuch: expected the name of an installed model, got 'nosuch'")
     assert done.json["source"] == "nosuch"
     assert done.json["error"]["code"] == "bundle_not_found"
 

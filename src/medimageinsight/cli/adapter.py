@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.errors import FAILED_INPUT, error_context, reported
-from medimageinsight.cli.labelled_tables import (
-    check_output_file,
-    embed_samples,
-    format_figure,
-    print_failed_sources,
-    read_samples,
-    training_preprocessing,
-)
+from medimageinsight.cli.errors import error_context, report_errors
+from medimageinsight.cli.labelled_tables import embed_samples, read_samples, training_preprocessing
 from medimageinsight.cli.options import (
     AsJson,
     Frame,
@@ -26,44 +19,47 @@ from medimageinsight.cli.options import (
     Separator,
     SourceName,
     Top,
+    check_output_file,
     load_model,
 )
-from medimageinsight.cli.sources import list_sources, open_source
-from medimageinsight.cli.tables import print_probabilities
+from medimageinsight.cli.results import format_figure, print_probabilities
+from medimageinsight.cli.sources import embed_sources, list_sources
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
     from medimageinsight.adapters import Adapter, AdapterFigures
 
 app = typer.Typer(
-    help="Train a small head for your own labels, and use it.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train a classifier for your own labels on embeddings of labelled images, and use it.", no_args_is_help=True
 )
 
-AdapterFile = Annotated[Path, typer.Argument(metavar="ADAPTER", help="A file of `mi2 adapter train`.")]
+AdapterFile = Annotated[Path, typer.Argument(metavar="ADAPTER", help="A file written by `mi2 adapter train`.")]
 
 
 def train(
     table: LabelledTable,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File of the adapter.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The adapter file to write.")],
     label_column: LabelColumn = "label",
     separator: Separator = None,
     source: SourceName = None,
-    kind: Annotated[str, typer.Option(metavar="linear|mlp", help="The head.")] = "linear",
-    balanced: Annotated[bool, typer.Option("--balanced", help="Rare labels weigh as much as common ones.")] = False,
+    kind: Annotated[
+        str, typer.Option(metavar="linear|mlp", help="A linear classifier, or one with a hidden layer.")
+    ] = "linear",
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Give rare labels as much weight as common ones.")
+    ] = False,
     fraction: Annotated[
-        float, typer.Option(help="Fraction of patients for validation, where the table has no split 'val'.")
+        float, typer.Option(help="Fraction of patients for validation, if the table has no split 'val'.")
     ] = 0.2,
-    seed: Annotated[int, typer.Option(help="Seed of that split and of the mlp's initial weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of that split and of the initial weights of an mlp.")] = 0,
     preprocessing: Preprocessing = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a head on the embeddings of a table's images.
+    """Train an adapter: a small classifier on the embeddings of a table's images.
 
-    The splits 'train', 'val' and 'test' are used where the table has them: 'val' stops and calibrates, 'test' scores. A
-    table without splits is split by patient. A linear head needs the extra 'evaluate'.
+    It is trained on the table's split 'train', stopped and calibrated on 'val', and scored on 'test' if there is one.
+    A table without splits is split by patient. A linear adapter needs the extra 'evaluate'.
     """
     from medimageinsight.adapters import AdapterSettings, save_adapter, split_embeddings, train_adapter
 
@@ -94,7 +90,7 @@ def predict(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict the labels of images, with calibrated probabilities. Images are prepared as in training."""
+    """Predict the labels of images, with calibrated probabilities."""
     from medimageinsight.adapters import load_adapter
 
     sources = list_sources(files)
@@ -103,20 +99,13 @@ def predict(
     loaded = load_model(model, training_preprocessing(head.model))
     with error_context(adapter):
         head.model.check(loaded.identity)
-    with output.counting("predicting", len(sources)) as progress:
-        embedded = loaded.embed_images(map(open_source, sources), errors="return", frame=frame, progress=progress)
-    results = [
-        (source, result if isinstance(result, InputError) else head.predict(result))
-        for source, result in zip(sources, embedded, strict=True)
-    ]
-    failed = print_failed_sources(results)
-    print_probabilities(results, head.labels, top=top, as_json=as_json)
-    if failed:
-        raise typer.Exit(FAILED_INPUT)
+    embedded = embed_sources(loaded, sources, frame=frame, progress_title="predicting")
+    predicted = [row if isinstance(row, InputError) else head.predict(row) for row in embedded]
+    print_probabilities(sources, predicted, head.labels, top=top, as_json=as_json)
 
 
 def info(adapter: AdapterFile, as_json: AsJson = False) -> None:
-    """Show an adapter's labels and figures, and the model that it belongs to."""
+    """Show an adapter's labels and accuracy, and the model that it belongs to."""
     from medimageinsight.adapters import load_adapter
 
     with error_context(adapter):
@@ -125,7 +114,7 @@ def info(adapter: AdapterFile, as_json: AsJson = False) -> None:
 
 
 for verb in (train, predict, info):
-    app.command()(reported(verb))
+    app.command()(report_errors(verb))
 
 
 def _print_adapter(adapter: "Adapter", *, as_json: bool) -> None:

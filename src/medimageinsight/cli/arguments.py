@@ -1,19 +1,20 @@
-"""Command lines beyond typer's: several values after one option, and a default verb of a group."""
+"""Command lines beyond typer's: several values after an option, a default verb of a group, commands to repeat."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 
 import typer
 from typer.core import TyperGroup
 
 
-def spread(arguments: Sequence[str], option: str) -> list[str]:
+def repeat_option(arguments: Sequence[str], option: str) -> list[str]:
     """Rewrite ``--labels A B`` as ``--labels A --labels B``: all words up to the next option are values.
 
-    spread(["a.png", "--labels", "A", "B", "--json"], "--labels")
+    repeat_option(["a.png", "--labels", "A", "B", "--json"], "--labels")
     # ["a.png", "--labels", "A", "--labels", "B", "--json"]
     """
     result: list[str] = []
-    in_values = False  # whether the current words are values of the option
+    in_values = False  # the current words are values of the option
     for position, word in enumerate(arguments):
         if word == "--":
             return [*result, *arguments[position:]]
@@ -29,18 +30,24 @@ def spread(arguments: Sequence[str], option: str) -> list[str]:
     return result
 
 
+def format_command(verb: str, words: Sequence[object], options: Mapping[str, object]) -> str:
+    """Return the command line of a verb; an option without a value (None) is omitted, a list repeats its option."""
+    line = ["mi2", verb, *map(str, words)]
+    for option, value in options.items():
+        for item in value if isinstance(value, list) else [value]:
+            line += [] if item is None else [option, str(item)]
+    return shlex.join(line)
+
+
 def _is_option(word: str) -> bool:
     return word.startswith("-") and word != "-"
 
 
 class DefaultGroup(TyperGroup):
-    """A group whose first verb is the default one.
-
-    A file with the name of a verb is given with its folder: ``./fit``.
-    """
+    """A group whose first verb is the default: a file with the name of a verb is given as ``./fit``."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # typer's Context
-        """Insert the first verb where the words name none."""
+        """Insert the first verb if the words name none."""
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)

@@ -1,12 +1,12 @@
-"""``mi2 bench``: speed and memory of a model, compared with the machine's peak and other ways to run it."""
+"""``mi2 bench``: speed and memory of a model, compared with the machine's peak and with other runtimes."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medimageinsight.cli import output
+from medimageinsight.cli.arguments import format_command
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model
 from medimageinsight.cli.sources import list_sources
@@ -15,42 +15,51 @@ from medimageinsight.errors import BundleError, InputError
 if TYPE_CHECKING:
     from medimageinsight.bench import Bench
 
+BatchSizes = Annotated[str, typer.Option(metavar="N,N", help="Numbers of images that are embedded together.")]
+Rounds = Annotated[int, typer.Option(help="How often each candidate is measured.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: all usable cores.")]
+Provider = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Execution provider, such as cuda. Default: the best available.")
+]
+Baselines = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B", help="Some of eager, tuned, compile, plain, openvino; or none. Default: all that can run."
+    ),
+]
+ImageFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Also measure images from file to embedding, with the files of this folder."),
+]
+ReportFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="Write a report with a plot to this folder.")]
+
 
 def bench(
-    batch_sizes: Annotated[str, typer.Option(metavar="N,N", help="Images that are embedded together.")] = "1,8",
-    rounds: Annotated[int, typer.Option(help="Times each candidate is measured.")] = 5,
-    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: all usable cores.")] = None,
-    provider: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Execution provider, as cuda. Default: the best available.")
-    ] = None,
-    baselines: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B", help="Any of eager, tuned, compile, plain, openvino; or none. Default: all that can run."
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Also measure from these image files to vectors.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the report and its plot.")] = None,
+    batch_sizes: BatchSizes = "1,8",
+    rounds: Rounds = 5,
+    threads: Threads = None,
+    provider: Provider = None,
+    baselines: Baselines = None,
+    images: ImageFolder = None,
+    out: ReportFolder = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure speed and memory of images, texts and a cold start, and compare them with the float32 peak and baselines.
+    """Measure the speed and memory of a model, and compare them with this machine's peak and with other runtimes.
 
-    Candidates run one at a time, interleaved, each in its own process. The baselines have the model's architecture and
-    random weights, since speed does not depend on the values. --out needs the extra 'evaluate', PyTorch 'export'.
+    The model and its baselines run in turn, each in its own process. Baselines have the model's architecture and random
+    weights, since speed does not depend on the values. --out needs the extra 'evaluate', baselines in PyTorch 'export'.
     """
     from medimageinsight.bench import BASELINES, BenchSettings, run, write_report
     from medimageinsight.bundle import Bundle, find
-    from medimageinsight.reports.folder import check_report_folder
+    from medimageinsight.reports import check_report_folder
 
     settings = BenchSettings(
-        batch_sizes=_numbers(batch_sizes),
+        batch_sizes=_parse_batch_sizes(batch_sizes),
         rounds=rounds,
         threads=threads,
         provider=provider,
-        baselines=BASELINES if baselines is None else _names(baselines),
+        baselines=BASELINES if baselines is None else _parse_baselines(baselines),
     )
     if out is not None:
         with error_context(out):
@@ -58,61 +67,36 @@ def bench(
     with error_context(model, BundleError):
         bundle = Bundle.open(find(model))
     files = [] if images is None else list_sources([str(images)])
+    options = {
+        "--batch-sizes": ",".join(map(str, settings.batch_sizes)), "--rounds": rounds, "--threads": threads,
+        "--provider": provider, "--baselines": baselines, "--images": images, "--model": model,
+    }  # fmt: skip
     with output.stages() as progress:
-        measured = run(
-            bundle,
-            settings,
-            images=files,
-            command=_command(settings.batch_sizes, rounds, threads, provider, baselines, images, model),
-            progress=progress,
-        )
+        result = run(bundle, settings, images=files, command=format_command("bench", [], options), progress=progress)
     if out is not None:
         with error_context(out):
-            write_report(measured, out)
+            write_report(result, out)
     if as_json:
-        output.print_json(measured.to_dict())
+        output.print_json(result.to_dict())
     else:
-        _print(measured)
+        _print_result(result)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _parse_batch_sizes(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise InputError(
-            f"expected batch sizes as 1,8, got {text!r}: give integers separated by commas",
+            f"expected batch sizes such as 1,8, got {text!r}: give integers separated by commas",
             code="batch_sizes_invalid",
         ) from None
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _parse_baselines(text: str) -> tuple[str, ...]:
     return () if text == "none" else tuple(word.strip() for word in text.split(","))
 
 
-def _command(
-    batch_sizes: tuple[int, ...],
-    rounds: int,
-    threads: int | None,
-    provider: str | None,
-    baselines: str | None,
-    images: Path | None,
-    model: str | None,
-) -> str:
-    """Return the command that repeats the figures."""
-    given = {
-        "--threads": threads,
-        "--provider": provider,
-        "--baselines": baselines,
-        "--images": images,
-        "--model": model,
-    }
-    words = ["mi2", "bench", "--batch-sizes", ",".join(map(str, batch_sizes)), "--rounds", str(rounds)]
-    for option, value in given.items():
-        words += [] if value is None else [option, str(value)]
-    return shlex.join(words)
-
-
-def _print(measured: "Bench") -> None:
+def _print_result(result: "Bench") -> None:
     from medimageinsight.bench.report import (
         MEMORY_COLUMNS,
         encoder_columns,
@@ -122,14 +106,14 @@ def _print(measured: "Bench") -> None:
         summary_rows,
     )
 
-    threads, processor = measured.machine["threads"], output.printable(str(measured.machine["processor"]))
+    threads, processor = result.machine["threads"], output.printable(str(result.machine["processor"]))
     output.print_table(
         encoder_columns("image"),
-        encoder_rows(measured, "image"),
-        title=f"{measured.model}, {measured.precision}, threads: {threads}, {processor}",
+        encoder_rows(result, "image"),
+        title=f"{result.model}, {result.precision}, threads: {threads}, {processor}",
     )
-    output.print_table(encoder_columns("text"), encoder_rows(measured, "text"))
-    output.print_table(MEMORY_COLUMNS, memory_rows(measured))
-    output.print_table(("figure", "value"), summary_rows(measured))
-    for line in notes(measured):
+    output.print_table(encoder_columns("text"), encoder_rows(result, "text"))
+    output.print_table(MEMORY_COLUMNS, memory_rows(result))
+    output.print_table(("figure", "value"), summary_rows(result))
+    for line in notes(result):
         output.note(line)

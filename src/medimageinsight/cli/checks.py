@@ -1,4 +1,4 @@
-"""The checks of ``mi2 doctor``: each examines one requirement of a working installation."""
+"""The checks of ``mi2 doctor``: requirements of a working installation, and its optional parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import platform
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -52,10 +52,6 @@ class Check:
     status: Literal["ok", "warn", "fail", "off"]
     found: str
     advice: str = ""
-
-    def to_dict(self) -> dict[str, str]:
-        """Return the result for JSON."""
-        return asdict(self)
 
 
 def run_checks(model: str | None) -> Iterator[Check]:
@@ -123,7 +119,9 @@ def check_codec(family: str, file: str) -> Check:
     name = f"DICOM {family}"
     path = example_path(file)
     if path is None:
-        return Check(name=name, status="warn", found="pydicom came without its example files", advice="nothing to do")
+        return Check(
+            name=name, status="warn", found="pydicom was installed without its example files", advice="nothing to do"
+        )
     try:
         height, width, _ = images.load(path).shape
     except MedImageInsightError as error:
@@ -163,7 +161,7 @@ def check_graph_cache() -> Check:
 
 
 def check_model(model: str | None) -> Check:
-    """Load the model, checksums first; embed twice and compare the bits."""
+    """Load the model with its checksums, embed an image twice and compare the bits."""
     from medimageinsight import MedImageInsight
 
     name = "model" if model is None else f"model {Path(model).name}"
@@ -179,7 +177,7 @@ def check_model(model: str | None) -> Check:
         return Check(name=name, status="fail", found=error.message, advice="see mi2 models")
     found = f"{loaded.name}, {loaded.embedding_dim} numbers, {1000 * duration:.0f} ms an image"
     if not np.array_equal(first, again) or not np.isfinite(text).all():
-        return Check(name=name, status="fail", found=f"{found}, another result each time", advice="mi2 verify")
+        return Check(name=name, status="fail", found=f"{found}, a different result each time", advice="mi2 verify")
     return Check(name=name, status="ok", found=f"{found}, the same bits each time")
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model, Preprocessing, load_model
-from medimageinsight.cli.sources import STANDARD_INPUT, list_sources, open_source
+from medimageinsight.cli.sources import STANDARD_INPUT, embed_all_sources, list_sources, open_source
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.api import MedImageInsight
 
-# A word with one of these endings names a file, even if it does not exist.
+# A word with such an ending names a file, even if it does not exist.
 _ENDINGS = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
 _HELP = "Image files, - for standard input, or texts."
 
@@ -29,7 +29,7 @@ def compare(
         list[str] | None, typer.Option(metavar="FILE...", help="Images of an earlier study; folders are searched.")
     ] = None,
     current: Annotated[
-        list[str] | None, typer.Option(metavar="FILE...", help="Images of the study to compare with it.")
+        list[str] | None, typer.Option(metavar="FILE...", help="Images of the later study; folders are searched.")
     ] = None,
     preprocessing: Preprocessing = None,
     model: Model = None,
@@ -37,13 +37,15 @@ def compare(
 ) -> None:
     """Print the cosine similarity, -1 to 1, of two images or texts, of all pairs of several, or of two studies.
 
-    Studies: --prior FILE... --current FILE... A current image's novelty is 1 - cosine to the most similar prior
-    image.
+    Studies: --prior FILE... --current FILE... The novelty of a current image is 1 minus its highest cosine similarity
+    to a prior image.
     """
     if prior or current:
         if items or not (prior and current):
+            given = {"items": items, "--prior": prior, "--current": current}
+            names = " and ".join(name for name, value in given.items() if value)
             raise InputError(
-                "expected both --prior and --current, or items to compare with each other, got some of each",
+                f"expected --prior and --current, or items to compare with each other, got {names}: give only those",
                 code="compare_invalid",
             )
         _compare_studies(list_sources(prior), list_sources(current), model, preprocessing, as_json=as_json)
@@ -55,7 +57,8 @@ def compare(
             code="compare_invalid",
         )
     loaded = load_model(model, preprocessing)
-    similarity = loaded.similarity(rows := _embed(loaded, words), rows)
+    embeddings = _embed(loaded, words)
+    similarity = loaded.similarity(embeddings, embeddings)
     if len(words) > 2:
         _print_matrix(words, similarity, as_json=as_json)
     elif as_json:
@@ -65,7 +68,7 @@ def compare(
 
 
 def is_image(word: str) -> bool:
-    """Return whether a word names an image: an existing file, or a word that can only be meant as a file."""
+    """Return whether a word names an image: an existing file, or a word that looks like a path."""
     if word == STANDARD_INPUT or word.startswith("data:"):
         return True
     try:
@@ -78,7 +81,7 @@ def is_image(word: str) -> bool:
 
 
 def _embed(model: "MedImageInsight", words: list[str]) -> "NDArray[np.float32]":
-    """Return embeddings (N, D) of images and texts; the first that cannot be used ends the call."""
+    """Return embeddings (N, D) of images and texts; the first invalid word ends the call."""
     import numpy as np
 
     rows = []
@@ -110,7 +113,10 @@ def _compare_studies(
     from medimageinsight.tasks import compare_studies
 
     loaded = load_model(model, preprocessing)
-    comparison = compare_studies(_embed_study(loaded, prior, "prior"), _embed_study(loaded, current, "current"))
+    comparison = compare_studies(  # a failed image ends the call, since an incomplete study would mislead
+        embed_all_sources(loaded, prior, progress_title="embedding the prior study"),
+        embed_all_sources(loaded, current, progress_title="embedding the current study"),
+    )
     rows = [
         (source, prior[nearest], similarity, novelty)
         for source, nearest, similarity, novelty in zip(
@@ -135,18 +141,3 @@ def _compare_studies(
         ],
         title=f"the studies: similarity {comparison.similarity:.4f}",
     )
-
-
-def _embed_study(model: "MedImageInsight", sources: list[str], name: str) -> "NDArray[np.float32]":
-    """Return the embeddings (N, D) of a study; a failed image ends the call, since an incomplete study misleads."""
-    import numpy as np
-
-    with output.counting(f"embedding the {name} study", len(sources)) as progress:
-        results = model.embed_images(map(open_source, sources), errors="return", progress=progress)
-    rows = []
-    for source, result in zip(sources, results, strict=True):
-        with error_context(source):
-            if isinstance(result, InputError):
-                raise result
-        rows.append(result)
-    return np.stack(rows)

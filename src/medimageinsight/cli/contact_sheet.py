@@ -1,4 +1,4 @@
-"""Contact sheets: a card for each image with its title, the best prompts and a few lines."""
+"""Contact sheets: a card for each image with a title, lines of text, and prompts with their probabilities."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from medimageinsight.search import Hit
 
 
-# Pixels.
+# In pixels.
 IMAGE_SIZE = 280  # width and height
 MARGIN = 24
 LINE = 22
-ROW = 44  # a prompt and its bar
+ROW = 44  # height of a prompt and its bar
 BAR = 8
 HEADER = 84
 FOOTER = 48
-COLUMNS = 4
+
+COLUMNS = 4  # largest number of cards side by side
 SHOWN_VALUES = 4  # metadata lines on a card
 
 BACKGROUND, CARD, TEXT, FAINT, ACCENT, TRACK = "#10151c", "#1a222d", "#e8edf3", "#93a1b2", "#4fb3a9", "#2c3846"
@@ -43,9 +44,9 @@ class Card:
 
     Attributes:
         image: Stretched to a square; None for an empty card.
-        title: Below the image.
+        title: Drawn below the image.
         prompts: Prompts with their probabilities, drawn with bars.
-        lines: Between title and prompts.
+        lines: Drawn between title and prompts.
         note: Text of an empty card.
     """
 
@@ -75,6 +76,7 @@ def draw_sheet(cards: Sequence[Card], *, title: str, columns: int = 3) -> Image.
 
 
 def _draw_card(sheet: Image.Image, draw: ImageDraw.ImageDraw, card: Card, left: int, top: int, height: int) -> None:
+    """Draw a card with its upper left corner at (left, top)."""
     inset = MARGIN // 2
     draw.rounded_rectangle((left, top, left + IMAGE_SIZE + 2 * inset, top + height), 10, fill=CARD)
     left, top = left + inset, top + inset
@@ -107,7 +109,7 @@ def _draw_card(sheet: Image.Image, draw: ImageDraw.ImageDraw, card: Card, left: 
 def _wrapped(
     draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
 ) -> str:
-    """Break a text into at most eight lines that fit into the width."""
+    """Break a text into at most eight lines that fit the width."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -135,8 +137,8 @@ class HitCard:
 
     Attributes:
         hit: The stored image.
-        lines: Below its score.
-        shown_column: A metadata column that `lines` shows already.
+        lines: Drawn below its score.
+        shown_column: A metadata column that `lines` contains already.
     """
 
     hit: Hit
@@ -145,22 +147,26 @@ class HitCard:
 
 
 def check_folders(sheet: Path | None, folders: Sequence[Path] | None) -> list[Path]:
-    """Return the folders from which stored images may be read.
+    """Return the folders from which stored images may be read; the default is the current one.
 
     Raises:
-        InputError: Folders without a sheet (``pictures_missing``), or no folder at a path (``folder_not_found``).
+        InputError: Folders without a sheet (``pictures_missing``), or a path without a folder (``folder_not_found``).
     """
     if sheet is None and folders:
-        raise InputError("expected --folder with --contact-sheet only", code="pictures_missing")
+        raise InputError(
+            "expected --contact-sheet with --folder, got none: add it, or leave --folder out", code="pictures_missing"
+        )
     for folder in folders or ():
         if not folder.is_dir():
             with error_context(folder):
-                raise InputError("expected a folder, got none: check its spelling", code="folder_not_found")
+                raise InputError(
+                    "expected a folder, found none at this path: check its spelling", code="folder_not_found"
+                )
     return [*folders] if folders else [Path.cwd()]
 
 
-def read_twice(name: str) -> Source:
-    """Return an image source that can be read twice, to search and to draw: standard input is read into memory."""
+def rereadable_source(name: str) -> Source:
+    """Return an image source that can be read twice, to embed and to draw it: standard input is read into memory."""
     from medimageinsight.images import Limits
 
     if name == STANDARD_INPUT:
@@ -178,7 +184,7 @@ def query_card(
     note: str = "",
     prompts: Sequence[tuple[str, float]] = (),
 ) -> Card:
-    """Return the card of the query: an image, a stored image, or a text as the note."""
+    """Return the card of the query: `image`, the `stored` image, or a text or vector that `note` describes."""
     pixels: Image.Image | None = None
     if image is not None:
         pixels = _load_square(image, frame)
@@ -199,10 +205,10 @@ def save_hits(out: Path, query: Card, hits: Sequence[HitCard], folders: Sequence
         OSError: It cannot be written.
     """
     cards = [query]
-    for item in hits:
-        pixels, note = _load_stored(item.hit, folders)
-        lines = [output.printable(line) for line in (*item.lines, *_metadata_lines(item.hit, item.shown_column))]
-        cards.append(Card(image=pixels, title=f"cosine {item.hit.score:.3f}", lines=lines, note=note))
+    for card in hits:
+        pixels, note = _load_stored(card.hit, folders)
+        lines = [output.printable(line) for line in (*card.lines, *_metadata_lines(card.hit, card.shown_column))]
+        cards.append(Card(image=pixels, title=f"cosine {card.hit.score:.3f}", lines=lines, note=note))
     sheet = draw_sheet(cards, title=title, columns=min(COLUMNS, max(2, len(cards))))
     with error_context(out):
         sheet.save(out, format="PNG")
@@ -222,9 +228,9 @@ def _load_stored(stored: Hit | str, folders: Sequence[Path]) -> tuple[Image.Imag
     except InputError as error:
         if error.code == "picture_not_available":
             return None, "no such image below the folders that may be read"
-        return None, "the image cannot be read"
     except OSError:
-        return None, "the image cannot be read"
+        pass
+    return None, "the image cannot be read"
 
 
 def _load_square(source: Source, frame: int) -> Image.Image:

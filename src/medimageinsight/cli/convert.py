@@ -7,38 +7,49 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
-from medimageinsight.cli.options import AsJson
-from medimageinsight.cli.tables import print_parity
+from medimageinsight.cli.options import AsJson, CheckpointConfig, CheckpointTokenizer
+from medimageinsight.cli.verification_tables import print_parity
 from medimageinsight.errors import BundleError, CheckpointError, ConfigError, DatasetError
+
+Checkpoint = Annotated[
+    Path,
+    typer.Argument(metavar="CHECKPOINT", help="The released model's folder, its weights file, or a trained model."),
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="The bundle's folder, which must not exist.")]
+Precision = Annotated[
+    str, typer.Option(metavar="fp32|fp16|int8", help="fp16: half the disk space. int8: faster on many CPUs, not exact.")
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER|TABLE", help="Labelled images that calibrate int8 and verify any precision."),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Write a bundle even if it exceeds its precision's bounds, and mark it.")
+]
+Name = Annotated[str | None, typer.Option(help="The model's name. Default: the checkpoint's own.")]
+ModelCard = Annotated[
+    Path | None, typer.Option(metavar="F.md", help="The bundle's model card. Default: a short one is written.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")]
 
 
 def convert(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="The release's folder, its weights file, or a trained model.")
-    ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The bundle's folder, which must be new.")],
-    precision: Annotated[
-        str, typer.Option(metavar="fp32|fp16|int8", help="fp16: half the disk. int8: faster on many CPUs, not exact.")
-    ] = "fp32",
-    calibration: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER|TABLE", help="Labelled images that calibrate int8 and verify any precision."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Keep a bundle that exceeds its precision's bounds, marked as such.")
-    ] = False,
-    config: Annotated[Path | None, typer.Option(help="The config, where it is not next to the weights.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer, where it is not next to the weights.")] = None,
-    name: Annotated[str | None, typer.Option(help="The model's name. Default: the checkpoint's own.")] = None,
-    model_card: Annotated[
-        Path | None, typer.Option(metavar="F.md", help="The bundle's model card. Default: a short one is written.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+    checkpoint: Checkpoint,
+    out: Out,
+    precision: Precision = "fp32",
+    calibration: Calibration = None,
+    force: Force = False,
+    config: CheckpointConfig = None,
+    tokenizer: CheckpointTokenizer = None,
+    name: Name = None,
+    model_card: ModelCard = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Convert a checkpoint to a bundle, and verify that it gives the same embeddings.
 
-    Put it into MI2_HOME/models/NAME to use it by its name. Needs the extra 'export'.
+    A bundle is a folder that runs without PyTorch: use it with --model DIR, or put it into MI2_HOME/models/NAME to use
+    it by its name. Needs the extra 'export'.
     """
     from medimageinsight.export import convert as convert_checkpoint
     from medimageinsight.export import read_parity
@@ -55,7 +66,7 @@ def convert(
             checkpoint,
             out,
             name=name,
-            precision=precision,  # type: ignore[arg-type]  # checked there
+            precision=precision,  # type: ignore[arg-type]  # checked by convert_checkpoint
             calibration=calibration,
             force=force,
             config=config,

@@ -4,45 +4,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model, load_model
+from medimageinsight.cli.results import name_first_row, rank_labels
 from medimageinsight.errors import ImageError
 from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL import Image
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.cli.examples import Example
 
-SHOWN_PROMPTS = 3  # prompts for each image
+SHOWN_PROMPTS = 3  # for each image
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="F.png", help="File of the contact sheet.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="F.png", help="The image file to write.")] = Path(
         "medimageinsight-demo.png"
     ),
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Embed real clinical images, rank prompts for each, and show the result."""
+    """Rank text descriptions for a few real clinical images, and draw the result. A first test of an installation."""
     from medimageinsight.cli.examples import EXAMPLES, PROMPTS, example_path
 
     available = [(example, path) for example in EXAMPLES if (path := example_path(example.file)) is not None]
     if not available:
         raise ImageError(
-            "expected pydicom's example files, it was installed without them: pip install --force pydicom",
+            "expected pydicom's example files, got a pydicom without them: pip install --force pydicom",
             code="examples_missing",
         )
     loaded = load_model(model)
     probabilities = loaded.classify([path for _, path in available], PROMPTS)
     examples = [example for example, _ in available]
-    ranked = [_best(row, PROMPTS) for row in probabilities]
+    ranked = [rank_labels(row, PROMPTS, SHOWN_PROMPTS) for row in probabilities]
     thumbnails = [_resize_like_network(loaded, path) for _, path in available]
     with error_context(out):
         _save_sheet(out, loaded.name, examples, thumbnails, ranked)
@@ -54,20 +52,14 @@ def demo(
         output.print_json({"images": documents, "contact_sheet": str(out)})
         return
     _print(loaded, examples, ranked)
-    right = sum(prompts[0][0].startswith(example.modality) for example, prompts in zip(examples, ranked, strict=True))
+    correct = sum(prompts[0][0].startswith(example.modality) for example, prompts in zip(examples, ranked, strict=True))
     output.results().print(
-        f"The best prompt has the right modality for {right} of {len(examples)}.\nContact sheet: {out}\n{DISCLAIMER}"
+        f"The best prompt has the right modality for {correct} of {len(examples)}.\nContact sheet: {out}\n{DISCLAIMER}"
     )
 
 
-def _best(probabilities: "NDArray[np.float32]", prompts: tuple[str, ...]) -> list[tuple[str, float]]:
-    """Return the most probable prompts, best first."""
-    order = (-probabilities).argsort(kind="stable")[:SHOWN_PROMPTS]
-    return [(prompts[index], float(probabilities[index])) for index in order]
-
-
 def _resize_like_network(model: "MedImageInsight", path: str) -> "Image.Image":
-    """Resize an image to the network's input size, without its aspect ratio."""
+    """Resize an image to the network's input size; its aspect ratio is lost, as in the network's input."""
     from PIL import Image
 
     from medimageinsight import images
@@ -94,17 +86,17 @@ def _save_sheet(
 
 
 def _print(model: "MedImageInsight", examples: "list[Example]", ranked: list[list[tuple[str, float]]]) -> None:
+    rows = [
+        row
+        for example, prompts in zip(examples, ranked, strict=True)
+        for row in name_first_row(
+            example.description,
+            [(prompt, output.bar(probability), f"{probability:.0%}") for prompt, probability in prompts],
+            style="bold",
+        )
+    ]
     output.print_table(
         ("image", f"the best {SHOWN_PROMPTS} prompts", "probability", ""),
-        [
-            (
-                Text(example.description if row == 0 else "", style="bold"),
-                prompt,
-                output.bar(probability),
-                f"{probability:.0%}",
-            )
-            for example, prompts in zip(examples, ranked, strict=True)
-            for row, (prompt, probability) in enumerate(prompts)
-        ],
+        rows,
         title=f"{model.name}: {model.embedding_dim} numbers for each image",
     )

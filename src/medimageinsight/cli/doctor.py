@@ -1,5 +1,6 @@
-"""``mi2 doctor``: check this installation and advise what to do."""
+"""``mi2 doctor``: check this installation and advise how to repair it."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -14,12 +15,15 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "off": "dim"}
 
 def doctor(
     clear_cache: Annotated[
-        bool, typer.Option("--clear-cache", help="First remove the optimised copies of large encoders.")
+        bool,
+        typer.Option(
+            "--clear-cache", help="First delete the optimised copies of large models, which speed up loading."
+        ),
     ] = False,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check the installation: libraries, memory, DICOM codecs, the model. Exit code 1: something fails."""
+    """Check the installation: libraries, memory, DICOM codecs, the model. Exit code 1: a check failed."""
     from medimageinsight.cli.checks import run_checks
 
     if clear_cache:
@@ -28,7 +32,7 @@ def doctor(
         output.note(f"{clear_graph_cache() / 1e9:.1f} GB freed")
     checks = list(run_checks(model))
     if as_json:
-        output.print_json({"checks": [check.to_dict() for check in checks]})
+        output.print_json({"checks": [asdict(check) for check in checks]})
     else:
         output.print_table(
             ("", "", "found", "advice"),

@@ -29,7 +29,7 @@ def embed(
         Path | None,
         typer.Option(
             metavar="F.npy|F.jsonl|F.parquet",
-            help="Write the vectors there. In .npy the row of a failed image is NaN, so that rows stay in order.",
+            help="Write the embeddings to this file. In .npy the row of a failed image is NaN.",
         ),
     ] = None,
     frame: Frame = 0,
@@ -37,7 +37,7 @@ def embed(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Embed images and texts, files first."""
+    """Embed images and texts as vectors that can be compared with each other; images first, then texts."""
     from medimageinsight.cli.vector_files import check_ending
 
     texts = text or []
@@ -51,7 +51,7 @@ def embed(
     with ExitStack() as stack:
         stack.enter_context(error_context(out, OSError))
         writers = [stack.enter_context(file) for file in _outputs(out, count, loaded.embedding_dim, as_json=as_json)]
-        shown = not (as_json and sys.stdout.isatty())  # two streams on one screen
+        shown = not (as_json and sys.stdout.isatty())  # else JSON and progress would mix on the screen
         progress = stack.enter_context(output.counting("embedding", count, shown=shown))
         results = stack.enter_context(closing(_embed(loaded, sources, texts, frame)))
         for done, result in enumerate(results, start=1):
@@ -108,7 +108,7 @@ def _json_list() -> "Iterator[Write]":
 
 @contextmanager
 def _table(dim: int) -> "Iterator[Write]":
-    """Print a table of the first numbers at the end; failed sources were reported already."""
+    """Print a table of the first numbers when all sources are embedded, without the failed ones."""
     rows: list[tuple[str, ...]] = []
 
     def write(result: "Result") -> None:

@@ -1,4 +1,4 @@
-"""Errors of verbs: lines on standard error and an exit code, never a traceback."""
+"""Errors of verbs, reported as lines on standard error and an exit code, never as a traceback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FAILED_INPUT = 1
 WRONG_CALL = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 # Codes of errors in the arguments, in addition to every InputError that is not about an image, a text or a request.
 _WRONG_CALL_CODES = {
@@ -61,8 +61,8 @@ def error_context(
         raise SourceFailedError(os.fspath(source), error) from error
 
 
-def reported(verb: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """Return the verb with its errors turned into one line and an exit code.
+def report_errors(verb: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Wrap a verb so that its errors become one line and an exit code.
 
     With ``--json`` a failure of the whole call is a JSON document too: ``{"error": {"code", "message"}}``.
     """
@@ -88,7 +88,7 @@ def reported(verb: Callable[Parameters, None]) -> Callable[Parameters, None]:
 
 
 def exit_code(error: Exception) -> int:
-    """Return 2 for a wrong call, 1 for a correct call that failed."""
+    """Return the exit code: 2 for a wrong call, 1 for a correct call that failed."""
     input_failed = isinstance(error, ImageError | TextError | RequestError)
     wrong_call = isinstance(error, InputError) and not input_failed
     return WRONG_CALL if wrong_call or getattr(error, "code", None) in _WRONG_CALL_CODES else FAILED_INPUT
@@ -99,7 +99,7 @@ def _fail(raised: Exception, *, as_json: bool) -> NoReturn:
         traceback.print_exception(raised)
     source, error = (raised.source, raised.error) if isinstance(raised, SourceFailedError) else (None, raised)
     described = _describe(error)
-    if source is None:  # else the notes, with the position of the source, add nothing
+    if source is None:  # otherwise the notes, the position of the source, add nothing
         described["message"] += "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     first, *rest = _lines(error, described["message"])
     output.error(first, source=source)
@@ -111,7 +111,7 @@ def _fail(raised: Exception, *, as_json: bool) -> NoReturn:
 
 
 def _lines(error: Exception, message: str) -> list[str]:
-    """Return a message as one line, a list of problems as a line for each kind."""
+    """Return a line for each kind of a dataset's problems, else the message as one line."""
     from medimageinsight.datasets import DatasetProblems
 
     return message.split("\n") if isinstance(error, DatasetProblems) else [message]
@@ -129,8 +129,8 @@ def _describe(error: Exception) -> dict[str, str]:
         }
     return {
         "code": "unexpected",
-        "message": f"{type(error).__name__}, which should not happen: run it again with MI2_DEBUG=1 and report what "
-        "it prints",
+        "message": f"{type(error).__name__}, which should not happen: repeat the call with MI2_DEBUG=1 and report "
+        "its output",
     }
 
 

@@ -40,7 +40,7 @@ PROMPTS = (
 
 
 def example_path(file: str) -> str | None:
-    """Return the path of one of pydicom's files, or None where pydicom was installed without them; download nothing."""
+    """Return the path of one of pydicom's files, or None if it is not installed; nothing is downloaded."""
     from pydicom.data import get_testdata_file
 
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.errors import FAILED_INPUT, error_context, reported
+from medimageinsight.cli.errors import FAILED_INPUT, error_context, report_errors
 from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, StoreLocation, Where, load_model
 from medimageinsight.cli.sources import list_sources
 from medimageinsight.errors import DatasetError, InputError, StoreError
@@ -180,7 +180,7 @@ def duplicates(
 
 
 for verb in (add, info, compact, build, delete, duplicates):
-    app.command()(reported(verb))
+    app.command()(report_errors(verb))
 
 
 def _open(location: str) -> "Store":

@@ -19,11 +19,11 @@ def info(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a model's manifest: network, files, provenance and the models it was derived from."""
+    """Show a model's manifest: its network, its files, and the models and data that it was made from."""
     from medimageinsight.bundle import Bundle, find, provenance_tree
 
     if name is not None and model is not None:
-        raise InputError("expected one model, got two: leave --model out", code="model_twice")
+        raise InputError("expected one model, got an argument and --model: leave one out", code="model_twice")
     chosen = name or model
     with error_context(chosen, BundleError):
         bundle = Bundle.open(find(chosen))

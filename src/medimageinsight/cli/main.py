@@ -1,4 +1,4 @@
-"""The command ``mi2``: its verbs and how they are called."""
+"""The command ``mi2`` with its verbs."""
 
 import io
 import sys
@@ -30,12 +30,12 @@ from medimageinsight.cli import (
     train,
     verify,
 )
-from medimageinsight.cli.arguments import spread
-from medimageinsight.cli.errors import reported
+from medimageinsight.cli.arguments import repeat_option
+from medimageinsight.cli.errors import report_errors
 from medimageinsight.version import DISCLAIMER, __version__
 
 app = typer.Typer(
-    help=f"Medical images of any kind and medical text as vectors of one space, on your own machine.\n\n{DISCLAIMER}",
+    help=f"Embed, compare, classify, tag and search medical images and texts on your own machine.\n\n{DISCLAIMER}",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # errors.py prints them
@@ -60,13 +60,15 @@ VERBS = (
     search.search,
     mcp.mcp,
 )
+MULTI_VALUE_OPTIONS = {"classify": ("--labels",), "tag": ("--labels",), "compare": ("--prior", "--current")}
+
 for verb in VERBS:
-    app.command()(reported(verb))
-for name, group in (("index", index.app), ("tag", tag.app), ("adapter", adapter.app), ("outliers", outliers.app)):
-    app.add_typer(group, name=name)
+    app.command()(report_errors(verb))
+for group_name, group in (("index", index.app), ("tag", tag.app), ("adapter", adapter.app), ("outliers", outliers.app)):
+    app.add_typer(group, name=group_name)
 # The server reads its flags itself, together with environment variables and a config file.
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    reported(serve.serve)
+    report_errors(serve.serve)
 )
 
 
@@ -74,20 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``mi2`` and end with SystemExit.
 
     Args:
-        arguments: The words after ``mi2``; those of this process when not given.
+        arguments: The words after ``mi2``. Default: those of this process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for option in {"classify": ["--labels"], "tag": ["--labels"], "compare": ["--prior", "--current"]}.get(
-        words[0] if words else "", []
-    ):
-        words = spread(words, option)
+    for option in MULTI_VALUE_OPTIONS.get(words[0] if words else "", ()):
+        words = repeat_option(words, option)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a character of a file's name or a label
     app(args=words, prog_name="mi2")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         sys.stdout.write(f"mi2 {__version__}\n")
         raise typer.Exit
 

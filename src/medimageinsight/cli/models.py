@@ -8,7 +8,7 @@ from medimageinsight.errors import BundleError
 
 
 def models(as_json: AsJson = False) -> None:
-    """List the models that --model knows by name, and how to get those that are not installed."""
+    """List the models that --model accepts by name, and how to get those that are not installed."""
     from medimageinsight.bundle import KNOWN_MODELS, home, installed
 
     available = [_describe(model.name, str(model.folder)) for model in installed()]

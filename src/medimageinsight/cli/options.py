@@ -1,5 +1,7 @@
-"""Options that several verbs share, and the model that ``--model`` names."""
+"""Options that several verbs share, and what they name: a model, a file to write."""
 
+import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,10 +22,12 @@ Model = Annotated[
     typer.Option("--model", metavar="NAME|DIR", help="A model's name or bundle folder. Default: MI2_MODEL, else mini."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Frame = Annotated[int, typer.Option(help="Which frame of a multi-frame file, from 0.")]
+Frame = Annotated[int, typer.Option(help="Index of the frame to use of a multi-frame file, from 0.")]
 Preprocessing = Annotated[
     str | None,
-    typer.Option(metavar="direct|azure", help="How pixels are prepared. Default: the model's own way."),
+    typer.Option(
+        metavar="direct|azure", help="How images are resized and normalized. Default: as the model was made for."
+    ),
 ]
 StoreLocation = Annotated[
     str,
@@ -32,18 +36,27 @@ StoreLocation = Annotated[
 Where = Annotated[
     str | None, typer.Option(metavar="EXPR", help="A filter, such as \"modality = 'x-ray' and age >= 40\".")
 ]
-Top = Annotated[int, typer.Option(min=1, help="Labels shown for each image; --json has all of them.")]
+Top = Annotated[int, typer.Option(min=1, help="Number of labels shown for each image; --json has all of them.")]
 
 LabelledTable = Annotated[
     Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet file with one row for each image.")
 ]
-LabelColumn = Annotated[str, typer.Option(metavar="COLUMN", help="The table's column of labels.")]
+LabelColumn = Annotated[str, typer.Option(metavar="COLUMN", help="The table's column with the labels.")]
 Separator = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="Separates several labels in a cell, as '|'. Default: one label in a cell."),
+    typer.Option(
+        metavar="TEXT", help="Text between several labels of an image, such as '|'. Default: a cell is one label."
+    ),
 ]
 SourceName = Annotated[
-    list[str] | None, typer.Option("--source", metavar="NAME", help="Only images of this source; repeatable.")
+    list[str] | None,
+    typer.Option("--source", metavar="NAME", help="Use only rows with this value of the column source; repeatable."),
+]
+CheckpointConfig = Annotated[
+    Path | None, typer.Option("--config", help="The checkpoint's config, if it is in another folder.")
+]
+CheckpointTokenizer = Annotated[
+    Path | None, typer.Option("--tokenizer", help="The checkpoint's tokenizer, if it is in another folder.")
 ]
 
 ContactSheet = Annotated[
@@ -60,7 +73,7 @@ ImageFolders = Annotated[
     typer.Option(
         "--folder",
         metavar="DIR",
-        help="With --contact-sheet: read stored images only from below here; repeatable. Default: the current folder.",
+        help="With --contact-sheet: a folder from which stored images may be read; repeatable. Default: the current.",
     ),
 ]
 
@@ -71,3 +84,12 @@ def load_model(model: str | None, preprocessing: str | None = None) -> "MedImage
 
     with error_context(model, BundleError):
         return MedImageInsight.load(model, preprocessing=preprocessing)  # type: ignore[arg-type]  # checked by load
+
+
+def check_output_file(out: Path) -> None:
+    """Refuse a file that cannot be written, before hours of work on its content."""
+    with error_context(out):
+        if not out.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

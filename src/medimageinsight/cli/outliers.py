@@ -8,10 +8,10 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.arguments import DefaultGroup
-from medimageinsight.cli.errors import FAILED_INPUT, error_context, reported
-from medimageinsight.cli.labelled_tables import print_failed_sources
+from medimageinsight.cli.errors import error_context, report_errors
 from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
-from medimageinsight.cli.sources import list_sources, open_source
+from medimageinsight.cli.results import print_results
+from medimageinsight.cli.sources import embed_all_sources, embed_sources, list_sources
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
@@ -19,28 +19,32 @@ if TYPE_CHECKING:
     from medimageinsight.evaluate import ImageSet
     from medimageinsight.tasks import OutlierResult
 
-    Judgement = dict[str, float]
-
 app = typer.Typer(
     cls=DefaultGroup,
     help="Find images unlike a reference set: mi2 outliers REFERENCE FILE... --validation V.",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_SET = "a folder or a table of images, or their vectors as .npy"
+_SET = "a folder of images, a .csv or .parquet table of them, or their embeddings as .npy"
+
+Reference = Annotated[str, typer.Argument(metavar="REFERENCE", help=f"Usual images: {_SET}.")]
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="Images to judge; folders are searched; - is standard input.")
+]
+Validation = Annotated[str, typer.Option(metavar="V", help=f"Usual images that are not in REFERENCE: {_SET}.")]
+K = Annotated[int, typer.Option("-k", min=1, help="Number of nearest reference images.")]
+Quantile = Annotated[
+    float,
+    typer.Option(help="An image is an outlier if it is farther away than this fraction of the validation images."),
+]
 
 
 def find(
-    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help=f"Usual images: {_SET}.")],
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Images to judge; folders are searched; - is standard input.")
-    ],
-    validation: Annotated[str, typer.Option(metavar="V", help=f"Usual images that are not in REFERENCE: {_SET}.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="Number of nearest reference images.")] = 10,
-    quantile: Annotated[
-        float, typer.Option(help="Quantile of the validation images' distances above which an image is an outlier.")
-    ] = 0.95,
+    reference: Reference,
+    files: Files,
+    validation: Validation,
+    k: K = 10,
+    quantile: Quantile = 0.95,
     frame: Frame = 0,
     preprocessing: Preprocessing = None,
     model: Model = None,
@@ -48,48 +52,45 @@ def find(
 ) -> None:
     """Find images that are unlike a reference set: REFERENCE FILE... --validation V.
 
-    Where tables with a column patient_id name patients, REFERENCE and V may not share a patient.
+    An image's distance is measured to its k nearest reference images. If tables have a column patient_id, no patient
+    may be in both REFERENCE and V.
     """
     from medimageinsight.tasks import fit_outliers
 
     sources = list_sources(files)
     loaded = load_model(model, preprocessing)
-    known, usual = _load_set(loaded, reference), _load_set(loaded, validation)
+    reference_set, validation_set = _load_set(loaded, reference), _load_set(loaded, validation)
     detector = fit_outliers(
-        known.embeddings,
-        usual.embeddings,
+        reference_set.embeddings,
+        validation_set.embeddings,
         k=k,
         quantile=quantile,
-        reference_patients=known.patients,
-        validation_patients=usual.patients,
+        reference_patients=reference_set.patients,
+        validation_patients=validation_set.patients,
     )
-    with output.counting("embedding", len(sources)) as progress:
-        embedded = loaded.embed_images(map(open_source, sources), errors="return", frame=frame, progress=progress)
-    rows = [result for result in embedded if not isinstance(result, InputError)]
-    judged = iter(detector.detect(rows) if rows else ())
-    results = [
-        (source, result if isinstance(result, InputError) else next(judged))
-        for source, result in zip(sources, embedded, strict=True)
-    ]
-    failed = print_failed_sources(results)
-    if as_json:
-        output.print_json([_to_dict(source, result) for source, result in results])
-    elif failed < len(results):
+    embedded = embed_sources(loaded, sources, frame=frame)
+    rows = [row for row in embedded if not isinstance(row, InputError)]
+    detected = iter(detector.detect(rows) if rows else ())
+
+    def print_table(results: "list[tuple[str, OutlierResult]]") -> None:
         output.print_table(
             ("source", "distance", "p-value", ""),
-            [_row(source, result) for source, result in results if not isinstance(result, InputError)],
-            title=f"threshold {detector.threshold:.4f}, from {len(usual.embeddings):,} validation images",
+            [_format(source, result) for source, result in results],
+            title=f"threshold {detector.threshold:.4f}, from {len(validation_set.embeddings):,} validation images",
         )
-    if failed:
-        raise typer.Exit(FAILED_INPUT)
+
+    results = [row if isinstance(row, InputError) else next(detected) for row in embedded]
+    print_results(sources, results, asdict, print_table, as_json=as_json)
 
 
 def drift(
     a: Annotated[str, typer.Argument(metavar="A", help=f"The first batch: {_SET}.")],
     b: Annotated[str, typer.Argument(metavar="B", help=f"The second batch: {_SET}.")],
-    statistic: Annotated[str, typer.Option(metavar="energy|mmd", help="The statistic.")] = "energy",
+    statistic: Annotated[
+        str, typer.Option(metavar="energy|mmd", help="Energy distance, or maximum mean discrepancy.")
+    ] = "energy",
     permutations: Annotated[
-        int, typer.Option(min=1, help="Permutations of the test; more allow smaller p-values.")
+        int, typer.Option(min=1, help="Number of permutations; more allow smaller p-values.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the permutations.")] = 0,
     preprocessing: Preprocessing = None,
@@ -98,7 +99,7 @@ def drift(
 ) -> None:
     """Test whether two batches of images differ by more than chance.
 
-    Tables with a column patient_id keep a patient's images together, as the test requires.
+    If a table has a column patient_id, the images of a patient are permuted together.
     """
     from medimageinsight.tasks import find_drift
 
@@ -128,23 +129,16 @@ def drift(
 
 
 for verb in (find, drift):
-    app.command()(reported(verb))
+    app.command()(report_errors(verb))
 
 
-def _to_dict(source: str, result: "OutlierResult | InputError") -> dict[str, object]:
-    found = {"error": result.to_dict()} if isinstance(result, InputError) else asdict(result)
-    return {"source": source, **found}
-
-
-def _row(source: str, result: "OutlierResult") -> tuple[str, ...]:
-    name, word = output.printable(source), "outlier" if result.outlier else ""
-    return name, f"{result.distance:.4f}", f"{result.p_value:.3f}", word
+def _format(source: str, result: "OutlierResult") -> tuple[str, ...]:
+    verdict = "outlier" if result.outlier else ""
+    return output.printable(source), f"{result.distance:.4f}", f"{result.p_value:.3f}", verdict
 
 
 def _load_set(model: "MedImageInsight", name: str) -> "ImageSet":
-    """Embed a table or a folder of images, or read their embeddings; the report of an error names its source."""
-    import numpy as np
-
+    """Embed a table or a folder of images, or read their embeddings."""
     from medimageinsight.datasets import read_table
     from medimageinsight.evaluate import ImageSet, embed_image_table, read_embeddings
 
@@ -157,10 +151,4 @@ def _load_set(model: "MedImageInsight", name: str) -> "ImageSet":
             with output.counting("embedding", len(table)) as progress:
                 return embed_image_table(model, table, progress=progress)
         sources = list_sources([name])
-    with output.counting("embedding", len(sources)) as progress:
-        results = model.embed_images(map(open_source, sources), errors="return", progress=progress)
-    for source, result in zip(sources, results, strict=True):
-        if isinstance(result, InputError):
-            with error_context(source):
-                raise result
-    return ImageSet(embeddings=np.stack([result for result in results if not isinstance(result, InputError)]))
+    return ImageSet(embeddings=embed_all_sources(model, sources))

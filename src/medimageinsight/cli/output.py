@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-BAR_WIDTH = 12  # columns
+BAR_WIDTH = 12  # characters
 _MAX_SOURCE_LENGTH = 200  # characters; a data: URI may be megabytes
 
 

@@ -15,18 +15,20 @@ SHAPES = ("auto", "rows", "card")
 
 
 def score(
-    request: Annotated[str, typer.Argument(metavar="REQUEST.json", help="The request; - is standard input.")] = "-",
+    request: Annotated[
+        str, typer.Argument(metavar="REQUEST.json", help="The file of the request; - is standard input.")
+    ] = "-",
     response_shape: Annotated[
         str,
-        typer.Option(metavar="|".join(SHAPES), help="The shape of the response, where the request does not set it."),
+        typer.Option(metavar="|".join(SHAPES), help="The shape of the response, unless the request sets it."),
     ] = "auto",
     model: Model = None,
     as_json: AsJson = False,  # noqa: ARG001 - the response is JSON in any case
 ) -> None:
-    """Answer a scoring request like the endpoint: JSON in, JSON out.
+    """Answer a request for the scoring endpoint (JSON) with its response (JSON), without a server.
 
-    Images are prepared as the model's endpoint prepares them, unless the request says otherwise. Exit code 1: the
-    endpoint would have answered with a status other than 200.
+    Images are prepared as in the model's endpoint, unless the request chooses otherwise. Exit code 1: the endpoint
+    would have answered with a status other than 200.
     """
     from medimageinsight.serve import RequestLimits, to_json
     from medimageinsight.serve import score as answer_request
@@ -36,9 +38,7 @@ def score(
             f"expected --response-shape to be {', '.join(SHAPES)}, got {response_shape!r}",
             code="response_shape_unknown",
         )
-    limit = (
-        RequestLimits().max_bytes + 1
-    )  # one more than allowed: the contract has an error for a body that is too large
+    limit = RequestLimits().max_bytes + 1  # a byte more than allowed, so that the contract's own error is returned
     with error_context(request, OSError):
         body = sys.stdin.buffer.read(limit) if request == STANDARD_INPUT else _read(Path(request), limit)
     response = answer_request(body, load_model(model), response_shape=response_shape)  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
-from medimageinsight.cli.labelled_tables import check_output_file
 from medimageinsight.cli.options import (
     AsJson,
     ContactSheet,
@@ -16,6 +15,7 @@ from medimageinsight.cli.options import (
     Model,
     StoreLocation,
     Where,
+    check_output_file,
     load_model,
 )
 from medimageinsight.errors import ImageError, InputError, StoreError, TextError
@@ -62,7 +62,7 @@ def search(
 
     The image is prepared like those of the store. Needs the extra 'search' or 'postgres'.
     """
-    from medimageinsight.cli.contact_sheet import HitCard, check_folders, query_card, read_twice, save_hits
+    from medimageinsight.cli.contact_sheet import HitCard, check_folders, query_card, rereadable_source, save_hits
     from medimageinsight.search import open_store, read_vector, redact_location
     from medimageinsight.search import search as search_store
 
@@ -72,7 +72,7 @@ def search(
     folders = check_folders(contact_sheet, folder)
     if contact_sheet is not None:
         check_output_file(contact_sheet)
-    source = None if image is None else read_twice(image)
+    source = None if image is None else rereadable_source(image)
     with error_context(redact_location(store), StoreError):
         opened = open_store(store)
     with opened, error_context(image, ImageError), error_context(text, TextError):

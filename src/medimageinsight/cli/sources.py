@@ -1,4 +1,4 @@
-"""Image sources of a command line: files, folders, ``-`` for standard input, ``data:`` URIs."""
+"""Image sources of a command line: files, folders, ``-`` for standard input, ``data:`` URIs; and their embeddings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from medimageinsight.api import MedImageInsight
     from medimageinsight.images import Source
 
 STANDARD_INPUT = "-"
@@ -32,7 +37,7 @@ def list_sources(names: Sequence[str]) -> list[str]:
         below = list(_files_below(name))
         if not below:
             with error_context(name):
-                raise InputError("expected files in the folder, it has none: choose another", code="folder_empty")
+                raise InputError("expected files in the folder, got none: choose another", code="folder_empty")
         sources.extend(below)
     return sources
 
@@ -40,6 +45,29 @@ def list_sources(names: Sequence[str]) -> list[str]:
 def open_source(name: str) -> Source:
     """Return the image source for a name: standard input for ``-``, else the name."""
     return sys.stdin.buffer if name == STANDARD_INPUT else name
+
+
+def embed_sources(
+    model: MedImageInsight, sources: Sequence[str], *, frame: int = 0, progress_title: str = "embedding"
+) -> list[NDArray[np.float32] | InputError]:
+    """Return the embedding (D,) of each source, or its error, with a progress bar."""
+    with output.counting(progress_title, len(sources)) as progress:
+        return model.embed_images(map(open_source, sources), errors="return", frame=frame, progress=progress)
+
+
+def embed_all_sources(
+    model: MedImageInsight, sources: Sequence[str], *, progress_title: str = "embedding"
+) -> NDArray[np.float32]:
+    """Return the embeddings (N, D) of all sources; a failed source ends the call."""
+    import numpy as np
+
+    rows = []
+    for source, result in zip(sources, embed_sources(model, sources, progress_title=progress_title), strict=True):
+        if isinstance(result, InputError):
+            with error_context(source):
+                raise result
+        rows.append(result)
+    return np.stack(rows)
 
 
 def _files_below(folder: str) -> Iterator[str]:

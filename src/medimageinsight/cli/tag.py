@@ -8,42 +8,41 @@ from rich.text import Text
 
 from medimageinsight.cli import output
 from medimageinsight.cli.arguments import DefaultGroup
-from medimageinsight.cli.errors import FAILED_INPUT, error_context, reported
-from medimageinsight.cli.labelled_tables import print_failed_sources, training_preprocessing
+from medimageinsight.cli.errors import error_context, report_errors
+from medimageinsight.cli.labelled_tables import training_preprocessing
 from medimageinsight.cli.options import AsJson, Files, Frame, Model, Preprocessing, load_model
+from medimageinsight.cli.results import name_first_row, print_results
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.cli.tag_fit import fit
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from medimageinsight.tagging import TagResult, Tags
 
 app = typer.Typer(
     cls=DefaultGroup,
     help="Tag images: mi2 tag FILE... --tagger T.json, --vocabulary modality, or --labels A B.",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-TaggerFile = Annotated[Path | None, typer.Option(metavar="FILE", help="A file of `mi2 tag fit`.")]
+TaggerFile = Annotated[Path | None, typer.Option(metavar="FILE", help="A file written by `mi2 tag fit`.")]
 Vocabulary = Annotated[
-    str | None, typer.Option(metavar="modality|anatomy|view", help="Ready-made terms that exclude each other.")
+    str | None, typer.Option(metavar="modality|anatomy|view", help="Built-in tags, of which an image has at most one.")
 ]
 TagLabels = Annotated[
     list[str] | None, typer.Option(metavar="A B ...", help="Tags of your own; they come after the files.")
 ]
 TagTemplate = Annotated[
-    list[str] | None, typer.Option(help="With --labels: a prompt, as 'x-ray chest {}'. Several are averaged.")
+    list[str] | None,
+    typer.Option(help="With --labels: the text to embed for a label, as 'x-ray chest {}'. Several are averaged."),
 ]
 Negative = Annotated[
     list[str] | None,
-    typer.Option(metavar="TEXT", help="With --labels: a prompt of images without them; repeatable."),
+    typer.Option(metavar="TEXT", help="With --labels: a text that describes images without them; repeatable."),
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(min=-1, max=1, help="Default: 0.5 for probabilities; required for --labels without --negative."),
+    typer.Option(min=-1, max=1, help="Lowest score of a tag. Default: 0.5; required for --labels without --negative."),
 ]
 
 
@@ -62,9 +61,10 @@ def apply(
 ) -> None:
     """Tag images: FILE... --tagger T.json, --vocabulary modality|anatomy|view, or --labels A B.
 
-    With negative prompts a label's score is a probability, without them a cosine, which needs its own threshold.
+    An image has every tag whose score reaches the threshold. With --negative the score of a label is a probability,
+    without it a cosine similarity, which needs a threshold of your own.
     """
-    from medimageinsight.tagging import check_tags, tag_thresholds
+    from medimageinsight.tagging import check_tags, tag_prompts, tag_thresholds
 
     sources = list_sources(files or [])
     if not sources:
@@ -75,16 +75,20 @@ def apply(
         )
     if tagger is not None and (threshold is not None or preprocessing is not None):
         raise InputError(
-            "expected --threshold and --preprocessing with --vocabulary or --labels only: a tagger has its own",
+            "expected --threshold and --preprocessing with --vocabulary or --labels only, got --tagger, which has its "
+            "own: leave them out",
             code="tagger_option_unused",
         )
     if labels is None and (template or negative):
-        raise InputError("expected --template and --negative with --labels only", code="tagger_option_unused")
+        raise InputError(
+            "expected --template and --negative with --labels only, got no --labels: add them",
+            code="tagger_option_unused",
+        )
     if tagger is not None:
         tags, preprocessing = _read_tagger(tagger)
     else:
-        tags = _prompts_or_vocabulary(vocabulary, labels, template, negative)
-    tag_thresholds(tags, threshold)  # refused before the model is opened
+        tags = vocabulary or tag_prompts(labels or [], template=template or None, negative=negative or ())
+    tag_thresholds(tags, threshold)  # invalid thresholds are refused before the model is opened
     loaded = load_model(model, preprocessing)
     with error_context(tagger):
         check_tags(tags, loaded.identity, threshold)
@@ -92,21 +96,17 @@ def apply(
         tagged = loaded.tag(
             map(open_source, sources), tags, threshold=threshold, errors="return", frame=frame, progress=progress
         )
-    results = list(zip(sources, tagged, strict=True))
-    failed = print_failed_sources(results)
-    if as_json:
-        output.print_json([_to_dict(source, result) for source, result in results])
-    elif failed < len(results):
-        output.print_table(
-            ("source", "tag", "score", "threshold"),
-            [row for source, result in results if not isinstance(result, InputError) for row in _rows(source, result)],
-        )
-    if failed:
-        raise typer.Exit(FAILED_INPUT)
+    print_results(
+        sources,
+        tagged,
+        lambda result: {"tags": {name: tag.to_dict() for name, tag in result.items()}},
+        _print_present_tags,
+        as_json=as_json,
+    )
 
 
 for verb in (apply, fit):
-    app.command()(reported(verb))
+    app.command()(report_errors(verb))
 
 
 def _read_tagger(path: Path) -> "tuple[Tags, str | None]":
@@ -118,34 +118,14 @@ def _read_tagger(path: Path) -> "tuple[Tags, str | None]":
     return tagger, training_preprocessing(tagger.model)
 
 
-def _prompts_or_vocabulary(
-    vocabulary: str | None, labels: list[str] | None, template: list[str] | None, negative: list[str] | None
-) -> "Tags":
-    """Return the vocabulary's name, or the prompts of labels."""
-    from medimageinsight.tagging import tag_prompts
-
-    if vocabulary is not None:
-        return vocabulary
-    return tag_prompts(labels or [], template=template or None, negative=negative or ())
-
-
-def _to_dict(source: str, result: "dict[str, TagResult] | InputError") -> dict[str, object]:
-    if isinstance(result, InputError):
-        return {"source": source, "error": result.to_dict()}
-    return {"source": source, "tags": {name: tag.to_dict() for name, tag in result.items()}}
-
-
-def _rows(source: str, tags: "dict[str, TagResult]") -> "list[tuple[RenderableType, ...]]":
-    """Return the rows of an image's present tags, highest score first; only the first row names the source."""
-    present = sorted((name for name, tag in tags.items() if tag.present), key=lambda name: -tags[name].score)
-    if not present:
-        return [(Text(output.printable(source)), "–", "", "")]
-    return [
-        (
-            Text(output.printable(source) if row == 0 else ""),
-            Text(output.printable(name), style="bold"),
-            f"{tags[name].score:.3f}",
-            f"{tags[name].threshold:.3f}",
-        )
-        for row, name in enumerate(present)
-    ]
+def _print_present_tags(results: "list[tuple[str, dict[str, TagResult]]]") -> None:
+    """Print the tags that each image has, highest score first."""
+    rows = []
+    for source, tags in results:
+        present = sorted((name for name, tag in tags.items() if tag.present), key=lambda name: -tags[name].score)
+        cells = [
+            (Text(output.printable(name), style="bold"), f"{tags[name].score:.3f}", f"{tags[name].threshold:.3f}")
+            for name in present
+        ]
+        rows += name_first_row(source, cells or [("–", "", "")])
+    output.print_table(("source", "tag", "score", "threshold"), rows)

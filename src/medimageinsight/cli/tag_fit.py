@@ -8,13 +8,7 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
-from medimageinsight.cli.labelled_tables import (
-    check_output_file,
-    embed_samples,
-    format_figure,
-    read_samples,
-    training_preprocessing,
-)
+from medimageinsight.cli.labelled_tables import embed_samples, read_samples, training_preprocessing
 from medimageinsight.cli.options import (
     AsJson,
     LabelColumn,
@@ -23,20 +17,26 @@ from medimageinsight.cli.options import (
     Preprocessing,
     Separator,
     SourceName,
+    check_output_file,
     load_model,
 )
+from medimageinsight.cli.results import format_figure
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
     from medimageinsight.adapters import Adapter
     from medimageinsight.tagging import Tagger, TagPrompts
 
-TaggerOutput = Annotated[Path, typer.Option(metavar="FILE", help="File of the tagger, as T.json.")]
+TaggerOutput = Annotated[Path, typer.Option(metavar="FILE", help="The tagger file to write, such as T.json.")]
 CriterionName = Annotated[
-    str, typer.Option(metavar="youden|sensitivity:X|f1", help="The criterion that chooses a threshold.")
+    str,
+    typer.Option(
+        metavar="youden|sensitivity:X|f1",
+        help="What a threshold maximizes: Youden's index or F1; or the sensitivity it reaches.",
+    ),
 ]
 AdapterFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="An adapter that gives the scores, instead of prompts.")
+    Path | None, typer.Option(metavar="FILE", help="An adapter whose probabilities are the scores, instead of prompts.")
 ]
 PromptsFile = Annotated[
     Path | None,
@@ -45,15 +45,16 @@ PromptsFile = Annotated[
     ),
 ]
 Template = Annotated[
-    list[str] | None, typer.Option(help="A prompt, as 'x-ray chest {}' with {} for the tag. Several are averaged.")
+    list[str] | None,
+    typer.Option(help="The text to embed for a tag, as 'x-ray chest {}' with {} for its name. Several are averaged."),
 ]
 Negative = Annotated[
-    list[str] | None, typer.Option(metavar="TEXT", help="A prompt of images without the tags; repeatable.")
+    list[str] | None, typer.Option(metavar="TEXT", help="A text that describes images without the tags; repeatable.")
 ]
 ValidationSplit = Annotated[
-    str, typer.Option(help="The split that chooses thresholds; all images of a table without splits.")
+    str, typer.Option(help="The split whose images choose the thresholds; all images of a table without splits.")
 ]
-TestSplit = Annotated[str, typer.Option(help="The split that evaluates them, if the table has it.")]
+TestSplit = Annotated[str, typer.Option(help="The split whose images evaluate them, if the table has it.")]
 
 
 def fit(
@@ -73,38 +74,37 @@ def fit(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Choose a threshold for each tag on labelled images, and store them with their figures."""
+    """Choose a threshold for each tag on labelled images, and store them with their sensitivity and specificity."""
     from medimageinsight.adapters import select_evaluation_samples, split_evaluation_embeddings
     from medimageinsight.metrics import Criterion
     from medimageinsight.tagging import fit_tagger_to_embeddings, save_tagger, tag_prompts
 
-    chosen_by = Criterion.parse(criterion)
+    parsed_criterion = Criterion.parse(criterion)
     if adapter is not None and (prompts or template or negative or preprocessing is not None):
         raise InputError(
-            "expected prompts or an adapter, which prepares images as in its training, got both: leave out either",
+            "expected prompts or an adapter, which prepares images as in its training, got both: leave one out",
             code="tagger_option_unused",
         )
     check_output_file(out)
+    splits = {"validation": validation_split, "test": test_split}
     tags = None if prompts is None else _read_prompts(prompts, template, negative or [])
     head = _load_adapter(adapter)
     with error_context(table, DatasetError):
-        samples = select_evaluation_samples(
-            read_samples(table, label_column, source, separator), validation=validation_split, test=test_split
-        )
+        samples = select_evaluation_samples(read_samples(table, label_column, source, separator), **splits)
     loaded = load_model(model, preprocessing if head is None else training_preprocessing(head.model))
     if head is not None:
         with error_context(adapter):
             head.model.check(loaded.identity)
     with error_context(table, (DatasetError, InputError)):
         data = embed_samples(loaded, samples, separator)
-        validation, test = split_evaluation_embeddings(data, samples, validation=validation_split, test=test_split)
+        validation, test = split_evaluation_embeddings(data, samples, **splits)
         tagger = fit_tagger_to_embeddings(
             validation,
             head or tags or tag_prompts(data.names, template=template, negative=negative or []),
             embed_texts=loaded.embed_texts,
             logit_scale=loaded.logit_scale,
             model=loaded.identity,
-            criterion=chosen_by,
+            criterion=parsed_criterion,
             test=test,
         )
     with error_context(out):

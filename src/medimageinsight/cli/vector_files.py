@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ROWS_IN_MEMORY = 1024  # of a Parquet file, written together
+ROWS_IN_MEMORY = 1024  # rows of a Parquet file that are written together
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """Result of a source: its embedding (D,) float32 or its error; the respective other is None."""
+    """Result of a source: its embedding (D,) float32, or its error."""
 
     source: str
     embedding: NDArray[np.float32] | None = None
@@ -39,11 +39,11 @@ class Result:
 
 
 Write: TypeAlias = Callable[[Result], None]
-"""Writes the next result."""
+"""Function that writes the next result."""
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file whose ending is not one of `new_vector_file`.
+    """Refuse a file with an ending that `new_vector_file` does not write.
 
     Raises:
         InputError: ``out_unknown``.
@@ -84,7 +84,7 @@ def _npy(path: Path, count: int, dim: int) -> Iterator[Write]:
 
 
 @contextmanager
-def _jsonl(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG001 - not needed
+def _jsonl(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG001 - the signature of all kinds
     with replace_file(path) as partial, partial.open("w", encoding="ascii") as file:
 
         def write(result: Result) -> None:

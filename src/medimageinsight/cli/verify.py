@@ -7,8 +7,8 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
-from medimageinsight.cli.options import AsJson
-from medimageinsight.cli.tables import print_accuracy, print_parity
+from medimageinsight.cli.options import AsJson, CheckpointConfig, CheckpointTokenizer
+from medimageinsight.cli.verification_tables import print_accuracy, print_parity
 from medimageinsight.errors import BundleError, CheckpointError, ConfigError, DatasetError, InputError, ParityError
 
 if TYPE_CHECKING:
@@ -16,44 +16,48 @@ if TYPE_CHECKING:
 
 DEFAULT_SPLIT = "test"
 
+BundleName = Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle folder or a model's name.")]
+Against = Annotated[
+    Path | None,
+    typer.Option(metavar="CHECKPOINT", help="Compare with this checkpoint in PyTorch and store the result."),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER|TABLE",
+        help="Also measure speed and accuracy on these images: one folder per label, or a .csv or .parquet file.",
+    ),
+]
+Template = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="With a folder: the text to embed for a label, with {} for the label."),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(help="With a table: the split to score. Default: test, or all images if the table has no test split."),
+]
+
 
 def verify(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle folder or a model's name.")],
-    against: Annotated[
-        Path | None,
-        typer.Option(metavar="CHECKPOINT", help="Compare with this checkpoint in PyTorch and store the figures."),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER|TABLE",
-            help="Also time and score it on these images: one folder per label, or a .csv or .parquet file.",
-        ),
-    ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="With a folder: the prompt of a label, which replaces {}."),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="With a table: the split to score. Default: test, or all where the table has no test split."),
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="The checkpoint's config, if it is in another folder.")] = None,
-    tokenizer: Annotated[
-        Path | None, typer.Option(help="The checkpoint's tokenizer, if it is in another folder.")
-    ] = None,
+    bundle: BundleName,
+    against: Against = None,
+    images: Images = None,
+    template: Template = None,
+    split: Split = None,
+    config: CheckpointConfig = None,
+    tokenizer: CheckpointTokenizer = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a bundle's files and its embeddings on this machine, and with --images its accuracy and speed.
 
-    Without --against the embeddings are compared with PyTorch's at the time of conversion. Exit code 1: the check
-    fails.
+    Without --against the embeddings are compared with those of PyTorch at the time of conversion. Exit code 1: a check
+    failed.
     """
     from medimageinsight.bundle import Bundle, find
     from medimageinsight.export import load_original, measure_accuracy
     from medimageinsight.export import verify as verify_bundle
 
-    table = _read(images, template, split)
+    table = _read_images(images, template, split)
     with error_context(bundle, (BundleError, ParityError)), error_context(against, (CheckpointError, ConfigError)):
         opened = Bundle.open(find(bundle))
         original = None if against is None else load_original(opened, against, config=config, tokenizer=tokenizer)
@@ -74,14 +78,15 @@ def verify(
         output.print_json(document)
 
 
-def _read(images: Path | None, template: str | None, split: str | None) -> "Table | None":
-    """Read the table or folder of ``--images``, before anything runs, so that a wrong call ends at once."""
+def _read_images(images: Path | None, template: str | None, split: str | None) -> "Table | None":
+    """Read the table or folder of ``--images``; called first, so that a wrong call ends at once."""
     from medimageinsight.datasets import read_folder, read_table
 
     if images is None:
         if template is not None or split is not None:
             raise InputError(
-                "expected --images with --template or --split: name a folder or a table", code="images_missing"
+                "expected --images with --template or --split, got none: name a folder or a table",
+                code="images_missing",
             )
         return None
     if template is not None and not images.is_dir():

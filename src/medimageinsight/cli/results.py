@@ -1,0 +1,109 @@
+"""Results for each source: failed sources on standard error, the others as one JSON document or as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+from rich.text import Text
+
+from medimageinsight.cli import output
+from medimageinsight.cli.errors import FAILED_INPUT
+from medimageinsight.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import RenderableType
+
+    from medimageinsight.metrics.bootstrap import Figure
+
+    Row = tuple[RenderableType, ...]
+    RankedLabels = Sequence[tuple[str, float]]
+
+Result = TypeVar("Result")
+
+
+def print_results(
+    sources: Sequence[str],
+    results: Iterable[Result | InputError],
+    to_dict: Callable[[Result], Mapping[str, object]],
+    print_table: Callable[[list[tuple[str, Result]]], None],
+    *,
+    as_json: bool,
+) -> None:
+    """Print the result of every source, and end with exit code 1 if a source failed.
+
+    Args:
+        sources: Names of the sources.
+        results: A result for each source, or its error.
+        to_dict: Returns the JSON keys of a result.
+        print_table: Prints the sources that did not fail with their results; called only if there are any.
+        as_json: Print a JSON list in the order of the sources, which contains the errors too.
+    """
+    pairs = list(zip(sources, results, strict=True))
+    succeeded = [(source, result) for source, result in pairs if not isinstance(result, InputError)]
+    for source, result in pairs:
+        if isinstance(result, InputError):
+            output.error(result.message, source=source)
+    if as_json:
+        output.print_json(
+            [
+                {"source": source}
+                | ({"error": result.to_dict()} if isinstance(result, InputError) else dict(to_dict(result)))
+                for source, result in pairs
+            ]
+        )
+    elif succeeded:
+        print_table(succeeded)
+    if len(succeeded) < len(pairs):
+        raise typer.Exit(FAILED_INPUT)
+
+
+def print_probabilities(
+    sources: Sequence[str],
+    results: Iterable[NDArray[np.float32] | InputError],
+    labels: Sequence[str],
+    *,
+    top: int,
+    as_json: bool,
+) -> None:
+    """Print the `top` most probable labels of each image; as JSON all labels."""
+    print_results(
+        sources,
+        results,
+        lambda row: {"probabilities": dict(zip(labels, output.numbers(row), strict=True))},
+        lambda succeeded: print_ranked_labels([(source, rank_labels(row, labels, top)) for source, row in succeeded]),
+        as_json=as_json,
+    )
+
+
+def rank_labels(probabilities: NDArray[np.float32], labels: Sequence[str], top: int) -> list[tuple[str, float]]:
+    """Return the `top` most probable labels with their probabilities, highest first."""
+    order = (-probabilities).argsort(kind="stable")[:top]
+    return [(labels[index], float(probabilities[index])) for index in order]
+
+
+def print_ranked_labels(ranked: Iterable[tuple[str, RankedLabels]]) -> None:
+    """Print a table of each source's labels with their probabilities."""
+    rows: list[Row] = []
+    for source, labels in ranked:
+        cells: list[Row] = [
+            (Text(output.printable(label)), output.bar(probability), f"{probability:.1%}")
+            for label, probability in labels
+        ]
+        rows += name_first_row(source, cells)
+    output.print_table(("source", "label", "probability", ""), rows)
+
+
+def name_first_row(source: str, rows: Iterable[Row], *, style: str = "") -> list[Row]:
+    """Prepend a column that names the source in the first row and is empty below it."""
+    name = Text(output.printable(source), style=style)
+    return [(name if index == 0 else "", *row) for index, row in enumerate(rows)]
+
+
+def format_figure(figure: Figure | None) -> tuple[str, str]:
+    """Format value and interval; a dash if there is no figure."""
+    return ("–", "") if figure is None else (f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")
