@@ -39,7 +39,7 @@ class Adapter:
 
     Attributes:
         labels: The L labels, in the order of the probabilities.
-        kind: ``linear`` or ``mlp``.
+        kind: The kind of head.
         outputs: ``softmax``: labels exclude each other, rows sum to 1; ``sigmoid``: they do not.
         layers: Of the head, for embeddings of length 1.
         temperature: Divides the logits.
@@ -126,13 +126,7 @@ def train_adapter(
     model: ModelIdentity,
     settings: AdapterSettings | None = None,
 ) -> Adapter:
-    """Train a head on the training part; the validation part is used to stop, calibrate and score it.
-
-    Args:
-        train: Training embeddings.
-        validation: Embeddings of other patients.
-        model: The model that made the embeddings.
-        settings: The kind of head and how it is trained.
+    """Train a head on embeddings of ``model``; ``validation``, of other patients, is used to stop, calibrate and score.
 
     Raises:
         InputError: As `check_trainable`, or vectors of another length than the model's.
@@ -146,15 +140,15 @@ def train_adapter(
         FittingData.of(part.rows, part.truth(names).astype(np.float64), outputs, balanced=settings.balanced)
         for part in (train, validation)
     )
-    fit = {"linear": fit_linear, "mlp": fit_mlp}[settings.kind]
-    layers = fit(fit_data, validation_data, outputs, settings)
-    validation_logits = head_logits(layers, validation_data.vectors)
+    fit_head = {"linear": fit_linear, "mlp": fit_mlp}[settings.kind]
+    layers = fit_head(fit_data, validation_data, outputs, settings)
+    logits = head_logits(layers, validation_data.vectors)
     adapter = Adapter(
         labels=names,
         kind=settings.kind,
         outputs=outputs,
         layers=layers,
-        temperature=fit_temperature(validation_logits, validation_data.truth, validation_data.weights, outputs),
+        temperature=fit_temperature(logits, validation_data.truth, validation_data.weights, outputs),
         model=model,
         figures=(),
         training={

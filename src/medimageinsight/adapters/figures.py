@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.metrics.bootstrap import (
-    Figure,
-    bootstrap_figure,
-    draw_bootstrap_weights,
-    resampled_means,
-)
+from medimageinsight.metrics.bootstrap import Figure, bootstrap_figure, draw_bootstrap_weights, resampled_means
 from medimageinsight.metrics.calibration import calibration_error
 from medimageinsight.metrics.scores import mean_ignoring_nan, weighted_roc_auc
 
@@ -62,18 +57,9 @@ def score_probabilities(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> AdapterFigures:
-    """Compute figures of (N, L) probabilities.
+    """Compute figures of probabilities (N, L) float64 of the labels ``names``, with truth (N, L) bool.
 
-    Args:
-        probabilities: (N, L) float64.
-        truth: (N, L) bool.
-        names: The L labels.
-        outputs: ``softmax`` if the labels exclude each other.
-        groups: (N,) the patient of each image; patients are resampled.
-        scored_on: Name of the set.
-        resamples: Of the bootstrap.
-        confidence: Of the intervals.
-        seed: Of the bootstrap.
+    ``groups`` (N,) are the patients of the images, which the bootstrap resamples; see `AdapterFigures.scored_on`.
     """
     count = len(truth)
     resampled = draw_bootstrap_weights(groups, np.zeros(count, dtype=np.int64), resamples=resamples, seed=seed)
@@ -82,13 +68,12 @@ def score_probabilities(
     def with_interval(values: Floats, images: int) -> Figure | None:
         return bootstrap_figure(values[0], values[1:], count=images, confidence=confidence)
 
-    columns = range(len(names))
-    auc = np.stack(
-        [weighted_roc_auc(probabilities[:, column], truth[:, column], weights) for column in columns], axis=1
-    )
+    columns = list(zip(probabilities.T, truth.T, strict=True))
+    auc = np.stack([weighted_roc_auc(column, positives, weights) for column, positives in columns], axis=1)
     label_auc = {name: with_interval(auc[:, column], int(truth[:, column].sum())) for column, name in enumerate(names)}
     correct = probabilities.argmax(axis=1) == truth.argmax(axis=1)
     exclusive = outputs == "softmax"
+    decisions = [(probabilities.max(axis=1), correct)] if exclusive else columns
     return AdapterFigures(
         scored_on=scored_on,
         images=count,
@@ -97,7 +82,7 @@ def score_probabilities(
         mean_auc=with_interval(mean_ignoring_nan(auc), count),
         label_auc={name: value for name, value in label_auc.items() if value is not None},
         brier=with_interval(resampled_means(((probabilities - truth) ** 2).sum(axis=1), weights), count),
-        calibration_error=_calibration_error(probabilities, truth, correct, exclusive=exclusive),
+        calibration_error=float(np.mean([calibration_error(*decision) for decision in decisions])),
     )
 
 
@@ -105,9 +90,3 @@ def _balanced_accuracy(correct: Flags, truth: Flags, weights: Weights) -> Floats
     """Return the mean over labels of the share of correct images, (R,)."""
     shares = [resampled_means(correct[rows], weights[:, rows]) for rows in map(np.flatnonzero, truth.T)]
     return mean_ignoring_nan(np.stack(shares, axis=1))
-
-
-def _calibration_error(probabilities: Floats, truth: Flags, correct: Flags, *, exclusive: bool) -> float:
-    if exclusive:
-        return calibration_error(probabilities.max(axis=1), correct)
-    return float(np.mean([calibration_error(*columns) for columns in zip(probabilities.T, truth.T, strict=True)]))

@@ -53,11 +53,7 @@ def save_adapter(adapter: Adapter, path: str | os.PathLike[str]) -> None:
 
 
 def load_adapter(path: str | os.PathLike[str], *, model: ModelIdentity | None = None) -> Adapter:
-    """Read an adapter file.
-
-    Args:
-        path: The file.
-        model: The model whose embeddings the adapter will get; without it only their length is checked, in `predict`.
+    """Read an adapter file for embeddings of ``model``; without it only their length is checked, in `predict`.
 
     Raises:
         ModelError: It belongs to another model (``adapter_other_model``), is too large (``adapter_too_large``), of a
@@ -71,28 +67,25 @@ def load_adapter(path: str | os.PathLike[str], *, model: ModelIdentity | None = 
 
 
 def to_document(adapter: Adapter) -> dict[str, Any]:
-    """Return the adapter as JSON values."""
-    layers = tuple(
-        LayerDocument(
-            inputs=layer.weight.shape[0],
-            outputs=layer.weight.shape[1],
-            weight=encode_array(layer.weight),
-            bias=encode_array(layer.bias),
-        )
-        for layer in adapter.layers
-    )
-    return asdict(
-        AdapterDocument(
-            head=adapter.kind,
-            outputs=adapter.outputs,
-            labels=adapter.labels,
-            temperature=adapter.temperature,
-            model=adapter.model,
-            figures=adapter.figures,
-            training=adapter.training,
-            layers=layers,
-        )
-    )
+    """Return the adapter as JSON values, with the keys of `AdapterDocument`."""
+    return {
+        "head": adapter.kind,
+        "outputs": adapter.outputs,
+        "labels": adapter.labels,
+        "temperature": adapter.temperature,
+        "model": asdict(adapter.model),
+        "figures": [asdict(figures) for figures in adapter.figures],
+        "training": adapter.training,
+        "layers": [
+            {
+                "inputs": layer.weight.shape[0],
+                "outputs": layer.weight.shape[1],
+                "weight": encode_array(layer.weight),
+                "bias": encode_array(layer.bias),
+            }
+            for layer in adapter.layers
+        ],
+    }
 
 
 def from_document(document: AdapterDocument) -> Adapter:
@@ -101,7 +94,16 @@ def from_document(document: AdapterDocument) -> Adapter:
     Raises:
         ModelError: ``adapter_invalid``.
     """
-    _check_document(document)
+    layer_count = {"linear": 1, "mlp": 2}[document.head]
+    if len(document.layers) != layer_count:
+        raise invalid_file(KIND, f"expected {layer_count} layers, got {len(document.layers)}")
+    widths = [document.model.embedding_dim, *(layer.outputs for layer in document.layers)]
+    if [layer.inputs for layer in document.layers] != widths[:-1] or widths[-1] != len(document.labels):
+        raise invalid_file(KIND, "its layers do not lead from the model's vectors to its labels")
+    if len(set(document.labels)) != len(document.labels) or not document.labels:
+        raise invalid_file(KIND, "expected at least one label and every label once")
+    if not (math.isfinite(document.temperature) and document.temperature > 0):
+        raise invalid_file(KIND, f"expected a temperature above 0, got {document.temperature}")
     layers = tuple(
         Layer(
             weight=decode_array(layer.weight, (layer.inputs, layer.outputs), kind=KIND),
@@ -119,16 +121,3 @@ def from_document(document: AdapterDocument) -> Adapter:
         figures=document.figures,
         training=document.training,
     )
-
-
-def _check_document(document: AdapterDocument) -> None:
-    layer_count = {"linear": 1, "mlp": 2}[document.head]
-    if len(document.layers) != layer_count:
-        raise invalid_file(KIND, f"expected {layer_count} layers, got {len(document.layers)}")
-    widths = [document.model.embedding_dim, *(layer.outputs for layer in document.layers)]
-    if [layer.inputs for layer in document.layers] != widths[:-1] or widths[-1] != len(document.labels):
-        raise invalid_file(KIND, "its layers do not lead from the model's vectors to its labels")
-    if len(set(document.labels)) != len(document.labels) or not document.labels:
-        raise invalid_file(KIND, "expected at least one label and every label once")
-    if not (math.isfinite(document.temperature) and document.temperature > 0):
-        raise invalid_file(KIND, f"expected a temperature above 0, got {document.temperature}")

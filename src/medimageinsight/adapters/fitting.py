@@ -16,7 +16,7 @@ from medimageinsight.errors import InputError, missing_extra
 from medimageinsight.metrics.heads import Layer, activate, class_weights, cross_entropy, head_logits, weighted_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -104,7 +104,7 @@ def fit_linear(
     """
     mean, scale = _mean_and_scale(train.vectors)
     inputs = (train.vectors - mean) / scale
-    heads = (_fold_centring((pair,), mean, scale) for pair in _regressions(inputs, train, outputs, settings))
+    heads = (_fold_centring(head, mean, scale) for head in _regressions(inputs, train, outputs, settings))
     return min(heads, key=lambda layers: _loss(layers, validation, outputs))
 
 
@@ -155,21 +155,19 @@ def fit_mlp(
             step += 1
             gradients = _gradients(parameters, inputs[rows], truth[rows], weights[rows], outputs)
             parameters = _adam(parameters, gradients, moments, step, settings)
-        loss = _loss(_as_layers(parameters, mean, scale), validation, outputs)
+        loss = _loss(_fold_centring(parameters, mean, scale), validation, outputs)
+        waited += 1
         if loss < best_loss - _MIN_IMPROVEMENT:
             best_loss, best_parameters, waited = loss, parameters, 0
-        else:
-            waited += 1
-            if waited >= settings.patience:
-                break
-    return _as_layers(best_parameters, mean, scale)
+        elif waited >= settings.patience:
+            break
+    return _fold_centring(best_parameters, mean, scale)
 
 
 def _initial_parameters(inputs: int, hidden: int, outputs: int, generator: np.random.Generator) -> list[Float32Array]:
     """Return He's initialisation of the hidden layer (arXiv 1502.01852), and zeros: all labels start equal."""
     first = generator.standard_normal((inputs, hidden), dtype=np.float32) * np.float32(np.sqrt(2 / inputs))
-    zeros = (np.zeros(shape, dtype=np.float32) for shape in ((hidden,), (hidden, outputs), (outputs,)))
-    return [first, *zeros]
+    return [first, *(np.zeros(shape, dtype=np.float32) for shape in (hidden, (hidden, outputs), outputs))]
 
 
 def _gradients(
@@ -204,11 +202,6 @@ def _adam(
     return updated
 
 
-def _as_layers(parameters: list[Float32Array], mean: NDArray[np.float32], scale: float) -> tuple[Layer, ...]:
-    first, first_bias, last, last_bias = parameters
-    return _fold_centring(((first, first_bias), (last, last_bias)), mean, scale)
-
-
 def _mean_and_scale(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """Return the mean vector (D,) and the root mean square length of the centred vectors."""
     mean = vectors.mean(axis=0)
@@ -217,13 +210,16 @@ def _mean_and_scale(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], 
 
 
 def _fold_centring(
-    layers: tuple[tuple[Floats | Float32Array, Floats | Float32Array], ...], mean: NDArray[np.float32], scale: float
+    parameters: Sequence[Floats | Float32Array], mean: NDArray[np.float32], scale: float
 ) -> tuple[Layer, ...]:
-    """Convert layers for ``(vectors - mean) / scale`` to layers for ``vectors``."""
-    (weight, bias), *others = layers
+    """Return layers for ``vectors`` from the weight and bias of each layer for ``(vectors - mean) / scale``."""
+    weight, bias, *others = parameters
     scaled = weight / scale
-    pairs = [(scaled, bias - mean.astype(np.float64) @ scaled), *others]
-    return tuple(Layer(weight=weight.astype(np.float32), bias=bias.astype(np.float32)) for weight, bias in pairs)
+    arrays = [scaled, bias - mean.astype(np.float64) @ scaled, *others]
+    return tuple(
+        Layer(weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+        for weight, bias in zip(arrays[::2], arrays[1::2], strict=True)
+    )
 
 
 def _loss(layers: tuple[Layer, ...], data: FittingData, outputs: Outputs) -> float:

@@ -104,11 +104,6 @@ def split_by_patient(
     a label of a single patient is in training. A patient counts for the rarest of its labels, so that rare labels are
     in both parts.
 
-    Args:
-        data: The embeddings to split.
-        fraction: Above 0 and below 1.
-        seed: The same seed makes the same split.
-
     Raises:
         InputError: ``fraction`` is out of range (``fraction_invalid``).
     """

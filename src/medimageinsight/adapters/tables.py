@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.datasets import Sample, Table
-    from medimageinsight.metrics.scores import Integers
 
 
 TRAIN, VALIDATION, TEST = "train", "val", "test"  # splits, as in `mi2 train` and `mi2 evaluate`
@@ -60,12 +59,8 @@ def embed_labelled(
 ) -> LabelledEmbeddings:
     """Embed the images of a table.
 
-    Args:
-        model: The model that embeds them.
-        samples: The rows.
-        separator: Separates the labels of one cell, as ``|``: the labels do not exclude each other then, and an empty
-            cell is an image without labels. Without a separator a cell is one label.
-        progress: Called with the number of images done.
+    With a ``separator`` of the labels of one cell, as ``|``, labels do not exclude each other, and an empty cell is an
+    image without labels; without one a cell is one label. ``progress`` is called with the number of images done.
 
     Raises:
         DatasetError: Images cannot be read (``dataset_broken_images``).
@@ -75,9 +70,13 @@ def embed_labelled(
     problems = {path: result for path, result in zip(paths, results, strict=True) if isinstance(result, InputError)}
     if problems:
         raise broken_images(problems)
+    labels: Sequence[str] | Sequence[frozenset[str]] = [sample.label for sample in samples]
+    if separator is not None:
+        cells = (sample.label.split(separator) for sample in samples)
+        labels = [frozenset(filter(None, map(str.strip, cell))) for cell in cells]
     return LabelledEmbeddings(
         vectors=np.stack([result for result in results if not isinstance(result, InputError)]),
-        labels=[sample.label for sample in samples] if separator is None else _label_sets(samples, separator),
+        labels=labels,
         patients=patient_ids(samples),
     )
 
@@ -88,12 +87,7 @@ def split_embeddings(
     """Return the training, validation and test part: the table's splits ``train``, ``val`` and ``test``.
 
     A table without splits is split by patient and has no test part; without ``val`` the training part is split.
-
-    Args:
-        data: The embeddings of `embed_labelled`.
-        samples: The rows they come from.
-        fraction: Of patients for validation, where the table has no such split.
-        seed: Of that split.
+    ``fraction`` is that of the patients for validation then.
 
     Raises:
         DatasetError: The table has splits, but not ``train`` (``dataset_split_unknown``).
@@ -107,7 +101,7 @@ def split_embeddings(
             f"{', '.join(sorted(splits))}: rename them",
             code="dataset_split_unknown",
         )
-    train, validation, test = (data.take(split_indices(samples, split)) for split in (TRAIN, VALIDATION, TEST))
+    train, validation, test = (_take_split(data, samples, split) for split in (TRAIN, VALIDATION, TEST))
     if not len(validation):
         train, validation = split_by_patient(train, fraction=fraction, seed=seed)
     return train, validation, test if len(test) else None
@@ -137,24 +131,14 @@ def split_evaluation_embeddings(
 ) -> tuple[LabelledEmbeddings, LabelledEmbeddings | None]:
     """Return the validation part (all images of a table without splits) and the test part, if there is one.
 
-    Args:
-        data: The embeddings of `embed_labelled`.
-        samples: The rows they come from, of `select_evaluation_samples`.
-        validation: Name of the validation split.
-        test: Name of the test split; if it is the validation split, there is no test part.
+    The samples are of `select_evaluation_samples`. There is no test part if it is the validation split.
     """
     has_splits = any(sample.split for sample in samples)
-    rows = split_indices(samples, test)
-    return (
-        data.take(split_indices(samples, validation)) if has_splits else data,
-        data.take(rows) if len(rows) and test != validation else None,
-    )
+    validation_part = _take_split(data, samples, validation) if has_splits else data
+    test_part = _take_split(data, samples, test)
+    return validation_part, test_part if len(test_part) and test != validation else None
 
 
-def split_indices(samples: Sequence[Sample], split: str) -> Integers:
-    """Return the indices of a split's samples, int64; empty if the table has no such split."""
-    return np.array([index for index, sample in enumerate(samples) if sample.split == split], dtype=np.int64)
-
-
-def _label_sets(samples: Sequence[Sample], separator: str) -> list[frozenset[str]]:
-    return [frozenset(filter(None, map(str.strip, sample.label.split(separator)))) for sample in samples]
+def _take_split(data: LabelledEmbeddings, samples: Sequence[Sample], split: str) -> LabelledEmbeddings:
+    indices = [index for index, sample in enumerate(samples) if sample.split == split]
+    return data.take(np.array(indices, dtype=np.int64))
