@@ -79,17 +79,9 @@ def classify(
         (result,) = search.classify(model, store, ["new.dcm"], label="finding")
         result.label, result.neighbours[0].hit.path
 
-    Args:
-        model: The store's model; images are prepared as the store's images were.
-        store: The store of labelled images. A stored image votes for itself: exclude it with `where`.
-        sources: The images to classify.
-        label: The column of labels; images without a label do not vote.
-        k: Number of neighbours.
-        temperature: In units of cosine; the lower, the more the nearest neighbours decide.
-        where: A filter that neighbours must match, see `filters`.
-        errors: As in `MedImageInsight.embed_images`.
-        frame: Frame of multi-frame images, from 0.
-        progress: Called with the number of images embedded so far.
+    `label` is the column of labels; stored images without a label do not vote. A stored image votes for itself:
+    exclude it with `where`. The lower `temperature`, in units of cosine, the more the nearest neighbours decide. The
+    other arguments are those of `MedImageInsight.embed_images` and `Store.search`.
 
     Returns:
         The classification of each image; with ``errors="return"`` the error of an unusable one.
@@ -122,15 +114,13 @@ def classify_vector(
         StoreError: The store cannot be read.
     """
     hits = store.search(vector, k=settings.k, where=where, having=label)
-    labels = [str(hit.metadata[label]) for hit in hits]
     weights = vote_shares(np.array([hit.score for hit in hits]), settings.temperature)
-    totals: dict[str, float] = {}
-    for name, weight in zip(labels, weights.tolist(), strict=True):
-        totals[name] = totals.get(name, 0.0) + weight
-    return StoreClassification(
-        probabilities=dict(sorted(totals.items(), key=lambda entry: -entry[1])),
-        neighbours=tuple(
-            StoreNeighbour(hit=hit, label=name, weight=weight)
-            for hit, name, weight in zip(hits, labels, weights.tolist(), strict=True)
-        ),
+    neighbours = tuple(
+        StoreNeighbour(hit=hit, label=str(hit.metadata[label]), weight=weight)
+        for hit, weight in zip(hits, weights.tolist(), strict=True)
     )
+    totals: dict[str, float] = {}
+    for neighbour in neighbours:
+        totals[neighbour.label] = totals.get(neighbour.label, 0.0) + neighbour.weight
+    probabilities = dict(sorted(totals.items(), key=lambda entry: -entry[1]))
+    return StoreClassification(probabilities=probabilities, neighbours=neighbours)

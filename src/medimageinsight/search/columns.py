@@ -34,16 +34,19 @@ def infer_columns(metadata: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Colu
         InputError: ``metadata_type_conflict`` for values of several types in one column, ``metadata_value_invalid`` for
             a value that no store can hold, ``metadata_column_invalid`` for a column's name.
     """
-    names = dict.fromkeys(name for row in metadata for name in row)
     types: dict[str, ColumnType] = {}
     values: dict[str, list[Value]] = {}
-    for name in names:
+    for name in dict.fromkeys(name for row in metadata for name in row):
         check_column_name(name)
         column = [_to_plain(name, row.get(name)) for row in metadata]
-        kind = _common_type(name, column)
-        if kind is not None:
-            types[name] = kind
-            values[name] = convert_column(column, kind)
+        kinds = sorted({_TYPES[type(value)] for value in column if value is not None})
+        if kinds == ["float", "integer"]:
+            kinds = ["float"]
+        if len(kinds) > 1:
+            raise _type_conflict(name, kinds[0], kinds[1])
+        if kinds:
+            types[name] = kinds[0]
+            values[name] = convert_column(column, kinds[0])
     return types, values
 
 
@@ -144,15 +147,6 @@ def _to_plain(name: str, value: object) -> Value:
         "convert it or leave it out",
         code="metadata_value_invalid",
     )
-
-
-def _common_type(name: str, values: Sequence[Value]) -> ColumnType | None:
-    found = {_TYPES[type(value)] for value in values if value is not None}
-    if found == {"integer", "float"}:
-        return "float"
-    if len(found) > 1:
-        raise _type_conflict(name, *sorted(found)[:2])
-    return next(iter(found), None)
 
 
 def _type_conflict(name: str, expected: ColumnType, got: ColumnType) -> InputError:

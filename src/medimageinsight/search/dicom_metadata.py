@@ -30,8 +30,6 @@ TEXT_COLUMNS: dict[str, tuple[str, ...]] = {
     "PatientSex": ("PatientSex",),
     "Manufacturer": ("Manufacturer",),
 }
-AGE = "PatientAge"
-PATIENT = "PatientID"
 
 _MAX_LENGTH = 64  # characters of the value representations LO and CS (PS3.5 6.2)
 _AGE = re.compile(r"([0-9]{3})([DWMY])")  # value representation AS (PS3.5 6.2)
@@ -50,12 +48,9 @@ def read_dicom_metadata(
 
     The age is in years; text is stripped.
 
-    Args:
-        source: The file.
-        patient: Leave ``PatientID`` out, return it as a keyed hash that distinguishes patients, or as it is.
-        salt: The key of the hash, as ``bytes.fromhex(store.identity.salt)``: a patient has the same hash only under the
-            same salt.
-        limits: Limits on the file.
+    `patient` is whether to leave ``PatientID`` out, return it as a keyed hash that distinguishes patients, or as it is.
+    `salt` is the key of the hash, as ``bytes.fromhex(store.identity.salt)``: a patient has the same hash only under the
+    same salt.
 
     Raises:
         InputError: ``patient_id_unknown``, or ``salt_missing`` for a hash without a salt, which could be looked up.
@@ -80,10 +75,12 @@ def _extract_columns(dataset: Dataset, patient: PatientIdentity, salt: bytes) ->
         texts = filter(None, (_text(dataset, keyword) for keyword in keywords))
         if text := next(texts, ""):
             columns[column] = text
-    if (age := _years(_text(dataset, AGE))) is not None:
-        columns[AGE] = age
-    if patient != "none" and (identity := _text(dataset, PATIENT)):
-        columns[PATIENT] = identity if patient == "plain" else _hash(identity, salt)
+    if age := _AGE.fullmatch(_text(dataset, "PatientAge")):
+        columns["PatientAge"] = round(int(age[1]) / _PER_YEAR[age[2]], 2)
+    if patient != "none" and (identity := _text(dataset, "PatientID")):
+        if patient == "hashed":
+            identity = hmac.new(salt, identity.encode(), hashlib.sha256).hexdigest()[:_HASH_DIGITS]
+        columns["PatientID"] = identity
     return columns
 
 
@@ -111,12 +108,3 @@ def _text(dataset: Dataset, keyword: str) -> str:
     except Exception:  # pydicom converts on access and raises any error for a malformed value
         return ""
     return text.replace("\0", "")
-
-
-def _years(age: str) -> float | None:
-    match = _AGE.fullmatch(age)
-    return None if match is None else round(int(match[1]) / _PER_YEAR[match[2]], 2)
-
-
-def _hash(identity: str, salt: bytes) -> str:
-    return hmac.new(salt, identity.encode(), hashlib.sha256).hexdigest()[:_HASH_DIGITS]

@@ -47,13 +47,9 @@ def find_duplicates(
     search per vector for up to about a million vectors. Memory does not grow with the store: a block of `OUTER_BYTES`
     is held, and the store is read once per block.
 
-    Args:
-        store: The store.
-        threshold: The smallest cosine similarity, above 0.
-        where: A filter that both images must match.
-        limit: The largest number of pairs; the best of all are returned.
-        approximate: Compare vectors only within clusters, for stores where all pairs take too long. Some pairs are
-            missed, more of them at lower thresholds; no wrong pair is returned.
+    `threshold` is the smallest cosine similarity, above 0; `where` a filter that both images must match; `limit` the
+    largest number of pairs, the best of all. With `approximate`, vectors are compared only within clusters, for stores
+    where all pairs take too long: some pairs are missed, more of them at lower thresholds; no wrong pair is returned.
 
     Raises:
         InputError: ``filter_invalid``, ``threshold_invalid``, ``limit_invalid``.
@@ -95,13 +91,12 @@ def _blocks_of_all(store: Store, where: str | None) -> Iterator[tuple[Block, Blo
 
 
 def _outer_blocks(store: Store, where: str | None) -> Iterator[Block]:
-    max_rows = _outer_rows(store)
     ids: list[str] = []
     blocks: list[NDArray[np.float32]] = []
     for block_ids, block in store.scan(where=where, rows=INNER_ROWS):
         ids.extend(block_ids)
         blocks.append(block)
-        if len(ids) >= max_rows:
+        if len(ids) >= _outer_rows(store):
             yield ids, np.concatenate(blocks)
             ids, blocks = [], []
     if ids:
@@ -119,9 +114,11 @@ def _blocks_of_clusters(store: Store, where: str | None) -> Iterator[tuple[Block
     each `_outer_rows` rows of all clusters together.
     """
     centres = _choose_centres(store, where)
-    assigned: dict[str, NDArray[np.int32]] = {}  # id to its clusters, (CLUSTERS_PER_ROW,)
+    count = min(CLUSTERS_PER_ROW, len(centres))
+    assigned: dict[str, NDArray[np.int32]] = {}  # id to its clusters, (count,)
     for block_ids, block in store.scan(where=where, rows=INNER_ROWS):
-        assigned.update(zip(block_ids, _nearest_centres(block, centres), strict=True))
+        nearest = np.argpartition(-(block @ centres.T), count - 1, axis=1)[:, :count].astype(np.int32)
+        assigned.update(zip(block_ids, nearest, strict=True))
     sizes = np.bincount(np.concatenate([*assigned.values(), np.zeros(0, np.int32)]), minlength=len(centres))
     for first, last in _cluster_ranges(sizes, _outer_rows(store)):
         for ids, rows in _read_clusters(store, where, assigned, first, last):
@@ -142,12 +139,6 @@ def _choose_centres(store: Store, where: str | None) -> NDArray[np.float32]:
         centres.append(block[: len(mask)][mask])
         start += len(block)
     return np.concatenate([*centres, np.zeros((0, store.identity.embedding_dim), np.float32)])
-
-
-def _nearest_centres(embeddings: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Return the indices of the nearest centres, (n, CLUSTERS_PER_ROW), fewer where there are fewer centres."""
-    count = min(CLUSTERS_PER_ROW, len(centres))
-    return np.argpartition(-(embeddings @ centres.T), count - 1, axis=1)[:, :count].astype(np.int32)
 
 
 def _cluster_ranges(sizes: NDArray[np.int64], max_rows: int) -> Iterator[tuple[int, int]]:

@@ -5,32 +5,23 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from medimageinsight.errors import InputError
-from medimageinsight.search.columns import is_unicode
-from medimageinsight.search.filters import (
-    MAX_DEPTH,
-    MAX_LENGTH,
-    MAX_TESTS,
-    And,
-    Compare,
-    In,
-    IsNull,
-    Like,
-    Not,
-    Or,
-    compare_with_fraction,
-    convert_value,
-    normalize_pattern,
-)
+from medimageinsight.search.columns import MAX_INTEGER, is_unicode
+from medimageinsight.search.filters import And, Compare, In, IsNull, Like, Not, Or
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from medimageinsight.search.filters import Filter, Operator
     from medimageinsight.search.records import ColumnType, Value
 
+MAX_LENGTH = 20_000  # characters
+MAX_DEPTH = 16  # nested parentheses and nots; the stores' own parsers are recursive too
+MAX_TESTS = 100
+
+_T = TypeVar("_T")
 _KEYWORDS = frozenset({"and", "or", "not", "in", "like", "is", "null"})
 _BOOLEANS = {"true": True, "false": False}
 _OPERATORS: dict[str, Operator] = {"=": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -42,8 +33,6 @@ _EXPECTED: dict[ColumnType, str] = {
 }
 _SHOWN = 20  # characters of a token, in a message
 _MAX_DIGITS = 400  # of a number; Python refuses to read much longer ones
-
-Kind: TypeAlias = Literal["name", "keyword", "string", "number", "boolean", "symbol", "end"]
 
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)
@@ -75,7 +64,7 @@ def parse_filter(text: str, columns: Mapping[str, ColumnType]) -> Filter:
 class _Token:
     """One token; `position` counts characters from 0. `text` of a keyword is in lower case."""
 
-    kind: Kind
+    kind: Literal["name", "keyword", "string", "number", "boolean", "symbol", "end"]
     text: str
     position: int
     value: Value = None
@@ -96,7 +85,11 @@ def _tokenize(text: str) -> list[_Token]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            raise _no_token(text, position)
+            character = text[position]
+            if character in "'\"":
+                raise _invalid(f"a closing {character}", "the end", position)
+            shown = f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
+            raise _invalid("a column, an operator or a value", shown, position)
         if match.lastgroup != "space":
             tokens.append(_make_token(str(match.lastgroup), match.group(), position))
         position = match.end()
@@ -121,14 +114,6 @@ def _make_token(group: str, text: str, position: int) -> _Token:
     if lower in _BOOLEANS:
         return _Token("boolean", lower, position, _BOOLEANS[lower])
     return _Token("keyword", lower, position) if lower in _KEYWORDS else _Token("name", text, position)
-
-
-def _no_token(text: str, position: int) -> InputError:
-    character = text[position]
-    if character in "'\"":
-        return _invalid(f"a closing {character}", "the end", position)
-    shown = f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
-    return _invalid("a column, an operator or a value", shown, position)
 
 
 def _invalid(expected: str, got: str, position: int) -> InputError:
@@ -177,16 +162,18 @@ class _Parser:
         return _invalid(expected, self._token.describe(), self._token.position)
 
     def _parse_or(self, depth: int) -> Filter:
-        parts = [self._parse_and(depth)]
-        while self._accept("or"):
-            parts.append(self._parse_and(depth))
-        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+        parts = self._parse_list(lambda: self._parse_and(depth), "or")
+        return parts[0] if len(parts) == 1 else Or(parts)
 
     def _parse_and(self, depth: int) -> Filter:
-        parts = [self._parse_not(depth)]
-        while self._accept("and"):
-            parts.append(self._parse_not(depth))
-        return parts[0] if len(parts) == 1 else And(tuple(parts))
+        parts = self._parse_list(lambda: self._parse_not(depth), "and")
+        return parts[0] if len(parts) == 1 else And(parts)
+
+    def _parse_list(self, parse: Callable[[], _T], separator: str) -> tuple[_T, ...]:
+        parts = [parse()]
+        while self._accept(separator):
+            parts.append(parse())
+        return tuple(parts)
 
     def _parse_not(self, depth: int) -> Filter:
         if depth > MAX_DEPTH:
@@ -232,18 +219,24 @@ class _Parser:
             raise self._error(f"= or != for the boolean column {column}")
         self._next()
         number = self._token.value
-        if kind == "integer" and not is_equality and isinstance(number, float) and _is_fraction(number):
+        if (
+            kind == "integer"
+            and not is_equality
+            and isinstance(number, float)
+            and math.isfinite(number)
+            and not number.is_integer()
+        ):  # no integer is between a fraction and the next integer, so that both comparisons are equivalent
             self._next()
-            return compare_with_fraction(column, operator, number)
+            if operator.startswith(">"):
+                return Compare(column, ">=", math.ceil(number))
+            return Compare(column, "<=", math.floor(number))
         return Compare(column, operator, self._parse_value(kind))
 
     def _parse_in(self, column: str, kind: ColumnType) -> In:
         self._expect("(")
-        values = [self._parse_value(kind)]
-        while self._accept(","):
-            values.append(self._parse_value(kind))
+        values = self._parse_list(lambda: self._parse_value(kind), ",")
         self._expect(")")
-        return In(column, tuple(values))
+        return In(column, values)
 
     def _parse_like(self, column: str, kind: ColumnType) -> Like:
         if kind != "string":
@@ -251,23 +244,36 @@ class _Parser:
         if self._token.kind != "string":
             raise self._error("a pattern in single quotes")
         token = self._next()
-        pattern = normalize_pattern(str(token.value))
-        if pattern is None:
+        pattern = str(token.value)
+        if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
             raise _invalid("a character after the last \\ of the pattern", "none", token.position)
-        return Like(column, pattern)
+        # Stores disagree on escapes of characters other than %, _ and \.
+        return Like(column, re.sub(r"\\([^%_\\])|(\\.)", r"\1\2", pattern, flags=re.DOTALL))
 
     def _parse_value(self, kind: ColumnType) -> str | int | float | bool:
         """Return the next token as a value of a column's type."""
-        value = convert_value(self._token.value, kind)
+        value = _convert_value(self._token.value, kind)
         if value is None:
             raise self._error(_EXPECTED[kind])
         self._next()
         return value
 
 
-def _is_fraction(number: float) -> bool:
-    return math.isfinite(number) and not number.is_integer()
-
-
 def _negate(tree: Filter, negated: bool) -> Filter:
     return Not(tree) if negated else tree
+
+
+def _convert_value(value: Value, kind: ColumnType) -> str | int | float | bool | None:
+    """Return a value as a column of this type holds it, None where it cannot: a float column takes integers."""
+    if value is None or isinstance(value, str | bool):
+        matches = (isinstance(value, str) and kind == "string") or (isinstance(value, bool) and kind == "boolean")
+        return value if matches else None
+    if kind == "float":
+        try:
+            number = float(value)
+        except OverflowError:  # of an integer
+            return None
+        return number if math.isfinite(number) else None
+    if kind != "integer" or (isinstance(value, float) and not value.is_integer()):  # nor is infinity
+        return None
+    return int(value) if abs(value) <= MAX_INTEGER else None

@@ -18,18 +18,8 @@ Text of an expression only ever becomes a value of the tree: columns are looked 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
-
-from medimageinsight.search.columns import MAX_INTEGER
-
-if TYPE_CHECKING:
-    from medimageinsight.search.records import ColumnType, Value
-
-MAX_LENGTH = 20_000  # characters
-MAX_DEPTH = 16  # nested parentheses and nots; the stores' own parsers are recursive too
-MAX_TESTS = 100
+from typing import Literal, TypeAlias
 
 Operator: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
 
@@ -88,51 +78,3 @@ class IsNull:
 
 
 Filter: TypeAlias = And | Or | Not | Compare | In | Like | IsNull
-
-
-def convert_value(value: Value, kind: ColumnType) -> str | int | float | bool | None:  # noqa: PLR0911 - one per type
-    """Return a value as a column of this type holds it, None where it cannot: a float column takes integers."""
-    if isinstance(value, bool) or kind == "boolean":
-        return value if isinstance(value, bool) and kind == "boolean" else None
-    if isinstance(value, str) or kind == "string":
-        return value if isinstance(value, str) and kind == "string" else None
-    if value is None:
-        return None
-    if kind == "float":
-        try:
-            number = float(value)
-        except OverflowError:  # of an integer
-            return None
-        return number if math.isfinite(number) else None
-    if isinstance(value, float):
-        if not value.is_integer():  # nor is infinity
-            return None
-        value = int(value)
-    return value if abs(value) <= MAX_INTEGER else None
-
-
-def compare_with_fraction(column: str, operator: Operator, number: float) -> Compare:
-    """Return ``column < number`` or another inequality of an integer column, with an integer for the fraction.
-
-    No integer is between a fraction and the next integer, so that both comparisons are equivalent.
-    """
-    if operator.startswith(">"):
-        return Compare(column, ">=", math.ceil(number))
-    return Compare(column, "<=", math.floor(number))
-
-
-def normalize_pattern(pattern: str) -> str | None:
-    r"""Return the pattern with ``\`` only before ``%``, ``_`` and ``\``; stores disagree on other escapes.
-
-    None for a pattern that ends with an unfinished escape.
-    """
-    parts, escaped = [], False
-    for character in pattern:
-        if escaped:
-            parts.append(f"\\{character}" if character in "%_\\" else character)
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        else:
-            parts.append(character)
-    return None if escaped else "".join(parts)

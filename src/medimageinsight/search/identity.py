@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
 
 FORMAT = 1  # of a store, both kinds
-_CHECKSUM_SHOWN = 12  # digits of a SHA-256 in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +104,10 @@ class Identity(VectorIdentity):
             InputError: ``store_other_preprocessing``.
         """
         if differing := self.preprocessing_differences(other):
-            expected, got = (_describe_settings(identity.preprocessing, differing) for identity in (self, other))
+            expected, got = (
+                ", ".join(f"{name} {identity.preprocessing.get(name)}" for name in differing)
+                for identity in (self, other)
+            )
             raise InputError(
                 f"expected the store's preprocessing ({expected}), got {got}: "
                 "use the store's, or index the images again in a new store",
@@ -113,9 +115,5 @@ class Identity(VectorIdentity):
             )
 
     def _describe(self) -> str:
-        checksum = self.image_encoder.get(IMAGE_ENCODER, "")[:_CHECKSUM_SHOWN]
+        checksum = self.image_encoder.get(IMAGE_ENCODER, "")[:12]
         return f"{self.model} {self.precision} of {self.embedding_dim} numbers ({checksum})"
-
-
-def _describe_settings(preprocessing: dict[str, Any], names: list[str]) -> str:
-    return ", ".join(f"{name} {preprocessing.get(name)}" for name in names)

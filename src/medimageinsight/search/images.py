@@ -17,11 +17,7 @@ def find_image(stored: Hit | Item | str, folders: Sequence[Path]) -> Path:
     """Return the file of a stored image if it is inside one of the folders.
 
     A store contains paths as they were given, which may be anything; this function decides what is read. A relative
-    path is relative to each folder and to the current one.
-
-    Args:
-        stored: A hit, an item or its path.
-        folders: Folders from which images may be read; links are followed.
+    path is relative to each folder and to the current one. Links are followed.
 
     Raises:
         InputError: ``picture_not_available``: the file does not exist or is outside the folders, without a difference

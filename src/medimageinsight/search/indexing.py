@@ -19,7 +19,6 @@ from medimageinsight.search.rows import check_ids, check_new, check_unique
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
-    from medimageinsight.embedder import EmbeddedSource
     from medimageinsight.search.store import Store
 
 # Limits of a transaction, in rows and in seconds since its first row: a crash loses no more.
@@ -34,20 +33,12 @@ MetadataSource: TypeAlias = Callable[[str], Mapping[str, Value] | None]
 
 @dataclass(kw_only=True)
 class IndexReport:
-    """Result of `index_images`.
-
-    Args:
-        added: Number of new images in the store.
-        updated: Number of stored images that were replaced.
-        skipped: Number of stored images that were left unchanged.
-        undescribed: Number of images stored without metadata although sources of metadata were given.
-        failed: Path to error, for images that could not be stored.
-    """
+    """Numbers of images that `index_images` processed, and the errors of those that could not be stored, by path."""
 
     added: int = 0
     updated: int = 0
-    skipped: int = 0
-    undescribed: int = 0
+    skipped: int = 0  # the store has them already
+    undescribed: int = 0  # stored without metadata although sources of metadata were given
     failed: dict[str, InputError] = field(default_factory=dict)
 
 
@@ -64,23 +55,16 @@ def index_images(
     progress: Callable[[int], None] | None = None,
     stored: Callable[[Sequence[str]], None] | None = None,
 ) -> IndexReport:
-    """Embed image files and add them to a store. Unusable files are reported, the others are stored.
+    """Embed image files with the store's model and add them. Unusable files are reported, the others are stored.
 
         table = search.read_metadata("chest.csv", types=store.columns)
         search.index_images(model, store, paths, metadata=[table.row, search.read_dicom_metadata])
 
-    Args:
-        model: The store's model.
-        store: The store.
-        paths: The files; the store holds the paths as given.
-        ids: One per path; the path itself when not given.
-        metadata: Functions from path to metadata: `MetadataTable.row`, `read_dicom_metadata`, a dict's ``get``.
-        existing: For ids that the store already has: ``refuse`` the call before anything is written, ``skip`` them, so
-            that an interrupted call can be continued, or ``update`` them.
-        batch_size: Number of images in one call of the network.
-        frame: Frame of multi-frame files, from 0.
-        progress: Called with the number of images processed so far.
-        stored: Called with the ids of each transaction; they are durable.
+    The store holds the `paths` as given, which are the `ids` unless these are given. `metadata` are functions from path
+    to metadata: `MetadataTable.row`, `read_dicom_metadata`, a dict's ``get``. If the store already has ids, `existing`
+    is to ``refuse`` the call before anything is written, ``skip`` them, so that an interrupted call can be continued,
+    or ``update`` them. `progress` is called with the number of images processed so far, `stored` with the ids of each
+    transaction; they are durable. The other arguments are those of `MedImageInsight.embed_images`.
 
     Raises:
         InputError: ``store_other_model``, ``store_other_preprocessing``, ``ids_duplicate``, ``metadata_column_twice``
@@ -88,17 +72,26 @@ def index_images(
         StoreError: ``store_not_writable``; what `stored` was called with is in the store.
         ModelError: The encoder cannot be loaded or run.
     """
-    _check_call(model, store, existing)
+    if existing not in get_args(Existing):
+        raise InputError(f"expected existing to be refuse, skip or update, got {existing!r}", code="existing_invalid")
+    identity = Identity.of(model)
+    store.identity.check_model(identity)
+    store.identity.check_preprocessing(identity)
     report = IndexReport()
-    entries = _choose(store, [os.fspath(path) for path in paths], ids, existing, report)
-    writer = _Writer(store, report, present={entry.id for entry in entries if entry.present}, stored=stored)
+    chosen, present = _choose(store, [os.fspath(path) for path in paths], ids, existing, report)
+    writer = _Writer(store, report, present, stored)
     processed = len(report.failed) + report.skipped
     stream = model.stream_images(
-        (entry.path for entry in entries), batch_size=batch_size, frame=frame, preprocessing=store.identity.settings()
+        chosen.values(), batch_size=batch_size, frame=frame, preprocessing=store.identity.settings()
     )
     with closing(stream):
-        for entry, embedded in zip(entries, stream, strict=True):
-            _handle(entry, embedded, metadata, writer, report)
+        for (item_id, path), embedded in zip(chosen.items(), stream, strict=True):
+            if embedded.embedding is not None:
+                columns = _read_metadata(path, metadata)
+                report.undescribed += bool(metadata) and not columns
+                writer.put(Item(id=item_id, path=path, embedding=embedded.embedding, metadata=columns))
+            elif embedded.error is not None:
+                report.failed[path] = embedded.error
             if progress is not None:
                 progress(processed + embedded.index + 1)
     writer.flush()
@@ -106,22 +99,9 @@ def index_images(
     return report
 
 
-def _check_call(model: MedImageInsight, store: Store, existing: Existing) -> None:
-    if existing not in get_args(Existing):
-        raise InputError(f"expected existing to be refuse, skip or update, got {existing!r}", code="existing_invalid")
-    identity = Identity.of(model)
-    store.identity.check_model(identity)
-    store.identity.check_preprocessing(identity)
-
-
 def make_ids(paths: Sequence[str], source: IdSource) -> list[str]:
     """Return ids of files: their paths as given, their names, or their names without the suffix."""
-    makers: dict[str, Callable[[str], str]] = {
-        "path": str,
-        "name": lambda path: PurePath(path).name,
-        "stem": lambda path: PurePath(path).stem,
-    }
-    return [makers[source](path) for path in paths]
+    return list(paths) if source == "path" else [getattr(PurePath(path), source) for path in paths]
 
 
 def label_by_folder(folder: str, paths: Iterable[str]) -> dict[str, str]:
@@ -130,19 +110,10 @@ def label_by_folder(folder: str, paths: Iterable[str]) -> dict[str, str]:
     return {path: below[0].replace("_", " ").strip() for path, below in parts.items() if len(below) > 1}
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A file to embed, and whether the store already has its id."""
-
-    path: str
-    id: str
-    present: bool
-
-
 def _choose(
     store: Store, paths: list[str], ids: Sequence[str] | None, existing: Existing, report: IndexReport
-) -> list[_Entry]:
-    """Return the files to embed; all checks of ids are done here, before the work."""
+) -> tuple[dict[str, str], set[str]]:
+    """Return the files to embed, id to path, and the ids that the store has; all ids are checked before the work."""
     given_ids = paths if ids is None else list(ids)
     if len(given_ids) != len(paths):
         raise InputError(f"expected an id for each of {len(paths)} paths, got {len(given_ids)}", code="ids_count")
@@ -162,20 +133,7 @@ def _choose(
         check_new(usable_ids, present)
     if existing == "skip":
         report.skipped = len(present)
-        return [_Entry(path, item_id, False) for path, item_id in usable if item_id not in present]
-    return [_Entry(path, item_id, item_id in present) for path, item_id in usable]
-
-
-def _handle(
-    entry: _Entry, embedded: EmbeddedSource, metadata: Sequence[MetadataSource], writer: _Writer, report: IndexReport
-) -> None:
-    if embedded.embedding is None:
-        if embedded.error is not None:
-            report.failed[entry.path] = embedded.error
-        return
-    columns = _read_metadata(entry.path, metadata)
-    report.undescribed += bool(metadata) and not columns
-    writer.put(Item(id=entry.id, path=entry.path, embedding=embedded.embedding, metadata=columns))
+    return {item_id: path for path, item_id in usable if existing != "skip" or item_id not in present}, present
 
 
 def _read_metadata(path: str, sources: Sequence[MetadataSource]) -> dict[str, Value]:
@@ -198,7 +156,6 @@ class _Writer:
         self,
         store: Store,
         report: IndexReport,
-        *,
         present: set[str],
         stored: Callable[[Sequence[str]], None] | None,
     ) -> None:

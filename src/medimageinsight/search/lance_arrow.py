@@ -16,39 +16,19 @@ if TYPE_CHECKING:
 
 OWN_FIELDS = ("id", "path", "embedding")
 DISTANCE = "_distance"  # LanceDB's name
-_COLUMN_TYPES: dict[str, ColumnType] = {
-    "string": "string",
-    "int64": "integer",
-    "double": "float",
-    "bool": "boolean",
-}
-
-
-def new_schema(dim: int, metadata: dict[bytes, str]) -> pa.Schema:
-    """Return the schema of a table for embeddings of `dim` numbers, with metadata of the table itself."""
-    import pyarrow as pa
-
-    return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("path", pa.string(), nullable=False),
-            pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
-        ],
-        metadata=metadata,
-    )
+_ARROW_TYPES: dict[ColumnType, str] = {"string": "string", "integer": "int64", "float": "double", "boolean": "bool"}
 
 
 def new_field(name: str, kind: ColumnType) -> pa.Field:
     """Return the field of a metadata column."""
     import pyarrow as pa
 
-    types = {"string": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_()}
-    return pa.field(name, types[kind])
+    return pa.field(name, pa.type_for_alias(_ARROW_TYPES[kind]))
 
 
 def column_type(type_: pa.DataType) -> ColumnType:
     """Return the type of a metadata column."""
-    return _COLUMN_TYPES[str(type_)]
+    return next(kind for kind, name in _ARROW_TYPES.items() if name == str(type_))
 
 
 def to_arrow(rows: Rows, schema: pa.Schema) -> pa.Table:

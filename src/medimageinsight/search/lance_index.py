@@ -36,13 +36,23 @@ READ_ROWS = 4096  # in memory at a time
 
 
 def build_indexes(table: Table, dim: int) -> None:
-    """Index the vectors and every other column: without an index, a filter reads whole columns."""
-    from lancedb.index import BTree
+    """Index the vectors (N, `dim`) and every other column: without an index, a filter reads whole columns.
+
+    RaBitQ (Gao and Long 2024) stores a rotated vector with a few bits per number. Where the length does not allow it,
+    the index has the vectors as they are.
+    """
+    from lancedb.index import BTree, IvfFlat, IvfRq
 
     for name in table.schema.names:
         if name != "embedding":
             table.create_index(name, config=BTree())
-    table.create_index("embedding", config=_vector_index(table.count_rows(), dim))
+    partitions = _count_partitions(table.count_rows())
+    config = (
+        IvfFlat(distance_type="cosine", num_partitions=partitions)
+        if dim % QUANTIZED_MULTIPLE
+        else IvfRq(distance_type="cosine", num_partitions=partitions, num_bits=BITS)
+    )
+    table.create_index("embedding", config=config)
 
 
 def nearest_indexed(
@@ -98,20 +108,6 @@ def _nearest_scanned(
 def _rows(table: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
-
-
-def _vector_index(count: int, dim: int) -> Any:  # noqa: ANN401 - lancedb's types are loose
-    """Return the configuration of an index of `count` vectors of `dim` numbers.
-
-    RaBitQ (Gao and Long 2024) stores a rotated vector with a few bits per number. Where the length does not allow it,
-    the index has the vectors as they are.
-    """
-    from lancedb.index import IvfFlat, IvfRq
-
-    partitions = _count_partitions(count)
-    if dim % QUANTIZED_MULTIPLE:
-        return IvfFlat(distance_type="cosine", num_partitions=partitions)
-    return IvfRq(distance_type="cosine", num_partitions=partitions, num_bits=BITS)
 
 
 def _count_partitions(count: int) -> int:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from medimageinsight.search.filters import And, Compare, In, IsNull, Like, Not, Or
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from medimageinsight.search.filters import Filter
 
 
@@ -42,11 +40,6 @@ def _test(condition: Compare | In | Like) -> str:
             return f"({name} LIKE {quote(pattern)})"
 
 
-def ids_in(ids: Sequence[str]) -> str:
-    """Return the condition that an item has one of these ids."""
-    return to_sql(In("id", tuple(ids)))
-
-
 def quote_name(name: str) -> str:
     """Quote a column's name. Names are Unicode identifiers (`columns.check_column_name`), without a backtick."""
     return f"`{name}`"
@@ -57,6 +50,5 @@ def quote(value: str | int | float | bool) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, str):
-        doubled = value.replace("'", "''")
-        return f"'{doubled}'"
+        return "'" + value.replace("'", "''") + "'"
     return repr(value)

@@ -11,18 +11,11 @@ from filelock import FileLock
 
 from medimageinsight.errors import MedImageInsightError, missing_extra
 from medimageinsight.search.columns import find_new_columns
+from medimageinsight.search.filters import In
 from medimageinsight.search.identity import Identity
-from medimageinsight.search.lance_arrow import (
-    OWN_FIELDS,
-    column_type,
-    metadata_of,
-    new_field,
-    new_schema,
-    to_arrow,
-    to_numpy,
-)
+from medimageinsight.search.lance_arrow import OWN_FIELDS, column_type, metadata_of, new_field, to_arrow, to_numpy
 from medimageinsight.search.lance_index import build_indexes, nearest_exact, nearest_indexed
-from medimageinsight.search.lance_sql import ids_in, to_sql
+from medimageinsight.search.lance_sql import to_sql
 from medimageinsight.search.records import Hit, IndexInfo, Item
 from medimageinsight.search.rows import check_known, check_new, score_of
 from medimageinsight.search.store import Store
@@ -77,7 +70,16 @@ class LanceStore(Store):
         _check_installed()
         if _has_store(folder):
             raise store_exists()
-        schema = new_schema(identity.embedding_dim, {_IDENTITY_KEY: identity.to_json()})
+        import pyarrow as pa
+
+        schema = pa.schema(
+            [
+                pa.field("id", pa.string(), nullable=False),
+                pa.field("path", pa.string(), nullable=False),
+                pa.field("embedding", pa.list_(pa.float32(), identity.embedding_dim), nullable=False),
+            ],
+            metadata={_IDENTITY_KEY: identity.to_json()},
+        )
         with _translate_errors(writing=True):
             folder.mkdir(parents=True, exist_ok=True)
             return cls(folder, _connect(folder).create_table(_TABLE, schema=schema), identity)
@@ -110,7 +112,7 @@ class LanceStore(Store):
         if not ids:
             return set()
         with _translate_errors():
-            found = self._table.search().where(ids_in(ids)).select(["id"]).to_arrow()
+            found = self._table.search().where(to_sql(In("id", tuple(ids)))).select(["id"]).to_arrow()
         return set(found["id"].to_pylist())
 
     def scan(self, *, where: str | None = None, rows: int = 4096) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
@@ -201,14 +203,13 @@ class LanceStore(Store):
             else:
                 self._table.add(data)
 
-    def _delete(self, ids: list[str] | None, condition: Filter | None) -> int:
-        sql = ids_in(ids or []) if condition is None else to_sql(condition)
+    def _delete(self, condition: Filter) -> int:
         with _translate_errors(writing=True), self._lock:
-            return int(self._table.delete(sql).num_deleted_rows)
+            return int(self._table.delete(to_sql(condition)).num_deleted_rows)
 
     def _get(self, ids: list[str]) -> list[Item]:
         with _translate_errors():
-            found = self._table.search().where(ids_in(ids)).to_arrow()
+            found = self._table.search().where(to_sql(In("id", tuple(ids)))).to_arrow()
         embeddings = to_numpy(found["embedding"].combine_chunks()) if len(found) else ()
         return [
             Item(id=row["id"], path=row["path"], metadata=metadata_of(row), embedding=embedding)

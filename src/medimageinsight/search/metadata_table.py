@@ -28,17 +28,11 @@ _FLOAT = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-
 
 @dataclass(frozen=True, kw_only=True)
 class MetadataTable:
-    """Metadata of images.
-
-    Args:
-        columns: Names of the metadata columns.
-        rows: Absolute path of an image to its values; columns without a value are left out.
-        ids: Absolute path of an image to its value in the column ``id``, if the table has one.
-    """
+    """Metadata of images; the keys of `rows` and `ids` are absolute paths."""
 
     columns: tuple[str, ...]
-    rows: Mapping[str, Mapping[str, Value]]
-    ids: Mapping[str, str]
+    rows: Mapping[str, Mapping[str, Value]]  # columns without a value are left out
+    ids: Mapping[str, str]  # values of the column ``id``, if the table has one
 
     def row(self, path: str | os.PathLike[str]) -> Mapping[str, Value] | None:
         """Return the values of an image, None if the table has no row for it."""
@@ -89,7 +83,11 @@ def read_metadata(
     """
     file = Path(path)
     kind = check_table_file(file)
-    cells: dict[str, list[Any]] = _read_csv(file) if kind == ".csv" else _read_parquet(file, columns)
+    cells: dict[str, list[Any]] = (
+        read_columns(file, lambda header: dict(zip(_names(header), header, strict=True)))
+        if kind == ".csv"
+        else _read_parquet(file, columns)
+    )
     paths = _pop_paths(cells, Path(root) if root is not None else file.parent)
     ids = cells.pop("id", [None] * len(paths))
     convert = _convert_csv if kind == ".csv" else _convert_parquet
@@ -102,11 +100,6 @@ def read_metadata(
         },
         ids={image: str(item_id) for image, item_id in zip(paths, ids, strict=True) if item_id not in (None, "")},
     )
-
-
-def _read_csv(file: Path) -> dict[str, list[Any]]:
-    """Return column to cells, as text."""
-    return read_columns(file, lambda header: dict(zip(_names(header), header, strict=True)))
 
 
 def _read_parquet(file: Path, wanted: Sequence[str] | None) -> dict[str, list[Any]]:
@@ -167,18 +160,13 @@ def _choose(cells: Mapping[str, list[Any]], wanted: Sequence[str] | None) -> lis
 
 def _convert_csv(name: str, cells: Sequence[str], wanted: ColumnType | None) -> list[Value]:
     """Return the values of a CSV column, of the wanted type or of the narrowest type that fits all cells."""
-    kind = wanted or _narrowest([cell for cell in cells if cell])
+    kinds = [kind for kind, read in _READERS.items() if all(read(cell) is not None for cell in cells if cell)]
+    kind = wanted or (kinds[0] if any(cells) else "string")
     values = [_READERS[kind](cell) if cell else None for cell in cells]
     wrong = [number for number, cell in enumerate(cells, 1) if cell and values[number - 1] is None]
     if wrong:
         raise _conflict(name, kind, wrong)
     return values
-
-
-def _narrowest(cells: Sequence[str]) -> ColumnType:
-    """Return the first type of `_READERS` that fits all cells; string if there are none."""
-    kinds = [kind for kind, read in _READERS.items() if all(read(cell) is not None for cell in cells)]
-    return kinds[0] if cells else "string"
 
 
 def _boolean(cell: str) -> bool | None:
@@ -210,23 +198,19 @@ _READERS: dict[ColumnType, Callable[[str], Value]] = {
 
 def _convert_parquet(name: str, values: list[Value], wanted: ColumnType | None) -> list[Value]:
     """Return the values of a Parquet column; integers of a string column become text."""
-    if wanted == "string":
-        wrong = [number for number, value in enumerate(values, 1) if isinstance(value, bool | float)]
-        if wrong:
-            raise _conflict(name, wanted, wrong)
-        return [None if value is None else str(value) for value in values]
-    return values
+    if wanted != "string":
+        return values
+    if wrong := [number for number, value in enumerate(values, 1) if isinstance(value, bool | float)]:
+        raise _conflict(name, wanted, wrong)
+    return [None if value is None else str(value) for value in values]
 
 
 def _is_scalar(kind: Any) -> bool:  # noqa: ANN401 - pyarrow has no types
     from pyarrow import types
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
-    checks = (
-        *(types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_floating),
-        *(types.is_boolean, types.is_date, types.is_timestamp, types.is_null),
-    )
-    return any(check(kind) for check in checks)
+    names = "string large_string string_view integer floating boolean date timestamp null"
+    return any(getattr(types, f"is_{name}")(kind) for name in names.split())
 
 
 def _plain(value: object) -> object:

@@ -28,11 +28,7 @@ _REASONS: tuple[tuple[type[psycopg.Error], str], ...] = (
 
 
 class PostgresServer:
-    """One connection, opened on first use and again after it broke; threads wait for each other.
-
-    Args:
-        url: ``postgresql://...``, without a fragment.
-    """
+    """One connection, opened on first use and again after it broke; threads wait for each other."""
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -186,15 +186,16 @@ class PostgresStore(Store):
     def _copy(self, cursor: Cursor[Any], rows: Rows, columns: dict[str, ColumnType]) -> None:
         names = [name for name in columns if name in rows.values]
         values = [convert_column(rows.values[name], columns[name]) for name in names]
-        target = sql.SQL(", ").join(map(sql.Identifier, ["id", "path", "embedding", *names]))
-        copying = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT BINARY)").format(self._items, target)
+        copying = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT BINARY)").format(
+            self._items, _identifiers("id", "path", "embedding", *names)
+        )
         with cursor.copy(copying) as copy:
             copy.set_types(["text", "text", "vector", *(_COPY_TYPES[columns[name]] for name in names)])
             for row in zip(rows.ids, rows.paths, rows.embeddings, *values, strict=True):
                 copy.write_row(row)
 
-    def _delete(self, ids: list[str] | None, condition: Filter | None) -> int:
-        test, values = (sql.SQL("id = ANY(%s)"), [ids]) if condition is None else _where(condition)
+    def _delete(self, condition: Filter) -> int:
+        test, values = to_sql(condition)
         with self._server.transaction(writing=True) as cursor:
             return cursor.execute(sql.SQL("DELETE FROM {} WHERE {}").format(self._items, test), values).rowcount
 
@@ -202,7 +203,7 @@ class PostgresStore(Store):
         with self._server.transaction() as cursor:
             names = list(self._read_columns(cursor))
             query = sql.SQL("SELECT {} FROM {} WHERE id = ANY(%s)").format(
-                sql.SQL(", ").join(map(sql.Identifier, ["id", "path", "embedding", *names])), self._items
+                _identifiers("id", "path", "embedding", *names), self._items
             )
             found = cursor.execute(query, [ids]).fetchall()
         return [
@@ -228,7 +229,7 @@ class PostgresStore(Store):
                 # With a filter, scan the index until enough rows match.
                 cursor.execute("SELECT set_config('hnsw.iterative_scan', 'strict_order', true)")
             query = sql.SQL("SELECT {}, embedding <=> %s FROM {} WHERE {} ORDER BY {} LIMIT %s").format(
-                sql.SQL(", ").join(map(sql.Identifier, ["id", "path", *names])), self._items, test, order
+                _identifiers("id", "path", *names), self._items, test, order
             )
             found = cursor.execute(query, [vector, *values, vector, k]).fetchall()
         return [
@@ -249,6 +250,10 @@ class PostgresStore(Store):
 
 def _table_names(name: str) -> tuple[sql.Identifier, sql.Identifier]:
     return sql.Identifier(f"{name}_items"), sql.Identifier(f"{name}_about")
+
+
+def _identifiers(*names: str) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 def _exists(cursor: Cursor[Any], name: str) -> bool:

@@ -44,11 +44,7 @@ class Projection:
 
     @classmethod
     def of(cls, store: Store, *, limit: int = 2000) -> Self:
-        """Compute the map of a store.
-
-        Args:
-            store: Read completely; memory holds the sample only.
-            limit: The largest number of images, up to `MAX_SAMPLE`.
+        """Compute the map of at most `limit` images of a store, which is read once; memory holds the sample only.
 
         Raises:
             InputError: ``limit_invalid``, ``store_empty``.
@@ -65,13 +61,8 @@ class Projection:
         points = centred @ axes.T
         total = float(np.square(centred, dtype=np.float64).sum())
         parts = np.square(points, dtype=np.float64).sum(axis=0) / total if total > 0 else np.zeros(2)
-        return cls(
-            ids=ids,
-            points=points.astype(np.float32),
-            explained=(float(parts[0]), float(parts[1])),
-            mean=mean,
-            axes=axes,
-        )
+        explained = (float(parts[0]), float(parts[1]))
+        return cls(ids=ids, points=points.astype(np.float32), explained=explained, mean=mean, axes=axes)
 
     def transform(self, vectors: ArrayLike) -> NDArray[np.float32]:
         """Return the positions of embeddings (M, D) of the store's model on the map, (M, 2) float32."""

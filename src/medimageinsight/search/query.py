@@ -36,39 +36,40 @@ def search(
     exclude_same: str | None = None,
     frame: int = 0,
 ) -> list[Hit]:
-    """Find the stored images nearest to an image, a text, a stored image or a vector, best first.
+    """Find the stored images nearest to an image, a text, a stored image or a vector (D,), best first.
 
         search.search(model, store, text="x-ray chest pneumonia", where="PatientAge >= 60")
         search.search(None, store, item_id="1.dcm", exclude_same="PatientID")
 
-    Args:
-        model: The store's model; not needed for `item_id` and `vector`.
-        store: The store.
-        image: An image, prepared as the store's images were, whatever the model's own preprocessing is.
-        text: A text.
-        item_id: A stored image, itself included in the result.
-        vector: An embedding (D,) of the store's model.
-        k: As in `Store.search`.
-        where: As in `Store.search`.
-        min_score: As in `Store.search`.
-        exact: As in `Store.search`.
-        exclude_same: As in `Store.more_like`; with `item_id` only.
-        frame: Frame of a multi-frame image, from 0.
+    The store's model is not needed for `item_id` and `vector`. An image is prepared as the store's images were,
+    whatever the model's own preprocessing is. The result for a stored image includes itself. The other arguments are
+    those of `Store.search`, and with `item_id` of `Store.more_like`.
 
     Raises:
         InputError: Not exactly one of the four is given, or no model where one is needed (``query_invalid``),
             ``store_other_model``, an `ImageError` or a `TextError`, else as the store's methods.
     """
-    given = _check_one({"an image": image, "a text": text, "a stored image's id": item_id, "a vector": vector})
+    queries = {"an image": image, "a text": text, "a stored image's id": item_id, "a vector": vector}
+    given = [name for name, query in queries.items() if query is not None]
+    if len(given) != 1:
+        raise InputError(
+            f"expected one of {', '.join(queries)}, got {' and '.join(given) or 'none'}", code="query_invalid"
+        )
     if item_id is not None:
         return store.more_like(item_id, k=k, where=where, min_score=min_score, exact=exact, exclude_same=exclude_same)
     if exclude_same is not None:
         raise InputError(
-            f"expected exclude_same with a stored image's id, got it with {given}, which has no metadata",
+            f"expected exclude_same with a stored image's id, got it with {given[0]}, which has no metadata",
             code="query_invalid",
         )
     if vector is None:
-        vector = _embed(model, store, image, text, frame)
+        if model is None:
+            raise InputError("expected a model to embed the query, got none: load one", code="query_invalid")
+        store.identity.check_model(Identity.of(model))
+        if image is None:
+            vector = model.embed_texts(text or "")
+        else:
+            (vector,) = model.embed_images([image], frame=frame, preprocessing=store.identity.settings())
     return store.search(vector, k=k, where=where, min_score=min_score, exact=exact)
 
 
@@ -91,25 +92,3 @@ def read_vector(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     raise InputError(
         f"expected a .npy file of numbers, got {got}: write it with mi2 embed --out", code="vector_unreadable"
     )
-
-
-def _check_one(queries: dict[str, object]) -> str:
-    """Return the name of the only query that is given."""
-    given = [name for name, query in queries.items() if query is not None]
-    if len(given) != 1:
-        raise InputError(
-            f"expected one of {', '.join(queries)}, got {' and '.join(given) or 'none'}", code="query_invalid"
-        )
-    return given[0]
-
-
-def _embed(
-    model: MedImageInsight | None, store: Store, image: Source | None, text: str | None, frame: int
-) -> NDArray[np.float32]:
-    if model is None:
-        raise InputError("expected a model to embed the query, got none: load one", code="query_invalid")
-    store.identity.check_model(Identity.of(model))
-    if image is None:
-        return model.embed_texts(text or "")
-    embeddings = model.embed_images([image], frame=frame, preprocessing=store.identity.settings())  # (1, D)
-    return embeddings.reshape(-1)

@@ -19,18 +19,11 @@ Metadata: TypeAlias = Mapping[str, Value]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Item:
-    """One image in a store.
-
-    Args:
-        id: Unique in the store.
-        embedding: (D,) float32, L2-normalised.
-        path: Path of the image as it was given; a store never reads it.
-        metadata: Column to value; an absent column has no value.
-    """
+    """One image in a store, with a unique id; an absent column of the metadata has no value."""
 
     id: str
-    embedding: NDArray[np.float32]
-    path: str = ""
+    embedding: NDArray[np.float32]  # (D,), L2-normalised
+    path: str = ""  # as it was given; a store never reads it
     metadata: Metadata = field(default_factory=dict)
 
 
@@ -83,18 +76,10 @@ class StoreInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """Recall and latency of index searches, measured against exact searches.
+    """Recall and latency of index searches, measured against exact searches."""
 
-    Args:
-        recall: Mean fraction of the exact `k` best results that the index finds, 0 to 1.
-        k: Results per search.
-        queries: Number of searches.
-        index_ms: Median time of a search with the index, in milliseconds.
-        exact_ms: Median time of an exact search, in milliseconds.
-    """
-
-    recall: float
+    recall: float  # mean fraction of the exact `k` best results that the index finds, 0 to 1
     k: int
     queries: int
-    index_ms: float
+    index_ms: float  # median of a search with the index, in milliseconds
     exact_ms: float

@@ -24,21 +24,13 @@ _NORM_TOLERANCE = 1e-3  # of an embedding's norm of 1: accepts float16, refuses 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
-    """Checked items.
-
-    Args:
-        ids: N of them, all different.
-        paths: N.
-        embeddings: (N, D) float32, L2-normalised.
-        types: Metadata column to its type; columns without any value are left out.
-        values: Metadata column to N values.
-    """
+    """N checked items with different ids."""
 
     ids: list[str]
     paths: list[str]
-    embeddings: NDArray[np.float32]
-    types: dict[str, ColumnType]
-    values: dict[str, list[Value]]
+    embeddings: NDArray[np.float32]  # (N, D), L2-normalised
+    types: dict[str, ColumnType]  # by metadata column; those without any value are left out
+    values: dict[str, list[Value]]  # metadata column to N values
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from medimageinsight.errors import InputError
 from medimageinsight.search.columns import OWN_COLUMNS
 from medimageinsight.search.filter_parser import parse_filter
-from medimageinsight.search.filters import And, Compare, IsNull, Not, Or
+from medimageinsight.search.filters import And, Compare, In, IsNull, Not, Or
 from medimageinsight.search.records import StoreInfo
 from medimageinsight.search.rows import check_known, normalize_query, to_rows
 from medimageinsight.search.store_errors import store_empty
@@ -36,7 +36,7 @@ MAX_K = 10_000
 
 
 class Store(ABC):
-    """Vectors of one model with ids, paths and typed metadata.
+    """Vectors of one model and preprocessing with ids, paths and typed metadata.
 
         with search.create_store("chest.lance", identity=search.Identity.of(model)) as store:
             store.add([search.Item(id="1", embedding=vector, path="1.dcm", metadata={"age": 40})])
@@ -44,9 +44,6 @@ class Store(ABC):
 
     Each call that writes is one transaction: when it returns, its data is durable; when it raises, nothing was written.
     Calls from many threads are safe. The next call sees what other processes wrote.
-
-    Args:
-        identity: The model and preprocessing of the vectors.
     """
 
     kind: ClassVar[str]
@@ -96,10 +93,8 @@ class Store(ABC):
         if (ids is None) == (where is None):
             raise InputError("expected ids or a filter of what to delete, got both or neither", code="delete_what")
         if where is not None:
-            condition = self._parse(where)
-            return self._delete(None, condition)
-        unique = list(dict.fromkeys(ids or ()))
-        return self._delete(unique, None) if unique else 0
+            return self._delete(parse_filter(where, {**OWN_COLUMNS, **self.columns}))
+        return self._delete(In("id", tuple(dict.fromkeys(ids)))) if ids else 0
 
     def get(self, ids: Sequence[str]) -> list[Item]:
         """Return the items with these ids, in their order.
@@ -162,16 +157,10 @@ class Store(ABC):
         exact: bool = False,
         exclude_same: str | None = None,
     ) -> list[Hit]:
-        """Find the stored images nearest to a stored one, itself included.
+        """Find the stored images nearest to a stored one, itself included; arguments as in `search`.
 
-        Args:
-            item_id: Id of the stored image.
-            k: As in `search`.
-            where: As in `search`.
-            min_score: As in `search`.
-            exact: As in `search`.
-            exclude_same: A column, such as ``PatientID``: items that share the image's value there are left out, and
-                so is the image. Items without a value there stay.
+        `exclude_same` is a column, such as ``PatientID``: items that share the image's value there are left out, and
+        so is the image. Items without a value there stay.
 
         Raises:
             InputError: ``ids_unknown``, ``column_unknown``, ``column_empty`` where the image has no value in the
@@ -180,7 +169,15 @@ class Store(ABC):
         item = self.get([item_id])[0]
         condition = self._parse(where)
         if exclude_same is not None:
-            condition = _both(condition, self._differs(item, exclude_same))
+            self._check_column(exclude_same)
+            value = item.metadata.get(exclude_same)
+            if value is None:
+                raise InputError(
+                    f"expected the item to have a value in {exclude_same}, got none: choose another column or image",
+                    code="column_empty",
+                )
+            differs = Or((IsNull(exclude_same), Compare(exclude_same, "!=", value)))
+            condition = _both(condition, differs)
         return self._nearest(item.embedding, k, condition, min_score, exact)
 
     @abstractmethod
@@ -243,7 +240,7 @@ class Store(ABC):
         """Join small files and add new rows to the index, without blocking readers."""
 
     @abstractmethod
-    def _delete(self, ids: list[str] | None, condition: Filter | None) -> int: ...
+    def _delete(self, condition: Filter) -> int: ...
 
     @abstractmethod
     def _get(self, ids: list[str]) -> list[Item]: ...
@@ -276,17 +273,6 @@ class Store(ABC):
                 f"expected one of the columns {', '.join(self.columns) or '(there are none)'}, got {column!r}",
                 code="column_unknown",
             )
-
-    def _differs(self, item: Item, column: str) -> Filter:
-        """Return the condition that a column is empty or differs from an item's value in it."""
-        self._check_column(column)
-        value = item.metadata.get(column)
-        if value is None:
-            raise InputError(
-                f"expected the item to have a value in {column}, got none: choose another column or image",
-                code="column_empty",
-            )
-        return Or((IsNull(column), Compare(column, "!=", value)))
 
 
 def _both(condition: Filter | None, extra: Filter) -> Filter:
