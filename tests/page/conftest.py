@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-    from tests.page.person import Person
-    from tests.serve.running import Running
+    from tests.page.page_driver import Person
+    from tests.serve.server_process import ServerProcess
 
 ANATOMY = {"CT_small.dcm": "chest", "J2K_pixelrep_mismatch.dcm": "head", "examples_overlay.dcm": "abdomen"}
 
@@ -37,11 +37,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def site(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def site(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """`mi2 serve` with the built-in model and the store `cases`."""
     for part in ("uvicorn", "lancedb"):
         pytest.importorskip(part, reason="the page's tests need the serve and search extras")
-    from tests.serve.running import running
+    from tests.serve.server_process import run_server
 
     folder = tmp_path_factory.mktemp("site")
     table = pictures.parent / "table.csv"
@@ -54,7 +54,7 @@ def site(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     mi2("index", "add", store, str(pictures), "--metadata", str(table))
     mi2("tag", "fit", str(table), "--label-column", "modality", "--template", "{}", "--out", tagger)
     options = ("--store", store, "--pictures", str(pictures), "--tagger", tagger, "--root-path", "/tools/mi2")
-    with running(folder, *options) as server:
+    with run_server(folder, *options) as server:
         yield server
 
 
@@ -84,11 +84,11 @@ def visit(browser: Browser, pictures: Path) -> Iterator[Any]:
 
     At the end: nothing but the server was asked for anything, no script failed, and the page's policy held.
     """
-    from tests.page.person import Person
+    from tests.page.page_driver import Person
 
     people: list[Person] = []
 
-    def open_page(server: Running, path: str = "/tools/mi2/", **options: Any) -> Person:
+    def open_page(server: ServerProcess, path: str = "/tools/mi2/", **options: Any) -> Person:
         person = Person.at(browser.new_context(**options), server, path, pictures)
         people.append(person)
         return person
@@ -102,7 +102,7 @@ def visit(browser: Browser, pictures: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def person(visit: Any, site: Running) -> Person:
+def person(visit: Any, site: ServerProcess) -> Person:
     """Someone with the page of the server with a store before them."""
     opened: Person = visit(site)
     opened.expect_words("Add an image to begin")

@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright")
 from playwright.sync_api import expect
 
-from tests.serve.running import picture
+from tests.serve.server_process import make_image
 
 if TYPE_CHECKING:
-    from tests.page.person import Person
+    from tests.page.page_driver import Person
 
 CT = "CT_small.dcm"
 HEART = "examples_ybr_color.dcm"  # 30 frames
@@ -46,14 +46,14 @@ def test_a_bad_file_among_several_says_why_and_the_others_still_work(person: Per
 
 
 def test_a_picture_is_pasted(person: Person) -> None:
-    person.bring("paste", {"image.png": picture(size=(40, 30))})
+    person.bring("paste", {"image.png": make_image(size=(40, 30))})
     person.expect_words("image.png: ")
     expect(person.get("#items li")).to_contain_text("40 × 30")
 
 
 def test_two_files_of_one_name_are_told_apart(person: Person) -> None:
     for seed in (1, 2):
-        person.bring("drop", {"image.png": picture(seed)})
+        person.bring("drop", {"image.png": make_image(seed)})
     expect(person.get(".item-name")).to_have_text(["image.png", "image.png (2)"])
 
 
@@ -69,7 +69,7 @@ def test_a_frame_of_many_is_chosen(person: Person) -> None:
 
 def test_names_and_texts_are_never_read_as_html(person: Person) -> None:
     evil = "<img src=x onerror=alert(1)>"
-    person.bring("drop", {f"{evil}.png": picture()})
+    person.bring("drop", {f"{evil}.png": make_image()})
     person.expect_words(f"{evil}.png: ")
     person.type_text(f"<b>{evil}")
     expect(person.get(".item-name").last).to_have_text(f"<b>{evil}")

@@ -14,12 +14,12 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright")
 from playwright.sync_api import expect
 
-from tests.serve.running import picture
+from tests.serve.server_process import make_image
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.page.person import Person
+    from tests.page.page_driver import Person
 
 CT = "CT_small.dcm"
 
@@ -91,9 +91,9 @@ def test_a_comparison_and_tags_and_both_requests_of_the_map(person: Person) -> N
 
 def test_names_and_texts_with_the_shell_s_own_signs(person: Person, tmp_path: Path) -> None:
     name = 'it\'s $HOME `id` "1".png'
-    (tmp_path / name).write_bytes(picture())
+    (tmp_path / name).write_bytes(make_image())
     labels = ["$HOME", "`id`", "\\$(id)", 'it\'s "quoted"', "ü – 東京", "$(exit 1)"]
-    person.bring("drop", {name: picture()})
+    person.bring("drop", {name: make_image()})
     person.page.get_by_label("Prompts, one a line").fill("\n".join(labels))
     person.page.get_by_role("button", name="Rank").click()
     expect(person.get("#ranking li")).to_have_count(len(labels))

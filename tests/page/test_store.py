@@ -11,7 +11,7 @@ pytest.importorskip("playwright.sync_api", reason="the page's tests need playwri
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from tests.page.person import Person
+    from tests.page.page_driver import Person
 
 CT = "CT_small.dcm"
 HEART = "examples_ybr_color.dcm"

@@ -1,4 +1,4 @@
-"""One running server, with a toy model, for the tests that leave it as it was."""
+"""One running server with a toy model, shared by the tests that do not change it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.serve.made_stores import Chest
-    from tests.serve.running import Running
+    from tests.serve.server_process import ServerProcess
+    from tests.serve.store_fixtures import ChestStore
 
 
 @pytest.fixture(scope="session")
-def chest(toy: MedImageInsight, tmp_path_factory: pytest.TempPathFactory) -> Chest:
-    """A store of six pictures, two of which have no finding said; not to be changed."""
+def chest(toy: MedImageInsight, tmp_path_factory: pytest.TempPathFactory) -> ChestStore:
+    """A store of six images, two of them without a finding; tests must not change it."""
     pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
-    from tests.serve.made_stores import make_chest
+    from tests.serve.store_fixtures import make_chest_store
 
-    return make_chest(toy, tmp_path_factory.mktemp("chest"))
+    return make_chest_store(toy, tmp_path_factory.mktemp("chest"))
 
 
 @pytest.fixture(scope="session")
-def server(toy_bundle: Path, chest: Chest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """`mi2 serve` with the toy model, a store and its pictures, and default options."""
+def server(toy_bundle: Path, chest: ChestStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """`mi2 serve` with the toy model, a store and its images, and default options."""
     pytest.importorskip("uvicorn", reason="the server needs the serve extra")
-    from tests.serve.running import running
+    from tests.serve.server_process import run_server
 
     folder = tmp_path_factory.mktemp("server")
-    with running(folder, "--model", str(toy_bundle), *chest.options) as running_server:
-        yield running_server
+    with run_server(folder, "--model", str(toy_bundle), *chest.options) as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

@@ -13,17 +13,17 @@ import pytest
 pytest.importorskip("prometheus_client", reason="the server needs the serve extra")
 
 from medimageinsight.errors import ImageError, InputError, ModelError
-from medimageinsight.serve.batcher import LARGEST_BATCH, Batcher
+from medimageinsight.serve.batcher import MAX_BATCH_SIZE, Batcher
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.rejection import Rejection
-from tests.serve.running import picture
+from tests.serve.server_process import make_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from medimageinsight import MedImageInsight
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 class Engine:
@@ -39,7 +39,7 @@ class Engine:
 
     def embed_pixels(self, pixels: np.ndarray) -> np.ndarray:
         self.entered.release()
-        assert self.gate.wait(PATIENCE_S)
+        assert self.gate.wait(TIMEOUT_S)
         self.sizes.append(len(pixels))
         if self.poison is not None and (pixels[:, 0, 0, 0] == self.poison).any():
             raise ModelError("expected the network to run, it failed", code="inference_failed")
@@ -59,7 +59,7 @@ class Model:
 @contextmanager
 def batching(model: MedImageInsight, **options: Any) -> Iterator[tuple[Batcher, Engine]]:
     held = Model(model)
-    settings = {"batch_images": 4, "queue_rows": 100, "queue_deadline_s": float(PATIENCE_S), **options}
+    settings = {"batch_images": 4, "queue_rows": 100, "queue_deadline_s": float(TIMEOUT_S), **options}
     batcher = Batcher(held, metrics=Metrics(), **settings)  # type: ignore[arg-type]
     try:
         yield batcher, held.engine
@@ -70,38 +70,38 @@ def batching(model: MedImageInsight, **options: Any) -> Iterator[tuple[Batcher, 
 
 def entered(engine: Engine) -> Any:
     """Until the network has begun with a batch."""
-    return asyncio.to_thread(engine.entered.acquire, timeout=PATIENCE_S)
+    return asyncio.to_thread(engine.entered.acquire, timeout=TIMEOUT_S)
 
 
 def test_what_waits_goes_through_the_network_together(toy: MedImageInsight) -> None:
-    pictures = [picture(seed) for seed in range(9)]
+    images = [make_image(seed) for seed in range(9)]
 
     async def main() -> tuple[list[np.ndarray], list[int]]:
         with batching(toy) as (batcher, engine), batcher.admit(9) as ticket:
             engine.gate.clear()
-            first = batcher.submit_image(ticket, pictures[0], toy.preprocessing)
+            first = batcher.submit_image(ticket, images[0], toy.preprocessing)
             await entered(engine)  # an idle network does not wait for more
-            others = [batcher.submit_image(ticket, one, toy.preprocessing) for one in pictures[1:]]
-            while len(batcher._ready["image"]) < 8:
+            others = [batcher.submit_image(ticket, image, toy.preprocessing) for image in images[1:]]
+            while len(batcher._prepared["image"]) < 8:
                 await asyncio.sleep(0.001)
             engine.gate.set()
             return await asyncio.gather(first, *others), engine.sizes
 
     found, sizes = asyncio.run(main())
     assert sizes == [1, 4, 4]
-    np.testing.assert_allclose(found, toy.embed_images(pictures), atol=1e-6)
+    np.testing.assert_allclose(found, toy.embed_images(images), atol=1e-6)
 
 
 def test_a_batch_is_bounded_in_pixels(toy: MedImageInsight, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LARGEST_BATCH, "image", 2 * 16 * 16)
+    monkeypatch.setitem(MAX_BATCH_SIZE, "image", 2 * 16 * 16)
 
     async def main() -> list[int]:
         with batching(toy) as (batcher, engine), batcher.admit(6) as ticket:
             engine.gate.clear()
-            first = batcher.submit_image(ticket, picture(), toy.preprocessing)
+            first = batcher.submit_image(ticket, make_image(), toy.preprocessing)
             await entered(engine)
-            others = [batcher.submit_image(ticket, picture(seed), toy.preprocessing) for seed in range(5)]
-            while len(batcher._ready["image"]) < 5:
+            others = [batcher.submit_image(ticket, make_image(seed), toy.preprocessing) for seed in range(5)]
+            while len(batcher._prepared["image"]) < 5:
                 await asyncio.sleep(0.001)
             engine.gate.set()
             await asyncio.gather(first, *others)
@@ -115,16 +115,16 @@ def test_what_is_urgent_goes_before_all_that_waits_and_texts_take_turns_with_ima
         done: list[str] = []
         with batching(toy, batch_images=1) as (batcher, engine), batcher.admit(9) as ticket:
             engine.gate.clear()
-            first = batcher.submit_image(ticket, picture(), toy.preprocessing)
+            first = batcher.submit_image(ticket, make_image(), toy.preprocessing)
             await entered(engine)
             waiting = {
-                f"image {seed}": batcher.submit_image(ticket, picture(seed), toy.preprocessing) for seed in range(6)
+                f"image {seed}": batcher.submit_image(ticket, make_image(seed), toy.preprocessing) for seed in range(6)
             }
-            while len(batcher._ready["image"]) < 3:  # as far ahead as images are decoded
+            while len(batcher._prepared["image"]) < 3:  # as far ahead as images are decoded
                 await asyncio.sleep(0.001)
-            waiting["urgent"] = batcher.submit_image(ticket, picture(9), toy.preprocessing, urgent=True)
+            waiting["urgent"] = batcher.submit_image(ticket, make_image(9), toy.preprocessing, urgent=True)
             waiting["text"] = batcher.submit_text(ticket, "x-ray")
-            while not batcher._ready["text"] or len(batcher._ready["image"]) < 4:  # and the urgent one
+            while not batcher._prepared["text"] or len(batcher._prepared["image"]) < 4:  # and the urgent one
                 await asyncio.sleep(0.001)
             for name, future in waiting.items():
                 future.add_done_callback(lambda _, name=name: done.append(name))
@@ -138,42 +138,42 @@ def test_what_is_urgent_goes_before_all_that_waits_and_texts_take_turns_with_ima
 
 
 def test_only_the_row_that_makes_the_network_fail_fails(toy: MedImageInsight) -> None:
-    pictures = [picture(seed) for seed in range(4)]
+    images = [make_image(seed) for seed in range(4)]
 
     async def main() -> list[Any]:
         with batching(toy) as (batcher, engine), batcher.admit(5) as ticket:
-            engine.poison = float(toy.prepare_image(pictures[2])[0, 0, 0])
+            engine.poison = float(toy.prepare_image(images[2])[0, 0, 0])
             engine.gate.clear()
-            blocker = batcher.submit_image(ticket, picture(9), toy.preprocessing)
+            blocker = batcher.submit_image(ticket, make_image(9), toy.preprocessing)
             await entered(engine)
-            rows = [batcher.submit_image(ticket, one, toy.preprocessing) for one in pictures]
-            while len(batcher._ready["image"]) < 4:
+            rows = [batcher.submit_image(ticket, image, toy.preprocessing) for image in images]
+            while len(batcher._prepared["image"]) < 4:
                 await asyncio.sleep(0.001)
             engine.gate.set()
             await blocker
             found = await asyncio.gather(*rows, return_exceptions=True)
             assert engine.sizes[1] == 4, "the poisoned row was in a batch with others"
             # and the thread lives on
-            found.append(await batcher.submit_image(ticket, pictures[0], toy.preprocessing))
+            found.append(await batcher.submit_image(ticket, images[0], toy.preprocessing))
             return found
 
     found = asyncio.run(main())
     assert isinstance(found[2], InputError)
     assert found[2].code == "inference_failed"
     for index in (0, 1, 3):
-        np.testing.assert_allclose(found[index], toy.embed_images(pictures[index]), atol=1e-6)
-    np.testing.assert_array_equal(found[4], toy.embed_images(pictures[0]))
+        np.testing.assert_allclose(found[index], toy.embed_images(images[index]), atol=1e-6)
+    np.testing.assert_array_equal(found[4], toy.embed_images(images[0]))
 
 
 def test_an_image_that_cannot_be_decoded_is_its_own_error(toy: MedImageInsight) -> None:
     async def main() -> list[Any]:
         with batching(toy) as (batcher, _), batcher.admit(2) as ticket:
-            rows = [batcher.submit_image(ticket, data, toy.preprocessing) for data in (b"no image", picture())]
+            rows = [batcher.submit_image(ticket, data, toy.preprocessing) for data in (b"no image", make_image())]
             return await asyncio.gather(*rows, return_exceptions=True)
 
     bad, good = asyncio.run(main())
     assert isinstance(bad, ImageError)
-    np.testing.assert_array_equal(good, toy.embed_images(picture()))
+    np.testing.assert_array_equal(good, toy.embed_images(make_image()))
 
 
 def test_a_full_queue_refuses_what_comes_next_and_recovers(toy: MedImageInsight) -> None:
@@ -194,7 +194,7 @@ def test_a_request_not_begun_by_the_deadline_is_refused(toy: MedImageInsight) ->
     async def main() -> None:
         with batching(toy, queue_deadline_s=-1.0) as (batcher, engine), batcher.admit(1) as ticket:
             with pytest.raises(Rejection) as caught:
-                await batcher.submit_image(ticket, picture(), toy.preprocessing)
+                await batcher.submit_image(ticket, make_image(), toy.preprocessing)
             assert (caught.value.status, caught.value.code) == (429, "queue_deadline")
             assert engine.sizes == []
 
@@ -206,18 +206,18 @@ def test_what_nobody_waits_for_is_not_embedded(toy: MedImageInsight) -> None:
         with batching(toy, batch_images=2) as (batcher, engine):
             engine.gate.clear()
             with batcher.admit(1) as ticket:
-                blocker = batcher.submit_image(ticket, picture(), toy.preprocessing)
+                blocker = batcher.submit_image(ticket, make_image(), toy.preprocessing)
                 await entered(engine)
                 with batcher.admit(20) as gone:
-                    dropped = [batcher.submit_image(gone, picture(seed), toy.preprocessing) for seed in range(20)]
-                    while len(batcher._ready["image"]) < 6:  # decoded ahead, and no further
+                    dropped = [batcher.submit_image(gone, make_image(seed), toy.preprocessing) for seed in range(20)]
+                    while len(batcher._prepared["image"]) < 6:  # decoded ahead, and no further
                         await asyncio.sleep(0.001)
                     for one in dropped:
                         one.cancel()
                     await asyncio.sleep(0)
                 engine.gate.set()
                 await blocker
-                await batcher.submit_image(ticket, picture(5), toy.preprocessing)
+                await batcher.submit_image(ticket, make_image(5), toy.preprocessing)
             return engine.sizes
 
     assert asyncio.run(main()) == [1, 1]

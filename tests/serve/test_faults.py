@@ -23,22 +23,22 @@ from PIL import Image
 
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
-from tests.serve.running import PATIENCE_S, cell, picture, request, running
+from tests.serve.server_process import TIMEOUT_S, b64, make_image, run_server, score_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from medimageinsight import MedImageInsight
-    from tests.serve.running import Running
+    from tests.serve.server_process import ServerProcess
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @pytest.fixture
-def start(toy_bundle: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+def start(toy_bundle: Path, tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Starts servers of this test's own."""
     with contextlib.ExitStack() as servers:
-        yield lambda *options: servers.enter_context(running(tmp_path, "--model", str(toy_bundle), *options))
+        yield lambda *options: servers.enter_context(run_server(tmp_path, "--model", str(toy_bundle), *options))
 
 
 def features(reply: Any, row: int = 0) -> np.ndarray:
@@ -46,14 +46,14 @@ def features(reply: Any, row: int = 0) -> np.ndarray:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.02)
 
 
-def test_one_in_ten_images_corrupt_under_load(server: Running, toy: MedImageInsight) -> None:
-    images = [picture(seed) for seed in range(40)]
+def test_one_in_ten_images_corrupt_under_load(server: ServerProcess, toy: MedImageInsight) -> None:
+    images = [make_image(seed) for seed in range(40)]
     for index in range(0, 40, 10):
         images[index] = images[index][:100]
         with pytest.raises(OSError, match=r"[Tt]runcated"):
@@ -62,7 +62,7 @@ def test_one_in_ten_images_corrupt_under_load(server: Running, toy: MedImageInsi
 
     def ask(number: int) -> None:
         index = number % 40
-        reply = server.score([cell(images[index]), None])
+        reply = server.score([b64(images[index]), None])
         if index % 10:
             np.testing.assert_allclose(features(reply), expected[index], atol=1e-6)
         else:
@@ -72,23 +72,23 @@ def test_one_in_ten_images_corrupt_under_load(server: Running, toy: MedImageInsi
         list(pool.map(ask, range(400)))
 
 
-def test_a_picture_of_one_pixel(server: Running, toy: MedImageInsight) -> None:
-    image = picture(size=(1, 1))
+def test_a_picture_of_one_pixel(server: ServerProcess, toy: MedImageInsight) -> None:
+    image = make_image(size=(1, 1))
     assert Image.open(io.BytesIO(image)).size == (1, 1)
-    np.testing.assert_array_equal(features(server.score([cell(image), None])), toy.embed_images(image))
+    np.testing.assert_array_equal(features(server.score([b64(image), None])), toy.embed_images(image))
 
 
-def test_pixels_that_are_not_numbers(server: Running) -> None:
+def test_pixels_that_are_not_numbers(server: ServerProcess) -> None:
     encoded = io.BytesIO()
     Image.fromarray(np.full((20, 20), np.nan, np.float32)).save(encoded, format="TIFF")
     assert np.isnan(np.asarray(Image.open(io.BytesIO(encoded.getvalue())))).all()
-    good, bad = server.score([cell(picture()), None], [cell(encoded.getvalue()), None]).json
+    good, bad = server.score([b64(make_image()), None], [b64(encoded.getvalue()), None]).json
     assert bad["error"]["code"] == "image_not_finite"
     assert np.isfinite(good["image_features"]).all()
 
 
 @linux
-def test_a_decompression_bomb(server: Running) -> None:
+def test_a_decompression_bomb(server: ServerProcess) -> None:
     side = 50_000
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -101,7 +101,7 @@ def test_a_decompression_bomb(server: Running) -> None:
     assert len(bomb) < 100_000
     assert 3 * side * side > 7e9, "bytes, where it were decoded"
     before = memory(server.process.pid)
-    reply = server.score([cell(bomb), None], [cell(picture()), None])
+    reply = server.score([b64(bomb), None], [b64(make_image()), None])
     assert reply.json[0]["error"]["code"] == "image_too_large"
     assert "image_features" in reply.json[1]
     assert memory(server.process.pid) < before + (200 << 20)
@@ -109,10 +109,10 @@ def test_a_decompression_bomb(server: Running) -> None:
 
 @linux
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
-def test_a_body_of_200_megabytes(server: Running, chunked: bool) -> None:
+def test_a_body_of_200_megabytes(server: ServerProcess, chunked: bool) -> None:
     block, blocks = bytes(1 << 20), 200
     before = memory(server.process.pid)
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_S)
     headers = {"Content-Type": "application/json"}
     if not chunked:
         headers["Content-Length"] = str(len(block) * blocks)
@@ -124,7 +124,7 @@ def test_a_body_of_200_megabytes(server: Running, chunked: bool) -> None:
     assert memory(server.process.pid) < before + (150 << 20), "a body over the limit is not kept"
 
 
-def test_a_client_that_leaves_while_it_sends(server: Running) -> None:
+def test_a_client_that_leaves_while_it_sends(server: ServerProcess) -> None:
     before = server.log.count('"status": 499')
     with server.connect() as one:
         head = b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
@@ -134,7 +134,7 @@ def test_a_client_that_leaves_while_it_sends(server: Running) -> None:
     assert server.score([None, "x-ray"]).status == 200
 
 
-def test_a_client_that_leaves_before_its_answer(server: Running) -> None:
+def test_a_client_that_leaves_before_its_answer(server: ServerProcess) -> None:
     body = slow_request()
     started = time.monotonic()
     assert server.post("/score", body).status == 200
@@ -151,7 +151,7 @@ def test_a_client_that_leaves_before_its_answer(server: Running) -> None:
     assert server.score([None, "x-ray"]).status == 200
 
 
-def test_slow_loris(start: Callable[..., Running]) -> None:
+def test_slow_loris(start: Callable[..., ServerProcess]) -> None:
     server = start("--header-timeout-s", "1", "--body-timeout-s", "1")
     heads = [b"", b"GET / HT", b"POST /score HTTP/1.1\r\nHost: a\r\nX-A: b\r\n"]
     bodies = [b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"]
@@ -172,7 +172,7 @@ def test_slow_loris(start: Callable[..., Running]) -> None:
     assert answers == [b"", b"", b"", b"HTTP/1.1 408 Request Timeout"] * 25
 
 
-def test_a_head_that_trickles_in_on_a_used_connection(start: Callable[..., Running]) -> None:
+def test_a_head_that_trickles_in_on_a_used_connection(start: Callable[..., ServerProcess]) -> None:
     server = start("--header-timeout-s", "1")
     with server.connect() as connection:
         connection.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -185,11 +185,11 @@ def test_a_head_that_trickles_in_on_a_used_connection(start: Callable[..., Runni
         assert time.monotonic() - started < 20, "1,000 s, if the server let it"
 
 
-def test_the_queue_full(start: Callable[..., Running], toy: MedImageInsight) -> None:
+def test_the_queue_full(start: Callable[..., ServerProcess], toy: MedImageInsight) -> None:
     server = start("--queue-rows", "4")
-    images = [picture(seed, size=(1200, 1200)) for seed in range(3)]
+    images = [make_image(seed, size=(1200, 1200)) for seed in range(3)]
     expected = toy.embed_images(images)
-    body = json.dumps(request(*([cell(image), None] for image in images))).encode()
+    body = json.dumps(score_request(*([b64(image), None] for image in images))).encode()
     with ThreadPoolExecutor(12) as pool:
         replies = list(pool.map(lambda _: server.post("/score", body), range(24)))
     full = [reply for reply in replies if reply.status == 429]
@@ -206,16 +206,16 @@ def test_the_queue_full(start: Callable[..., Running], toy: MedImageInsight) -> 
     assert server.post("/score", body).status == 200, "and it heals"
 
 
-def test_sigterm_under_load(start: Callable[..., Running], toy: MedImageInsight) -> None:
+def test_sigterm_under_load(start: Callable[..., ServerProcess], toy: MedImageInsight) -> None:
     server = start("--drain-delay-s", "1")
-    images = [picture(seed, size=(300, 300)) for seed in range(8)]
+    images = [make_image(seed, size=(300, 300)) for seed in range(8)]
     expected = toy.embed_images(images)
-    bodies = [json.dumps(request([cell(image), None])).encode() for image in images]
+    bodies = [json.dumps(score_request([b64(image), None])).encode() for image in images]
     statuses: list[list[int]] = [[] for _ in bodies]
 
     def ask(client: int) -> None:
         """One client on one connection, until the server sends it away."""
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_S)
         status = 0
         while status != 503:
             connection.request("POST", "/score", bodies[client], {"Content-Type": "application/json"})
@@ -234,11 +234,11 @@ def test_sigterm_under_load(start: Callable[..., Running], toy: MedImageInsight)
         wait_for(lambda: all(len(seen) > 5 for seen in statuses))
         server.process.send_signal(signal.SIGTERM)
         for client in clients:
-            client.result(PATIENCE_S)  # an answer to each request, and no connection broken
-    assert server.process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
+            client.result(TIMEOUT_S)  # an answer to each request, and no connection broken
+    assert server.process.wait(TIMEOUT_S) in (0, -signal.SIGTERM)
 
 
-def test_what_was_accepted_before_sigterm_is_answered(start: Callable[..., Running]) -> None:
+def test_what_was_accepted_before_sigterm_is_answered(start: Callable[..., ServerProcess]) -> None:
     server = start()
     body = slow_request()
     reply: list[Any] = []
@@ -246,14 +246,14 @@ def test_what_was_accepted_before_sigterm_is_answered(start: Callable[..., Runni
     asking.start()
     wait_for(lambda: server.metric("mi2_queue_rows") > 0)
     server.process.send_signal(signal.SIGTERM)
-    asking.join(PATIENCE_S)
+    asking.join(TIMEOUT_S)
     assert reply[0].status == 200
     assert len(reply[0].json) == 40
-    assert server.process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
+    assert server.process.wait(TIMEOUT_S) in (0, -signal.SIGTERM)
 
 
 @linux
-def test_a_worker_process_killed(start: Callable[..., Running]) -> None:
+def test_a_worker_process_killed(start: Callable[..., ServerProcess]) -> None:
     server = start("--workers", "2")
     wait_for(lambda: len(workers(server)) == 2)
     victim = workers(server)[0]
@@ -271,19 +271,21 @@ def test_a_worker_process_killed(start: Callable[..., Running]) -> None:
 
 
 @linux
-def test_memory_does_not_grow_with_the_number_of_requests(start: Callable[..., Running]) -> None:
+def test_memory_does_not_grow_with_the_number_of_requests(start: Callable[..., ServerProcess]) -> None:
     server = start("--no-access-log", "--text-cache", "100")
     rng = np.random.default_rng(0)
     bodies = []
     for number in range(200):
-        rows: list[list[str | None]] = [[cell(picture(number, (20 + number, 30))), None] for _ in range(1 + number % 4)]
+        rows: list[list[str | None]] = [
+            [b64(make_image(number, (20 + number, 30))), None] for _ in range(1 + number % 4)
+        ]
         rows += [[None, f"x-ray {rng.integers(1000)} {number}"]] * (number % 3)
         if number % 10 == 0:
-            rows = [[cell(b"no image"), None]]
-        bodies.append(json.dumps(request(*rows)).encode())
+            rows = [[b64(b"no image"), None]]
+        bodies.append(json.dumps(score_request(*rows)).encode())
 
     def ask(numbers: range) -> set[int]:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_S)
         statuses = set()
         for number in numbers:
             connection.request("POST", "/score", bodies[number % 200], {"Content-Type": "application/json"})
@@ -310,8 +312,8 @@ def slow_request() -> bytes:
     for seed in range(40):
         encoded = io.BytesIO()
         Image.new("RGB", (2500, 2500), (seed, 0, 0)).save(encoded, format="PNG", compress_level=1)
-        rows.append([cell(encoded.getvalue()), None])
-    return json.dumps(request(*rows)).encode()
+        rows.append([b64(encoded.getvalue()), None])
+    return json.dumps(score_request(*rows)).encode()
 
 
 def memory(process: int) -> int:
@@ -319,7 +321,7 @@ def memory(process: int) -> int:
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def workers(server: Running) -> list[int]:
+def workers(server: ServerProcess) -> list[int]:
     """The processes that serve: children of the one that was started, but for Python's own helper."""
     parent = server.process.pid
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.serve.described import described, operations
 
 if TYPE_CHECKING:
-    from tests.serve.running import Running
+    from tests.serve.server_process import ServerProcess
 
 CHECKS = [
     content_type_conformance,
@@ -34,7 +34,7 @@ CHECKS = [
 
 
 @pytest.fixture(scope="session")
-def document(server: Running) -> Any:
+def document(server: ServerProcess) -> Any:
     return schemathesis.openapi.from_url(f"{server.url}/swagger.json")
 
 

@@ -17,7 +17,7 @@ from medimageinsight.serve import Row
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.models import ServedModel
 from medimageinsight.serve.settings import ServerSettings
-from tests.serve.running import picture
+from tests.serve.server_process import make_image
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,19 +38,19 @@ def with_model(folder: Path, use: Callable[[ServedModel], Awaitable[Any]]) -> An
 
 def test_readiness_makes_an_embedding_of_each_kind_and_fails_where_it_cannot(toy_bundle: Path) -> None:
     async def use(served: ServedModel) -> None:
-        await served.prove()
+        await served.check_ready()
         proved = dict(served.batcher.last_success)
         assert min(proved.values()) > 0
-        await served.prove()
+        await served.check_ready()
         assert served.batcher.last_success == proved, "a moment ago is proof enough"
         for kind in ("image", "text"):
             served.batcher.last_success = {**proved, kind: float("-inf")}
-            await served.prove()
+            await served.check_ready()
             assert min(served.batcher.last_success.values()) > 0
         served.model.close()
         served.batcher.last_success = {"image": proved["image"], "text": float("-inf")}
         with pytest.raises(InputError, match="open model"):
-            await served.prove()
+            await served.check_ready()
 
     with_model(toy_bundle, use)
 
@@ -58,14 +58,14 @@ def test_readiness_makes_an_embedding_of_each_kind_and_fails_where_it_cannot(toy
 def test_a_model_that_fails_fails_rows_and_not_the_server(toy_bundle: Path) -> None:
     async def use(served: ServedModel) -> list[Any]:
         served.model.close()
-        return await served.embed_rows([Row(image=picture()), Row(text="x-ray")], served.model.preprocessing)
+        return await served.embed_rows([Row(image=make_image()), Row(text="x-ray")], served.model.preprocessing)
 
     assert [result.code for result in with_model(toy_bundle, use)] == ["model_closed", "model_closed"]
 
 
 def test_rows_keep_their_order_whatever_they_hold(toy_bundle: Path, toy: MedImageInsight) -> None:
     bad = InputError("expected a row, got none", code="row_empty")
-    rows = [Row(text="a"), Row(error=bad), Row(image=picture(1), text="b"), Row(image=picture(2)), Row(text="a")]
+    rows = [Row(text="a"), Row(error=bad), Row(image=make_image(1), text="b"), Row(image=make_image(2)), Row(text="a")]
 
     async def use(served: ServedModel) -> list[Any]:
         return await served.embed_rows(rows, served.model.preprocessing)
@@ -73,8 +73,8 @@ def test_rows_keep_their_order_whatever_they_hold(toy_bundle: Path, toy: MedImag
     found = with_model(toy_bundle, use)
     assert found[1] is bad
     np.testing.assert_array_equal(found[0].text, found[4].text)
-    np.testing.assert_allclose(found[2].image, toy.embed_images(picture(1)), atol=1e-6)
-    np.testing.assert_allclose(found[3].image, toy.embed_images(picture(2)), atol=1e-6)
+    np.testing.assert_allclose(found[2].image, toy.embed_images(make_image(1)), atol=1e-6)
+    np.testing.assert_allclose(found[3].image, toy.embed_images(make_image(2)), atol=1e-6)
     assert (found[0].image, found[3].text) == (None, None)
 
 
@@ -85,15 +85,15 @@ def test_a_url_is_fetched_and_embedded_as_its_bytes_are(
         assert policy.hosts == frozenset()
         if url.endswith("/none"):
             raise InputError("expected an image, got none", code="image_url_failed")
-        return picture(3)
+        return make_image(3)
 
     monkeypatch.setattr("medimageinsight.serve.models.fetch", fetch)
-    rows = [Row(image_url="https://a/3"), Row(image_url="https://a/none"), Row(image=picture(3))]
+    rows = [Row(image_url="https://a/3"), Row(image_url="https://a/none"), Row(image=make_image(3))]
 
     async def use(served: ServedModel) -> list[Any]:
         return await served.embed_rows(rows, served.model.preprocessing)
 
     fetched, failed, sent = with_model(toy_bundle, use)
-    np.testing.assert_array_equal(fetched.image, toy.embed_images(picture(3)))
+    np.testing.assert_array_equal(fetched.image, toy.embed_images(make_image(3)))
     np.testing.assert_array_equal(fetched.image, sent.image)
     assert failed.code == "image_url_failed"

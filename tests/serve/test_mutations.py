@@ -12,7 +12,7 @@ from tests.serve.described import PNG, described, operations
 from tests.serve.mutations import mutations
 
 if TYPE_CHECKING:
-    from tests.serve.running import Running
+    from tests.serve.server_process import ServerProcess
 
 # Errors of a body that is not of the documented form; other errors depend on more than the form.
 FORM_CODES = {"request_invalid", "params_invalid", "dimensions_unsupported", "request_not_json"}
@@ -40,7 +40,7 @@ MORE_BODIES: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("path", [path for method, path, _ in operations(described()) if method == "post"])
-def test_document_and_server_agree(server: Running, path: str) -> None:
+def test_document_and_server_agree(server: ServerProcess, path: str) -> None:
     validators = pytest.importorskip("jsonschema_rs", reason="comes with schemathesis")
     document = server.get("/swagger.json").json
     content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]

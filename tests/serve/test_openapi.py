@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from medimageinsight import MedImageInsight
-    from tests.serve.running import Running
+    from tests.serve.server_process import ServerProcess
 
 OPEN_PATHS = {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ping", "/version"}
 TEXT = "x-ray chest"
@@ -137,7 +137,7 @@ def test_scoring_examples_have_no_bad_row(path: str, example: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(("path", "example"), examples())
-def test_examples_are_answered_as_described(server: Running, path: str, example: dict[str, Any]) -> None:
+def test_examples_are_answered_as_described(server: ServerProcess, path: str, example: dict[str, Any]) -> None:
     reply = server.post(path.replace("{model}", "toy"), example)
     content = described()["paths"][path]["post"]["responses"]["200"]["content"]
     assert reply.status == 200
@@ -148,7 +148,7 @@ QUERIES = {"/api/map": "?store=chest&color=finding", "/api/picture": "?store=che
 
 
 @pytest.mark.parametrize("path", [path for method, path, _ in operations(described()) if method == "get"])
-def test_what_can_be_read_is_as_described(server: Running, path: str) -> None:
+def test_what_can_be_read_is_as_described(server: ServerProcess, path: str) -> None:
     asked = path.replace("{model}", "toy").replace("{name}", "main.js") + QUERIES.get(path, "")
     reply = server.get(asked)
     content = described()["paths"][path]["get"]["responses"]["200"]["content"]

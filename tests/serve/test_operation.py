@@ -18,22 +18,22 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
-from medimageinsight.bundle.manifest import Manifest
+from medimageinsight.bundle import Manifest
 from medimageinsight.version import __version__
-from tests.serve.running import PATIENCE_S, cell, free_port, picture, request, running
+from tests.serve.server_process import TIMEOUT_S, b64, free_port, make_image, run_server, score_request
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from medimageinsight import MedImageInsight
-    from tests.serve.running import Running
+    from tests.serve.server_process import ServerProcess
 
 KEY, OTHER_KEY = "0123456789abcdef-one", "0123456789abcdef-two"
 OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ping", "/version", "/")
 KEYED = ("/docs", "/swagger.json", "/metrics", "/v1/models", "/v2", "/v2/models/toy")
 
 
-def test_what_the_server_says_of_itself(server: Running) -> None:
+def test_what_the_server_says_of_itself(server: ServerProcess) -> None:
     assert server.get("/health/live").status == server.get("/ping").status == 200
     assert server.get("/health/ready").json["ready"] is True
     assert server.get("/version").json == {"version": __version__, "models": ["toy"]}
@@ -45,7 +45,7 @@ def test_what_the_server_says_of_itself(server: Running) -> None:
     assert server.get("/swagger.json").json["paths"]["/score"]["post"]
 
 
-def test_routes_and_methods_that_are_none(server: Running) -> None:
+def test_routes_and_methods_that_are_none(server: ServerProcess) -> None:
     assert server.get("/none").json["error"]["code"] == "route_not_found"
     reply = server.get("/score")
     assert (reply.status, reply.headers["allow"]) == (405, "POST")
@@ -53,11 +53,11 @@ def test_routes_and_methods_that_are_none(server: Running) -> None:
     assert isinstance(server.get("/v2/none").json["error"], str)
 
 
-def test_numbers_for_prometheus(server: Running) -> None:
+def test_numbers_for_prometheus(server: ServerProcess) -> None:
     before = server.metric("mi2_text_cache_hits_total"), server.metric("mi2_rows_total")
     for _ in range(2):
         server.score([None, "a text that is sent twice"])
-    server.score([cell(b"no image"), None])
+    server.score([b64(b"no image"), None])
     assert server.metric("mi2_text_cache_hits_total") >= before[0] + 1
     assert server.metric("mi2_rows_total") == before[1] + 3
     text = server.get("/metrics").body.decode()
@@ -66,22 +66,22 @@ def test_numbers_for_prometheus(server: Running) -> None:
         assert name in text
 
 
-def test_the_log_holds_nothing_of_a_request(server: Running) -> None:
-    image = picture(77)
-    server.post("/score?model=Doe^Jane", request([cell(image), "Jane Doe's film"]), {"X-Request-Id": "known-id"})
-    reply = server.post("/score", request([cell(image), "Jane Doe's film"]), {"X-Request-Id": "known-id"})
+def test_the_log_holds_nothing_of_a_request(server: ServerProcess) -> None:
+    image = make_image(77)
+    server.post("/score?model=Doe^Jane", score_request([b64(image), "Jane Doe's film"]), {"X-Request-Id": "known-id"})
+    reply = server.post("/score", score_request([b64(image), "Jane Doe's film"]), {"X-Request-Id": "known-id"})
     assert reply.headers["x-request-id"] == "known-id"
     lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
     assert any(line.get("request_id") == "known-id" and line["status"] == 200 for line in lines)
     assert "Jane" not in server.log
-    assert cell(image)[:40] not in server.log
+    assert b64(image)[:40] not in server.log
 
 
 def test_keys(toy_bundle: Path, tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"# the lab\n{KEY}\n")
     file.chmod(0o600)
-    with running(tmp_path, "--model", str(toy_bundle), "--api-key-file", str(file)) as server:
+    with run_server(tmp_path, "--model", str(toy_bundle), "--api-key-file", str(file)) as server:
         for path in OPEN:
             assert server.get(path).status == 200, path
         for path in KEYED:
@@ -97,7 +97,7 @@ def test_keys(toy_bundle: Path, tmp_path: Path) -> None:
         assert server.get("/v1/models", Authorization=f"Bearer {KEY[:-1]}").status == 401
 
         file.write_text(f"{OTHER_KEY}\n")
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while server.get("/v1/models", Authorization=f"Bearer {OTHER_KEY}").status != 200:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -115,11 +115,11 @@ def test_tls(toy_bundle: Path, tmp_path: Path) -> None:
         check=True, capture_output=True,
     )  # fmt: skip
     options = ("--tls-cert", str(certificate), "--tls-key", str(key), "--model", str(toy_bundle))
-    with running(tmp_path, *options, ready=False) as server:
+    with run_server(tmp_path, *options, ready=False) as server:
         context = ssl.create_default_context(cafile=certificate)
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while True:
-            connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=PATIENCE_S)
+            connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=TIMEOUT_S)
             try:
                 connection.request("GET", "/ping")
                 assert connection.getresponse().read() == b"pong"
@@ -131,10 +131,10 @@ def test_tls(toy_bundle: Path, tmp_path: Path) -> None:
                 connection.close()
 
 
-def test_cors_is_off_unless_an_origin_is_named(server: Running, toy_bundle: Path, tmp_path: Path) -> None:
+def test_cors_is_off_unless_an_origin_is_named(server: ServerProcess, toy_bundle: Path, tmp_path: Path) -> None:
     asked = {"Origin": "https://lab.example", "Access-Control-Request-Method": "POST"}
     assert "access-control-allow-origin" not in server.send("OPTIONS", "/score", headers=asked).headers
-    with running(tmp_path, "--model", str(toy_bundle), "--cors-origins", "https://lab.example") as other:
+    with run_server(tmp_path, "--model", str(toy_bundle), "--cors-origins", "https://lab.example") as other:
         reply = other.send("OPTIONS", "/score", headers=asked)
         assert reply.headers["access-control-allow-origin"] == "https://lab.example"
         foreign = other.send("OPTIONS", "/score", headers={**asked, "Origin": "https://other.example"})
@@ -146,18 +146,18 @@ def test_several_models_on_one_server(toy_bundle: Path, tmp_path: Path) -> None:
     manifest = json.loads((other / "manifest.json").read_text())
     (other / "manifest.json").write_text(json.dumps({**manifest, "name": "other"}))
     assert Manifest.load(other).name == "other"
-    with running(tmp_path, "--model", f"{toy_bundle},{other}") as server:
+    with run_server(tmp_path, "--model", f"{toy_bundle},{other}") as server:
         assert [one["id"] for one in server.get("/v1/models").json["data"]] == ["toy", "other"]
         for name in ("toy", "other"):
-            assert server.post(f"/score?model={name}", request([None, "x-ray"])).status == 200
+            assert server.post(f"/score?model={name}", score_request([None, "x-ray"])).status == 200
             assert server.post("/v1/embeddings", {"model": name, "input": "x-ray"}).json["model"] == name
             assert server.get(f"/v2/models/{name}/ready").json["ready"] is True
 
 
 def test_workers_share_the_port_and_their_numbers(toy_bundle: Path, tmp_path: Path) -> None:
-    with running(tmp_path, "--model", str(toy_bundle), "--workers", "2") as server:
+    with run_server(tmp_path, "--model", str(toy_bundle), "--workers", "2") as server:
         done = 0
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while done < 20:
             assert time.monotonic() < deadline
             done += server.score([None, "x-ray"]).status == 200
@@ -170,8 +170,8 @@ def test_workers_share_the_port_and_their_numbers(toy_bundle: Path, tmp_path: Pa
     [(["--model", "/none"], "bundle"), (["--api-key-file", "/none"], "key"), (["--port", "x"], "port")],
 )
 def test_what_cannot_start_says_why_in_one_line(tmp_path: Path, options: list[str], code: str) -> None:
-    with running(tmp_path, *options, ready=False) as server:
-        assert server.process.wait(PATIENCE_S) in (1, 2)
+    with run_server(tmp_path, *options, ready=False) as server:
+        assert server.process.wait(TIMEOUT_S) in (1, 2)
         assert code in server.log
         assert "Traceback" not in server.log
         assert len(server.log.strip().splitlines()) <= 4
@@ -181,25 +181,25 @@ def test_a_model_that_cannot_be_run_ends_the_process(toy_bundle: Path, tmp_path:
     broken = shutil.copytree(toy_bundle, tmp_path / "broken")
     graph = broken / "image_encoder.onnx"
     graph.write_bytes(bytes(graph.stat().st_size))
-    with running(tmp_path, "--model", str(broken), ready=False) as server:
-        assert server.process.wait(PATIENCE_S) == 1
+    with run_server(tmp_path, "--model", str(broken), ready=False) as server:
+        assert server.process.wait(TIMEOUT_S) == 1
         assert "cannot be loaded" in server.log
         assert "Traceback" not in server.log
 
 
-def test_a_port_that_is_taken(server: Running, toy_bundle: Path, tmp_path: Path) -> None:
-    with running(tmp_path, "--model", str(toy_bundle), "--port", str(server.port), ready=False) as second:
-        assert second.process.wait(PATIENCE_S) != 0
+def test_a_port_that_is_taken(server: ServerProcess, toy_bundle: Path, tmp_path: Path) -> None:
+    with run_server(tmp_path, "--model", str(toy_bundle), "--port", str(server.port), ready=False) as second:
+        assert second.process.wait(TIMEOUT_S) != 0
         assert "Traceback" not in second.log
 
 
 def test_options_come_from_variables_too(toy_bundle: Path, tmp_path: Path) -> None:
     port = free_port()
-    with running(tmp_path, "--port", str(port), MI2_MODEL=str(toy_bundle), MI2_RESPONSE_SHAPE="rows",
+    with run_server(tmp_path, "--port", str(port), MI2_MODEL=str(toy_bundle), MI2_RESPONSE_SHAPE="rows",
                  ready=False) as server:  # fmt: skip
         server.port = port
         server.wait_until_ready()
-        body = {**request([cell(picture()), "x-ray"]), "params": {"get_scaling_factor": True}}
+        body = {**score_request([b64(make_image()), "x-ray"]), "params": {"get_scaling_factor": True}}
         (row,) = server.post("/score", body).json
         assert set(row) == {"image_features", "text_features", "scaling_factor"}
 
@@ -208,7 +208,7 @@ def test_nothing_is_sent_anywhere(toy_bundle: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         asked = {"FASTAPI_OTEL_AUTO_CONFIGURE": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": address}
-        with running(tmp_path, "--model", str(toy_bundle), **asked) as server:
+        with run_server(tmp_path, "--model", str(toy_bundle), **asked) as server:
             assert server.score([None, "x-ray"]).status == 200
             assert server.stop() in (0, -signal.SIGTERM)
         listener.setblocking(False)
@@ -216,12 +216,12 @@ def test_nothing_is_sent_anywhere(toy_bundle: Path, tmp_path: Path) -> None:
             listener.accept()
 
 
-def test_openai(server: Running, toy: MedImageInsight) -> None:
-    uri = "data:image/png;base64," + cell(picture())
-    inputs = ["x-ray", uri, {"image": cell(picture())}, {"text": "mri"}]
+def test_openai(server: ServerProcess, toy: MedImageInsight) -> None:
+    uri = "data:image/png;base64," + b64(make_image())
+    inputs = ["x-ray", uri, {"image": b64(make_image())}, {"text": "mri"}]
     reply = server.post("/v1/embeddings", {"model": "toy", "input": inputs})
     found = [np.float32(one["embedding"]) for one in reply.json["data"]]
-    image = toy.embed_images(picture())
+    image = toy.embed_images(make_image())
     np.testing.assert_array_equal(found, [toy.embed_texts("x-ray"), image, image, toy.embed_texts("mri")])
     assert [one["index"] for one in reply.json["data"]] == [0, 1, 2, 3]
     assert reply.json["usage"]["prompt_tokens"] == sum(map(len, toy.tokenizer.encode(["x-ray", "mri"])))
@@ -246,22 +246,27 @@ def test_openai(server: Running, toy: MedImageInsight) -> None:
         ({"input": ["a"] * 1025}, 413, "request_too_many_rows"),
     ],
 )
-def test_openai_errors(server: Running, content: Any, status: int, code: str) -> None:
+def test_openai_errors(server: ServerProcess, content: Any, status: int, code: str) -> None:
     reply = server.post("/v1/embeddings", content)
     assert (reply.status, reply.json["error"]["code"]) == (status, code)
     assert set(reply.json["error"]) == {"message", "type", "param", "code"}
 
 
-def test_open_inference(server: Running, toy: MedImageInsight) -> None:
+def test_open_inference(server: ServerProcess, toy: MedImageInsight) -> None:
     assert server.get("/v2").json["name"] == "medimageinsight"
     assert server.get("/v2/models/toy").json["outputs"][0]["shape"] == [-1, 8]
-    image = {"name": "image", "datatype": "BYTES", "shape": [2, 1], "data": [[cell(picture(n))] for n in range(2)]}
+    image = {
+        "name": "image",
+        "datatype": "BYTES",
+        "shape": [2, 1],
+        "data": [[b64(make_image(n))] for n in range(2)],
+    }
     text = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["x-ray"]}
     answer = server.post("/v2/models/toy/infer", {"id": "7", "inputs": [image, text]}).json
     assert (answer["id"], answer["model_name"]) == ("7", "toy")
     images, texts = answer["outputs"]
     assert (images["name"], images["shape"], texts["shape"]) == ("image_embeddings", [2, 8], [1, 8])
-    expected = toy.embed_images([picture(0), picture(1)])
+    expected = toy.embed_images([make_image(0), make_image(1)])
     np.testing.assert_allclose(np.float32(images["data"]).reshape(2, 8), expected, atol=1e-6)
     chosen = {"inputs": [image, text], "outputs": [{"name": "text_embeddings"}]}
     assert [one["name"] for one in server.post("/v2/models/toy/infer", chosen).json["outputs"]] == ["text_embeddings"]
@@ -278,7 +283,7 @@ def test_open_inference(server: Running, toy: MedImageInsight) -> None:
         ({"name": "image", "datatype": "BYTES", "shape": [1], "data": ["AAAA"]}, 422),
     ],
 )
-def test_open_inference_errors(server: Running, tensor: Any, status: int) -> None:
+def test_open_inference_errors(server: ServerProcess, tensor: Any, status: int) -> None:
     reply = server.post("/v2/models/toy/infer", {"inputs": [tensor]})
     assert reply.status == status
     assert isinstance(reply.json["error"], str)

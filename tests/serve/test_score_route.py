@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
 
-from tests.serve.running import cell, picture, request
+from tests.serve.server_process import b64, make_image, score_request
 from tests.toy import LOGIT_SCALE
 
 if TYPE_CHECKING:
     from medimageinsight import MedImageInsight
-    from tests.serve.running import Running
+    from tests.serve.server_process import ServerProcess
 
-IMAGE = picture(1)
+IMAGE = make_image(1)
 TEXT = "x-ray chest anteroposterior Cardiomegaly"
-ROW = [cell(IMAGE), TEXT]
+ROW = [b64(IMAGE), TEXT]
 SAMPLE = {
     "input_data": {"columns": ["image", "text"], "index": [0], "data": [[base64.encodebytes(IMAGE).decode(), TEXT]]},
     "params": {"get_scaling_factor": True},
@@ -57,7 +57,7 @@ FORMS: dict[str, tuple[dict[str, Any], list[set[str]]]] = {
 
 @pytest.mark.parametrize("route", ["/score", "/invocations"])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_the_contract(server: Running, toy: MedImageInsight, route: str, form: str) -> None:
+def test_every_form_of_the_contract(server: ServerProcess, toy: MedImageInsight, route: str, form: str) -> None:
     body, expected = FORMS[form]
     reply = server.post(route, body, {"azureml-model-deployment": "blue"})
     assert reply.status == 200, reply.body
@@ -71,14 +71,14 @@ def test_every_form_of_the_contract(server: Running, toy: MedImageInsight, route
         assert row["scaling_factor"] == LOGIT_SCALE
 
 
-def test_the_model_cards_sample_gets_the_model_cards_answer(server: Running) -> None:
+def test_the_model_cards_sample_gets_the_model_cards_answer(server: ServerProcess) -> None:
     images, texts, scale = server.post("/score", SAMPLE).json
     assert (list(images), list(texts), list(scale)) == (["image_features"], ["text_features"], ["scaling_factor"])
     assert np.shape(images["image_features"]) == np.shape(texts["text_features"]) == (1, 8)
     assert scale["scaling_factor"] == LOGIT_SCALE
 
 
-def test_what_clients_of_the_hosted_endpoint_read(server: Running) -> None:
+def test_what_clients_of_the_hosted_endpoint_read(server: ServerProcess) -> None:
     result = server.score(ROW, [ROW[0], None], response_shape="rows").json
     assert len(result[0]["image_features"][0]) == len(result[1]["image_features"][0]) == 8
     assert all(isinstance(value, float) for value in result[0]["text_features"])
@@ -89,22 +89,22 @@ def test_what_clients_of_the_hosted_endpoint_read(server: Running) -> None:
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "BMP"])
-def test_image_formats(server: Running, toy: MedImageInsight, form: str) -> None:
-    image = picture(2, form=form)
-    (row,) = server.score([cell(image), None]).json
+def test_image_formats(server: ServerProcess, toy: MedImageInsight, form: str) -> None:
+    image = make_image(2, form=form)
+    (row,) = server.score([b64(image), None]).json
     np.testing.assert_array_equal(np.float32(row["image_features"][0]), toy.embed_images(image))
 
 
-def test_dicom(server: Running, toy: MedImageInsight) -> None:
+def test_dicom(server: ServerProcess, toy: MedImageInsight) -> None:
     path = get_testdata_file("CT_small.dcm", download=False)
     with open(path, "rb") as file:  # noqa: PTH123
         data = file.read()
-    (row,) = server.score([cell(data), None]).json
+    (row,) = server.score([b64(data), None]).json
     np.testing.assert_array_equal(np.float32(row["image_features"][0]), toy.embed_images(path))
 
 
 @pytest.mark.parametrize("preprocessing", ["direct", "azure"])
-def test_both_ways_of_preparing_an_image(server: Running, toy_bundle: Any, preprocessing: Any) -> None:
+def test_both_ways_of_preparing_an_image(server: ServerProcess, toy_bundle: Any, preprocessing: Any) -> None:
     from medimageinsight import MedImageInsight
 
     with MedImageInsight.load(toy_bundle, preprocessing=preprocessing) as local:
@@ -115,15 +115,15 @@ def test_both_ways_of_preparing_an_image(server: Running, toy_bundle: Any, prepr
 BAD_ROWS: dict[str, tuple[list[str | None], str]] = {
     "neither": ([None, None], "row_empty"),
     "not base64": (["§", None], "image_bad_base64"),
-    "no image": ([cell(b"words"), None], "image_not_an_image"),
-    "half an image": ([cell(IMAGE[:60]), None], "image_truncated"),
+    "no image": ([b64(b"words"), None], "image_not_an_image"),
+    "half an image": ([b64(IMAGE[:60]), None], "image_truncated"),
     "a URL": (["https://images.example/1.png", None], "image_url_refused"),
     "a long text": ([None, "a" * 100_001], "text_too_long"),
 }
 
 
 @pytest.mark.parametrize("bad", BAD_ROWS)
-def test_a_bad_row_costs_its_own_answer_alone(server: Running, toy: MedImageInsight, bad: str) -> None:
+def test_a_bad_row_costs_its_own_answer_alone(server: ServerProcess, toy: MedImageInsight, bad: str) -> None:
     row, code = BAD_ROWS[bad]
     alone = server.score(row)
     assert alone.status == 422 if code != "row_empty" else 400 <= alone.status < 500
@@ -154,23 +154,23 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], int, str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_refused_as_a_whole(server: Running, what: str) -> None:
+def test_what_is_refused_as_a_whole(server: ServerProcess, what: str) -> None:
     body, headers, status, code = REFUSED[what]
     reply = server.post("/score", body, headers)
     assert (reply.status, reply.json["error"]["code"]) == (status, code)
     assert reply.json["error"]["message"]
 
 
-def test_no_rows_is_an_empty_answer(server: Running) -> None:
+def test_no_rows_is_an_empty_answer(server: ServerProcess) -> None:
     assert server.post("/score", {"instances": []}).json == []
 
 
-def test_another_model_is_chosen_by_the_query(server: Running) -> None:
-    assert server.post("/score?model=toy", request([None, TEXT])).status == 200
-    reply = server.post("/score?model=other", request([None, TEXT]))
+def test_another_model_is_chosen_by_the_query(server: ServerProcess) -> None:
+    assert server.post("/score?model=toy", score_request([None, TEXT])).status == 200
+    reply = server.post("/score?model=other", score_request([None, TEXT]))
     assert (reply.status, reply.json["error"]["code"]) == (404, "model_not_found")
 
 
-def test_equal_images_of_a_request_get_equal_answers(server: Running) -> None:
-    rows = server.score([ROW[0], None], [cell(picture(3)), None], [ROW[0], None]).json
+def test_equal_images_of_a_request_get_equal_answers(server: ServerProcess) -> None:
+    rows = server.score([ROW[0], None], [b64(make_image(3)), None], [ROW[0], None]).json
     assert rows[0] == rows[2] != rows[1]

@@ -32,14 +32,14 @@ def model(toy_bundle: Path) -> Iterator[MedImageInsight]:
         yield model
 
 
-def picture(seed: int = 0, form: str = "PNG") -> bytes:
+def make_image(seed: int = 0, form: str = "PNG") -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, format=form)
     return encoded.getvalue()
 
 
-def encode(image: bytes) -> str:
+def b64(image: bytes) -> str:
     return base64.encodebytes(image).decode()
 
 
@@ -57,11 +57,11 @@ def answer(request: bytes, model: MedImageInsight, **options: Any) -> Any:
 
 def test_the_contracts_sample(model: MedImageInsight) -> None:
     sample = {
-        "input_data": {"columns": ["image", "text"], "index": [0], "data": [[encode(picture()), TEXT]]},
+        "input_data": {"columns": ["image", "text"], "index": [0], "data": [[b64(make_image()), TEXT]]},
         "params": {"get_scaling_factor": True},
     }
     images, texts, scale = answer(json.dumps(sample).encode(), model)
-    np.testing.assert_array_equal(np.float32(images["image_features"]), model.embed_images([picture()]))
+    np.testing.assert_array_equal(np.float32(images["image_features"]), model.embed_images([make_image()]))
     np.testing.assert_array_equal(np.float32(texts["text_features"]), model.embed_texts([TEXT]))
     assert scale == {"scaling_factor": LOGIT_SCALE}
     (row,) = answer(json.dumps(sample).encode(), model, response_shape="rows")
@@ -70,8 +70,8 @@ def test_the_contracts_sample(model: MedImageInsight) -> None:
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "BMP"])
 def test_image_formats(model: MedImageInsight, form: str) -> None:
-    image = picture(form=form)
-    (row,) = answer(body([encode(image), None]), model)
+    image = make_image(form=form)
+    (row,) = answer(body([b64(image), None]), model)
     assert row.keys() == {"image_features", "scaling_factor"}
     np.testing.assert_array_equal(np.float32(row["image_features"]), model.embed_images([image]))
 
@@ -79,19 +79,19 @@ def test_image_formats(model: MedImageInsight, form: str) -> None:
 def test_dicom(model: MedImageInsight) -> None:
     path = get_testdata_file("CT_small.dcm", download=False)
     with open(path, "rb") as file:  # noqa: PTH123
-        (row,) = answer(body([encode(file.read()), None]), model)
+        (row,) = answer(body([b64(file.read()), None]), model)
     np.testing.assert_array_equal(np.float32(row["image_features"][0]), model.embed_images(path))
 
 
 def test_mixed_rows_answer_in_order_and_a_bad_one_does_not_fail_the_others(model: MedImageInsight) -> None:
     rows = [
-        [encode(picture(1)), "a"],
+        [b64(make_image(1)), "a"],
         ["", "b"],
-        [encode(b"not an image"), "c"],
-        [encode(picture(2))],
+        [b64(b"not an image"), "c"],
+        [b64(make_image(2))],
         [None, "\ud800"],
         [None, None],
-        [encode(picture(1)), 7],
+        [b64(make_image(1)), 7],
         {"text": "a"},
     ]
     found = answer(body(*rows), model)
@@ -114,7 +114,7 @@ def test_mixed_rows_answer_in_order_and_a_bad_one_does_not_fail_the_others(model
     ]
     np.testing.assert_allclose(
         np.float32([found[0]["image_features"][0], found[3]["image_features"][0]]),
-        model.embed_images([picture(1), picture(2)]),
+        model.embed_images([make_image(1), make_image(2)]),
         atol=1e-6,
     )
     np.testing.assert_allclose(np.float32(found[1]["text_features"]), model.embed_texts("b"), atol=1e-6)
@@ -124,8 +124,8 @@ def test_mixed_rows_answer_in_order_and_a_bad_one_does_not_fail_the_others(model
 @pytest.mark.parametrize(
     ("row", "status", "code"),
     [
-        ([encode(b"not an image"), None], 422, "image_not_an_image"),
-        ([encode(picture()[:200]), None], 422, "image_truncated"),
+        ([b64(b"not an image"), None], 422, "image_not_an_image"),
+        ([b64(make_image()[:200]), None], 422, "image_truncated"),
         ([None, "a" * 100_001], 422, "text_too_long"),
         ([None, None], 422, "row_empty"),
         ("a", 400, "row_invalid"),
@@ -136,9 +136,9 @@ def test_a_single_bad_row_is_a_4xx(model: MedImageInsight, row: Any, status: int
     assert (found.status, found.body["error"]["code"]) == (status, code)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("bad", [[encode(b"bad"), "a"], [None, "\ud800"], [None, None]])
+@pytest.mark.parametrize("bad", [[b64(b"bad"), "a"], [None, "\ud800"], [None, None]])
 def test_on_error_fail(model: MedImageInsight, bad: Any) -> None:
-    found = score(body([encode(picture()), "a"], bad, on_error="fail"), model)
+    found = score(body([b64(make_image()), "a"], bad, on_error="fail"), model)
     assert found.status == 422
     assert found.body["error"]["message"].startswith("row 1, counted from 0: expected ")  # type: ignore[call-overload]
 
@@ -161,16 +161,16 @@ def test_each_image_and_text_is_embedded_once(model: MedImageInsight, monkeypatc
     monkeypatch.setattr(
         model._engine, "embed_tokens", lambda rows: (sizes.append(("text", len(rows))), embed_tokens(rows))[1]
     )
-    found = answer(body(*[[encode(picture()), text] for text in ("a", "b", "a", "b")]), model)
+    found = answer(body(*[[b64(make_image()), text] for text in ("a", "b", "a", "b")]), model)
     assert sizes == [("text", 2), ("image", 1)]
     assert found[0] == found[2] != found[1]
 
 
 def test_preprocessing_is_the_manifests_for_scoring_unless_the_request_says(model: MedImageInsight) -> None:
-    image = picture(form="JPEG")
+    image = make_image(form="JPEG")
 
     def scored(**params: Any) -> np.ndarray:
-        (row,) = answer(body([encode(image), None], **params), model)
+        (row,) = answer(body([b64(image), None], **params), model)
         return np.float32(row["image_features"][0])
 
     def embedded(**changes: Any) -> np.ndarray:
@@ -197,8 +197,10 @@ def test_an_azure_models_requests_are_standardized_by_default(toy_bundle: Path, 
     manifest = json.loads((hosted / "manifest.json").read_text())
     (hosted / "manifest.json").write_text(json.dumps({**manifest, "scoring_preprocessing": "azure"}))
     with MedImageInsight.load(hosted, threads=1) as model:
-        (row,) = answer(body([encode(picture()), None]), model)
-        azure = model.embed_images(picture(), preprocessing=dataclasses.replace(model.preprocessing, default="azure"))
+        (row,) = answer(body([b64(make_image()), None]), model)
+        azure = model.embed_images(
+            make_image(), preprocessing=dataclasses.replace(model.preprocessing, default="azure")
+        )
         np.testing.assert_array_equal(np.float32(row["image_features"][0]), azure)
 
 
@@ -221,7 +223,7 @@ SECRET = "Doe^Jane"
         body([{SECRET: SECRET}, None]),
         body([None, [SECRET]]),
         body([None, f"{SECRET}\ud800"]),
-        body([encode(SECRET.encode()), None]),
+        body([b64(SECRET.encode()), None]),
         body(SECRET),
     ],
 )
@@ -232,7 +234,7 @@ def test_no_answer_echoes_the_request(model: MedImageInsight, request_body: byte
     assert found.body.keys() == {"error"}  # type: ignore[union-attr]
 
 
-CELLS = st.none() | st.text(max_size=12) | st.integers() | st.sampled_from([encode(picture()), encode(picture()[:90])])
+CELLS = st.none() | st.text(max_size=12) | st.integers() | st.sampled_from([b64(make_image()), b64(make_image()[:90])])
 ROWS = st.lists(CELLS, max_size=3) | st.dictionaries(st.sampled_from(["image", "text", "id"]), CELLS) | CELLS
 
 

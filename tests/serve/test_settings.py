@@ -1,4 +1,4 @@
-"""Each option as a flag, a variable and a line of a file, and which of them counts."""
+"""Each option as a flag, a variable and a key of the config file, and their precedence."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from medimageinsight.serve.settings import ServerSettings, load_settings
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ServerSettings.model_fields:
+    for name in [*ServerSettings.model_fields, "pictures"]:
         monkeypatch.delenv(f"MI2_{name.upper()}", raising=False)
 
 
-def test_loopback_and_no_extras_unless_told_otherwise() -> None:
+def test_defaults_are_local_and_without_extras() -> None:
     settings = load_settings()
     assert settings.is_local
     assert (settings.cors_origins, settings.url_hosts, settings.api_key_file) == ((), (), None)
     assert (settings.max_body_bytes, settings.max_rows) == (100 << 20, 1024)
 
 
-def test_a_flag_outranks_a_variable_and_that_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_flags_precede_variables_and_variables_precede_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     file = tmp_path / "server.toml"
     file.write_text('max_rows = 1\nport = 1\nhost = "::1"\nurl_hosts = ["a", "b"]\n')
     monkeypatch.setenv("MI2_MAX_ROWS", "2")
@@ -34,7 +36,7 @@ def test_a_flag_outranks_a_variable_and_that_the_file(monkeypatch: pytest.Monkey
     assert (settings.host, settings.max_rows, settings.port, settings.url_hosts) == ("::1", 2, 3, ("a", "b"))
 
 
-def test_the_file_may_be_named_by_a_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_variable_names_the_config_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "server.toml"
     file.write_text("max_rows = 5\n")
     monkeypatch.setenv("MI2_CONFIG", str(file))
@@ -47,8 +49,25 @@ def test_lists_are_repeated_or_joined_by_commas(monkeypatch: pytest.MonkeyPatch)
     assert load_settings().model == ("a", "b")
 
 
+@pytest.mark.parametrize("name", ["image_folders", "pictures"])
+def test_image_folders_are_set_under_the_current_and_the_old_name(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert load_settings([f"--{name.replace('_', '-')}", "a", f"--{name.replace('_', '-')}", "b"]).image_folders == (
+        "a",
+        "b",
+    )
+    file = tmp_path / "server.toml"
+    file.write_text(f'{name} = ["c", "d"]\n')
+    assert load_settings(["--config", str(file)]).image_folders == ("c", "d")
+    monkeypatch.setenv(f"MI2_{name.upper()}", "e,f")
+    settings = load_settings(["--config", str(file)])
+    assert settings.image_folders == ("e", "f"), "a variable precedes the file"
+    assert ServerSettings.model_validate_json(settings.model_dump_json()) == settings, "as worker processes read them"
+
+
 @pytest.mark.parametrize("name", sorted(ServerSettings.model_fields))
-def test_every_option_has_a_flag_and_says_what_it_does(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_has_a_flag_and_a_description(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         load_settings(["--help"])
     assert caught.value.code == 0
@@ -59,21 +78,21 @@ def test_every_option_has_a_flag_and_says_what_it_does(name: str, capsys: pytest
 @pytest.mark.parametrize(
     "words", [["--port", "x"], ["--port", "70000"], ["--max-rows", "0"], ["--tls-cert", "a"], ["--log-level", "loud"]]
 )
-def test_a_value_that_cannot_be_is_named(words: list[str]) -> None:
+def test_an_invalid_value_is_named(words: list[str]) -> None:
     with pytest.raises(InputError) as caught:
         load_settings(words)
     assert caught.value.code == "option_invalid"
     assert words[0].removeprefix("--").replace("-", "_").split("_")[0] in caught.value.message
 
 
-def test_a_flag_that_is_none_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejects_an_unknown_flag(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         load_settings(["--prot", "1"])
     assert caught.value.code == 2
     assert "--prot" in capsys.readouterr().err
 
 
-def test_a_bad_config_file(tmp_path: Path) -> None:
+def test_rejects_invalid_config_files(tmp_path: Path) -> None:
     file = tmp_path / "server.toml"
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings(["--config", str(file)])
@@ -85,7 +104,9 @@ def test_a_bad_config_file(tmp_path: Path) -> None:
         load_settings(["--config", str(file)])
 
 
-def test_the_documentation_names_every_option_and_no_other() -> None:
+def test_the_documentation_lists_exactly_the_options() -> None:
     text = (Path(__file__).parents[2] / "docs" / "server.md").read_text("utf-8").split("## Options")[1].split("## ")[0]
-    named = {name for row in text.splitlines() if row.startswith("| `") for name in row.split("|")[1].split("`")[1::2]}
-    assert named == set(ServerSettings.model_fields)
+    documented = {
+        name for row in text.splitlines() if row.startswith("| `") for name in row.split("|")[1].split("`")[1::2]
+    }
+    assert documented == set(ServerSettings.model_fields)

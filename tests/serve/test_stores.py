@@ -19,26 +19,26 @@ from medimageinsight import MedImageInsight, search
 from medimageinsight.bundle import ModelIdentity
 from medimageinsight.tagging import fit_tagger, load_tagger, save_tagger, tag_prompts
 from tests.search.postgres_server import running_postgres
-from tests.serve.made_stores import FINDINGS, add, make_chest
-from tests.serve.running import PATIENCE_S, cell, picture, running
+from tests.serve.server_process import TIMEOUT_S, b64, make_image, run_server
+from tests.serve.store_fixtures import FINDINGS, add, make_chest_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.serve.made_stores import Chest
-    from tests.serve.running import Running
+    from tests.serve.server_process import ServerProcess
+    from tests.serve.store_fixtures import ChestStore
 
 
 def ids(reply: Any) -> list[str]:
     return [hit["id"] for hit in reply.json["hits"]]
 
 
-def get_picture(server: Running, one: str, **more: Any) -> Any:
+def get_picture(server: ServerProcess, one: str, **more: Any) -> Any:
     return server.get("/api/picture?" + urlencode({"store": "chest", "id": one, **more}))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline, "it does not come to be"
         time.sleep(0.05)
@@ -67,7 +67,7 @@ def code_of(reply: Any) -> tuple[int, str]:
     return reply.status, reply.json["error"]["code"]
 
 
-def test_the_server_says_what_there_is(server: Running):
+def test_the_server_says_what_there_is(server: ServerProcess):
     about = server.get("/api/about").json
     (store,) = about["stores"]
     assert store == {
@@ -81,8 +81,10 @@ def test_the_server_says_what_there_is(server: Running):
     assert set(about["vocabularies"]) == {"modality", "anatomy", "view"}
 
 
-def test_a_store_is_searched_by_image_text_id_and_vector(server: Running, chest: Chest, toy: MedImageInsight):
-    by_image = server.post("/api/search", {"store": "chest", "image": cell(chest.bytes_of(3)), "k": 3})
+def test_a_store_is_searched_by_image_text_id_and_vector(
+    server: ServerProcess, chest: ChestStore, toy: MedImageInsight
+):
+    by_image = server.post("/api/search", {"store": "chest", "image": b64(chest.bytes_of(3)), "k": 3})
     (best, *_) = by_image.json["hits"]
     assert best["score"] == pytest.approx(1, abs=1e-5)
     assert (best["id"], best["path"]) == ("3", "3.png")
@@ -97,7 +99,7 @@ def test_a_store_is_searched_by_image_text_id_and_vector(server: Running, chest:
     ]
 
 
-def test_filters_scores_and_other_patients(server: Running):
+def test_filters_scores_and_other_patients(server: ServerProcess):
     old = server.post("/api/search", {"store": "chest", "id": "0", "where": "age >= 43"})
     assert set(ids(old)) == {"3", "4", "5"}
     others = server.post("/api/search", {"store": "chest", "id": "0", "other_than_same": "patient"})
@@ -106,8 +108,14 @@ def test_filters_scores_and_other_patients(server: Running):
     assert ids(same) == ["0"]
 
 
-def test_neighbours_label_an_image_and_are_shown(server: Running, chest: Chest):
-    body = {"store": "chest", "images": [cell(chest.bytes_of(0)), "%"], "label": "finding", "k": 3, "temperature": 0.01}
+def test_neighbours_label_an_image_and_are_shown(server: ServerProcess, chest: ChestStore):
+    body = {
+        "store": "chest",
+        "images": [b64(chest.bytes_of(0)), "%"],
+        "label": "finding",
+        "k": 3,
+        "temperature": 0.01,
+    }
     good, bad = server.post("/api/neighbours", body).json["results"]
     assert bad["error"]["code"].startswith("image_")
     assert sum(good["probabilities"].values()) == pytest.approx(1)
@@ -120,12 +128,12 @@ def test_neighbours_label_an_image_and_are_shown(server: Running, chest: Chest):
     assert none == {"probabilities": {}, "neighbours": []}
 
 
-def test_an_answer_of_too_many_neighbours_is_refused(server: Running):
+def test_an_answer_of_too_many_neighbours_is_refused(server: ServerProcess):
     body = {"store": "chest", "images": ["%"] * 11, "label": "finding", "k": 10_000}
     assert code_of(server.post("/api/neighbours", body)) == (400, "request_invalid")
 
 
-def test_the_map_shows_all_and_places_new_images_on_it(server: Running, chest: Chest):
+def test_the_map_shows_all_and_places_new_images_on_it(server: ServerProcess, chest: ChestStore):
     drawn = server.get("/api/map?store=chest&color=finding").json
     assert drawn["count"] == 6
     assert {point["id"]: point["label"] for point in drawn["points"]} == {
@@ -133,14 +141,14 @@ def test_the_map_shows_all_and_places_new_images_on_it(server: Running, chest: C
     }
     assert 0 < sum(drawn["explained"]) <= 1 + 1e-6
     assert drawn["explained"][0] >= drawn["explained"][1]
-    (placed, bad) = server.post("/api/map", {"store": "chest", "images": [cell(chest.bytes_of(4)), "%"]}).json["points"]
+    (placed, bad) = server.post("/api/map", {"store": "chest", "images": [b64(chest.bytes_of(4)), "%"]}).json["points"]
     (there,) = [point for point in drawn["points"] if point["id"] == "4"]
     assert [placed["x"], placed["y"]] == pytest.approx([there["x"], there["y"]], abs=1e-5)
     assert bad["error"]["code"].startswith("image_")
     assert len(server.get("/api/map?store=chest&limit=3").json["points"]) == 3
 
 
-def test_pictures_come_small_and_without_metadata(server: Running, chest: Chest):
+def test_pictures_come_small_and_without_metadata(server: ServerProcess, chest: ChestStore):
     reply = get_picture(server, "1", size=20)
     image = Image.open(io.BytesIO(reply.body))
     assert reply.headers["content-type"] == "image/png"
@@ -150,22 +158,22 @@ def test_pictures_come_small_and_without_metadata(server: Running, chest: Chest)
 
 
 def test_no_picture_is_shown_from_elsewhere(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
-    chest = make_chest(toy, tmp_path)
-    (tmp_path / "outside.png").write_bytes(picture(9))
-    (chest.pictures / "link.png").symlink_to(tmp_path / "outside.png")
-    (chest.pictures / "text.png").write_text("no picture")
+    chest = make_chest_store(toy, tmp_path)
+    (tmp_path / "outside.png").write_bytes(make_image(9))
+    (chest.images / "link.png").symlink_to(tmp_path / "outside.png")
+    (chest.images / "text.png").write_text("no picture")
     paths = ["../outside.png", "link.png", "nothing.png", "text.png", ".", "", str(tmp_path / "outside.png")]
     with search.open_store(chest.location) as store:
         embedding = toy.embed_texts("anything")
         store.add([search.Item(id=f"x{n}", path=path, embedding=embedding) for n, path in enumerate(paths)])
-    with running(tmp_path, "--model", str(toy_bundle), *chest.options) as server:
+    with run_server(tmp_path, "--model", str(toy_bundle), *chest.options) as server:
         for number in range(len(paths)):
             assert code_of(get_picture(server, f"x{number}")) == (404, "picture_not_available")
         assert get_picture(server, "0").status == 200
 
 
-def test_without_a_folder_no_picture_is_shown(toy_bundle: Path, chest: Chest, tmp_path: Path):
-    with running(tmp_path, "--model", str(toy_bundle), "--store", f"chest={chest.location}") as server:
+def test_without_a_folder_no_picture_is_shown(toy_bundle: Path, chest: ChestStore, tmp_path: Path):
+    with run_server(tmp_path, "--model", str(toy_bundle), "--store", f"chest={chest.location}") as server:
         assert code_of(get_picture(server, "0")) == (404, "picture_not_available")
         assert server.get("/api/about").json["stores"][0]["pictures"] is False
 
@@ -197,7 +205,7 @@ HOSTILE = "finding = 'x' or 1=1; drop table items --"
         ({"store": "chest", "image": "%"}, 422, "image_bad_base64"),
     ],
 )
-def test_what_cannot_be_searched_for_says_why(server: Running, body: dict[str, Any], status: int, code: str):
+def test_what_cannot_be_searched_for_says_why(server: ServerProcess, body: dict[str, Any], status: int, code: str):
     assert code_of(server.post("/api/search", body)) == (status, code)
 
 
@@ -215,15 +223,15 @@ def test_what_cannot_be_searched_for_says_why(server: Running, body: dict[str, A
         ("/api/picture?store=chest&id=0&size=100000", 400, "request_invalid"),
     ],
 )
-def test_what_cannot_be_read_says_why(server: Running, path: str, status: int, code: str):
+def test_what_cannot_be_read_says_why(server: ServerProcess, path: str, status: int, code: str):
     assert code_of(server.get(path)) == (status, code)
 
 
 def test_what_another_process_adds_is_found_and_drawn(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
-    chest = make_chest(toy, tmp_path)
+    chest = make_chest_store(toy, tmp_path)
     with (
         search.open_store(chest.location) as store,
-        running(tmp_path, "--model", str(toy_bundle), *chest.options) as server,
+        run_server(tmp_path, "--model", str(toy_bundle), *chest.options) as server,
     ):
         assert len(server.get("/api/map?store=chest").json["points"]) == 6
         store.delete(["5"])
@@ -234,11 +242,11 @@ def test_what_another_process_adds_is_found_and_drawn(toy: MedImageInsight, toy_
 
 
 def test_a_postgresql_store_is_served_too(postgres_url: str, toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
-    chest = make_chest(toy, tmp_path)
+    chest = make_chest_store(toy, tmp_path)
     location = f"{postgres_url}#served"
     with search.create_store(location, identity=search.Identity.of(toy)) as store:
         add(toy, store, chest, range(6))
-    with running(tmp_path, "--model", str(toy_bundle), "--store", location) as server:
+    with run_server(tmp_path, "--model", str(toy_bundle), "--store", location) as server:
         assert server.get("/api/about").json["stores"][0]["name"] == "served"
         assert ids(server.post("/api/search", {"store": "served", "id": "2", "k": 1})) == ["2"]
 
@@ -246,10 +254,10 @@ def test_a_postgresql_store_is_served_too(postgres_url: str, toy: MedImageInsigh
 def test_a_map_has_no_image_that_is_gone_though_as_many_are_there(
     toy: MedImageInsight, toy_bundle: Path, tmp_path: Path
 ):
-    chest = make_chest(toy, tmp_path)
+    chest = make_chest_store(toy, tmp_path)
     with (
         search.open_store(chest.location) as store,
-        running(tmp_path, "--model", str(toy_bundle), *chest.options) as server,
+        run_server(tmp_path, "--model", str(toy_bundle), *chest.options) as server,
     ):
         assert len(server.get("/api/map?store=chest&color=finding").json["points"]) == 6
         store.delete(["5"])
@@ -260,34 +268,34 @@ def test_a_map_has_no_image_that_is_gone_though_as_many_are_there(
 
 def test_images_are_prepared_as_those_of_the_store_were(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
     azure = dataclasses.replace(toy.preprocessing, default="azure")
-    image = picture(3, size=(16, 16))
+    image = make_image(3, size=(16, 16))
     identity = dataclasses.replace(search.Identity.of(toy), preprocessing=azure.to_dict())
     with search.create_store(tmp_path / "azure", identity=identity) as store:
         store.add([search.Item(id="a", embedding=toy.embed_images(image, preprocessing=azure), metadata={"is": "a"})])
-    body = {"store": "azure", "image": cell(image)}
-    with running(tmp_path, "--model", str(toy_bundle), "--store", str(tmp_path / "azure")) as server:
+    body = {"store": "azure", "image": b64(image)}
+    with run_server(tmp_path, "--model", str(toy_bundle), "--store", str(tmp_path / "azure")) as server:
         (hit,) = server.post("/api/search", body).json["hits"]
         assert hit["score"] == pytest.approx(1, abs=1e-5)
-        (one,) = server.post("/api/neighbours", {"store": "azure", "images": [cell(image)], "label": "is"}).json[
+        (one,) = server.post("/api/neighbours", {"store": "azure", "images": [b64(image)], "label": "is"}).json[
             "results"
         ]
         assert one["neighbours"][0]["score"] == pytest.approx(1, abs=1e-5)
     assert float(toy.embed_images(image) @ toy.embed_images(image, preprocessing=azure)) < 0.999  # the two ways differ
 
 
-def test_each_worker_has_the_stores(toy_bundle: Path, chest: Chest, tmp_path: Path):
-    with running(tmp_path, "--model", str(toy_bundle), *chest.options, "--workers", "2") as server:
+def test_each_worker_has_the_stores(toy_bundle: Path, chest: ChestStore, tmp_path: Path):
+    with run_server(tmp_path, "--model", str(toy_bundle), *chest.options, "--workers", "2") as server:
         wait_for(lambda: server.log.count('"message": "ready"') == 2)  # each has opened its stores
         for _ in range(20):  # each a connection of its own, which one of the workers takes
             assert ids(server.post("/api/search", {"store": "chest", "id": "2", "k": 1})) == ["2"]
 
 
 def test_a_database_that_went_away_is_said_and_all_else_goes_on(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
-    chest = make_chest(toy, tmp_path)
+    chest = make_chest_store(toy, tmp_path)
     with running_postgres() as url:
         with search.create_store(f"{url}#away", identity=search.Identity.of(toy)) as store:
             add(toy, store, chest, range(6))
-        with running(tmp_path, "--model", str(toy_bundle), "--store", f"{url}#away", *chest.options) as server:
+        with run_server(tmp_path, "--model", str(toy_bundle), "--store", f"{url}#away", *chest.options) as server:
             assert ids(server.post("/api/search", {"store": "away", "id": "2", "k": 1})) == ["2"]
             shut_down(url)
             for _ in range(2):
@@ -313,13 +321,13 @@ def tagger_file(toy: MedImageInsight, tmp_path: Path) -> Path:
 
 
 def test_a_tagger_is_served(tagger_file: Path, toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
-    image = picture(3, size=(16, 16))
+    image = make_image(3, size=(16, 16))
     azure = dataclasses.replace(toy.preprocessing, default="azure")
     tagger = load_tagger(tagger_file)
     expected = tagger.scores(toy.embed_images([image], preprocessing=azure), toy.embed_texts, toy.logit_scale)[0]
-    with running(tmp_path, "--model", str(toy_bundle), "--tagger", str(tagger_file)) as server:
+    with run_server(tmp_path, "--model", str(toy_bundle), "--tagger", str(tagger_file)) as server:
         assert server.get("/api/about").json["taggers"] == [{"name": "found", "tags": ["nodule", "normal"]}]
-        good, bad = server.post("/api/tag", {"images": [cell(image), "%"], "tagger": "found"}).json["results"]
+        good, bad = server.post("/api/tag", {"images": [b64(image), "%"], "tagger": "found"}).json["results"]
     assert bad["error"]["code"].startswith("image_")
     assert list(good["tags"]) == ["nodule", "normal"]
     for tag, score, threshold in zip(good["tags"].values(), expected, tagger.thresholds, strict=True):
@@ -332,11 +340,11 @@ def test_a_tagger_of_another_model_is_refused_at_the_start(tagger_file: Path, tm
     assert "adapter_other_model" in start(tmp_path, "--model", "mini", "--tagger", str(tagger_file))
 
 
-def test_keys_guard_stores(toy_bundle: Path, chest: Chest, tmp_path: Path):
+def test_keys_guard_stores(toy_bundle: Path, chest: ChestStore, tmp_path: Path):
     key = "0123456789abcdef"
     (tmp_path / "keys").write_text(key)
     options = ("--model", str(toy_bundle), *chest.options, "--api-key-file", str(tmp_path / "keys"))
-    with running(tmp_path, *options) as server:
+    with run_server(tmp_path, *options) as server:
         assert get_picture(server, "0").status == 401
         assert server.get("/api/about").status == 401
         assert server.post("/api/search", {"store": "chest", "id": "0"}).status == 401
@@ -345,12 +353,12 @@ def test_keys_guard_stores(toy_bundle: Path, chest: Chest, tmp_path: Path):
 
 def start(folder: Path, *options: str) -> str:
     """The log of a server that does not come up."""
-    with running(folder, *options, ready=False) as server:
+    with run_server(folder, *options, ready=False) as server:
         assert server.process.wait(60) == 1
         return server.log
 
 
-def test_a_store_of_another_model_is_refused_at_the_start(toy_bundle: Path, chest: Chest, tmp_path: Path):
+def test_a_store_of_another_model_is_refused_at_the_start(toy_bundle: Path, chest: ChestStore, tmp_path: Path):
     assert "store_other_model" in start(tmp_path, "--model", "mini", *chest.options)
 
 
@@ -364,15 +372,15 @@ def test_a_store_of_another_model_is_refused_at_the_start(toy_bundle: Path, ches
     ],
 )
 def test_a_server_does_not_start_without_what_it_is_told_to_serve(
-    options: tuple[str, ...], code: str, toy_bundle: Path, chest: Chest, tmp_path: Path
+    options: tuple[str, ...], code: str, toy_bundle: Path, chest: ChestStore, tmp_path: Path
 ):
     given = [one.replace("{chest}", str(chest.location)) for one in options]
     assert code in start(tmp_path, "--model", str(toy_bundle), *given)
 
 
 def test_the_log_has_no_ids_texts_or_filters(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
-    chest = make_chest(toy, tmp_path)
-    with running(tmp_path, "--model", str(toy_bundle), *chest.options, "--log-level", "debug") as server:
+    chest = make_chest_store(toy, tmp_path)
+    with run_server(tmp_path, "--model", str(toy_bundle), *chest.options, "--log-level", "debug") as server:
         server.post("/api/search", {"store": "chest", "text": "SECRETTEXT"})
         server.post("/api/search", {"store": "chest", "id": "SECRETID"})
         server.post("/api/search", {"store": "chest", "id": "0", "where": "finding = 'SECRETVALUE'"})

@@ -1,4 +1,4 @@
-"""Around every request: its key is checked, it is logged and counted, and nothing it causes ends the connection."""
+"""ASGI middleware that checks API keys, logs and counts requests, and catches what the application does not."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from medimageinsight.serve.metrics import Metrics
 
 logger = logging.getLogger("medimageinsight.access")
-faults = logging.getLogger("medimageinsight.serve")
+fault_logger = logging.getLogger("medimageinsight.serve")
 
-# What an orchestrator asks before it knows a key.
-_OPEN = re.compile(r"/(health/(live|ready)|v2/health/(live|ready)|ping|version)")
+# Routes without a key: orchestrators request them before they know one.
+_KEYLESS_PATH = re.compile(r"/(health/(live|ready)|v2/health/(live|ready)|ping|version)")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -33,10 +33,10 @@ class Access:
 
     Args:
         app: The application.
-        keys: Who may call it; everybody where None.
+        keys: Accepted API keys; None accepts every request.
         metrics: Counts requests.
-        log_requests: Whether each request is a line in the log.
-        root_path: Path under which a proxy offers the server.
+        log_requests: Log one line per request.
+        root_path: Path under which a proxy serves the application.
     """
 
     def __init__(
@@ -49,41 +49,41 @@ class Access:
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the server's start and end."""
+        """Handle a request, or pass a lifespan event on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.monotonic()
         headers = Headers(scope=scope)
         request_id = _request_id(headers)
-        status = 0  # of the answer, once it has begun
+        status = 0  # of the response, once it has started
 
-        async def send_noted(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
-        if self._may(scope, headers):
+        if self._is_authorized(scope, headers):
             try:
-                await self._app(scope, receive, send_noted)
-            except Exception as error:  # the last line of defence
-                _log_fault(error, request_id)  # its answer is on its way
+                await self._app(scope, receive, send_with_id)
+            except Exception as error:  # the application has already sent a response
+                _log_fault(error, request_id)
         else:
             self._metrics.error("key_invalid")
-            await _unauthorised(headers)(scope, receive, send_noted)
-        self._note(scope, request_id, status, time.monotonic() - started)
+            await _unauthorized(headers)(scope, receive, send_with_id)
+        self._record(scope, request_id, status, time.monotonic() - started)
 
-    def _may(self, scope: Scope, headers: Headers) -> bool:
+    def _is_authorized(self, scope: Scope, headers: Headers) -> bool:
         if self._keys is None or self._keys.accepts(headers.get("authorization")):
             return True
         path = scope["path"].removeprefix(self._root_path)
         plain_root = path == "/" and "text/html" not in headers.get("accept", "")
-        return scope["method"] in ("GET", "HEAD") and (plain_root or _OPEN.fullmatch(path) is not None)
+        return scope["method"] in ("GET", "HEAD") and (plain_root or _KEYLESS_PATH.fullmatch(path) is not None)
 
-    def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        # The route and not the path: what a client writes into a path is its own business.
+    def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        # The route, not the path: a path may contain private data.
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.request(route, status, seconds)
         if self._log_requests:
@@ -100,19 +100,22 @@ class Access:
 
 
 def _request_id(headers: Headers) -> str:
-    given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id = headers.get("x-request-id", "")
+    return request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex
 
 
-def _unauthorised(headers: Headers) -> Response:
-    message = "expected the header 'Authorization: Bearer KEY' with a key of this server, got none or another"
-    browser = "text/html" in headers.get("accept", "")  # it asks its user for a name, which is free, and the key
+def _unauthorized(headers: Headers) -> Response:
+    got = "an unknown key" if "authorization" in headers else "no such header"
+    message = f"expected the header 'Authorization: Bearer KEY' with a key of this server, got {got}"
+    browser = "text/html" in headers.get("accept", "")  # prompts its user for any name, and the key as password
     challenge = 'Basic realm="medimageinsight", charset="UTF-8"' if browser else "Bearer"
     error = {"code": "key_invalid", "message": message, "type": "authentication_error", "param": None}
     return json_response({"error": error}, 401, {"WWW-Authenticate": challenge})
 
 
 def _log_fault(error: Exception, request_id: str) -> None:
-    """Where it happened and of which kind; its message may quote what the client sent."""
-    places = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-5:]]
-    faults.error("unexpected", extra={"request_id": request_id, "error": type(error).__name__, "places": places})
+    """Log the exception's type and location; its message may quote the request."""
+    locations = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-5:]]
+    fault_logger.error(
+        "unexpected", extra={"request_id": request_id, "error": type(error).__name__, "places": locations}
+    )

@@ -42,7 +42,7 @@ logger = logging.getLogger("medimageinsight.serve")
 
 @dataclass(eq=False)
 class Ticket:
-    """A request in the queue. It is refused if its work has not started by the deadline, and dropped once it is over."""
+    """A request in the queue: refused if its work has not started by the deadline, dropped once it is over."""
 
     deadline: float  # of time.monotonic
     started: bool = False

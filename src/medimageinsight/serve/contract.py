@@ -1,14 +1,14 @@
-"""The scoring request: every body that clients of the hosted endpoint send, to rows of image bytes and texts.
+"""Parse scoring requests: every body that clients of the hosted endpoint send, to rows of image bytes and texts.
 
 A body is one of ``{"input_data": table}``, ``{"dataframe_split": table}``, ``{"dataframe_records": table}``,
-``{"inputs": table}`` or ``{"instances": table}``, each with ``params`` beside it or not. A table is any of
+``{"inputs": table}`` or ``{"instances": table}``, optionally with the key ``params``. A table is any of
 
     {"columns": ["image", "text"], "index": [0], "data": [["<base64>", "x-ray chest"]]}     (rows as lists or objects)
-    [{"image": "<base64>", "text": "x-ray chest"}]                                          (rows alone)
-    {"image": ["<base64>"], "text": ["x-ray chest"]}                                        (columns alone)
+    [{"image": "<base64>", "text": "x-ray chest"}]                                          (rows only)
+    {"image": ["<base64>"], "text": ["x-ray chest"]}                                        (columns only)
 
-A cell is missing where it is null, an empty string or not there. Columns and parameters of other names are ignored, as
-the hosted endpoint does. A body that is not of this form is refused as a whole; a bad row is kept with its error.
+A cell is missing if it is null, an empty string or absent. Unknown columns and parameters are ignored, as by the
+hosted endpoint. A body of another form is refused as a whole; a bad row is returned with its error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TypeGuard
 
 from medimageinsight.errors import ImageError, InputError, RequestError, TextError
 from medimageinsight.images import decode_base64
-from medimageinsight.serve.params import Params, parse_params
+from medimageinsight.serve.params import Params, json_kind, parse_params
 
 FORMS = ("input_data", "dataframe_split", "dataframe_records", "inputs", "instances")
 COLUMNS = ("image", "text")
@@ -29,7 +29,7 @@ COLUMNS = ("image", "text")
 
 @dataclass(frozen=True, kw_only=True)
 class RequestLimits:
-    """What one request may not exceed.
+    """The limits of one request.
 
     RequestLimits(max_bytes=20 << 20, max_rows=64)
     """
@@ -40,7 +40,7 @@ class RequestLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row of a request: an encoded image or where to fetch it, a text or both; or why it cannot be used."""
+    """One row of a request: an encoded image or its URL, a text, or both; or the error of a bad row."""
 
     image: bytes | None = None
     image_url: str | None = None
@@ -55,9 +55,9 @@ class ScoreRequest:
 
     Args:
         rows: In the order of the body.
-        params: What the request asks for beside its rows.
-        is_card_sample: One row with both cells and the parameters exactly ``{"get_scaling_factor": true}``, the sample
-            of the hosted model's card, which shows another answer than all else gets.
+        params: The request's parameters.
+        is_card_sample: One row with both cells and the parameters exactly ``{"get_scaling_factor": true}``: the sample
+            of the hosted model's card, whose response has another shape than all others.
     """
 
     rows: tuple[Row, ...]
@@ -71,12 +71,12 @@ def parse_request(
     limits: RequestLimits = RequestLimits(),
     allow_urls: bool = False,
 ) -> ScoreRequest:
-    """Read a scoring request of any form in this module's table.
+    """Parse a scoring request of any form that this module documents.
 
     Args:
-        body: JSON, or what it was parsed to.
-        limits: ``max_bytes`` holds for bytes only.
-        allow_urls: Whether an image cell may be an http(s) URL; nothing is fetched here.
+        body: JSON, or the parsed value.
+        limits: ``max_bytes`` applies to bytes only.
+        allow_urls: Accept http(s) URLs as image cells; nothing is fetched here.
 
     Raises:
         RequestError: The body is not JSON (``request_not_json``) or not of a known form (``request_invalid``), a
@@ -85,13 +85,12 @@ def parse_request(
     """
     content = _parse_json(body, limits.max_bytes) if isinstance(body, bytes) else body
     if not isinstance(content, Mapping):
-        raise _invalid("a JSON object with the key 'input_data'", _kind(content))
-    given = content.get("params")
-    params = parse_params(given)
+        raise _invalid("a JSON object with the key 'input_data'", json_kind(content))
+    params = parse_params(content.get("params"))
     columns, raw_rows = _table(_only_form(content))
     check_rows(len(raw_rows), limits.max_rows)
     rows = tuple(_row(raw, columns, allow_urls=allow_urls) for raw in raw_rows)
-    return ScoreRequest(rows=rows, params=params, is_card_sample=_is_card_sample(rows, given))
+    return ScoreRequest(rows=rows, params=params, is_card_sample=_is_card_sample(rows, content.get("params")))
 
 
 def _parse_json(body: bytes, max_bytes: int) -> object:
@@ -102,55 +101,58 @@ def _parse_json(body: bytes, max_bytes: int) -> object:
         )
     try:
         return json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):  # the parser's own message quotes nothing but says where, which is no help
+    except (ValueError, RecursionError):
         raise not_json() from None
 
 
 def not_json() -> RequestError:
-    """The error for a body that is not JSON."""
+    """Return the error for a body that is not JSON."""
     return RequestError(
         "expected JSON in UTF-8, got bytes that cannot be parsed: write the body with a JSON library",
         code="request_not_json",
     )
 
 
-def check_rows(count: int, most: int) -> None:
-    """Refuse a request of more rows, in whatever form it has them, with ``request_too_many_rows``."""
-    if count > most:
+def check_rows(count: int, max_rows: int) -> None:
+    """Refuse a request with too many rows (``request_too_many_rows``)."""
+    if count > max_rows:
         raise RequestError(
-            f"expected at most {most:,} rows, got {count:,}: send them in several requests",
+            f"expected at most {max_rows:,} rows, got {count:,}: send them in several requests",
             code="request_too_many_rows",
         )
 
 
 def _only_form(content: Mapping[str, Any]) -> object:
-    found = [form for form in FORMS if form in content]
-    if len(found) != 1:
-        raise _invalid(f"exactly one of the keys {', '.join(FORMS)}", f"{len(found)} of them")
-    return content[found[0]]
+    forms = [form for form in FORMS if form in content]
+    if len(forms) != 1:
+        raise _invalid(f"exactly one of the keys {', '.join(FORMS)}", f"{len(forms)} of them")
+    return content[forms[0]]
 
 
 def _table(table: object) -> tuple[Sequence[str], Sequence[object]]:
-    """The columns of rows that are lists, and the rows."""
+    """Return the names of the columns, for rows that are lists, and the rows."""
     if _is_list(table):
         return COLUMNS, table
     if not isinstance(table, Mapping):
-        raise _invalid("a table, as an object with 'columns' and 'data' or as a list of rows", _kind(table))
+        raise _invalid("a table, as an object with 'columns' and 'data' or as a list of rows", json_kind(table))
     if "data" in table:
         data = table["data"]
         if not _is_list(data):
-            raise _invalid("a list of rows as 'data'", _kind(data))
+            raise _invalid("a list of rows as 'data'", json_kind(data))
         return _column_names(table.get("columns")), data
     if any(column in table for column in COLUMNS):
         return COLUMNS, list(zip_longest(*(_column(table.get(column)) for column in COLUMNS)))
-    raise _invalid("a table with the key 'data', or with 'image' or 'text'", "one without")
+    raise _invalid("a table with the key 'data', or with 'image' or 'text'", "none of them")
 
 
 def _column_names(columns: object) -> Sequence[str]:
     if columns is None:
         return COLUMNS
-    if not _is_list(columns) or not all(isinstance(column, str) for column in columns):
-        raise _invalid("a list of names as 'columns'", "something else")
+    if not _is_list(columns):
+        raise _invalid("a list of names as 'columns'", json_kind(columns))
+    for column in columns:
+        if not isinstance(column, str):
+            raise _invalid("names in the list 'columns'", json_kind(column))
     counts = [columns.count(column) for column in COLUMNS]
     if not any(counts) or max(counts) > 1:
         raise _invalid("'image', 'text' or both among the columns, once each", f"{counts[0]} and {counts[1]} of them")
@@ -158,7 +160,7 @@ def _column_names(columns: object) -> Sequence[str]:
 
 
 def _column(cells: object) -> Sequence[object]:
-    """The cells of one column; a single cell may stand without its list."""
+    """Return the cells of one column, which may be a single cell instead of a list."""
     if _is_list(cells):
         return cells
     return [] if cells is None else [cells]
@@ -176,10 +178,10 @@ def _row(raw: object, columns: Sequence[str], *, allow_urls: bool) -> Row:
 
 
 def make_row(image: object, text: object, *, allow_urls: bool = False) -> Row:
-    """A row of an image cell and a text cell, each None where it is missing.
+    """Make a row of an image cell and a text cell, each None if missing.
 
     Raises:
-        InputError: A cell is of another type, the image is not base64, or is a URL where none is allowed.
+        InputError: A cell is of another type, the image is not base64, or is a URL although none is allowed.
     """
     if allow_urls and isinstance(image, str) and _is_url(image):
         return Row(image_url=image.strip(), text=_check_text(text))
@@ -190,12 +192,12 @@ def _cells(raw: object, columns: Sequence[str]) -> Mapping[str, object]:
     if isinstance(raw, Mapping):
         return raw
     if not _is_list(raw):
-        raise RequestError(f"expected a row as a list or an object, got {_kind(raw)}", code="row_invalid")
+        raise RequestError(f"expected a row as a list or an object, got {json_kind(raw)}", code="row_invalid")
     if len(raw) > len(columns):
         raise RequestError(
             f"expected at most {len(columns)} cells in a row, one a column, got {len(raw)}", code="row_invalid"
         )
-    return dict(zip(columns, raw, strict=False))  # cells may be missing at a row's end
+    return dict(zip(columns, raw, strict=False))  # cells at the end of a row may be missing
 
 
 def _decode_image(cell: object) -> bytes | None:
@@ -203,7 +205,7 @@ def _decode_image(cell: object) -> bytes | None:
         return None
     if not isinstance(cell, str):
         raise ImageError(
-            f"expected an image as a string of base64 or a data: URI, got {_kind(cell)}", code="image_not_a_string"
+            f"expected an image as a string of base64 or a data: URI, got {json_kind(cell)}", code="image_not_a_string"
         )
     if _is_url(cell):
         raise ImageError(
@@ -221,30 +223,22 @@ def _is_url(cell: str) -> bool:
 def _check_text(cell: object) -> str | None:
     if cell is None or isinstance(cell, str):
         return cell
-    raise TextError(f"expected a text as a string, got {_kind(cell)}", code="text_not_a_string")
+    raise TextError(f"expected a text as a string, got {json_kind(cell)}", code="text_not_a_string")
 
 
-def _is_card_sample(rows: tuple[Row, ...], given: object) -> bool:
+def _is_card_sample(rows: tuple[Row, ...], params: object) -> bool:
     return (
         len(rows) == 1
         and (rows[0].image is not None or rows[0].image_url is not None)
         and rows[0].text is not None
-        and isinstance(given, Mapping)
-        and list(given) == ["get_scaling_factor"]
-        and given["get_scaling_factor"] is True
+        and isinstance(params, Mapping)
+        and list(params) == ["get_scaling_factor"]
+        and params["get_scaling_factor"] is True
     )
 
 
 def _is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
     return isinstance(value, list | tuple)
-
-
-def _kind(value: object) -> str:
-    """What a JSON value is, in words; never the value."""
-    kinds = ((bool, "a boolean"), (str, "a string"), (int | float, "a number"), (list | tuple, "a list"))
-    if value is None:
-        return "null"
-    return next((name for kind, name in kinds if isinstance(value, kind)), "an object")
 
 
 def _refuse_constant(constant: str) -> NoReturn:

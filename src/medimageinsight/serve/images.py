@@ -1,4 +1,4 @@
-"""Pictures that are shown to people: as the network sees them, and small."""
+"""Images to display: as the model sees them, and as thumbnails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from medimageinsight import images
-from medimageinsight.preprocess import as_seen
+from medimageinsight.preprocess import to_model_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 def view(data: bytes, frame: int, model: MedImageInsight, limits: images.Limits) -> tuple[bytes, tuple[int, int], int]:
-    """An encoded image as a model sees it.
+    """Render an encoded image as a model sees it.
 
     Returns:
-        A PNG of the model's size, the upright picture's own width and height, and how many frames the file has.
+        A PNG of the model's size, the upright image's width and height, and the file's number of frames.
 
     Raises:
         ImageError: It cannot be decoded.
     """
-    picture = images.open(data, frame=frame, limits=limits)
-    seen = as_seen(picture, model.preprocessing)
-    return as_png(seen), picture.upright().size, images.count_frames(data, limits=limits)
+    decoded = images.open(data, frame=frame, limits=limits)
+    model_image = to_model_image(decoded, model.preprocessing)
+    return as_png(model_image), decoded.upright().size, images.count_frames(data, limits=limits)
 
 
 def thumbnail(file: Path, size: int, limits: images.Limits) -> bytes:
-    """A PNG of a file's first frame, its longer side at most ``size`` pixels.
+    """Return a PNG of a file's first frame, its longer side at most ``size`` pixels.
 
     Raises:
         ImageError: It cannot be decoded.
@@ -42,7 +42,7 @@ def thumbnail(file: Path, size: int, limits: images.Limits) -> bytes:
 
 
 def as_png(image: Image.Image) -> bytes:
-    """The encoded image, without any of its metadata."""
+    """Encode an image as PNG, without its metadata."""
     encoded = io.BytesIO()
     Image.frombytes(image.mode, image.size, image.tobytes()).save(encoded, format="PNG")
     return encoded.getvalue()

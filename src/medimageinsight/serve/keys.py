@@ -1,4 +1,4 @@
-"""The API keys of a server: one a line in a file, read again when the file changes."""
+"""API keys of the server: one per line of a file that is read again when it changes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from medimageinsight.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LEAST_LENGTH = 16  # characters; shorter keys can be guessed
+MIN_LENGTH = 16  # characters; shorter keys can be guessed
 
-# A header carries these as they are; the rest differs from client to client, and a space is most often a mistake.
-_KEY = re.compile(rf"[!-~]{{{LEAST_LENGTH},}}")
-_READABLE_BY_OTHERS = 0o004  # everyone's bit; by a group's, orchestrators hand secrets to a user who is not root
+# Clients encode other characters in headers differently, and a space is usually a mistake.
+_KEY = re.compile(rf"[!-~]{{{MIN_LENGTH},}}")
+_READABLE_BY_OTHERS = 0o004  # not the group's bit: orchestrators give secrets to a non-root user through a group
 
 _Signature: TypeAlias = tuple[int, int, int]  # of a version of the file: mtime in ns, size in bytes, inode
 
@@ -30,13 +30,13 @@ logger = logging.getLogger("medimageinsight.serve")
 
 
 class KeyRing:
-    """The keys that a server takes. Any thread may ask.
+    """The keys that a server accepts. Thread-safe.
 
         keys = KeyRing.from_file("/etc/mi2/keys")
         keys.accepts("Bearer 5f0c...")
 
-    Blank lines of the file and lines that begin with # are no keys. A new version of it is noticed within
-    ``interval``; where it cannot be used, the last good keys stay in force and one warning is logged.
+    Blank lines and lines that begin with # are ignored. A new version of the file is read within ``interval``; if it is
+    unusable, the last valid keys remain and one warning is logged.
     """
 
     def __init__(self, path: Path, *, interval: float, clock: Callable[[], float]) -> None:
@@ -51,33 +51,33 @@ class KeyRing:
     def from_file(
         cls, path: str | os.PathLike[str], *, interval: float = 1.0, clock: Callable[[], float] = time.monotonic
     ) -> Self:
-        """The keys in a file.
+        """Read the keys of a file.
 
         Args:
             path: The file, in UTF-8.
-            interval: Least time from one look at the file to the next, in seconds.
-            clock: Seconds that never go back.
+            interval: Minimum time between two checks of the file, in seconds.
+            clock: Monotonic seconds.
 
         Raises:
-            ConfigError: The file cannot be read, has no key, or a key is too short or cannot stand in a header
+            ConfigError: The file cannot be read, has no key, or has a key that is too short or not valid in a header
                 (``api_keys_unusable``).
         """
         return cls(Path(path), interval=interval, clock=clock)
 
     def accepts(self, authorization: str | None) -> bool:
-        """Whether a request's Authorization header holds one of the keys.
+        """Return whether a request's Authorization header contains one of the keys.
 
         Args:
-            authorization: The raw value, ``Bearer KEY``, or ``Basic`` with the key as the password of any user: so a
-                browser asks its user for it. None where the header is missing; anything may be in it.
+            authorization: The raw value: ``Bearer KEY``, or ``Basic`` with the key as the password of any user, which
+                browsers prompt for. None if the header is missing.
         """
         self._reload_if_changed()
-        key = _presented_key(authorization or "")
+        key = _extract_key(authorization or "")
         if key is None:
             return False
-        presented = hashlib.sha256(key).digest()
-        # All are compared, each in constant time: how long it takes says nothing about a key, nor about which it was.
-        return sum(hmac.compare_digest(digest, presented) for digest in self._digests) > 0
+        sent = hashlib.sha256(key).digest()
+        # All keys are compared, each in constant time, so that the duration reveals nothing about them.
+        return sum(hmac.compare_digest(digest, sent) for digest in self._digests) > 0
 
     def _reload_if_changed(self) -> None:
         now = self._clock()
@@ -95,14 +95,14 @@ class KeyRing:
 
 
 def _load(path: Path) -> tuple[_Signature, tuple[bytes, ...]]:
-    """The file's version and the SHA-256 digests of its keys."""
-    status = _status(path)  # before the keys: a change between the two is then noticed at the next look
+    """Return the file's version and the SHA-256 digests of its keys."""
+    status = _status(path)  # before the keys, so that the next check notices a change between the two
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
         raise _unreadable(error) from None
     except UnicodeDecodeError:
-        raise _unusable("text in UTF-8, got something else") from None
+        raise _unusable("text in UTF-8, got bytes that are not") from None
     digests = _digests(text)
     if os.name == "posix" and status.st_mode & _READABLE_BY_OTHERS:
         logger.warning("other users of this machine can read the API key file: take that right from them (chmod 600)")
@@ -116,9 +116,8 @@ def _digests(text: str) -> tuple[bytes, ...]:
         raise _unusable("one key a line, got none")
     for number, key in keys:
         if not _KEY.fullmatch(key):
-            raise _unusable(
-                f"keys of {LEAST_LENGTH} or more ASCII characters without spaces, got something else in line {number}"
-            )
+            got = f"{len(key)} characters" if len(key) < MIN_LENGTH else "a space or a character that is not ASCII"
+            raise _unusable(f"keys of {MIN_LENGTH} or more ASCII characters without spaces, got {got} in line {number}")
     return tuple(hashlib.sha256(key.encode()).digest() for _, key in keys)
 
 
@@ -133,8 +132,8 @@ def _signature(status: os.stat_result) -> _Signature:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _presented_key(authorization: str) -> bytes | None:
-    """The key in a header's value, as it was sent; None where the value is of no known form."""
+def _extract_key(authorization: str) -> bytes | None:
+    """Return the key in a header's value; None if the value has an unknown form."""
     scheme, _, credentials = authorization.strip().partition(" ")
     try:
         encoded = credentials.strip().encode("ascii")
@@ -148,7 +147,7 @@ def _presented_key(authorization: str) -> bytes | None:
 
 
 def _unreadable(error: OSError) -> ConfigError:
-    return _unusable(f"one that can be read, got: {error.strerror}")
+    return _unusable(f"a readable file, got: {error.strerror}")
 
 
 def _unusable(expected: str) -> ConfigError:

@@ -1,4 +1,4 @@
-"""The server's log: one JSON object a line on standard error, made of this package's own words and numbers."""
+"""The server's log: one JSON object per line on standard error, without data of requests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonFormatter(logging.Formatter):
-    """A record's message and extra fields. Of an exception, its kind alone: its text may quote a request."""
+    """Formats a record's message and extra fields. Of an exception only its type: its text may quote a request."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, without line breaks."""
+        """Return one line."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, Any] = {
             "time": f"{stamp}.{int(record.msecs):03d}Z",
@@ -30,12 +30,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str) -> None:
-    """Send this package's and uvicorn's records to standard error; all others only from warnings on."""
+    """Log this package and uvicorn to standard error, and other packages from warnings on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name in ("medimageinsight", "uvicorn"):
         logging.getLogger(name).setLevel(level.upper())
-    # Each request has a line of this package's own, without the path and the address that uvicorn's has.
+    # This package logs each request itself, without the path and the address that uvicorn's line has.
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False

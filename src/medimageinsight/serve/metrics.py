@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus: numbers alone, with labels from fixed lists."""
+"""Prometheus metrics of the server. Label values come from fixed lists."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from prometheus_client.multiprocess import MultiProcessCollector
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where the client library collects the numbers of several processes
+MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus_client collects the values of several processes
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """The numbers of one server."""
+    """The metrics of one server."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
@@ -47,45 +47,45 @@ class Metrics:
         self._cache_hits = Counter("mi2_text_cache_hits", "Texts that needed no network.", registry=registry)
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        """One request was answered."""
+        """Count a response and its duration."""
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
     def row(self, code: str | None) -> None:
-        """One row was answered, with an error of that code or well."""
+        """Count a row, and its error unless the code is None."""
         self._rows.labels("ok" if code is None else "error").inc()
         if code is not None:
             self.error(code)
 
     def error(self, code: str) -> None:
-        """An error was answered."""
+        """Count an error."""
         self._errors.labels(code).inc()
 
     def queue_rows(self, model: str, rows: int) -> None:
-        """So many rows are in work."""
+        """Set the number of rows in progress."""
         self._queue_rows.labels(model).set(rows)
 
     def batch(self, model: str, kind: str, size: int) -> None:
-        """A batch goes through the network."""
+        """Count a batch and its size."""
         self._batch_size.labels(model, kind).observe(size)
 
     def stage(self, stage: str, seconds: float) -> None:
-        """A stage was passed."""
+        """Record the duration of a stage."""
         self._stage_seconds.labels(stage).observe(seconds)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """The block is one stage."""
+        """Record the duration of the block as a stage."""
         started = time.monotonic()
         yield
         self.stage(stage, time.monotonic() - started)
 
     def cache_hit(self) -> None:
-        """A text was answered from the cache."""
+        """Count a text whose embedding was cached."""
         self._cache_hits.inc()
 
     def exposition(self) -> bytes:
-        """All numbers in Prometheus's text format, of all worker processes where there are several."""
+        """Return all metrics in Prometheus's text format, summed over the worker processes."""
         if not os.environ.get(MULTIPROCESS_FOLDER):
             return generate_latest(self._registry)
         registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""The models of one server, and rows of any route embedded with one of them."""
+"""The models of one server: loading, readiness, and embedding of the rows of any route."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 Vector: TypeAlias = "NDArray[np.float32]"
 
-PROOF_LASTS_S = 15.0  # an embedding made so long ago still proves that another can be made
-PROBE_TIMEOUT_S = 60.0  # the released size takes seconds an image on a small machine
+READINESS_LASTS_S = 15.0  # no new probe within this time after a successful embedding
+PROBE_TIMEOUT_S = 60.0  # the released model takes seconds per image on a small machine
 _PROBE_TEXT = "x-ray"
+_PROBE_IMAGE = b"P5 1 1 255\n\x80"  # PNM: 1 x 1 pixel, gray
 
 
 class ServedModel:
-    """One model with its queue and its recent texts."""
+    """One model with its queue and its cache of recent texts."""
 
     def __init__(
         self, model: MedImageInsight, settings: ServerSettings, metrics: Metrics, fetchers: ThreadPoolExecutor
@@ -62,29 +63,29 @@ class ServedModel:
         return self.model.name
 
     async def embed_rows(self, rows: Sequence[Row], preprocessing: Preprocessing) -> list[Features | InputError]:
-        """The features or the error of each row, in order. Equal images of one request cost once.
+        """Return the features or the error of each row, in order. Equal images of one request are embedded once.
 
         Raises:
-            Rejection: 429, the queue is full or the work did not begin in time.
+            Rejection: 429, the queue is full or the work did not start in time.
         """
         if not rows:
             return []
         with self.batcher.admit(len(rows)) as ticket:
-            urls = await self._each({row.image_url for row in rows if row.image_url is not None}, self._fetch)
-            cells = [urls[row.image_url] if row.image_url is not None else row.image for row in rows]
-            pictures = {(cell, row.frame) for cell, row in zip(cells, rows, strict=True) if isinstance(cell, bytes)}
+            fetched = await _run_each({row.image_url for row in rows if row.image_url is not None}, self._fetch)
+            cells = [fetched[row.image_url] if row.image_url is not None else row.image for row in rows]
+            frames = {(cell, row.frame) for cell, row in zip(cells, rows, strict=True) if isinstance(cell, bytes)}
             texts = {row.text for row in rows if row.text is not None}
-            embedded, text_features = await asyncio.gather(
-                self._each(
-                    pictures, lambda one: self.batcher.submit_image(ticket, one[0], preprocessing, frame=one[1])
+            image_features, text_features = await asyncio.gather(
+                _run_each(
+                    frames, lambda frame: self.batcher.submit_image(ticket, frame[0], preprocessing, frame=frame[1])
                 ),
-                self._each(texts, lambda text: self._embed_text(ticket, text)),
+                _run_each(texts, lambda text: self._embed_text(ticket, text)),
             )
         results = [
             row_result(
                 row,
                 text_features.get(row.text),
-                cell if isinstance(cell, InputError) else embedded.get((cell, row.frame)),
+                cell if isinstance(cell, InputError) else image_features.get((cell, row.frame)),
             )
             for row, cell in zip(rows, cells, strict=True)
         ]
@@ -92,38 +93,29 @@ class ServedModel:
             self._metrics.row(result.code if isinstance(result, InputError) else None)
         return results
 
-    async def prove(self) -> None:
-        """Return when an embedding of each kind can be made; one made a moment ago is proof enough.
+    async def check_ready(self) -> None:
+        """Embed a probe image and a probe text, unless both kinds were embedded a moment ago.
 
         Raises:
-            Exception: Whatever keeps one from being made.
+            Exception: Any error of the embedding, or a timeout.
         """
-        if time.monotonic() - min(self.batcher.last_success.values()) < PROOF_LASTS_S:
+        if time.monotonic() - min(self.batcher.last_success.values()) < READINESS_LASTS_S:
             return
         if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._prove())
+            self._probe = asyncio.create_task(self._embed_probe())
         await asyncio.shield(self._probe)
 
-    async def _prove(self) -> None:
+    async def _embed_probe(self) -> None:
         with self.batcher.admit(0) as ticket:
-            ticket.begun = True  # a long queue is no failure
-            image = self.batcher.submit_image(ticket, _probe_image(), self.model.preprocessing, urgent=True)
+            ticket.started = True  # never expires: a long queue is no failure
+            image = self.batcher.submit_image(ticket, _PROBE_IMAGE, self.model.preprocessing, urgent=True)
             text = self.batcher.submit_text(ticket, _PROBE_TEXT, urgent=True)
             await asyncio.wait_for(asyncio.gather(image, text), PROBE_TIMEOUT_S)
 
-    async def _each(self, keys: Iterable[_T], start: Callable[[_T], Awaitable[Any]]) -> dict[_T | None, Any]:
-        """What was made of each key, or its `InputError`."""
-        distinct = list(keys)
-        found = await asyncio.gather(*(start(key) for key in distinct), return_exceptions=True)
-        for one in found:
-            if isinstance(one, BaseException) and not isinstance(one, InputError):
-                raise one
-        return dict(zip(distinct, found, strict=True))
-
     async def _embed_text(self, ticket: Ticket, text: str) -> Vector:
-        if (kept := self.texts.get(text)) is not None:
+        if (cached := self.texts.get(text)) is not None:
             self._metrics.cache_hit()
-            return kept
+            return cached
         return await self.texts.share(text, lambda: self.batcher.submit_text(ticket, text))
 
     async def _fetch(self, url: str) -> bytes:
@@ -131,11 +123,11 @@ class ServedModel:
 
 
 class ServedModels:
-    """All models of a server, loaded in the background, and whether it can answer.
+    """All models of a server, loaded in the background.
 
     Args:
         settings: The server's options.
-        metrics: Counts what happens.
+        metrics: The server's metrics.
     """
 
     def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
@@ -146,25 +138,25 @@ class ServedModels:
         self._fetchers = ThreadPoolExecutor(8, "mi2-fetch")
 
     async def load(self) -> None:
-        """Open every model and make one embedding of each kind with it.
+        """Open every model and embed one image and one text with it.
 
         Raises:
             MedImageInsightError: A model cannot be opened or run, or two have one name (``model_names_equal``).
         """
         loaded: dict[str, ServedModel] = {}
-        for choice in self.settings.model or (None,):
-            model = await asyncio.to_thread(self._open, choice)
+        for name in self.settings.model or (None,):
+            model = await asyncio.to_thread(self._open, name)
             if model.name in loaded:
                 raise InputError(
                     f"expected models of different names, got two called {model.name!r}", code="model_names_equal"
                 )
             loaded[model.name] = ServedModel(model, self.settings, self.metrics, self._fetchers)
-            await loaded[model.name].prove()
+            await loaded[model.name].check_ready()
         self._models = loaded
 
-    def _open(self, choice: str | None) -> MedImageInsight:
+    def _open(self, name: str | None) -> MedImageInsight:
         return MedImageInsight.load(
-            choice,
+            name,
             providers=self.settings.providers or None,
             threads=self.settings.threads,
             limits=self.image_limits,
@@ -172,7 +164,7 @@ class ServedModels:
 
     @property
     def image_limits(self) -> images.Limits:
-        """What an image may not exceed."""
+        """The limits of one image."""
         return images.Limits(max_bytes=self.settings.max_body_bytes, max_pixels=self.settings.max_pixels)
 
     def check_open(self) -> None:
@@ -182,14 +174,17 @@ class ServedModels:
             Rejection: 503.
         """
         if self.draining:
-            raise Rejection(503, "expected a running server, this one is stopping: try again", code="server_draining",
-                          retry_after_s=1)  # fmt: skip
+            raise Rejection(
+                503, "expected a running server, this one is stopping: try again", code="server_draining",
+                retry_after_s=1,
+            )  # fmt: skip
         if not self._models:
-            raise Rejection(503, "expected a loaded model, it is loading: try again", code="model_loading",
-                          retry_after_s=5)  # fmt: skip
+            raise Rejection(
+                503, "expected a loaded model, it is loading: try again", code="model_loading", retry_after_s=5
+            )
 
     def get(self, name: str | None = None) -> ServedModel:
-        """A model by its name; the first where none is given.
+        """Return the model of a name, or the first one for None.
 
         Raises:
             Rejection: 404 for an unknown name, 503 while models load or the server drains.
@@ -199,12 +194,14 @@ class ServedModels:
             return next(iter(self._models.values()))
         if name not in self._models:
             raise Rejection(
-                404, f"expected one of the models {', '.join(self._models)}, got another name", code="model_not_found"
+                404,
+                f"expected one of the models {', '.join(self._models)}, got an unknown name",
+                code="model_not_found",
             )
         return self._models[name]
 
     def all(self) -> list[ServedModel]:
-        """Every loaded model, the default first."""
+        """Return every loaded model, the default first."""
         return list(self._models.values())
 
     def close(self) -> None:
@@ -215,6 +212,11 @@ class ServedModels:
         self._fetchers.shutdown(wait=False, cancel_futures=True)
 
 
-def _probe_image() -> bytes:
-    """The smallest picture: 1 x 1 grey, as a PNM file."""
-    return b"P5 1 1 255\n\x80"
+async def _run_each(keys: Iterable[_T], run: Callable[[_T], Awaitable[Any]]) -> dict[_T | None, Any]:
+    """Return the result or the `InputError` of each distinct key; other errors are raised."""
+    distinct = list(keys)
+    results = await asyncio.gather(*(run(key) for key in distinct), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, InputError):
+            raise result
+    return dict(zip(distinct, results, strict=True))

@@ -1,4 +1,4 @@
-"""The parameters of a scoring request: ``params`` beside the table."""
+"""Parse ``params``, the parameters of a scoring request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from medimageinsight.errors import RequestError
-from medimageinsight.preprocess import LARGEST_SIZE, Steps
+from medimageinsight.preprocess import MAX_IMAGE_SIZE, Steps
 
 ResponseShape: TypeAlias = Literal["auto", "rows", "card"]
 OnRowError: TypeAlias = Literal["in_place", "fail"]
@@ -18,15 +18,15 @@ _QUALITY = "image_standardization_jpeg_compression_ratio"
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """What a request asks for beside its rows.
+    """The parameters of a scoring request.
 
     Args:
-        get_scaling_factor: Whether the answer has the logit scale.
-        standardization_size: Side of the square that ``azure`` resizes to first, in pixels; None is the model's own.
-        jpeg_quality: Of the JPEG round trip of ``azure``, 1 to 100; None is the model's own.
-        preprocessing: ``direct`` or ``azure``; None is the model's own for scoring.
-        response_shape: None is the server's own.
-        on_error: Whether a bad row is answered in its place or fails the whole request.
+        get_scaling_factor: Include the logit scale in the response.
+        standardization_size: Side of the square that ``azure`` resizes to first, in pixels; None for the model's own.
+        jpeg_quality: Quality of the JPEG round trip of ``azure``, 1 to 100; None for the model's own.
+        preprocessing: ``direct`` or ``azure``; None for the model's own for scoring.
+        response_shape: None for the server's own.
+        on_error: ``in_place`` returns a bad row's error in its position; ``fail`` fails the whole request.
     """
 
     get_scaling_factor: bool = True
@@ -37,52 +37,60 @@ class Params:
     on_error: OnRowError = "in_place"
 
 
-def parse_params(given: object) -> Params:
-    """Read ``params``; null, ``{}`` and a parameter that is null are defaults, and other names are ignored.
+def parse_params(params: object) -> Params:
+    """Parse ``params``. Null, ``{}`` and null parameters mean defaults; unknown names are ignored.
 
     Raises:
-        RequestError: ``params_invalid`` for a value that a parameter cannot have.
+        RequestError: ``params_invalid`` for an invalid value.
     """
-    if given is None:
+    if params is None:
         return Params()
-    if not isinstance(given, Mapping):
-        raise _invalid("an object", "")
+    if not isinstance(params, Mapping):
+        raise _invalid("", "an object", params)
     return Params(
-        get_scaling_factor=_flag(given, "get_scaling_factor", default=True),
-        standardization_size=_number(given, _SIZE, LARGEST_SIZE),
-        jpeg_quality=_number(given, _QUALITY, 100),
-        preprocessing=_choice(given, "preprocessing", get_args(Steps)),
-        response_shape=_choice(given, "response_shape", get_args(ResponseShape)),
-        on_error=_choice(given, "on_error", get_args(OnRowError)) or "in_place",
+        get_scaling_factor=_flag(params, "get_scaling_factor", default=True),
+        standardization_size=_number(params, _SIZE, MAX_IMAGE_SIZE),
+        jpeg_quality=_number(params, _QUALITY, 100),
+        preprocessing=_choice(params, "preprocessing", get_args(Steps)),
+        response_shape=_choice(params, "response_shape", get_args(ResponseShape)),
+        on_error=_choice(params, "on_error", get_args(OnRowError)) or "in_place",
     )
 
 
-def _flag(given: Mapping[Any, Any], key: str, *, default: bool) -> bool:
-    value = given.get(key)
+def json_kind(value: object) -> str:
+    """Return the type of a JSON value in words, never the value."""
+    kinds = ((bool, "a boolean"), (str, "a string"), (int | float, "a number"), (list | tuple, "a list"))
+    if value is None:
+        return "null"
+    return next((name for kind, name in kinds if isinstance(value, kind)), "an object")
+
+
+def _flag(params: Mapping[Any, Any], key: str, *, default: bool) -> bool:
+    value = params.get(key)
     if value is None:
         return default
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
-    raise _invalid("true or false", f".{key}")
+    raise _invalid(f".{key}", "true or false", value)
 
 
-def _number(given: Mapping[Any, Any], key: str, largest: int) -> int | None:
-    value = given.get(key)
+def _number(params: Mapping[Any, Any], key: str, maximum: int) -> int | None:
+    value = params.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
-        raise _invalid(f"a whole number from 1 to {largest}, or 0 for the default", f".{key}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= maximum:
+        raise _invalid(f".{key}", f"a whole number from 1 to {maximum}, or 0 for the default", value)
     return value or None
 
 
-def _choice(given: Mapping[Any, Any], key: str, choices: tuple[str, ...]) -> Any:  # noqa: ANN401 - one of the choices
-    value = given.get(key)
+def _choice(params: Mapping[Any, Any], key: str, choices: tuple[str, ...]) -> Any:  # noqa: ANN401 - one of the choices
+    value = params.get(key)
     if value is None or (isinstance(value, str) and value in choices):
         return value
-    raise _invalid(" or ".join(f"'{choice}'" for choice in choices), f".{key}")
+    raise _invalid(f".{key}", " or ".join(f"'{choice}'" for choice in choices), value)
 
 
-def _invalid(expected: str, key: str) -> RequestError:
-    return RequestError(f"params{key}: expected {expected}, got something else", code="params_invalid")
+def _invalid(key: str, expected: str, value: object) -> RequestError:
+    return RequestError(f"params{key}: expected {expected}, got {json_kind(value)}", code="params_invalid")

@@ -1,8 +1,8 @@
-"""HTTP/1.1 connections that do not wait for ever: a head that trickles in, or a body nobody reads, ends in time."""
+"""HTTP/1.1 connections with time limits for slow request heads and unread bodies."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TC003 - names a base's attribute
+import asyncio  # noqa: TC003 - in the annotation of a class attribute
 from typing import Any
 
 import uvicorn
@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class ServerConfig(uvicorn.Config):
-    """uvicorn's settings, and how long a request's head may take to arrive, in seconds."""
+    """uvicorn's settings, and the time limit for a request's head, in seconds."""
 
     def __init__(self, app: Any, *, head_timeout_s: float, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(app, http=TimedProtocol, **options)
@@ -18,11 +18,11 @@ class ServerConfig(uvicorn.Config):
 
 
 class TimedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a time limit for what its own keep-alive limit does not cover.
+    """uvicorn's protocol, with a time limit for what its keep-alive limit does not cover.
 
-    The limit runs from a connection's first moment or a request's first byte to the end of its head, and again from an
-    answer that came before its request's body had ended (as 413 does) to that end. Between requests uvicorn's own limit
-    holds; while a request is being answered, the application's.
+    The timer runs from a connection's start or a request's first byte to the end of its head, and from a response that
+    was sent before the request's body had ended (such as 413) to the end of that body. Between requests uvicorn's
+    keep-alive limit applies; while a request is answered, the application's limits.
     """
 
     config: ServerConfig
@@ -30,35 +30,35 @@ class TimedProtocol(HttpToolsProtocol):
     _head_arriving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
+        """Start the timer."""
         super().connection_made(transport)
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop it."""
+        """Stop the timer."""
         self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Keep the clock running while a head is incomplete, also after another request's end."""
+        """Keep the timer running while a head is incomplete, also after the end of a previous request."""
         super().data_received(data)
         idle = self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
         if (idle or self._head_arriving) and not self.transport.is_closing() and self.timeout_keep_alive_task is None:
             self._start_timer()
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Note that a head has begun."""
         super().on_message_begin()
         self._head_arriving = True
 
     def on_headers_complete(self) -> None:
-        """The head is whole; the application takes over."""
+        """Stop the timer: the head is complete."""
         self._head_arriving = False
         self._stop_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """The request is whole; if it was answered before, the connection is idle again."""
+        """Stop the timer if the request was already answered: the connection is idle again."""
         answered = self.cycle.response_complete
         super().on_message_complete()
         if answered:
@@ -66,21 +66,21 @@ class TimedProtocol(HttpToolsProtocol):
             self._stop_timer()
 
     def on_response_complete(self) -> None:
-        """The answer is out; if the body is not in, it has so long to come."""
+        """Start the timer if the response was sent before the body had arrived."""
         super().on_response_complete()
         if self.cycle.more_body:
             self._start_timer()
 
     def _start_timer(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(self.config.head_timeout_s, self._give_up)
+            self._timer = self.loop.call_later(self.config.head_timeout_s, self._close)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _give_up(self) -> None:
+    def _close(self) -> None:
         self._timer = None
         if not self.transport.is_closing():
             self.transport.close()

@@ -1,18 +1,18 @@
-"""A request that the server itself refuses: without a key, too large, too many at once, not yet or no longer."""
+"""Requests that the server refuses: too large, too many at once, while it loads or stops."""
 
 from __future__ import annotations
 
 from medimageinsight.errors import MedImageInsightError
 
 
-class Rejection(MedImageInsightError):  # noqa: N818 - an answer, not a fault
-    """Ends a request with a status of its own.
+class Rejection(MedImageInsightError):  # noqa: N818 - a response, not a fault
+    """Ends a request with an HTTP status.
 
     Args:
-        status: Of HTTP. Clients try 429 and 503 again, so those two only for what heals by itself.
-        message: As of any error.
-        code: As of any error.
-        retry_after_s: When to try again, in whole seconds.
+        status: The status. Clients retry 429 and 503, so use these only for temporary conditions.
+        message: The error's message.
+        code: The error's code.
+        retry_after_s: When to retry, in whole seconds.
     """
 
     def __init__(self, status: int, message: str, *, code: str, retry_after_s: int | None = None) -> None:
@@ -22,5 +22,5 @@ class Rejection(MedImageInsightError):  # noqa: N818 - an answer, not a fault
 
 
 def overloaded(message: str, *, code: str, retry_after_s: int = 1) -> Rejection:
-    """429: the server has as much to do as it takes."""
+    """Return a 429, for a server at one of its limits."""
     return Rejection(429, f"{message}: try again later", code=code, retry_after_s=retry_after_s)

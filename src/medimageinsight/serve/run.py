@@ -1,4 +1,4 @@
-"""The server as a process, or several: uvicorn with this package's limits."""
+"""Run the server in one or several processes: uvicorn with this package's limits."""
 
 from __future__ import annotations
 
@@ -23,27 +23,26 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 logger = logging.getLogger("medimageinsight.serve")
-SETTINGS_VARIABLE = "_MI2_SERVER_SETTINGS"  # a worker's settings, as JSON
-MAX_HEAD_BYTES = 64 << 10
+SETTINGS_VARIABLE = "_MI2_SERVER_SETTINGS"  # the settings of a worker process, as JSON
 
 
 def serve(settings: ServerSettings) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises:
-        BundleError: There is no such model, or it cannot be trusted.
+        BundleError: A model does not exist, or its files are not valid.
         ConfigError: The key file cannot be used.
         SystemExit: The port is taken, or a model cannot be loaded.
     """
     for model in settings.model or (None,):
-        Bundle.open(find(model))  # what is wrong with it is better told now than by a worker
+        Bundle.open(find(model))  # fail before a worker process does
     configure_logging(settings.log_level)
-    _say_where(settings)
+    _print_address(settings)
     if settings.workers == 1:
         config = _config(settings, create_app(settings))
         uvicorn.Server(config).run()
         return
-    create_app(settings)  # in this process only to fail early, on what would fail in each worker
+    create_app(settings)  # fail before each worker process does
     with tempfile.TemporaryDirectory(prefix="mi2-metrics-") as folder:
         os.environ[MULTIPROCESS_FOLDER] = folder
         os.environ[SETTINGS_VARIABLE] = settings.model_dump_json()
@@ -52,7 +51,7 @@ def serve(settings: ServerSettings) -> None:
 
 
 def worker_app() -> ASGIApp:
-    """The application of one worker process, with the settings that its parent left it."""
+    """Create the application of a worker process, with the settings that its parent left in the environment."""
     settings = ServerSettings.model_validate_json(os.environ[SETTINGS_VARIABLE])
     configure_logging(settings.log_level)
     return create_app(settings)
@@ -77,14 +76,11 @@ def _config(settings: ServerSettings, app: ASGIApp | str) -> ServerConfig:
     )
 
 
-def _say_where(settings: ServerSettings) -> None:
+def _print_address(settings: ServerSettings) -> None:
     scheme = "https" if settings.tls_cert else "http"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    reach = "this machine alone" if settings.is_local else "whoever can reach this machine"
-    sys.stderr.write(
-        f"Serving on {scheme}://{host}:{settings.port} for {reach}.\n"
-        f"{DISCLAIMER}\n"
-    )
+    clients = "this machine only" if settings.is_local else "all machines that can reach this one"
+    sys.stderr.write(f"Serving on {scheme}://{host}:{settings.port} for {clients}.\n{DISCLAIMER}\n")
     if not settings.is_local and settings.api_key_file is None:
         logger.warning("reachable from other machines without a key: set api_key_file")
     if not settings.is_local and settings.tls_cert is None:

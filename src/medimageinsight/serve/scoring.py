@@ -1,10 +1,10 @@
-"""A scoring request answered without a server: read the rows, embed them, shape the answer.
+"""Answer a scoring request without a server: parse the rows, embed them, format the response.
 
 from medimageinsight import MedImageInsight
 from medimageinsight.serve import score, to_json
 
-answer = score(request_body, MedImageInsight.load())
-answer.status, to_json(answer)
+response = score(request_body, MedImageInsight.load())
+response.status, to_json(response)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from medimageinsight.serve.scoring_response import Features, ScoringResponse, an
 from medimageinsight.tokenizer import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -38,13 +38,13 @@ def score(
     response_shape: ResponseShape = "auto",
     limits: RequestLimits = RequestLimits(),  # noqa: B008 - frozen
 ) -> ScoringResponse:
-    """ScoringResponse one scoring request.
+    """Answer one scoring request.
 
     Args:
-        body: JSON, or what it was parsed to; its forms are told in `medimageinsight.serve.contract`.
-        model: Embeds the rows, preprocessed as its manifest says for scoring unless the request says otherwise.
-        response_shape: As in `answer_request`.
-        limits: What the request may not exceed.
+        body: JSON, or the parsed value, of a form that `medimageinsight.serve.contract` documents.
+        model: Embeds the rows. Images are preprocessed as the request asks, else as the manifest does for scoring.
+        response_shape: As for `answer_request`.
+        limits: Limits of the request.
 
     Returns:
         Status 200 with a list; or 400, 413 or 422 with ``{"error": {"code", "message"}}``.
@@ -62,24 +62,24 @@ def score(
 
 
 def embed_request(request: ScoreRequest, model: MedImageInsight) -> list[Features | InputError]:
-    """The features or the error of each row, in order.
+    """Return the features or the error of each row, in order.
 
-    An image or a text that comes in several rows is embedded once. Where a bad row fails the whole request, nothing is
-    embedded after it was found, and the other rows are without features.
+    Equal images and equal texts are embedded once. If a bad row fails the whole request (``on_error``), nothing is
+    embedded after it is found, and the rows without an error have no features.
 
     Raises:
         ModelError: An encoder cannot be loaded or run.
     """
-    rows = _usable(request, request.rows, lambda row: row.error)
+    rows = _rows_to_embed(request, request.rows, lambda row: row.error)
     texts = _embed_texts(dict.fromkeys(row.text for row in rows if row.text is not None), model)
-    rows = _usable(request, rows, lambda row: texts.get(row.text))
+    rows = _rows_to_embed(request, rows, lambda row: texts.get(row.text))
     settings = scoring_preprocessing(request.params, model)
     images = _embed_images(dict.fromkeys(row.image for row in rows if row.image is not None), model, settings)
     return [row_result(row, texts.get(row.text), images.get(row.image)) for row in request.rows]
 
 
 def scoring_preprocessing(params: Params, model: MedImageInsight, default: Steps | None = None) -> Preprocessing:
-    """How a request's images are prepared: as it says, else as the server does, else as the model's manifest does."""
+    """Return the preprocessing of a request: its own, else the server's default, else the manifest's for scoring."""
     settings = model.preprocessing
     return dataclasses.replace(
         settings,
@@ -90,7 +90,7 @@ def scoring_preprocessing(params: Params, model: MedImageInsight, default: Steps
 
 
 def row_result(row: Row, text: Vector | InputError | None, image: Vector | InputError | None) -> Features | InputError:
-    """What a row is answered, of what became of its cells: its error first, then its image's, then its text's."""
+    """Return the row's error, else its image's, else its text's, else its features."""
     if row.error is not None:
         return row.error
     if isinstance(image, InputError):
@@ -100,33 +100,24 @@ def row_result(row: Row, text: Vector | InputError | None, image: Vector | Input
     return Features(image=image, text=text)
 
 
-def _usable(request: ScoreRequest, rows: Sequence[Row], outcome: Callable[[Row], object]) -> Sequence[Row]:
-    good = [row for row in rows if not isinstance(outcome(row), InputError)]
-    return [] if request.params.on_error == "fail" and len(good) < len(rows) else good
+def _rows_to_embed(request: ScoreRequest, rows: Sequence[Row], result: Callable[[Row], object]) -> Sequence[Row]:
+    valid = [row for row in rows if not isinstance(result(row), InputError)]
+    return [] if request.params.on_error == "fail" and len(valid) < len(rows) else valid
 
 
-def _embed_texts(texts: Iterable[str], model: MedImageInsight) -> dict[str | None, Vector | InputError]:
-    good, outcomes = _sort_out(list(texts))
-    return outcomes | dict(zip(good, model.embed_texts(good), strict=True)) if good else outcomes
-
-
-def _sort_out(texts: list[str]) -> tuple[list[str], dict[str | None, Vector | InputError]]:
-    """Texts that the tokenizer takes, and the errors of those that it does not."""
-    good: list[str] = []
-    errors: dict[str | None, Vector | InputError] = {}
+def _embed_texts(texts: Collection[str], model: MedImageInsight) -> dict[str | None, Vector | InputError]:
+    results: dict[str | None, Vector | InputError] = {}
     for text in texts:
         try:
             clean(text)
         except TextError as error:
-            errors[text] = error
-        else:
-            good.append(text)
-    return good, errors
+            results[text] = error
+    valid = [text for text in texts if text not in results]
+    return results | dict(zip(valid, model.embed_texts(valid), strict=True)) if valid else results
 
 
 def _embed_images(
-    images: Iterable[bytes], model: MedImageInsight, settings: Preprocessing
+    images: Collection[bytes], model: MedImageInsight, settings: Preprocessing
 ) -> dict[bytes | None, Vector | InputError]:
-    distinct = list(images)
-    found = model.embed_images(distinct, errors="return", preprocessing=settings)
-    return dict(zip(distinct, found, strict=True))
+    results = model.embed_images(list(images), errors="return", preprocessing=settings)
+    return dict(zip(images, results, strict=True))

@@ -1,4 +1,4 @@
-"""The scoring answer: features and errors of rows, to a status and JSON in one of the two published shapes."""
+"""Format scoring responses: features and errors of rows, to a status and JSON in one of the two published shapes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = dict[str, Any]
 
-# Of an error that is the whole answer. Clients try 429 and 5xx again, and none of these heals by itself.
+# Not 429 or 5xx, which clients retry: the same request would fail again.
 _STATUS = {"request_too_large": 413, "request_too_many_rows": 413}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
-    """The embeddings of one row, (D,) float32 each; None where the row has no such cell."""
+    """The embeddings of one row, (D,) float32 each; None for a missing cell."""
 
     image: NDArray[np.float32] | None = None
     text: NDArray[np.float32] | None = None
@@ -35,7 +35,7 @@ class Features:
 class ScoringResponse:
     """An HTTP status and the JSON value of its body: a list, or an object ``{"error": ...}``.
 
-    Vectors in it are arrays (D,) float32.
+    Embeddings in the body are arrays (D,) float32.
     """
 
     status: int
@@ -49,18 +49,18 @@ def answer_request(
     logit_scale: float,
     response_shape: ResponseShape = "auto",
 ) -> ScoringResponse:
-    """Shape the results of a request's rows, one each, in order.
+    """Format the results of a request.
 
-    ``rows`` is one object a row. ``card`` is an object for all images, one for all texts and one for the scaling
-    factor; there a row without the cell is null in the list, and a bad row its error in each list. An answer in which
-    no row succeeded has nothing for a card to list and comes as rows.
+    ``rows`` is one object per row. ``card`` is an object for all images, one for all texts and one for the scaling
+    factor; its lists have null for a missing cell and the error of a bad row. If no row succeeded, the response has
+    the shape ``rows``.
 
     Args:
-        request: The request that was scored.
-        results: Features or the error of each row.
-        logit_scale: The model's.
-        response_shape: Where the request does not say: ``rows``, ``card``, or ``auto``, which is ``card`` for the
-            sample of the hosted model's card and ``rows`` for all else.
+        request: The request.
+        results: The features or the error of each row, in order.
+        logit_scale: The model's logit scale.
+        response_shape: Default of the request's ``response_shape``: ``rows``, ``card``, or ``auto``, which is ``card``
+            for the sample of the hosted model's card and ``rows`` for all other requests.
     """
     failures = [(index, result) for index, result in enumerate(results) if isinstance(result, InputError)]
     if failures and (request.params.on_error == "fail" or len(results) == 1):
@@ -75,19 +75,19 @@ def answer_request(
 
 
 def refuse(error: InputError) -> ScoringResponse:
-    """The answer of a request that failed as a whole: 400 for its form, 413 for its size, 422 for a bad cell."""
+    """Return the response of a request that failed as a whole: 400 for its form, 413 for its size, 422 for a cell."""
     return ScoringResponse(status=status_of(error), body=_error(error))
 
 
 def status_of(error: InputError) -> int:
-    """The status of an error that is the whole answer."""
+    """Return the status of a request that failed with an error."""
     return _STATUS.get(error.code, 400 if isinstance(error, RequestError) else 422)
 
 
-def to_json(answer: ScoringResponse) -> bytes:
-    """The body as UTF-8 JSON. Reading its vectors back as float32 gives the same bits."""
+def to_json(response: ScoringResponse) -> bytes:
+    """Encode the body as UTF-8 JSON. Its numbers, read as float32, have the same bits as the embeddings."""
     return json.dumps(
-        answer.body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_numbers
+        response.body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_numbers
     ).encode()
 
 
@@ -96,7 +96,7 @@ def _row(result: Features | InputError, scaling_factor: Json) -> Json:
         return _error(result)
     row: Json = {}
     if result.image is not None:
-        row["image_features"] = [result.image]  # nested, unlike a text's: the hosted endpoint's way
+        row["image_features"] = [result.image]  # nested, unlike a text's, as in the hosted endpoint
     if result.text is not None:
         row["text_features"] = result.text
     return row | scaling_factor
@@ -119,7 +119,7 @@ def _card_cell(cell: NDArray[np.float32] | InputError | None) -> NDArray[np.floa
 
 
 def _numbers(vector: NDArray[np.float32]) -> list[float]:
-    """Each value rounded to the 9 significant digits that tell any float32 from its neighbours."""
+    """Round to 9 significant digits, which identify every float32."""
     return [float(f"{value:.9g}") for value in vector.tolist()]
 
 

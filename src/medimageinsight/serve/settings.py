@@ -1,4 +1,4 @@
-"""Every option of the server, once: a flag, an environment variable and a key of the config file each."""
+"""The options of the server: each is a flag, an environment variable and a key of the config file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from medimageinsight.errors import ConfigError, InputError
@@ -25,11 +25,12 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 class ServerSettings(BaseSettings):
     """Options of ``mi2 serve``: ``--max-rows 64``, ``MI2_MAX_ROWS=64``, or ``max_rows = 64`` in the config file.
 
-    A flag outranks the environment, the environment the file. A list is repeated, or its words are joined by commas.
+    A flag takes precedence over the environment, the environment over the file. A list is repeated or joined by commas.
     """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="MI2_",
+        env_prefix_target="all",  # of aliases too
         env_ignore_empty=True,
         frozen=True,
         extra="forbid",
@@ -42,45 +43,51 @@ class ServerSettings(BaseSettings):
 
     config: Path | None = Field(None, description="A TOML file with these options.")
 
-    host: str = Field("127.0.0.1", description="Address to listen on; this machine alone unless told otherwise.")
+    host: str = Field("127.0.0.1", description="Address to listen on; by default, for this machine only.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     root_path: str = Field("", description="Path under which a proxy offers the server.")
-    workers: int = Field(1, ge=1, le=64, description="Processes, each with its own model.")
+    workers: int = Field(1, ge=1, le=64, description="Processes, each with its own copy of the model.")
 
     model: Words = Field((), description="Names or bundle folders; the first is the default model.")
     threads: int | None = Field(None, ge=1, description="CPU threads of one call of the network.")
     providers: Words = Field((), description="Execution providers, such as cuda.")
-    preprocessing: Steps | None = Field(None, description="For scoring, where a request does not say.")
-    response_shape: ResponseShape = Field("auto", description="For scoring, where a request does not say.")
+    preprocessing: Steps | None = Field(None, description="For scoring, unless the request sets it.")
+    response_shape: ResponseShape = Field("auto", description="For scoring, unless the request sets it.")
 
     store: Words = Field((), description="Stores to search, as NAME=LOCATION, or a location whose last part names it.")
     tagger: Words = Field((), description="Files of `mi2 tag fit`; a tagger's name is its file's without the ending.")
-    pictures: Words = Field((), description="Folders from which the pictures of stored images may be shown.")
+    image_folders: Words = Field(
+        (),
+        validation_alias=AliasChoices("image_folders", "pictures"),  # the second is the name before 0.2
+        description="Folders from which stored images may be shown.",
+    )
 
-    api_key_file: Path | None = Field(None, description="File with one key a line; read again when it changes.")
+    api_key_file: Path | None = Field(None, description="File with one key per line; read again when it changes.")
     tls_cert: Path | None = Field(None, description="Certificate chain, PEM.")
     tls_key: Path | None = Field(None, description="Private key of the certificate, PEM.")
     cors_origins: Words = Field((), description="Origins whose pages may call the server, such as https://a.example.")
     url_hosts: Words = Field((), description="Hosts from which image cells may be fetched; none by default.")
 
-    max_body_bytes: int = Field(100 << 20, ge=1, description="Of one request.")
-    max_rows: int = Field(1024, ge=1, description="Of one request.")
-    max_pixels: int = Field(Limits().max_pixels, ge=1, description="Of one image, width times height.")
-    header_timeout_s: float = Field(10.0, gt=0, description="For the head of a request to arrive, in seconds.")
-    body_timeout_s: float = Field(30.0, gt=0, description="Longest silence while a body arrives, in seconds.")
+    max_body_bytes: int = Field(100 << 20, ge=1, description="Maximum size of one request.")
+    max_rows: int = Field(1024, ge=1, description="Maximum number of rows of one request.")
+    max_pixels: int = Field(Limits().max_pixels, ge=1, description="Maximum width times height of one image.")
+    header_timeout_s: float = Field(10.0, gt=0, description="Time for a request's head to arrive, in seconds.")
+    body_timeout_s: float = Field(30.0, gt=0, description="Longest pause while a body arrives, in seconds.")
 
-    queue_rows: int = Field(2048, ge=1, description="Rows waiting, beyond which requests are answered 429.")
-    queue_bytes: int = Field(1 << 30, ge=1, description="Bytes of bodies held, beyond which requests get 429.")
-    queue_deadline_s: float = Field(60.0, gt=0, description="A request not begun by then is answered 429.")
+    queue_rows: int = Field(2048, ge=1, description="Rows in progress, above which a request gets 429.")
+    queue_bytes: int = Field(1 << 30, ge=1, description="Bytes of bodies in memory, above which a request gets 429.")
+    queue_deadline_s: float = Field(60.0, gt=0, description="A request not started by then gets 429, in seconds.")
     batch_images: int = Field(8, ge=1, le=1024, description="Images that go through the network together.")
-    text_cache: int = Field(10_000, ge=0, description="Embeddings of recent texts that are kept.")
+    text_cache: int = Field(10_000, ge=0, description="Embeddings of recent texts in memory.")
 
     drain_delay_s: float = Field(0.0, ge=0, description="From SIGTERM to the end of listening, in seconds.")
-    drain_timeout_s: float = Field(60.0, gt=0, description="For requests to be answered after that, in seconds.")
-    access_log: bool = Field(True, description="One line a request.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    drain_timeout_s: float = Field(60.0, gt=0, description="Time for requests to be answered after that, in seconds.")
+    access_log: bool = Field(True, description="Log one line per request.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level that is logged.")
 
-    @field_validator("model", "providers", "store", "tagger", "pictures", "cors_origins", "url_hosts", mode="before")
+    @field_validator(
+        "model", "providers", "store", "tagger", "image_folders", "cors_origins", "url_hosts", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         words = [value] if isinstance(value, str) else value
@@ -91,7 +98,7 @@ class ServerSettings(BaseSettings):
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together")
+            raise ValueError("expected both tls_cert and tls_key, got only one of them")
         return self
 
     @classmethod
@@ -103,12 +110,12 @@ class ServerSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment before what is given by keyword; flags, where there are any, come before both."""
+        """Return the sources by precedence: the environment, then keyword arguments. Flags precede both."""
         return env_settings, init_settings
 
     @property
     def request_limits(self) -> RequestLimits:
-        """What one scoring request may not exceed."""
+        """The limits of one scoring request."""
         return RequestLimits(max_bytes=self.max_body_bytes, max_rows=self.max_rows)
 
     @property
@@ -118,15 +125,15 @@ class ServerSettings(BaseSettings):
 
 
 def load_settings(arguments: Sequence[str] = ()) -> ServerSettings:
-    """The server's options from flags, environment and config file.
+    """Read the server's options from flags, environment and config file.
 
     Args:
         arguments: The words after ``mi2 serve``.
 
     Raises:
-        InputError: An option is unknown or has a value that it cannot have (``option_invalid``).
+        InputError: An option is unknown or has an invalid value (``option_invalid``).
         ConfigError: The config file cannot be read.
-        SystemExit: ``--help``, or words that are no options.
+        SystemExit: ``--help``, or an unknown flag.
     """
     words = list(arguments)
     try:

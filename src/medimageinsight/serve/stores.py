@@ -1,4 +1,4 @@
-"""The stores and taggers of one server: opened when it starts, each with the model that it belongs to."""
+"""The stores and taggers of a server, opened when it starts, each with the model that made its embeddings."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-CALLS = 4  # of stores at once: they read disks and databases
-WAITING = 256  # calls beyond which a request is answered 429
-MAPS = 16  # that are kept
+THREADS = 4  # concurrent calls of stores, which read disks and databases
+MAX_PENDING_CALLS = 256  # above this, a request gets 429
+MAX_CACHED_MAPS = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ServedStore:
-    """A store, and the model that made its vectors."""
+    """A store, and the model that made its embeddings."""
 
     name: str
     store: Store
@@ -43,7 +43,7 @@ class ServedStore:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ServedTagger:
-    """A tagger, its model, and how images are prepared for it."""
+    """A tagger, its model and its preprocessing."""
 
     name: str
     tagger: Tagger
@@ -59,83 +59,95 @@ class ServedStores:
     """
 
     def __init__(self, settings: ServerSettings) -> None:
-        self.folders = tuple(Path(folder) for folder in settings.pictures)
+        self.folders = tuple(Path(folder) for folder in settings.image_folders)
         self._settings = settings
         self._stores: dict[str, ServedStore] = {}
         self._taggers: dict[str, ServedTagger] = {}
         self._loaded = False
-        self._calls = ThreadPoolExecutor(CALLS, "mi2-store")
-        self._waiting = 0
+        self._calls = ThreadPoolExecutor(THREADS, "mi2-store")
+        self._pending_calls = 0
         self._maps_lock = threading.Lock()
-        self._maps: dict[tuple[str, int], tuple[int, Projection]] = {}  # with the count of the store at that time
+        self._maps: dict[tuple[str, int], tuple[int, Projection]] = {}  # with the store's count when it was computed
 
     def load(self, models: list[ServedModel]) -> None:
-        """Open everything.
+        """Open all stores and taggers.
 
         Raises:
-            InputError: A folder of pictures is none (``folder_not_found``), two stores or taggers have one name
-                (``names_equal``), or no served model made a store's vectors (``store_other_model``).
-            MedImageInsightError: A store or a tagger cannot be opened, or a tagger is of another model.
+            InputError: An image folder does not exist (``folder_not_found``), two stores or taggers have the same name
+                (``names_equal``), or no served model made a store's embeddings (``store_other_model``).
+            MedImageInsightError: A store or a tagger cannot be opened, or a tagger belongs to another model.
         """
-        if not all(folder.is_dir() for folder in self.folders):
-            raise InputError("expected --pictures to be folders, got one that is none", code="folder_not_found")
+        for number, folder in enumerate(self.folders, 1):
+            if not folder.is_dir():
+                got = "a file" if folder.exists() else "a path that does not exist"
+                raise InputError(
+                    f"expected folders as --image-folders, got {got} (number {number})", code="folder_not_found"
+                )
         for name, location in _distinct(map(search.parse_named_location, self._settings.store)):
             store = search.open_store(location)
             self._stores[name] = ServedStore(name=name, store=store, served=_model_of_store(store, models))
-        for name, file in _distinct((Path(one).stem, Path(one)) for one in self._settings.tagger):
+        for name, file in _distinct((Path(file).stem, Path(file)) for file in self._settings.tagger):
             self._taggers[name] = _served_tagger(name, load_tagger(file), models)
         self._loaded = True
 
     def check_open(self) -> None:
-        """Refuse work until everything is open.
+        """Refuse requests until all stores and taggers are open.
 
         Raises:
             Rejection: 503.
         """
         if not self._loaded:
-            raise Rejection(503, "expected open stores, they are being opened: try again", code="stores_opening",
-                          retry_after_s=1)  # fmt: skip
+            raise Rejection(
+                503, "expected open stores, they are being opened: try again", code="stores_opening", retry_after_s=1
+            )
 
     def get(self, name: str) -> ServedStore:
-        """A store by its name.
+        """Return the store of a name.
 
         Raises:
             Rejection: 404 for an unknown name, 503 while stores are opened.
         """
         self.check_open()
         if name not in self._stores:
-            raise Rejection(404, "expected the name of a store of this server, got another", code="store_not_found")
+            raise Rejection(
+                404, "expected the name of a store of this server, got an unknown one", code="store_not_found"
+            )
         return self._stores[name]
 
     def tagger(self, name: str) -> ServedTagger:
-        """A tagger by its name.
+        """Return the tagger of a name.
 
         Raises:
             Rejection: 404 for an unknown name, 503 while taggers are read.
         """
         self.check_open()
         if name not in self._taggers:
-            raise Rejection(404, "expected the name of a tagger of this server, got another", code="tagger_not_found")
+            raise Rejection(
+                404, "expected the name of a tagger of this server, got an unknown one", code="tagger_not_found"
+            )
         return self._taggers[name]
 
     def all(self) -> list[ServedStore]:
-        """Every store."""
+        """Return every store."""
         return list(self._stores.values())
 
     def taggers(self) -> list[ServedTagger]:
-        """Every tagger."""
+        """Return every tagger."""
         return list(self._taggers.values())
 
     async def run(self, function: Callable[[], _T]) -> _T:
-        """What a call of a store gives, made in a thread.
+        """Call a function that uses a store in a thread and return its result.
 
         Raises:
-            Rejection: 429 where too many wait, 503 for a store that cannot be reached, 500 for one that cannot be read.
-            InputError: As the call.
+            Rejection: 429 if too many calls wait, 503 for an unreachable store, 500 for an unreadable one.
+            InputError: An error of the call.
         """
-        if self._waiting >= WAITING:
-            raise overloaded("expected a free place to search, all are taken", code="stores_busy")
-        self._waiting += 1
+        if self._pending_calls >= MAX_PENDING_CALLS:
+            raise overloaded(
+                f"expected fewer than {MAX_PENDING_CALLS} waiting searches, got {self._pending_calls}",
+                code="stores_busy",
+            )
+        self._pending_calls += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._calls, function)
         except StoreError as error:
@@ -144,12 +156,12 @@ class ServedStores:
                 status, error.message, code=error.code, retry_after_s=5 if status == 503 else None
             ) from None
         finally:
-            self._waiting -= 1
+            self._pending_calls -= 1
 
     def projection(self, served: ServedStore, limit: int) -> Projection:
-        """The map of a store, kept until images are added or deleted.
+        """Return the map of a store, cached until images are added or deleted.
 
-        An image that is replaced by another of its id keeps its place until then: a store does not tell.
+        An image that is replaced under its id keeps its position until then, since a store does not report it.
 
         Raises:
             InputError: ``limit_invalid``, ``store_empty``.
@@ -157,14 +169,14 @@ class ServedStores:
         """
         key, count = (served.name, limit), served.store.count()
         with self._maps_lock:
-            kept = self._maps.get(key)
-        if kept is None or kept[0] != count or len(served.store.existing(kept[1].ids)) < len(kept[1].ids):
-            kept = (count, search.Projection.of(served.store, limit=limit))
+            cached = self._maps.get(key)
+        if cached is None or cached[0] != count or len(served.store.existing(cached[1].ids)) < len(cached[1].ids):
+            cached = (count, search.Projection.of(served.store, limit=limit))
             with self._maps_lock:
-                self._maps[key] = kept
-                while len(self._maps) > MAPS:
+                self._maps[key] = cached
+                while len(self._maps) > MAX_CACHED_MAPS:
                     self._maps.pop(next(iter(self._maps)))
-        return kept[1]
+        return cached[1]
 
     def close(self) -> None:
         """Close every store."""
@@ -177,7 +189,8 @@ def _distinct(named: Iterable[tuple[str, _T]]) -> list[tuple[str, _T]]:
     pairs = list(named)
     if len({name for name, _ in pairs}) < len(pairs):
         raise InputError(
-            "expected stores and taggers of different names, got two of one: name stores NAME=...", code="names_equal"
+            "expected stores and taggers of different names, got two of the same: name stores NAME=...",
+            code="names_equal",
         )
     return pairs
 
@@ -193,12 +206,12 @@ def _served_tagger(name: str, tagger: Tagger, models: list[ServedModel]) -> Serv
     served = _with_encoder(tagger.model.image_encoder, models)
     settings = served.model.preprocessing
     steps: Any = tagger.model.preprocessing.get("default")
-    if steps in get_args(Steps):  # else the check refuses it
+    if steps in get_args(Steps):  # other values are refused by the check below
         settings = dataclasses.replace(settings, default=steps)
     tagger.model.check(ModelIdentity.of(served.model.manifest, settings), texts=tagger.adapter is None)
     return ServedTagger(name=name, tagger=tagger, served=served, preprocessing=settings)
 
 
 def _with_encoder(checksums: dict[str, str], models: list[ServedModel]) -> ServedModel:
-    """The model with this image encoder; the first where none has it, for the error to name."""
-    return next((one for one in models if search.Identity.of(one.model).image_encoder == checksums), models[0])
+    """Return the model with this image encoder, or the first model, which the error then names."""
+    return next((served for served in models if search.Identity.of(served.model).image_encoder == checksums), models[0])

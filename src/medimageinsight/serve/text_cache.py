@@ -1,4 +1,4 @@
-"""Equal texts in flight and recent texts are embedded once: clients send the same few labels with each image."""
+"""Cache of text embeddings: clients send the same few labels with each image."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LONGEST_KEPT = 1000  # characters; labels are short, and the cache is to be bounded in bytes too
+MAX_CHARACTERS = 1000  # longer texts are not cached, which bounds the cache in bytes
 
 
 @dataclass(eq=False)
-class _Shared:
+class _Pending:
     future: asyncio.Future[NDArray[np.float32]]
     waiters: int = 0
 
 
 class TextCache:
-    """Embeddings of recent texts, the least recently used dropped first. For one event loop.
+    """Least-recently-used cache of text embeddings, which also shares pending ones. For one event loop.
 
     Args:
-        size: Embeddings that are kept; 0 keeps none, but still shares those in flight.
+        size: Maximum number of cached embeddings; with 0, only pending ones are shared.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._in_flight: dict[str, _Shared] = {}
+        self._cached: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._pending: dict[str, _Pending] = {}
 
     def get(self, text: str) -> NDArray[np.float32] | None:
-        """The embedding of a recent text, (D,) float32."""
-        if text in self._kept:
-            self._kept.move_to_end(text)
-        return self._kept.get(text)
+        """Return the cached embedding of a text, (D,) float32, or None."""
+        if text in self._cached:
+            self._cached.move_to_end(text)
+        return self._cached.get(text)
 
     async def share(self, text: str, submit: Callable[[], asyncio.Future[NDArray[np.float32]]]) -> NDArray[np.float32]:
-        """What ``submit`` gives for the text, asked for once by all who wait for it at the same time.
+        """Return the result of ``submit``, which is called once for concurrent callers with the same text.
 
-        The work is cancelled when the last who waits for it is.
+        The work is cancelled when all callers are cancelled.
         """
-        shared = self._in_flight.get(text)
-        if shared is None:
-            shared = self._in_flight[text] = _Shared(submit())
-            shared.future.add_done_callback(lambda future: self._keep(text, future))
-        shared.waiters += 1
+        pending = self._pending.get(text)
+        if pending is None:
+            pending = self._pending[text] = _Pending(submit())
+            pending.future.add_done_callback(lambda future: self._store(text, future))
+        pending.waiters += 1
         try:
-            return await asyncio.shield(shared.future)
+            return await asyncio.shield(pending.future)
         finally:
-            shared.waiters -= 1
-            if not shared.waiters and not shared.future.done():
-                del self._in_flight[text]  # at once: a later caller must not join what is being cancelled
-                shared.future.cancel()
+            pending.waiters -= 1
+            if not pending.waiters and not pending.future.done():
+                del self._pending[text]  # before the cancellation, so that no later caller joins it
+                pending.future.cancel()
 
-    def _keep(self, text: str, future: asyncio.Future[NDArray[np.float32]]) -> None:
-        shared = self._in_flight.get(text)
-        if shared is not None and shared.future is future:
-            del self._in_flight[text]
-        if future.cancelled() or future.exception() is not None or len(text) > LONGEST_KEPT:
+    def _store(self, text: str, future: asyncio.Future[NDArray[np.float32]]) -> None:
+        pending = self._pending.get(text)
+        if pending is not None and pending.future is future:
+            del self._pending[text]
+        if future.cancelled() or future.exception() is not None or len(text) > MAX_CHARACTERS:
             return
-        self._kept[text] = future.result().copy()  # not a view that keeps its whole batch alive
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
+        self._cached[text] = future.result().copy()  # a view would keep its whole batch in memory
+        while len(self._cached) > self._size:
+            self._cached.popitem(last=False)

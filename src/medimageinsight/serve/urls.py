@@ -1,9 +1,8 @@
-"""Images that a request names by URL: fetched from the hosts that the operator allows, and from nowhere else.
+"""Fetch images from URLs, only from the hosts that the operator allows.
 
-A server that fetches what strangers name can be made to ask its own network for them. So a host must be allowed by
-name, all its addresses must be public, the connection goes to an address that was checked and not to what the name
-means a moment later, and no redirect or proxy leads elsewhere. One deadline holds for all of it, from the name's
-resolution to the last byte.
+Against server-side request forgery: a host must be allowed by name, all its addresses must be public, the connection
+uses an address that was checked (the name is not resolved again), and redirects and proxies are ignored. One deadline
+applies to the whole fetch, from the name's resolution to the last byte.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-LONGEST_URL = 8192  # characters; hosts take no longer ones either
+MAX_URL_LENGTH = 8192  # characters; most web servers refuse longer ones
 
 _PORTS = {"http": 80, "https": 443}
-_URL = re.compile(rf"[!-~]{{1,{LONGEST_URL}}}")  # urlsplit drops other characters without a word
-_PIECE = 1 << 16  # bytes read at a time
+_URL = re.compile(rf"[!-~]{{1,{MAX_URL_LENGTH}}}")  # urlsplit silently drops other characters
+_CHUNK_BYTES = 1 << 16
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 _PROTOCOL_ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890; is_global before Python 3.13
 
@@ -44,14 +43,14 @@ _Address: TypeAlias = tuple[socket.AddressFamily, Any]  # the family, and what c
 
 @dataclass(frozen=True, kw_only=True)
 class UrlPolicy:
-    """From where images may be fetched, and how much of what.
+    """The hosts from which images may be fetched, and the limits of a fetch.
 
         UrlPolicy(hosts=frozenset({"images.example", "pacs.example:8443"}), timeout_s=5)
 
     Args:
-        hosts: Whole names, each for its scheme's default port; another port is allowed as ``name:port``.
-        timeout_s: For one whole fetch, in seconds.
-        max_bytes: Of one image.
+        hosts: Full host names, each for its scheme's default port; another port is allowed as ``name:port``.
+        timeout_s: Time of one whole fetch, in seconds.
+        max_bytes: Maximum size of one image.
     """
 
     hosts: frozenset[str]
@@ -59,14 +58,14 @@ class UrlPolicy:
     max_bytes: int = 100 << 20
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hosts", frozenset(host.lower() for host in self.hosts))  # as urlsplit gives them
+        object.__setattr__(self, "hosts", frozenset(host.lower() for host in self.hosts))  # as urlsplit returns them
 
 
 def fetch(url: str, policy: UrlPolicy) -> bytes:
-    """The bytes at an http(s) URL. Blocks, at most for the policy's ``timeout_s``.
+    """Return the bytes of an http(s) URL. Blocks for at most the policy's ``timeout_s``.
 
     Raises:
-        ImageError: The policy does not allow the URL (``image_url_refused``), it could not be had
+        ImageError: The policy does not allow the URL (``image_url_refused``), it could not be fetched
             (``image_url_failed``), or there are too many bytes (``image_too_large``).
     """
     deadline = _Deadline(policy.timeout_s)
@@ -79,11 +78,11 @@ def fetch(url: str, policy: UrlPolicy) -> bytes:
                 _check_head(response)
                 return _read_body(response, Limits(max_bytes=policy.max_bytes))
     except TimeoutError:
-        raise _failed(f"the whole image within {policy.timeout_s:g} s", "a part or nothing") from None
+        raise _failed(f"the whole image within {policy.timeout_s:g} s", "a part of it or nothing") from None
     except ssl.SSLCertVerificationError:
-        raise _failed("a certificate that is valid for the host", "another") from None
+        raise _failed("a certificate that is valid for the host", "an invalid one") from None
     except (OSError, UnicodeError, http.client.HTTPException):
-        raise _failed("an answer over HTTP", "none that can be used") from None
+        raise _failed("a response over HTTP", "a connection or protocol error") from None
 
 
 class _Deadline:
@@ -93,7 +92,7 @@ class _Deadline:
         self._end = time.monotonic() + seconds
 
     def remaining(self) -> float:
-        """Seconds left, more than 0; ``TimeoutError`` where none are."""
+        """Return the seconds left, more than 0; raise ``TimeoutError`` if there are none."""
         seconds = self._end - time.monotonic()
         if seconds <= 0:
             raise TimeoutError
@@ -102,7 +101,7 @@ class _Deadline:
 
 @dataclass(frozen=True, kw_only=True)
 class _Target:
-    """What an allowed URL asks for; ``path`` has the query too."""
+    """The parts of an allowed URL; ``path`` includes the query."""
 
     scheme: str
     host: str
@@ -111,27 +110,29 @@ class _Target:
 
 
 def _check_url(url: str, hosts: frozenset[str]) -> _Target:
-    """What the URL asks for, if that is allowed."""
+    """Return the parts of the URL if it is allowed."""
     if not _URL.fullmatch(url):
-        raise _refused(f"at most {LONGEST_URL:,} characters, ASCII without spaces", "more or others")
+        right_length = 0 < len(url) <= MAX_URL_LENGTH
+        got = "a space or a character that is not ASCII" if right_length else f"{len(url):,} characters"
+        raise _refused(f"1 to {MAX_URL_LENGTH:,} characters, ASCII without spaces", got)
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme, parts.hostname, parts.port
-    except ValueError:  # brackets that do not match, or no such port
-        raise _refused("scheme, host and path", "something else") from None
+    except ValueError:  # unbalanced brackets, or an invalid port
+        raise _refused("scheme, host and path", "one that cannot be parsed") from None
     if scheme not in _PORTS or not host:
-        raise _refused("http or https and a host", "something else")
+        raise _refused("http or https and a host", "no host" if scheme in _PORTS else "another scheme")
     if "@" in parts.netloc:
-        raise _refused("a host alone", "a user before it")
+        raise _refused("a host only", "a user before it")
     port = _PORTS[scheme] if port is None else port
     if f"{host}:{port}" not in hosts and (host not in hosts or port != _PORTS[scheme]):
-        raise _refused("a host and port that the server's operator allows", "another")
+        raise _refused("a host and port that the server's operator allows", "one that is not in url_hosts")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return _Target(scheme=scheme, host=host, port=port, path=path)
 
 
 def _resolve(target: _Target, deadline: _Deadline) -> list[_Address]:
-    """The host's addresses, all of them public."""
+    """Return the host's addresses, which must all be public."""
     resolved: Future[list[tuple[Any, ...]]] = Future()
 
     def resolve() -> None:
@@ -140,16 +141,16 @@ def _resolve(target: _Target, deadline: _Deadline) -> list[_Address]:
         except Exception as error:
             resolved.set_exception(error)
 
-    # In a thread of its own, since getaddrinfo takes no timeout; it ends by the system's.
+    # In a separate thread, since getaddrinfo has no timeout parameter; it ends after the system's own timeout.
     threading.Thread(target=resolve, name="mi2-resolve", daemon=True).start()
     addresses = [(info[0], info[4]) for info in resolved.result(timeout=deadline.remaining())]
     if not all(_is_public(address[0]) for _, address in addresses):
-        raise _refused("a host with public addresses only", "one with another")
+        raise _refused("a host with public addresses only", "one with a private address")
     return addresses
 
 
 def _is_public(address: str) -> bool:
-    """Whether an IP address is one of the internet's, seen through the IPv6 forms that stand for an IPv4 address."""
+    """Return whether an IP address is public; of an IPv6 address that embeds an IPv4 address, whether that one is."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         ip = _embedded_ipv4(ip) or ip
@@ -168,63 +169,63 @@ def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 class _Connection(http.client.HTTPConnection):
-    """To addresses that are already known, under the host's name, within a deadline."""
+    """Connects to resolved addresses, under the host's name, within a deadline."""
 
     def __init__(self, target: _Target, addresses: Sequence[_Address], deadline: _Deadline) -> None:
         super().__init__(target.host, target.port)
-        self.default_port = _PORTS[target.scheme]  # left out of the Host header
+        self.default_port = _PORTS[target.scheme]  # omitted from the Host header
         self._target = target
         self._addresses = addresses
         self._deadline = deadline
 
     def connect(self) -> None:
-        """Connect to the first of the addresses that answers, and greet by the host's name over TLS."""
+        """Connect to the first address that answers; over TLS, verify the host's name."""
         sock = _connect(self._addresses, self._deadline)
         if self._target.scheme == "https":
-            sock.settimeout(self._deadline.remaining())  # holds for the handshake as a whole
+            sock.settimeout(self._deadline.remaining())  # applies to the whole handshake
             sock = _tls_context().wrap_socket(sock, server_hostname=self._target.host)
         self.sock = _DeadlineSocket(sock, self._deadline)
 
 
 def _connect(addresses: Sequence[_Address], deadline: _Deadline) -> socket.socket:
-    failure = OSError("no address")
+    last_error = OSError("no address")
     for tried, (family, address) in enumerate(addresses):
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            sock.settimeout(deadline.remaining() / (len(addresses) - tried))  # a silent one leaves time for the next
+            sock.settimeout(deadline.remaining() / (len(addresses) - tried))  # leaves time for the next address
             sock.connect(address)
         except OSError as error:
             sock.close()
-            failure = error
+            last_error = error
         else:
             return sock
-    raise failure
+    raise last_error
 
 
 @functools.cache
 def _tls_context() -> ssl.SSLContext:
-    """Verifies against the system's certificates; kept, for they take milliseconds to read."""
+    """Return a context with the system's certificates; cached, since reading them takes milliseconds."""
     return ssl.create_default_context()
 
 
 class _DeadlineSocket:
-    """The part of a socket that http.client uses. Each operation has the time that all together have left."""
+    """The part of a socket that http.client uses. Each operation's timeout is the time left until the deadline."""
 
     def __init__(self, sock: socket.socket, deadline: _Deadline) -> None:
         self._sock = sock
         self._deadline = deadline
 
     def sendall(self, data: ReadableBuffer) -> None:
-        """As of a socket."""
+        """Send all bytes."""
         self._sock.settimeout(self._deadline.remaining())
         self._sock.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002 - http.client reads bytes only
-        """A reader that holds the connection open by itself, as of a socket."""
+        """Return a reader, which keeps the connection open after this object is closed."""
         return io.BufferedReader(_DeadlineReader(self._sock, self._deadline))
 
     def close(self) -> None:
-        """As of a socket."""
+        """Close the socket."""
         self._sock.close()
 
 
@@ -247,25 +248,25 @@ class _DeadlineReader(io.RawIOBase):
 
 
 def _check_head(response: http.client.HTTPResponse) -> None:
-    """Only the image itself will do, as it is."""
+    """Refuse redirects, errors and compressed responses."""
     if 300 <= response.status < 400:
         raise _failed("the image itself", "a redirect, which is not followed")
     if response.status != http.client.OK:
         raise _failed("status 200", f"{response.status}")
     coding = response.getheader("Content-Encoding", "identity"), response.getheader("Transfer-Encoding", "chunked")
     if tuple(name.strip().lower() for name in coding) != ("identity", "chunked"):
-        raise _failed("the image's own bytes", "a compressed answer")
+        raise _failed("the image's own bytes", "a compressed response")
 
 
 def _read_body(response: http.client.HTTPResponse, limits: Limits) -> bytes:
     announced = response.length
     limits.check_bytes(announced or 0)
     body = bytearray()
-    while piece := response.read(_PIECE):
-        body += piece
+    while chunk := response.read(_CHUNK_BYTES):
+        body += chunk
         limits.check_bytes(len(body))
     if announced is not None and len(body) < announced:
-        raise _failed("the whole image", "an answer that ended before")
+        raise _failed("the whole image", f"{len(body):,} of {announced:,} bytes")
     return bytes(body)
 
 

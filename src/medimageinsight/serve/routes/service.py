@@ -60,16 +60,16 @@ async def docs() -> Response:
 @router.get("/swagger.json", name="description", response_model=dict[str, Any])
 async def openapi_document(request: Request, server: Server) -> Response:
     """Return this description."""
-    models = server.models.all()
-    return json_response(
-        describe(
+    document = await server.in_thread(
+        lambda: describe(
             request.app,
-            embedding_dims={served.name: served.model.embedding_dim for served in models},
+            embedding_dims={served.name: served.model.embedding_dim for served in server.models.all()},
             max_rows=server.settings.max_rows,
             max_body_bytes=server.settings.max_body_bytes,
             keyed=server.settings.api_key_file is not None,
         )
     )
+    return json_response(document)
 
 
 @router.get("/ping", response_class=PlainTextResponse, openapi_extra=_NO_KEY)
@@ -126,7 +126,7 @@ async def _readiness(server: ServerState, name: str | None) -> Response:
         server.models.check_open()
         server.stores.check_open()
         chosen = server.models.all() if name is None else [server.models.get(name)]
-        await asyncio.gather(*(served.prove() for served in chosen))
+        await asyncio.gather(*(served.check_ready() for served in chosen))
     except Rejection as error:
         return _not_ready(error.code)
     except Exception as error:  # whatever keeps an embedding from being made

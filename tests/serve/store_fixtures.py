@@ -1,4 +1,4 @@
-"""A small store of pictures on disk, for servers."""
+"""A small store of images on disk, for servers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medimageinsight import MedImageInsight, search
-from tests.serve.running import picture
+from tests.serve.server_process import make_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,33 +15,33 @@ FINDINGS = ["normal", "normal", "nodule", "nodule", None, None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chest:
-    """Where the store and its pictures lie."""
+class ChestStore:
+    """The folders of the store and of its images."""
 
     location: Path
-    pictures: Path
+    images: Path
 
     @property
     def options(self) -> tuple[str, ...]:
-        return ("--store", f"chest={self.location}", "--pictures", str(self.pictures))
+        return ("--store", f"chest={self.location}", "--image-folders", str(self.images))
 
     def bytes_of(self, number: int) -> bytes:
-        return (self.pictures / f"{number}.png").read_bytes()
+        return (self.images / f"{number}.png").read_bytes()
 
 
-def make_chest(model: MedImageInsight, folder: Path) -> Chest:
-    """Pictures 0.png to 5.png with the ids "0" to "5", of patients A, A, B, B, C, C."""
-    chest = Chest(location=folder / "store", pictures=folder / "pictures")
-    chest.pictures.mkdir()
+def make_chest_store(model: MedImageInsight, folder: Path) -> ChestStore:
+    """Store images 0.png to 5.png with the ids "0" to "5", of patients A, A, B, B, C, C."""
+    chest = ChestStore(location=folder / "store", images=folder / "images")
+    chest.images.mkdir()
     for number in range(len(FINDINGS)):
-        (chest.pictures / f"{number}.png").write_bytes(picture(number))
+        (chest.images / f"{number}.png").write_bytes(make_image(number))
     with search.create_store(chest.location, identity=search.Identity.of(model)) as store:
         add(model, store, chest, range(len(FINDINGS)))
     return chest
 
 
-def add(model: MedImageInsight, store: search.Store, chest: Chest, numbers: range) -> None:
-    embeddings = model.embed_images([chest.pictures / f"{number}.png" for number in numbers])
+def add(model: MedImageInsight, store: search.Store, chest: ChestStore, numbers: range) -> None:
+    embeddings = model.embed_images([chest.images / f"{number}.png" for number in numbers])
     store.add(
         [
             search.Item(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Route
 
-    from tests.serve.running import Running
+    from tests.serve.server_process import ServerProcess
 
 # A drop or a paste of files, as a browser makes it of what the user brings.
 TRANSFER = """([target, type, files]) => {
@@ -40,7 +40,7 @@ class Person:
     faults: list[str] = field(default_factory=list)  # errors of scripts, breaches of the policy
 
     @classmethod
-    def at(cls, context: BrowserContext, server: Running, path: str, pictures: Path) -> Person:
+    def at(cls, context: BrowserContext, server: ServerProcess, path: str, pictures: Path) -> Person:
         context.set_default_timeout(30_000)
         person = cls(page=context.new_page(), pictures=pictures)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-PATIENCE_S = 60  # for what takes a second on a machine that is busy
+TIMEOUT_S = 60  # for what takes a second on a machine that is busy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Reply:
 
 
 @dataclass(kw_only=True)
-class Running:
+class ServerProcess:
     """A server that listens on a port of this machine."""
 
     port: int
@@ -59,7 +59,7 @@ class Running:
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
         try:
             connection.request(method, path, body, {**self.headers, **(headers or {})})
             response = connection.getresponse()
@@ -76,10 +76,10 @@ class Running:
         return self.send("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
 
     def score(self, *rows: list[str | None], **params: Any) -> Reply:
-        return self.post("/score", request(*rows, **params))
+        return self.post("/score", score_request(*rows, **params))
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels."""
@@ -87,7 +87,7 @@ class Running:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log
             try:
@@ -96,15 +96,15 @@ class Running:
             except OSError:
                 pass
             time.sleep(0.05)
-        raise AssertionError(f"not ready in {PATIENCE_S} s: {self.log}")
+        raise AssertionError(f"not ready in {TIMEOUT_S} s: {self.log}")
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
+        return self.process.wait(TIMEOUT_S)
 
 
 @contextmanager
-def running(folder: Path, *options: str, ready: bool = True, **environment: str) -> Iterator[Running]:
+def run_server(folder: Path, *options: str, ready: bool = True, **environment: str) -> Iterator[ServerProcess]:
     """``mi2 serve`` with these options as a process of its own; stopped at the end, however that comes."""
     port = free_port()
     log_file = folder / f"server-{port}.log"
@@ -112,7 +112,7 @@ def running(folder: Path, *options: str, ready: bool = True, **environment: str)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MI2_")}
     with log_file.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**kept, **environment})
-    server = Running(port=port, process=process, log_file=log_file)
+    server = ServerProcess(port=port, process=process, log_file=log_file)
     try:
         if ready:
             server.wait_until_ready()
@@ -121,7 +121,7 @@ def running(folder: Path, *options: str, ready: bool = True, **environment: str)
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(PATIENCE_S)
+                process.wait(TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -133,16 +133,16 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (40, 30), form: str = "PNG") -> bytes:
+def make_image(seed: int = 0, size: tuple[int, int] = (40, 30), form: str = "PNG") -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, format=form)
     return encoded.getvalue()
 
 
-def cell(image: bytes) -> str:
+def b64(image: bytes) -> str:
     return base64.b64encode(image).decode()
 
 
-def request(*rows: list[str | None], **params: Any) -> dict[str, Any]:
+def score_request(*rows: list[str | None], **params: Any) -> dict[str, Any]:
     return {"input_data": {"columns": ["image", "text"], "data": list(rows)}, "params": params}

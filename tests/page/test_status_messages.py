@@ -10,13 +10,13 @@ pytest.importorskip("playwright.sync_api", reason="the page's tests need playwri
 from playwright.sync_api import expect
 
 from tests.page.test_requests import run_python, run_shell
-from tests.serve.running import picture, running
+from tests.serve.server_process import make_image, run_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.serve.running import Running
+    from tests.serve.server_process import ServerProcess
 
 FIRST, SECOND = "first-key-0123456789", "second-key-0123456789"
 
@@ -29,11 +29,11 @@ def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def keyed(toy_bundle: Path, key_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def keyed(toy_bundle: Path, key_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server without a store that asks for a key."""
     pytest.importorskip("uvicorn", reason="the server needs the serve extra")
     options = ("--model", str(toy_bundle), "--api-key-file", str(key_file))
-    with running(tmp_path_factory.mktemp("keyed"), *options) as server:
+    with run_server(tmp_path_factory.mktemp("keyed"), *options) as server:
         yield server
 
 
@@ -44,7 +44,7 @@ def write_key(path: Path, key: str) -> None:
     partial.replace(path)
 
 
-def test_without_a_store_the_page_says_how_to_make_one(visit: Any, keyed: Running, key_file: Path) -> None:
+def test_without_a_store_the_page_says_how_to_make_one(visit: Any, keyed: ServerProcess, key_file: Path) -> None:
     write_key(key_file, FIRST)
     person = visit(keyed, "/", http_credentials={"username": "any", "password": FIRST})
     person.expect_words("Add an image to begin")
@@ -59,14 +59,14 @@ def test_without_a_store_the_page_says_how_to_make_one(visit: Any, keyed: Runnin
 
 
 def test_a_key_is_asked_for_used_and_kept_in_memory_alone(
-    visit: Any, keyed: Running, key_file: Path, tmp_path: Path
+    visit: Any, keyed: ServerProcess, key_file: Path, tmp_path: Path
 ) -> None:
     write_key(key_file, FIRST)
     person = visit(keyed, "/", http_credentials={"username": "any", "password": FIRST})
     person.expect_words("Add an image to begin")
     write_key(key_file, SECOND)
     person.page.wait_for_timeout(1100)  # the file is looked at once a second
-    person.bring("drop", {"image.png": picture()})
+    person.bring("drop", {"image.png": make_image()})
     person.expect_words("The server asks for a key")
     field = person.page.get_by_label("API key")
     expect(field).to_be_focused()
@@ -79,7 +79,7 @@ def test_a_key_is_asked_for_used_and_kept_in_memory_alone(
     expect(field).to_be_hidden()
     stored = "JSON.stringify([Object.entries(localStorage), Object.entries(sessionStorage), document.cookie])"
     assert person.page.evaluate(stored) == '[[],[],""]'
-    (tmp_path / "image.png").write_bytes(picture())
+    (tmp_path / "image.png").write_bytes(make_image())
     for language, run in (("curl", run_shell), ("Python", run_python)):
         shown = person.request(language)
         assert SECOND not in shown
@@ -88,13 +88,13 @@ def test_a_key_is_asked_for_used_and_kept_in_memory_alone(
 
 def test_a_server_that_is_gone_is_named_and_tried_again(visit: Any, toy_bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("uvicorn", reason="the server needs the serve extra")
-    with running(tmp_path, "--model", str(toy_bundle)) as server:
+    with run_server(tmp_path, "--model", str(toy_bundle)) as server:
         person = visit(server, "/")
         person.expect_words("Add an image to begin")
         server.stop()
-        person.bring("drop", {"image.png": picture()})
+        person.bring("drop", {"image.png": make_image()})
         person.expect_words("The server cannot be reached")
-    with running(tmp_path, "--model", str(toy_bundle), "--port", str(server.port), ready=False) as other:
+    with run_server(tmp_path, "--model", str(toy_bundle), "--port", str(server.port), ready=False) as other:
         other.port = server.port
         other.wait_until_ready()
         person.page.get_by_role("button", name="Try again").click()
@@ -104,7 +104,7 @@ def test_a_server_that_is_gone_is_named_and_tried_again(visit: Any, toy_bundle: 
 
 @pytest.mark.parametrize(("status", "code"), [(429, "queue_full"), (503, "model_loading")])
 def test_a_busy_server_s_own_words_say_when_to_try_again(
-    visit: Any, keyed: Running, key_file: Path, status: int, code: str
+    visit: Any, keyed: ServerProcess, key_file: Path, status: int, code: str
 ) -> None:
     write_key(key_file, FIRST)
     person = visit(keyed, "/", http_credentials={"username": "any", "password": FIRST})
@@ -112,7 +112,7 @@ def test_a_busy_server_s_own_words_say_when_to_try_again(
     body = f'{{"error": {{"code": "{code}", "message": "expected room, got none"}}}}'
     answer = {"status": status, "headers": {"Retry-After": "7"}, "content_type": "application/json", "body": body}
     person.page.route("**/api/classify", lambda route: route.fulfill(**answer))
-    person.bring("drop", {"image.png": picture()})
+    person.bring("drop", {"image.png": make_image()})
     person.expect_words("Expected room, got none. Try again in 7 s.")
     person.page.unroute("**/api/classify")
     person.page.get_by_role("button", name="Try again").click()

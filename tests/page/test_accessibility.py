@@ -11,8 +11,8 @@ pytest.importorskip("playwright.sync_api", reason="the page's tests need playwri
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from tests.page.person import Person
-    from tests.serve.running import Running
+    from tests.page.page_driver import Person
+    from tests.serve.server_process import ServerProcess
 
 CT = "CT_small.dcm"
 HEART = "examples_ybr_color.dcm"
@@ -51,7 +51,7 @@ def violations(person: Person) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_in_any_view(visit: Any, site: Running, scheme: str) -> None:
+def test_axe_finds_nothing_in_any_view(visit: Any, site: ServerProcess, scheme: str) -> None:
     pytest.importorskip("axe_core_python", reason="the check of accessibility needs axe-core-python")
     person = visit(site, bypass_csp=True, color_scheme=scheme, reduced_motion="reduce")
     person.page.add_script_tag(content=files("axe_core_python").joinpath("axe.min.js").read_text("utf-8"))
@@ -65,7 +65,7 @@ def test_axe_finds_nothing_in_any_view(visit: Any, site: Running, scheme: str) -
     assert violations(person) == []
 
 
-def test_nothing_is_wider_than_a_narrow_screen(visit: Any, site: Running) -> None:
+def test_nothing_is_wider_than_a_narrow_screen(visit: Any, site: ServerProcess) -> None:
     person = visit(site, viewport={"width": 360, "height": 640})
     for name in views(person):
         assert person.page.evaluate("document.documentElement.scrollWidth") == 360, name
@@ -74,7 +74,7 @@ def test_nothing_is_wider_than_a_narrow_screen(visit: Any, site: Running) -> Non
     assert person.get("#case").evaluate("(one) => one.scrollWidth <= one.clientWidth && one.clientWidth <= 360")
 
 
-def test_the_page_is_dark_in_the_dark_and_still_without_motion(visit: Any, site: Running) -> None:
+def test_the_page_is_dark_in_the_dark_and_still_without_motion(visit: Any, site: ServerProcess) -> None:
     brightness = "Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number))"
     assert visit(site, color_scheme="light").page.evaluate(brightness) > 200
     person = visit(site, color_scheme="dark", reduced_motion="reduce")

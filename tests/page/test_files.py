@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.serve.running import Running
+    from tests.serve.server_process import ServerProcess
 
 FOLDER = files("medimageinsight.serve").joinpath("page")
 PARTS = {part.name: part.read_text("utf-8") for part in FOLDER.iterdir()}
@@ -48,7 +48,7 @@ def test_what_a_script_imports_and_looks_for_is_there(name: str) -> None:
         assert f'id="{wanted}"' in PARTS["index.html"], wanted
 
 
-def test_the_server_s_policy_lets_nothing_inline_run(site: Running) -> None:
+def test_the_server_s_policy_lets_nothing_inline_run(site: ServerProcess) -> None:
     page = site.get("/", Accept="text/html")
     policy = page.headers["content-security-policy"]
     assert "script-src 'self';" in policy
@@ -62,5 +62,5 @@ def test_the_server_s_policy_lets_nothing_inline_run(site: Running) -> None:
 
 
 @pytest.mark.parametrize("name", ["index.html", "nothing.js", "..%2Fsettings.py", "%2e%2e/settings.py", "main.js/", ""])
-def test_nothing_but_the_parts_is_served(site: Running, name: str) -> None:
+def test_nothing_but_the_parts_is_served(site: ServerProcess, name: str) -> None:
     assert site.get(f"/page/{name}").status == 404
