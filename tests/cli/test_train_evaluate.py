@@ -55,7 +55,7 @@ def test_config_becomes_a_bundle_that_is_evaluated(mi2, table: Path, tmp_path: P
     assert "speck on 8 images" in evaluated.out
     again = mi2("train", "speck.yaml", "--no-bundle")
     assert again.code == 0
-    assert "going on after step 2" in again.err
+    assert "resuming after step 2" in again.err
 
 
 def test_data_of_a_config_are_evaluated_in_its_splits(mi2, table: Path, toy_bundle: Path) -> None:

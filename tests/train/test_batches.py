@@ -13,11 +13,11 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 from medimageinsight.datasets import Sample, Table
 from medimageinsight.errors import ConfigError, DatasetError
 from medimageinsight.preprocess import Preprocessing
-from medimageinsight.train.augment_image import PixelAugmentation
 from medimageinsight.train.batches import BatchMaker, ImageLoader
 from medimageinsight.train.captions import CaptionWriter
 from medimageinsight.train.config import CaptionAugmentation, DataConfig, ImageAugmentation
 from medimageinsight.train.data_loader import Prefetcher
+from medimageinsight.train.image_augmentation import PixelAugmentation
 from medimageinsight.train.images_in_memory import MemoryImages
 from medimageinsight.train.images_on_disk import DiskImages
 

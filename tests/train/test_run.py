@@ -56,9 +56,8 @@ def test_stage_freezes_parameters_and_sets_the_initial_logit_scale(config: Path,
     states = []
 
     def save_states(line: str) -> None:
-        if line.startswith(
-            ("step 3 ", "step 4 ", "step 6 ")
-        ):  # after validations; the state on disk is the last one saved
+        # Validations; the state on disk is the last one saved.
+        if line.startswith(("step 3 ", "step 4 ", "step 6 ")):
             file = tmp_path / "run" / "state.safetensors"
             states.append(safetensors_torch.load_file(file) if file.exists() else {})
 
@@ -181,10 +180,10 @@ def test_config_errors_name_the_key(config: Path, change: dict[str, object], mes
 
 def test_config_is_merged_into_its_base(config: Path, tmp_path: Path) -> None:
     """Mappings are merged by key, null removes a key, other values replace; the run records the merged config."""
-    other = tmp_path / "other.yaml"
+    merged = tmp_path / "other.yaml"
     change = {"base": config.name, "seed": 4, "optimizer": {"warmup_steps": 1}, "captions": None, "stages": [STAGE]}
-    other.write_text(yaml.safe_dump(change))
-    train(other, tmp_path / "run", log=quiet)
+    merged.write_text(yaml.safe_dump(change))
+    train(merged, tmp_path / "run", log=quiet)
     recorded = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     optimizer = CONFIG["optimizer"] | {"warmup_steps": 1}
     whole = CONFIG | {"seed": 4, "optimizer": optimizer, "stages": [STAGE]}
@@ -201,10 +200,10 @@ def test_config_is_merged_into_its_base(config: Path, tmp_path: Path) -> None:
     ],
 )
 def test_base_must_be_a_config_in_the_same_folder_without_base(config: Path, base: object, message: str) -> None:
-    other = config.with_name("other.yaml")
-    other.write_text(yaml.safe_dump({"base": base}))
+    path = config.with_name("other.yaml")
+    path.write_text(yaml.safe_dump({"base": base}))
     with pytest.raises(ConfigError, match=message):
-        read_config_as(other, TrainConfig)
+        read_config_as(path, TrainConfig)
 
 
 def test_rejects_yaml_tags(config: Path) -> None:

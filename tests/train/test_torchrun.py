@@ -48,8 +48,10 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
     config.write_text(yaml.safe_dump(CONFIG | PLAIN))
     assert torchrun(config, tmp_path / "two").count("to step 4") == 1, "only the main process logs"
     train(config, tmp_path / "one", log=quiet)
-    one, two = (safetensors_torch.load_file(tmp_path / name / "last" / "model.safetensors") for name in ("one", "two"))
-    assert all((one[name] - two[name]).abs().max() < 1e-3 for name in one)
+    single, double = (
+        safetensors_torch.load_file(tmp_path / name / "last" / "model.safetensors") for name in ("one", "two")
+    )
+    assert all((single[name] - double[name]).abs().max() < 1e-3 for name in single)
     assert (tmp_path / "one" / "curve.csv").read_text().count("\n") == (
         tmp_path / "two" / "curve.csv"
     ).read_text().count("\n")
@@ -73,17 +75,18 @@ def test_shards_are_restored_after_a_validation(tmp_path: Path) -> None:
     shards = {"parallel": {"strategy": "shard", "checkpointing": True}}
     config.write_text(yaml.safe_dump(CONFIG | PLAIN | frequent | shards))
     torchrun(config, tmp_path / "two")
-    assert "going on after step 4" in torchrun(config, tmp_path / "two")
+    assert "resuming after step 4" in torchrun(config, tmp_path / "two")
     config.write_text(yaml.safe_dump(CONFIG | PLAIN | frequent))
     train(config, tmp_path / "one", log=quiet)
-    one, two = (tmp_path / name for name in ("one", "two"))
+    folders = [tmp_path / name for name in ("one", "two")]
     for file in ("best/model.safetensors", "last/model.safetensors", "state.safetensors"):
-        single, sharded = (safetensors_torch.load_file(folder / file) for folder in (one, two))
+        single, sharded = (safetensors_torch.load_file(folder / file) for folder in folders)
         assert single.keys() == sharded.keys()
         differences = {name: float((single[name].float() - sharded[name].float()).abs().max()) for name in single}
         assert max(differences.values()) < 1e-2, differences
-    assert read_history(one / "curve.csv", until=9)[-1].keys() == read_history(two / "curve.csv", until=9)[-1].keys()
-    assert len(read_history(two / "curve.csv", until=9)) == 4
+    curves = [read_history(folder / "curve.csv", until=9) for folder in folders]
+    assert curves[0][-1].keys() == curves[1][-1].keys()
+    assert len(curves[1]) == 4
 
 
 def test_trains_in_bf16_and_fp16(tmp_path: Path) -> None:

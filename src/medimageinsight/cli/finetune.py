@@ -1,4 +1,4 @@
-"""``mi2 finetune``: fine-tune a checkpoint on one's own images."""
+"""``mi2 finetune``: fine-tune a checkpoint on your own images."""
 
 from medimageinsight.cli.options import AsJson
 from medimageinsight.cli.train import Config, NoBundle, Out, Seed, run_training

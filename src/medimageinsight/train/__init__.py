@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from medimageinsight._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from medimageinsight.train.augment_image import PixelAugmentation, augment_image
     from medimageinsight.train.captions import CaptionWriter
     from medimageinsight.train.config import (
         AzureMLData,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from medimageinsight.train.data_loader import create_batch_maker
     from medimageinsight.train.distributed import Processes
     from medimageinsight.train.head import HEAD, head_to_adapter
+    from medimageinsight.train.image_augmentation import PixelAugmentation, augment_image
     from medimageinsight.train.initialization import create_model
     from medimageinsight.train.launch import finetune, train
     from medimageinsight.train.memory import GPU_OVERHEAD, estimate_memory
@@ -72,7 +72,7 @@ __all__ = [
 
 _CONFIG = [name for name in __all__ if name.endswith(("Augmentation", "Config", "Data"))]
 _MODULES = {
-    "augment_image": ["augment_image"],
+    "image_augmentation": ["augment_image"],
     "captions": ["CaptionWriter"],
     "config": _CONFIG,
     "config_file": ["load_mapping", "read_config", "read_config_as"],

@@ -20,8 +20,8 @@ def read_azureml_settings(
 ) -> dict[str, Any]:
     """Return the training settings of the YAML as a mapping for a `FinetuneConfig`, without keys that it does not set.
 
-    Its TrivialAugment becomes the milder one of `augment_image`, which changes no colours; a flip of any probability
-    becomes one of 0.5; epochs become steps: the number of full batches of training images, times the epochs.
+    Its TrivialAugment becomes the milder one of `image_augmentation`, which changes no colours; a flip of any
+    probability becomes one of 0.5; epochs become steps: the number of full batches of training images, times epochs.
 
     Args:
         data: The files.

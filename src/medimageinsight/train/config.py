@@ -7,7 +7,7 @@ from typing import Literal
 
 from medimageinsight.datasets import CheckSettings, DataSource
 from medimageinsight.network.config import ModelConfig
-from medimageinsight.train.augment_image import PixelAugmentation
+from medimageinsight.train.image_augmentation import PixelAugmentation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from PIL import Image
 from medimageinsight import images
 from medimageinsight.datasets.table import broken_images
 from medimageinsight.errors import InputError
-from medimageinsight.train.augment_batch import augment_batch
+from medimageinsight.train.batch_augmentation import augment_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

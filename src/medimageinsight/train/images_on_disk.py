@@ -15,7 +15,7 @@ import torch
 from medimageinsight import images
 from medimageinsight.datasets.table import broken_images
 from medimageinsight.errors import InputError
-from medimageinsight.train.augment_image import PixelAugmentation, augment_image, image_rng
+from medimageinsight.train.image_augmentation import PixelAugmentation, augment_image, image_rng
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -115,7 +115,7 @@ class Trainer:
         self.speed = read_history(self.folder / "speed.csv", until=self.step)
         if self.head is not None and "head" in progress:
             self.head.load_validation_state(progress["head"])
-        self.log(f"going on after step {self.step}")
+        self.log(f"resuming after step {self.step}")
 
     def _run_stage(self, stage: StageConfig, end: int) -> None:
         config, size = self.config, stage.image_size

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ConfigError
 from medimageinsight.preprocess import MAX_IMAGE_SIZE
-from medimageinsight.train.augment_image import PixelAugmentation
 from medimageinsight.train.config import CaptionAugmentation, FinetuneConfig, ImageAugmentation, OptimizerConfig
+from medimageinsight.train.image_augmentation import PixelAugmentation
 from medimageinsight.train.label_names import LabelNames
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from medimageinsight.train.augment_batch import augment_batch
+from medimageinsight.train.batch_augmentation import augment_batch
 from medimageinsight.train.config import ImageAugmentation
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8))

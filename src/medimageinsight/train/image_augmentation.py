@@ -9,7 +9,7 @@ that affect a finding are left out:
 - flips: off unless a kind of image is named. The heart is on one side, and so is a stroke.
 - hue, saturation, colour balance: the colour of a lesion, a stain or a retina is the finding.
 - solarise and invert: white becomes black, bone becomes air.
-- posterise and equalise: fewer grey levels remove a faint nodule, or turn noise into one.
+- posterise and equalise: fewer grey levels remove a faint nodule, or make noise look like one.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from PIL import Image
 
 from medimageinsight.errors import ConfigError
 from medimageinsight.files import strict
-from medimageinsight.train.augment_image import (
+from medimageinsight.train.image_augmentation import (
     CHANGES,
     PixelAugmentation,
     augment_image,
