@@ -12,7 +12,7 @@ from medimageinsight.datasets.azureml import (
 )
 from medimageinsight.datasets.check import CheckSettings, check_table
 from medimageinsight.datasets.folder import read_folder
-from medimageinsight.datasets.problems import DatasetProblems, Problems
+from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
 from medimageinsight.datasets.sample import ByteRange, Sample, Table, join_tables, patient_ids
 from medimageinsight.datasets.shards import read_shards
 from medimageinsight.datasets.sources import DataSource, read_sources
@@ -27,6 +27,7 @@ __all__ = [
     "CheckSettings",
     "DataSource",
     "DatasetProblems",
+    "Problem",
     "Problems",
     "Sample",
     "Table",

@@ -49,11 +49,7 @@ def save_tagger(tagger: Tagger, path: str | os.PathLike[str]) -> None:
 
 
 def load_tagger(path: str | os.PathLike[str], *, model: ModelIdentity | None = None) -> Tagger:
-    """Read a tagger file.
-
-    Args:
-        path: The file.
-        model: The model whose embeddings the tagger will get.
+    """Read a tagger file for embeddings of ``model``.
 
     Raises:
         ModelError: It belongs to another model (``adapter_other_model``), is too large (``tagger_too_large``), of a
@@ -82,10 +78,8 @@ def read_prompts(
 ) -> dict[str, TagPrompts]:
     """Read prompts: ``{"tag": "prompt", "other": ["a", "b"], "third": {"positive": [...], "negative": [...]}}``.
 
-    Args:
-        path: The file.
-        template: Filled with every positive prompt, as in `tag_prompts`.
-        negative: Negative prompts of tags without their own.
+    The template is filled with every positive prompt, as in `tag_prompts`. ``negative`` are the prompts of tags without
+    their own.
 
     Raises:
         InputError: Not of that form, or too large (``prompts_invalid``), or as `tag_prompts`.
@@ -103,18 +97,13 @@ def read_prompts(
         raise _invalid_prompts(f"{'an empty' if tags == {} else 'a'} {type(tags).__name__}")
     prompts: dict[str, TagPrompts] = {}
     for tag, value in tags.items():
-        positive, negative_prompts = _parse_tag(value, negative)
-        prompts |= tag_prompts({tag: positive}, template=template, negative=negative_prompts)
-    return prompts
-
-
-def _parse_tag(value: object, negative: Sequence[str]) -> tuple[list[str], Sequence[str]]:
-    """Return positive and negative prompts of one tag."""
-    if isinstance(value, dict):
-        if not {"positive"} <= value.keys() <= {"positive", "negative"}:
+        parts = value if isinstance(value, dict) else {"positive": value}
+        if not {"positive"} <= parts.keys() <= {"positive", "negative"}:
             raise _invalid_prompts("a tag with other keys")
-        return _as_texts(value["positive"]), _as_texts(value["negative"]) if "negative" in value else negative
-    return _as_texts(value), negative
+        positive = {tag: _as_texts(parts["positive"])}
+        others = _as_texts(parts["negative"]) if "negative" in parts else negative
+        prompts |= tag_prompts(positive, template=template, negative=others)
+    return prompts
 
 
 def _as_texts(value: object) -> list[str]:

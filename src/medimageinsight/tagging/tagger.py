@@ -19,11 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.metrics.bootstrap import (
-    Figure,
-    bootstrap_figure,
-    draw_bootstrap_weights,
-)
+from medimageinsight.metrics.bootstrap import Figure, bootstrap_figure, draw_bootstrap_weights
 from medimageinsight.metrics.patients import number_patients
 from medimageinsight.metrics.scores import weighted_roc_auc
 from medimageinsight.metrics.thresholds import Criterion, ThresholdFigures, choose_threshold, score_threshold
@@ -39,8 +35,6 @@ if TYPE_CHECKING:
     from medimageinsight.bundle import ModelIdentity
     from medimageinsight.metrics.scores import Flags, Floats, Integers
     from medimageinsight.tagging.prompts import EmbedTexts
-
-RESAMPLES = 1000  # of the AUC's interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +93,7 @@ class Tagger:
     def scores(self, vectors: ArrayLike, embed_texts: EmbedTexts, logit_scale: float) -> NDArray[np.float32]:
         """Return scores (N, T) float32 of embeddings (N, D).
 
-        Args:
-            vectors: Embeddings of images.
-            embed_texts: The model's; not called where an adapter gives the scores.
-            logit_scale: The model's, a logarithm.
+        ``embed_texts`` and ``logit_scale``, a logarithm, are the model's; with an adapter they are not used.
 
         Raises:
             InputError: Embeddings that do not fit or are not finite.
@@ -122,10 +113,7 @@ class Tagger:
     ) -> Tagger:
         """Return the tagger with figures of test images, for the tags that some of the images have and some lack.
 
-        Args:
-            scores: (N, T).
-            truth: (N, T) bool.
-            patients: N ids, for the AUC's interval.
+        Scores and truth are (N, T); the N patient ids are for the AUC's interval.
         """
         values, flags, groups = _check_arrays(scores, truth, patients, len(self.tags))
         tags = [
@@ -211,30 +199,24 @@ def fit_tagger_to_embeddings(
     criterion: Criterion | None = None,
     test: LabelledEmbeddings | None = None,
 ) -> Tagger:
-    """Fit a tagger to labelled embeddings, and add figures of the test images.
+    """Fit a tagger to labelled embeddings for `fit_tagger`, and add figures of the test images.
 
-    Args:
-        validation: Chooses the thresholds.
-        tags: Tags with their prompts, or the adapter whose labels are the tags.
-        embed_texts: The model's; not called with an adapter.
-        logit_scale: The model's, a logarithm.
-        model: The model that made the embeddings.
-        criterion: As in `fit_tagger`.
-        test: Other images, if there are any.
+    The tags have prompts, or are the labels of an adapter; see `Tagger.scores`.
 
     Raises:
         InputError: As `fit_tagger`.
     """
+    prompts: Mapping[str, TagPrompts] | Sequence[str]
     if isinstance(tags, Mapping):
-        names, adapter = tuple(tags), None
+        prompts, adapter = tags, None
         scores = prompt_scores(validation.rows, embed_tags(embed_texts, tags), logit_scale)
     else:
-        names, adapter = tags.labels, tags
-        scores = adapter_scores(validation.rows, tags, names)
+        prompts, adapter = tags.labels, tags
+        scores = adapter_scores(validation.rows, tags, tags.labels)
     tagger = fit_tagger(
-        tags if isinstance(tags, Mapping) else names,
+        prompts,
         scores,
-        validation.truth(names),
+        validation.truth(tuple(prompts)),
         model=model,
         criterion=criterion,
         adapter=adapter,
@@ -243,11 +225,11 @@ def fit_tagger_to_embeddings(
     if test is None:
         return tagger
     test_scores = tagger.scores(test.rows, embed_texts, logit_scale)
-    return tagger.with_test_figures(test_scores, test.truth(names), patients=test.patients or None)
+    return tagger.with_test_figures(test_scores, test.truth(tagger.names), patients=test.patients or None)
 
 
 def _score_tag(scores: Floats, positives: Flags, threshold: float, groups: Integers) -> TagFigures:
-    weights = draw_bootstrap_weights(groups, np.zeros_like(groups), resamples=RESAMPLES, seed=0)
+    weights = draw_bootstrap_weights(groups, np.zeros_like(groups), resamples=1000, seed=0)
     auc = weighted_roc_auc(scores, positives, np.concatenate([np.ones((1, len(scores)), dtype=np.float32), weights]))
     return TagFigures(
         operation=score_threshold(scores, positives, threshold),

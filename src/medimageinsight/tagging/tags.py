@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 Tags: TypeAlias = str | Tagger | Mapping[str, TagPrompts]
 """The name of a vocabulary, a tagger, or prompts of `tag_prompts`."""
 
-DEFAULT_THRESHOLD = 0.5  # of probabilities; a vocabulary's sum to 1, so that at most one term is present
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagResult:
@@ -47,13 +45,8 @@ def tag_vectors(
 ) -> list[dict[str, TagResult]]:
     """Return the tags of embeddings (N, D), by name.
 
-    Args:
-        vectors: Embeddings of images.
-        tags: The name of a vocabulary, a tagger of the same model, or prompts.
-        embed_texts: The model's.
-        logit_scale: The model's, a logarithm.
-        model: The model's name, see `vocabulary`.
-        threshold: As in `tag_thresholds`.
+    ``embed_texts``, ``logit_scale`` (a logarithm) and the name ``model`` are those of the model, which a tagger has to
+    fit. See `tag_thresholds` for the threshold.
 
     Raises:
         InputError: As `tag_thresholds`, or embeddings that do not fit or are not finite.
@@ -77,10 +70,7 @@ def tag_vectors(
 def check_tags(tags: Tags, model: ModelIdentity | None, threshold: float | None) -> None:
     """Refuse invalid arguments of `tag_vectors` and a tagger of another model, before any image is read.
 
-    Args:
-        tags: As in `tag_vectors`.
-        model: The loaded model; None for the model of a server.
-        threshold: As in `tag_thresholds`.
+    ``model`` is None for the model of a server.
 
     Raises:
         InputError: As `tag_thresholds`, or a tagger with an unknown model (``model_unknown``).
@@ -100,12 +90,8 @@ def check_tags(tags: Tags, model: ModelIdentity | None, threshold: float | None)
 def tag_thresholds(tags: Tags, threshold: float | None, *, model: str = "") -> tuple[tuple[str, ...], list[float]]:
     """Return the names of the tags and the scores from which on they are present.
 
-    Args:
-        tags: As in `tag_vectors`.
-        threshold: 0.5 by default for probabilities: of a vocabulary, and of prompts that all have negative prompts.
-            Required for other prompts: their scores are cosines, for which no default is suitable. Not allowed for a
-            tagger, which has its own thresholds.
-        model: The model's name, see `vocabulary`.
+    The threshold is 0.5 by default for probabilities: of a vocabulary, and of prompts that all have negative prompts.
+    Other prompts need one, since no default is suitable for cosines. A tagger has its own thresholds.
 
     Raises:
         InputError: ``vocabulary_unknown``, ``threshold_invalid``, ``threshold_missing``, no tags (``labels_empty``).
@@ -129,7 +115,7 @@ def tag_thresholds(tags: Tags, threshold: float | None, *, model: str = "") -> t
                 "choose thresholds on labelled images with mi2 tag fit",
                 code="threshold_missing",
             )
-        threshold = DEFAULT_THRESHOLD
+        threshold = 0.5  # a vocabulary's probabilities sum to 1, so that at most one term is present
     minimum = 0 if are_probabilities else -1
     if not minimum <= threshold <= 1:
         raise InputError(f"expected a threshold from {minimum} to 1, got {threshold}", code="threshold_invalid")

@@ -43,11 +43,9 @@ _TRAINED_TERMS: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType(_DA
 
 
 def vocabulary(name: str, *, model: str = "") -> dict[str, tuple[str, ...]]:
-    """Return the terms of a vocabulary with their prompts, for `term_probabilities`.
+    """Return the terms of a vocabulary (``modality``, ``anatomy`` or ``view``) with their prompts.
 
-    Args:
-        name: ``modality``, ``anatomy`` or ``view``.
-        model: The model's name; the built-in model gets the terms that it was trained on, others get all.
+    A model of the name of the built-in one gets the terms that it was trained on, others get all.
 
     Raises:
         InputError: There is no such vocabulary (``vocabulary_unknown``).
@@ -68,12 +66,6 @@ def term_probabilities(
 
         terms = vocabulary("anatomy", model=model.name)
         term_probabilities(model.embed_images(["chest.dcm"]), terms, model.embed_texts, model.logit_scale)
-
-    Args:
-        vectors: Embeddings of images (N, D).
-        terms: T terms with at least one prompt each.
-        embed_texts: The model's.
-        logit_scale: The model's, a logarithm.
 
     Raises:
         InputError: Embeddings that do not fit or are not finite.

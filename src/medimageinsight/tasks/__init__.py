@@ -5,17 +5,15 @@ from __future__ import annotations
 from medimageinsight._lazy import lazy_exports
 from medimageinsight.metrics.vectors import cosine_similarity, normalize
 from medimageinsight.prompts import Labels, fill_template, label_prompts
-from medimageinsight.tasks.compare import StudyComparison, compare_studies, study_vector
+from medimageinsight.tasks.compare import compare_studies, study_vector
 from medimageinsight.tasks.drift import Drift, find_drift
 from medimageinsight.tasks.neighbours import (
     Neighbour,
-    NeighbourResult,
     NeighbourSettings,
     classify_by_neighbours,
     vote_shares,
 )
 from medimageinsight.tasks.outliers import (
-    OutlierDetector,
     OutlierResult,
     fit_outliers,
     neighbour_distances,
@@ -26,11 +24,8 @@ __all__ = [
     "Drift",
     "Labels",
     "Neighbour",
-    "NeighbourResult",
     "NeighbourSettings",
-    "OutlierDetector",
     "OutlierResult",
-    "StudyComparison",
     "Text",
     "classify_by_neighbours",
     "compare_studies",

@@ -21,27 +21,18 @@ _MIN_LENGTH = 1e-6  # the mean of opposite directions has no direction
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyComparison:
-    """The comparison of a current study of C images with a prior study of P images.
+    """The comparison of a current study of C images with a prior study of P images."""
 
-    Attributes:
-        similarity: Cosine of the two study vectors.
-        pairs: (C, P) float32, cosine of every current with every prior image.
-        nearest: (C,) int64, the most similar prior image of each current image.
-        novelty: (C,) float32, 1 - cosine to that image: high where the prior study has no similar image.
-    """
-
-    similarity: float
-    pairs: NDArray[np.float32]
-    nearest: NDArray[np.int64]
-    novelty: NDArray[np.float32]
+    similarity: float  # cosine of the two study vectors
+    pairs: NDArray[np.float32]  # (C, P), cosine of every current with every prior image
+    nearest: NDArray[np.int64]  # (C,), the most similar prior image of each current image
+    novelty: NDArray[np.float32]  # (C,), 1 - cosine to that image: high where the prior study has no similar image
 
 
 def study_vector(vectors: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float32]:
     """Return the normalised mean (D,) float32 of the embeddings (N, D) of a study's images.
 
-    Args:
-        vectors: At least one.
-        weights: (N,), 0 or more, at least one above 0: of each image; equal by default.
+    The weights (N,) of the images are 0 or more, at least one above 0; equal by default.
 
     Raises:
         InputError: No images (``study_empty``), invalid weights (``weights_invalid``), vectors that cancel each other
@@ -73,13 +64,7 @@ def compare_studies(
     prior_weights: ArrayLike | None = None,
     current_weights: ArrayLike | None = None,
 ) -> StudyComparison:
-    """Compare a study with a prior study.
-
-    Args:
-        prior: (P, D).
-        current: (C, D).
-        prior_weights: (P,), as in `study_vector`.
-        current_weights: (C,).
+    """Compare a study (C, D) with a prior study (P, D), with weights as in `study_vector`.
 
     Raises:
         InputError: As `study_vector`, or vectors of different lengths.

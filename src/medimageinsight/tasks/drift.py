@@ -32,21 +32,12 @@ _TOLERANCE = 1e-6  # rounding of float32 sums: a permutation equal to the observ
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """The result of a permutation test.
-
-    Attributes:
-        statistic: The statistic.
-        value: Of the two batches; 0 for equal batches.
-        expected: Its mean over the permutations: the value by chance.
-        p_value: The share of permutations with at least this value; the minimum is 1 / (permutations + 1).
-        permutations: Number of permutations.
-        seed: Their seed.
-    """
+    """The result of a permutation test."""
 
     statistic: Statistic
-    value: float
-    expected: float
-    p_value: float
+    value: float  # of the two batches; 0 for equal batches
+    expected: float  # its mean over the permutations: the value by chance
+    p_value: float  # the share of permutations with at least this value; the minimum is 1 / (permutations + 1)
     permutations: int
     seed: int
 
@@ -61,19 +52,10 @@ def find_drift(
     a_patients: Sequence[str] | None = None,
     b_patients: Sequence[str] | None = None,
 ) -> Drift:
-    """Compare two batches of embeddings.
+    """Compare two batches of embeddings, (N, D) and (M, D), by the ``energy`` distance or ``mmd``.
 
     Images of one patient are similar, so all images of a patient are permuted together: give patient ids where patients
     have several images, else drift is found too often.
-
-    Args:
-        a: (N, D), at least 2.
-        b: (M, D), at least 2.
-        statistic: ``energy`` distance, or ``mmd``.
-        permutations: Number of permutations; the smallest possible p-value is 1 / (permutations + 1).
-        seed: Of the permutations.
-        a_patients: N ids.
-        b_patients: M ids, none of them in ``a_patients``.
 
     Raises:
         InputError: A batch of fewer than 2 patients (``batch_too_small``), more than `MAX_IMAGES` images together
@@ -85,7 +67,15 @@ def find_drift(
             f"expected the statistic energy or mmd and at least one permutation, got {statistic} and {permutations}",
             code="drift_settings_invalid",
         )
-    vectors, count = _join_batches(a, b)
+    first = unit_rows(a, name="vectors of the first batch")
+    second = unit_rows(b, name="vectors of the second batch", dim=first.shape[1])
+    count = len(first)
+    if count + len(second) > MAX_IMAGES:
+        raise InputError(
+            f"expected at most {MAX_IMAGES:,} images in both batches, got {count + len(second):,}: use a random sample",
+            code="batch_too_large",
+        )
+    vectors = np.concatenate([first, second])
     group_of_image, groups_of_a = _number_groups(a_patients, count, b_patients, len(vectors) - count)
     similarity = _similarity(vectors, statistic)
     observed = float(_discrepancies(similarity, np.arange(len(vectors))[None] < count)[0])
@@ -101,19 +91,6 @@ def find_drift(
     )
 
 
-def _join_batches(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float32], int]:
-    """Return both batches as (N + M, D) float32 of length 1, and N."""
-    first = unit_rows(a, name="vectors of the first batch")
-    second = unit_rows(b, name="vectors of the second batch", dim=first.shape[1])
-    if len(first) + len(second) > MAX_IMAGES:
-        raise InputError(
-            f"expected at most {MAX_IMAGES:,} images in both batches, got {len(first) + len(second):,}: "
-            "use a random sample",
-            code="batch_too_large",
-        )
-    return np.concatenate([first, second]), len(first)
-
-
 def _number_groups(
     a_patients: Sequence[str] | None, a_count: int, b_patients: Sequence[str] | None, b_count: int
 ) -> tuple[Integers, int]:
@@ -124,9 +101,8 @@ def _number_groups(
         "expected no patient in both batches, got at least one: leave out the images in one of them",
     )
     numbers_of_a = number_patients(a_patients, a_count)
-    numbers_of_b = (
-        number_patients(b_patients, b_count) + a_count + int(numbers_of_a.max(initial=0)) + 1
-    )  # all above a's
+    above_a = a_count + int(numbers_of_a.max(initial=0)) + 1
+    numbers_of_b = number_patients(b_patients, b_count) + above_a
     _, group_of_image = np.unique(np.concatenate([numbers_of_a, numbers_of_b]), return_inverse=True)
     groups_of_a = len(np.unique(numbers_of_a))
     groups_of_b = int(group_of_image.max(initial=-1)) + 1 - groups_of_a
@@ -142,13 +118,12 @@ def _similarity(vectors: NDArray[np.float32], statistic: Statistic) -> NDArray[n
     """Return (N, N): the negative chord, or a Gaussian kernel of the chord as wide as the median chord."""
     chord = np.sqrt(np.maximum(2.0 - 2.0 * (vectors @ vectors.T), 0.0, dtype=np.float32))
     np.fill_diagonal(chord, 0.0)  # slightly above 0 by rounding
-    if statistic == "energy":
-        negative: NDArray[np.float32] = -chord
-        return negative
-    positive = chord[chord > 0]
-    width = float(np.median(positive)) if len(positive) else 1.0
-    kernel: NDArray[np.float32] = np.exp(-(chord**2) / (2 * width**2))
-    return kernel
+    similarity: NDArray[np.float32] = -chord
+    if statistic == "mmd":
+        positive = chord[chord > 0]
+        width = float(np.median(positive)) if len(positive) else 1.0
+        similarity = np.exp(-(chord**2) / (2 * width**2))
+    return similarity
 
 
 def _discrepancies(similarity: NDArray[np.float32], in_a: NDArray[np.bool_]) -> Floats:

@@ -59,13 +59,11 @@ class Neighbour:
 class NeighbourResult:
     """The classification of one image.
 
-    Attributes:
-        probabilities: Of every label of the references, sorted by name; they sum to 1, or are all 0 without neighbours.
-        neighbours: Most similar first; empty where all references are of the image's own patient.
+    The probabilities, of every label of the references sorted by name, sum to 1, or are all 0 without neighbours.
     """
 
     probabilities: dict[str, float]
-    neighbours: tuple[Neighbour, ...]
+    neighbours: tuple[Neighbour, ...]  # most similar first; empty where all references are of the image's own patient
 
     @property
     def label(self) -> str | None:
@@ -87,13 +85,8 @@ def classify_by_neighbours(
         results = classify_by_neighbours(model.embed_images(new), model.embed_images(known), labels)
         results[0].label, results[0].neighbours[0].similarity
 
-    Args:
-        queries: (Q, D), the images to classify.
-        references: (R, D), the labelled images.
-        labels: R names.
-        settings: k and the temperature.
-        query_patients: Q ids; references of an image's own patient are excluded. '' where it is not known.
-        reference_patients: R ids.
+    Queries are (Q, D), references (R, D) with R labels. References of an image's own patient are excluded; a patient id
+    is '' where it is not known.
 
     Raises:
         InputError: Vectors that do not fit or are not finite, no references (``references_empty``), another number of
@@ -108,11 +101,15 @@ def classify_by_neighbours(
         raise InputError(
             f"expected a label for each of {len(reference_rows)} vectors, got {len(labels)}", code="labels_mismatched"
         )
-    query_groups, reference_groups = _patient_groups(
-        query_patients, len(query_rows), reference_patients, len(reference_rows)
-    )
+    # Patients as numbers; an unknown query patient is -1, which excludes no reference.
+    known = sorted({*(query_patients or ()), *(reference_patients or ())} - {""})
+    query_groups = number_patients(query_patients, len(query_rows), known=known)
     neighbours = nearest(
-        query_rows, reference_rows, settings.k, query_groups=query_groups, gallery_groups=reference_groups
+        query_rows,
+        reference_rows,
+        settings.k,
+        query_groups=np.where(query_groups < len(known), query_groups, -1),
+        gallery_groups=number_patients(reference_patients, len(reference_rows), known=known),
     )
     names = sorted(set(labels))
     return [
@@ -125,16 +122,6 @@ def classify_by_neighbours(
 def vote_shares(cosines: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """Return each neighbour's share of the vote, (k,), sum 1: the softmax of cosines (k,) over the temperature."""
     return softmax(np.asarray(cosines, dtype=np.float64) / temperature)
-
-
-def _patient_groups(
-    query_patients: Sequence[str] | None, queries: int, reference_patients: Sequence[str] | None, references: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return patients as numbers; an unknown query patient is -1, which excludes no reference."""
-    named = sorted({*(query_patients or ()), *(reference_patients or ())} - {""})
-    query_groups = number_patients(query_patients, queries, known=named)
-    reference_groups = number_patients(reference_patients, references, known=named)
-    return np.where(query_groups < len(named), query_groups, -1), reference_groups
 
 
 def _vote(

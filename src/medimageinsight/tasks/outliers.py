@@ -35,19 +35,12 @@ class OutlierResult:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OutlierDetector:
-    """A reference set with its threshold.
+    """A reference set with its threshold."""
 
-    Attributes:
-        references: (R, D) float32 of length 1.
-        k: Number of nearest references whose mean distance is used.
-        threshold: Images with a larger distance are outliers.
-        validation: (V,) float64, distances of the validation images, sorted.
-    """
-
-    references: NDArray[np.float32]
-    k: int
-    threshold: float
-    validation: Floats
+    references: NDArray[np.float32]  # (R, D) of length 1
+    k: int  # number of nearest references whose mean distance is used
+    threshold: float  # images with a larger distance are outliers
+    validation: Floats  # (V,), distances of the validation images, sorted
 
     def distances(self, vectors: ArrayLike) -> Floats:
         """Return the mean of 1 - cosine to the k nearest references: (N,) float64, 0 to 2.
@@ -91,14 +84,8 @@ def fit_outliers(
 ) -> OutlierDetector:
     """Fit a detector for which about ``1 - quantile`` of the usual images are outliers.
 
-    Args:
-        references: (R, D), the usual images.
-        validation: (V, D), other usual images, of other patients.
-        k: Number of nearest references, at most R.
-        quantile: Of the validation images' distances, above 0 and below 1.
-        reference_patients: R ids, '' where it is not known.
-        validation_patients: V ids, none of them a reference patient: images of one patient are similar, which would
-            make the threshold too small.
+    References (R, D) and validation (V, D) are usual images of different patients: images of one patient are similar,
+    which would make the threshold too small. A patient id is '' where it is not known.
 
     Raises:
         InputError: Fewer than k references (``references_too_few``), no validation images (``validation_empty``), a

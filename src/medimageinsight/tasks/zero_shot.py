@@ -26,13 +26,7 @@ class Text:
 def probabilities(images: ArrayLike, texts: ArrayLike, logit_scale: float) -> NDArray[np.float32]:
     """Compute ``softmax(exp(logit_scale) * images . texts)`` over the texts, in float64.
 
-    Args:
-        images: Embeddings (N, D), or a single embedding (D,).
-        texts: Embeddings (L, D), one for each label.
-        logit_scale: A logarithm, as in a manifest and in the scoring endpoint.
-
-    Returns:
-        (N, L) float32, rows sum to 1; (L,) for a single image.
+    Return (N, L) float32, rows sum to 1, for images (N, D) and texts (L, D); (L,) for a single image (D,).
 
     Raises:
         InputError: The shapes do not fit (``embeddings_bad_shape``).
@@ -44,9 +38,7 @@ def probabilities(images: ArrayLike, texts: ArrayLike, logit_scale: float) -> ND
 def mean_by_label(embeddings: NDArray[np.float32], counts: Sequence[int]) -> NDArray[np.float32]:
     """Return the normalised mean embedding of each label's prompts, (L, D): CLIP's prompt ensemble.
 
-    Args:
-        embeddings: (sum of counts, D), the prompts of the first label first.
-        counts: The number of prompts of each label.
+    The embeddings (sum of counts, D) are those of the first label's prompts first, ``counts[0]`` of them.
     """
     starts = np.cumsum([0, *counts[:-1]])
     return normalize(np.add.reduceat(normalize(embeddings), starts, axis=0)).astype(np.float32)
