@@ -38,27 +38,17 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbeddedSource:
-    """The embedding or the error of one source.
+    """The embedding or the error of one source; the other of the two is None."""
 
-    Args:
-        index: Position of the source, from 0.
-        embedding: (D,) float32, L2-normalised; None if there is an error.
-        error: None if there is an embedding.
-    """
-
-    index: int
-    embedding: NDArray[np.float32] | None = None
+    index: int  # position of the source, from 0
+    embedding: NDArray[np.float32] | None = None  # (D,), L2-normalised
     error: InputError | None = None
 
 
 class Embedder:
-    """Encoder of image sources and texts, on one bundle.
+    """Encoder of image sources and texts, on one bundle and its engine.
 
-    Args:
-        bundle: The opened bundle; its tokenizer is loaded when a text is first embedded.
-        engine: The bundle's engine.
-        preprocessing: The conversion of pixels to the network's input; the bundle's own by default.
-        limits: Bounds on the size of an image.
+    The tokenizer is loaded when a text is first embedded. The preprocessing is the bundle's own by default.
     """
 
     def __init__(
@@ -100,7 +90,7 @@ class Embedder:
         self,
         sources: Iterable[images.Source],
         *,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
         frame: int = 0,
         preprocessing: Preprocessing | None = None,
     ) -> Generator[EmbeddedSource]:
@@ -111,7 +101,7 @@ class Embedder:
 
         Args:
             sources: Any iterable; a generator is read only as fast as the network runs.
-            batch_size: Images that the network processes together.
+            batch_size: Images that the network processes together; `BATCH_SIZE` by default.
             frame: Index of the frame of multi-frame sources.
             preprocessing: Overrides the embedder's own, for this call.
 
@@ -119,6 +109,7 @@ class Embedder:
             InputError: ``batch_size`` is below 1.
             ModelError: The encoder cannot be loaded or run.
         """
+        batch_size = BATCH_SIZE if batch_size is None else batch_size
         check_batch_size(batch_size)
         prepare = partial(self._prepare, frame=frame, preprocessing=preprocessing)
         ahead = 2 * batch_size + available_cpus()
@@ -130,7 +121,7 @@ class Embedder:
         sources: images.Source | Iterable[images.Source],
         *,
         errors: Literal["raise", "skip"] = ...,
-        batch_size: int = ...,
+        batch_size: int | None = ...,
         frame: int = ...,
         preprocessing: Preprocessing | None = ...,
         progress: Progress | None = ...,
@@ -142,7 +133,7 @@ class Embedder:
         sources: images.Source | Iterable[images.Source],
         *,
         errors: Literal["return"],
-        batch_size: int = ...,
+        batch_size: int | None = ...,
         frame: int = ...,
         preprocessing: Preprocessing | None = ...,
         progress: Progress | None = ...,
@@ -153,7 +144,7 @@ class Embedder:
         sources: images.Source | Iterable[images.Source],
         *,
         errors: OnError = "raise",
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
         frame: int = 0,
         preprocessing: Preprocessing | None = None,
         progress: Progress | None = None,
@@ -165,9 +156,9 @@ class Embedder:
             errors: Handling of invalid images: ``raise`` the first error; ``skip`` them, which gives fewer rows;
                 ``return`` a list with an embedding (D,) or an error for each source. The error of a single source is
                 raised unless returned.
-            batch_size: Images that the network processes together.
-            frame: Index of the frame of multi-frame sources.
-            preprocessing: Overrides the embedder's own, for this call.
+            batch_size: As in `stream_images`.
+            frame: As in `stream_images`.
+            preprocessing: As in `stream_images`.
             progress: Called with the number of images done.
 
         Raises:
@@ -234,14 +225,9 @@ def collect_embeddings(
     progress: Progress | None,
     stack: Callable[[Sequence[NDArray[np.float32]]], NDArray[np.float32]],
 ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
-    """Implement ``embed_images`` on top of ``stream_images``.
+    """Implement ``embed_images`` on top of ``stream_images``; arguments of `Embedder.embed_images`.
 
-    Args:
-        stream: As `Embedder.stream_images`; the generator it returns is closed at the end.
-        sources: As `Embedder.embed_images`.
-        errors: As `Embedder.embed_images`.
-        progress: As `Embedder.embed_images`.
-        stack: Stacks N embeddings (D,) to (N, D), including N = 0.
+    The generator that `stream` returns is closed at the end. `stack` stacks N embeddings (D,) to (N, D), also N = 0.
 
     Raises:
         InputError: The error of an image, with a note of its index; or ``errors`` is invalid (``errors_invalid``).

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self, cast, overload
 
 import numpy as np
 
-from medimageinsight.embedder import BATCH_SIZE
+from medimageinsight.embedder import BATCH_SIZE, collect_embeddings
 from medimageinsight.errors import InputError
 from medimageinsight.images import is_single
 from medimageinsight.metrics.vectors import cosine_similarity
@@ -16,25 +17,21 @@ from medimageinsight.tagging import check_tags, tag_vectors
 from medimageinsight.tasks import Text, mean_by_label, probabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from medimageinsight.bundle import ModelIdentity
-    from medimageinsight.embedder import OnError, Progress
+    from medimageinsight.embedder import EmbeddedSource, OnError, Progress
     from medimageinsight.images import Source
     from medimageinsight.prompts import Labels
     from medimageinsight.tagging import TagResult, Tags
 
 
 class EmbeddingModel(ABC):
-    """Classification, tagging and comparison on top of a subclass's two encoders and scale.
+    """Classification, tagging and comparison on top of a subclass's two encoders and scale."""
 
-    Args:
-        batch_size: Images of a batch, unless a call overrides it.
-    """
-
-    batch_size: int = BATCH_SIZE
+    batch_size: int = BATCH_SIZE  # images of a batch, unless a call overrides it
 
     @property
     @abstractmethod
@@ -50,41 +47,63 @@ class EmbeddingModel(ABC):
     def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
         """Return the embeddings of texts, (N, D) float32, L2-normalised; of a single text, (D,)."""
 
-    @overload
     @abstractmethod
+    def stream_images(
+        self, sources: Iterable[Source], *, batch_size: int | None = None, frame: int = 0
+    ) -> Generator[EmbeddedSource]:
+        """Yield an `EmbeddedSource` for each source, in order, as batches complete, in bounded memory."""
+
+    @overload
     def embed_images(
         self,
         sources: Source | Iterable[Source],
         *,
         errors: Literal["raise", "skip"] = ...,
-        batch_size: int = ...,
+        batch_size: int | None = ...,
         frame: int = ...,
         progress: Progress | None = ...,
     ) -> NDArray[np.float32]: ...
 
     @overload
-    @abstractmethod
     def embed_images(
         self,
         sources: Source | Iterable[Source],
         *,
         errors: Literal["return"],
-        batch_size: int = ...,
+        batch_size: int | None = ...,
         frame: int = ...,
         progress: Progress | None = ...,
     ) -> list[NDArray[np.float32] | InputError]: ...
 
-    @abstractmethod
     def embed_images(
         self,
         sources: Source | Iterable[Source],
         *,
         errors: OnError = "raise",
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
         frame: int = 0,
         progress: Progress | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
-        """Return the embeddings of images, (N, D) float32, L2-normalised; of a single source, (D,)."""
+        """Return the embeddings of images, (N, D) float32, L2-normalised; of a single source, (D,).
+
+        Args:
+            sources: One source, or any iterable of them.
+            errors: Handling of invalid images: ``raise`` the first error, ``skip`` them, or ``return`` a list with an
+                embedding (D,) or an error for each source. The error of a single source is raised unless returned.
+            batch_size: As in `stream_images`.
+            frame: As in `stream_images`.
+            progress: Called with the number of images done.
+
+        Raises:
+            InputError: An image (an `ImageError`, with a note of its index) or an argument is invalid.
+            EndpointError: The server of a remote model cannot be reached, or failed; for any value of ``errors``.
+        """
+        stream = partial(self.stream_images, batch_size=batch_size, frame=frame)
+        return collect_embeddings(stream, sources, errors=errors, progress=progress, stack=self._stack)
+
+    @abstractmethod
+    def _stack(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return embeddings (D,) as (N, D); N may be 0."""
 
     @abstractmethod
     def close(self) -> None:
@@ -144,22 +163,18 @@ class EmbeddingModel(ABC):
             model.classify("chest.dcm", {"normal": ["x-ray chest normal", "x-ray chest no finding"],
                                          "pneumonia": "x-ray chest pneumonia"})
 
-        Args:
-            sources: As in `embed_images`.
-            labels: Names, or a mapping of each name to its prompt or prompts, whose embeddings are averaged.
-            template: One or several with ``{}`` for the label, averaged too; other names come from ``fields``.
-            fields: Values of the other names in the template, such as ``{"modality": "x-ray"}``.
-            errors: As in `embed_images`.
-            batch_size: As in `embed_images`; by default the model's own.
-            frame: As in `embed_images`.
-            progress: As in `embed_images`.
+        The `labels` are names, or a mapping of each name to its prompt or prompts, whose embeddings are averaged; so
+        are those of several templates. A template has ``{}`` for the label; its other names come from `fields`, such as
+        ``{"modality": "x-ray"}``. The other arguments are those of `embed_images`.
 
         Raises:
             InputError: An image, a label or an argument is invalid.
             ModelError: An encoder cannot be loaded or run.
             EndpointError: The server of a remote model cannot be reached, or failed.
         """
-        texts = self._embed_labels(label_prompts(labels, template=template, fields=fields))
+        prompts = label_prompts(labels, template=template, fields=fields)
+        embeddings = self.embed_texts([text for texts in prompts.values() for text in texts])
+        texts = mean_by_label(embeddings, [len(texts) for texts in prompts.values()])  # (L, D)
         size = self.batch_size if batch_size is None else batch_size
         embedded = self.embed_images(sources, errors=errors, batch_size=size, frame=frame, progress=progress)
         if isinstance(embedded, list):
@@ -222,14 +237,9 @@ class EmbeddingModel(ABC):
             model.tag("chest.dcm", "modality")["x-ray"].present
             model.tag(files, tag_prompts(["Effusion", "Nodule"], negative=["x-ray chest No Finding"]))
 
-        Args:
-            sources: As in `embed_images`.
-            tags: ``modality``, ``anatomy`` or ``view``, whose terms are mutually exclusive; a tagger of
-                `tagging.load_tagger`; or prompts of `tagging.tag_prompts`.
-            threshold: Threshold of a vocabulary or of prompts, see `tagging.tags.tag_thresholds`.
-            errors: As in `embed_images`.
-            frame: As in `embed_images`.
-            progress: As in `embed_images`.
+        The `tags` are ``modality``, ``anatomy`` or ``view``, whose terms are mutually exclusive; a tagger of
+        `tagging.load_tagger`; or prompts of `tagging.tag_prompts`. For `threshold`, that of a vocabulary or of prompts,
+        see `tagging.tags.tag_thresholds`. The other arguments are those of `embed_images`.
 
         Raises:
             InputError: ``vocabulary_unknown``, ``threshold_missing``, ``threshold_invalid``, a tagger with a model
@@ -266,16 +276,11 @@ class EmbeddingModel(ABC):
         *,
         frame: int = 0,
     ) -> NDArray[np.float32]:
-        """Return the cosine of every pair, (N, M) float32, of images and texts; a single item drops its axis.
+        """Return the cosine of every pair, (N, M) float32, of images and `Text` objects; a single item drops its axis.
 
             model.compare("current.dcm", "prior.dcm")
             model.compare("skin.jpg", Text("dermoscopy skin Melanoma"))
             model.compare(files)                                                # (N, N), all pairs
-
-        Args:
-            a: Images, and texts as `Text`.
-            b: The same; by default ``a``.
-            frame: Index of the frame of multi-frame images.
 
         Raises:
             InputError: An image (with a note of its index) or a text is invalid.
@@ -303,8 +308,3 @@ class EmbeddingModel(ABC):
             InputError: The shapes are invalid or the lengths differ (``embeddings_bad_shape``).
         """
         return cosine_similarity(a, b)
-
-    def _embed_labels(self, prompts: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
-        """Return one embedding a label, (L, D)."""
-        embeddings = self.embed_texts([text for texts in prompts.values() for text in texts])
-        return mean_by_label(embeddings, [len(texts) for texts in prompts.values()])

@@ -19,21 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """The URL that requests are sent to, in parts.
+    """The URL that requests are sent to, in parts."""
 
-    Args:
-        scheme: ``http`` or ``https``.
-        netloc: Host and port as in the URL.
-        host: Host name or IP address.
-        port: Port number.
-        target: Path and query.
-    """
-
-    scheme: str
-    netloc: str
+    scheme: str  # http or https
+    netloc: str  # host and port as in the URL
     host: str
     port: int
-    target: str
+    target: str  # path and query
 
     def __str__(self) -> str:
         """Return the URL without its query, which may contain a secret."""

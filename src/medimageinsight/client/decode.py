@@ -68,13 +68,6 @@ def decode_features(row: Mapping[str, Any], column: Column) -> Vector | InputErr
     return vector
 
 
-def raise_error(result: Vector | InputError) -> Vector:
-    """Return the features, or raise the error."""
-    if isinstance(result, InputError):
-        raise result
-    return result
-
-
 def decode_scaling_factor(value: object) -> float:
     """Return the scaling factor, given as a number or as text.
 

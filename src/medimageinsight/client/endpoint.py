@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,21 +16,12 @@ from medimageinsight.client.decode import (
     decode_features,
     decode_rows,
     decode_scaling_factor,
-    raise_error,
     request_failed,
     unexpected_response,
 )
 from medimageinsight.client.encode import encode_image, encode_request, split_batches
 from medimageinsight.client.transport import ScoringServer, post
-from medimageinsight.embedder import (
-    BATCH_SIZE,
-    EmbeddedSource,
-    OnError,
-    Progress,
-    check_batch_size,
-    collect_embeddings,
-    prefetch_map,
-)
+from medimageinsight.embedder import BATCH_SIZE, EmbeddedSource, check_batch_size, prefetch_map
 from medimageinsight.errors import InputError, TextError
 from medimageinsight.model import EmbeddingModel
 from medimageinsight.preprocess import Steps, check_steps
@@ -137,55 +128,6 @@ class Endpoint(EmbeddingModel):
         check_batch_size(size)
         return self._stream(prefetch_map(partial(encode_image, frame=frame), sources, ahead=size), size)
 
-    @overload
-    def embed_images(
-        self,
-        sources: images.Source | Iterable[images.Source],
-        *,
-        errors: Literal["raise", "skip"] = ...,
-        batch_size: int | None = ...,
-        frame: int = ...,
-        progress: Progress | None = ...,
-    ) -> NDArray[np.float32]: ...
-
-    @overload
-    def embed_images(
-        self,
-        sources: images.Source | Iterable[images.Source],
-        *,
-        errors: Literal["return"],
-        batch_size: int | None = ...,
-        frame: int = ...,
-        progress: Progress | None = ...,
-    ) -> list[NDArray[np.float32] | InputError]: ...
-
-    def embed_images(
-        self,
-        sources: images.Source | Iterable[images.Source],
-        *,
-        errors: OnError = "raise",
-        batch_size: int | None = None,
-        frame: int = 0,
-        progress: Progress | None = None,
-    ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
-        """Return the embeddings of images, (N, D) float32, L2-normalised; of a single source, (D,).
-
-        Args:
-            sources: One source, or any iterable of them.
-            errors: Handling of invalid images, detected here or by the server: ``raise`` the first error, ``skip``
-                them, or ``return`` a list with an embedding (D,) or an error for each source. The error of a single
-                source is raised unless returned.
-            batch_size: As in `stream_images`.
-            frame: As in `stream_images`.
-            progress: Called with the number of images done.
-
-        Raises:
-            InputError: An image (an `ImageError`, with a note of its index) or an argument is invalid.
-            EndpointError: The server cannot be reached, or failed; for any value of ``errors``.
-        """
-        stream = partial(self.stream_images, batch_size=batch_size, frame=frame)
-        return collect_embeddings(stream, sources, errors=errors, progress=progress, stack=self._stack)
-
     def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
         """Return the embeddings of texts, (N, D) float32, L2-normalised; of a single text, (D,).
 
@@ -204,7 +146,7 @@ class Endpoint(EmbeddingModel):
         index_of = {text: index for index, text in enumerate(dict.fromkeys(inputs))}
         # The server collapses white space, and would treat an empty cell as a missing one.
         batches = split_batches((text or " " for text in index_of), _TEXTS_PER_REQUEST)
-        distinct = self._stack([vector for batch in batches for vector in self._embed_text_batch(batch)])
+        distinct = self._stack([_text_features(row) for batch in batches for row in self._score("text", batch)])
         embeddings: Vectors = distinct[0 if isinstance(texts, str) else [index_of[text] for text in inputs]]
         return embeddings
 
@@ -229,10 +171,6 @@ class Endpoint(EmbeddingModel):
                         yield EmbeddedSource(index=index, embedding=result)
                     index += 1
 
-    def _embed_text_batch(self, cells: Sequence[str]) -> Generator[Vector]:
-        for row in self._score("text", cells):
-            yield raise_error(decode_features(row, "text"))
-
     def _stack(self, rows: Sequence[Vector]) -> Vectors:
         if len(sizes := {row.size for row in rows}) > 1:
             raise unexpected_response("vectors of one length", f"lengths {min(sizes)} to {max(sizes)}")
@@ -243,7 +181,7 @@ class Endpoint(EmbeddingModel):
         with self._description_lock:
             if self._description is None:
                 (row,) = self._score("text", [_PROBE], get_scaling_factor=True)
-                embedding = raise_error(decode_features(row, "text"))
+                embedding = _text_features(row)
                 self._description = decode_scaling_factor(row.get("scaling_factor")), embedding.size
             return self._description
 
@@ -261,6 +199,14 @@ class Endpoint(EmbeddingModel):
         if response.status in _UNUSABLE_ROW:
             return [row for cell in cells for row in self._score(column, [cell])]
         raise request_failed(response)
+
+
+def _text_features(row: Mapping[str, Any]) -> Vector:
+    """Return the features of a text, or raise its error."""
+    features = decode_features(row, "text")
+    if isinstance(features, InputError):
+        raise features
+    return features
 
 
 def _not_a_text(got: object, expected: str) -> TextError:

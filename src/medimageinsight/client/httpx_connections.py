@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 import urllib.request
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -42,7 +42,17 @@ class HttpxConnections:
             raise InputError("expected a URL with a valid host, got an invalid one", code="url_invalid") from None
         self._headers = {**headers, "Accept-Encoding": "identity"}  # as http.client; the default is gzip and others
         self._timeout = httpx.Timeout(timeout_s).as_dict()
-        self._transport = _open_transport(proxy or environment_proxy(address), tls)
+        if tls is None:  # an http URL: without certificates, which take 20 ms to load
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        proxy = proxy or _environment_proxy(address)
+        try:
+            self._transport = httpx.HTTPTransport(verify=tls, limits=_LIMITS, proxy=proxy, trust_env=False)
+        except (ImportError, ValueError, httpx.InvalidURL):  # the URL of a proxy may contain a password
+            raise InputError(
+                "expected the URL of a proxy such as http://proxy.example.org:3128, got an unsupported one: "
+                "correct proxy, or HTTP_PROXY and HTTPS_PROXY in the environment",
+                code="proxy_invalid",
+            ) from None
 
     def post(self, body: bytes) -> Response:
         """Send one request; a pooled connection that the server has closed is replaced."""
@@ -62,16 +72,8 @@ class HttpxConnections:
         self._transport.close()
 
     def _exchange(self, body: bytes, events: list[str]) -> Response:
-        def trace(event: str, _: dict[str, Any]) -> None:
-            events.append(event)
-
-        request = httpx.Request(
-            "POST",
-            self._url,
-            headers=self._headers,
-            content=body,
-            extensions={"timeout": self._timeout, "trace": trace},
-        )
+        extensions = {"timeout": self._timeout, "trace": lambda event, _: events.append(event)}
+        request = httpx.Request("POST", self._url, headers=self._headers, content=body, extensions=extensions)
         with closing(self._transport.handle_request(request)) as response:
             return Response(
                 status=response.status_code,
@@ -80,20 +82,7 @@ class HttpxConnections:
             )
 
 
-def _open_transport(proxy: str | None, tls: ssl.SSLContext | None) -> httpx.HTTPTransport:
-    if tls is None:  # an http URL: without certificates, which take 20 ms to load
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        return httpx.HTTPTransport(verify=tls, limits=_LIMITS, proxy=proxy, trust_env=False)
-    except (ImportError, ValueError, httpx.InvalidURL):  # the URL of a proxy may contain a password
-        raise InputError(
-            "expected the URL of a proxy such as http://proxy.example.org:3128, got an unsupported one: "
-            "correct proxy, or HTTP_PROXY and HTTPS_PROXY in the environment",
-            code="proxy_invalid",
-        ) from None
-
-
-def environment_proxy(address: Address) -> str | None:
+def _environment_proxy(address: Address) -> str | None:
     """Return the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; None for a host in NO_PROXY, or if none is set."""
     if urllib.request.proxy_bypass(f"{address.host}:{address.port}"):
         return None

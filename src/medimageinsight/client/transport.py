@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import ssl
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,7 +14,7 @@ from medimageinsight.errors import EndpointError, InputError, missing_extra
 from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from medimageinsight.client.connections import Connections, Response
 
@@ -38,10 +38,14 @@ class ScoringServer:
             "User-Agent": f"medimageinsight-onnx/{__version__}",
         }
         if key is not None:
-            headers["Authorization"] = f"Bearer {_check_key(key)}"
+            key = key.strip()  # a key read from a file ends in a line end
+            if not key or not key.isascii() or not key.isprintable():
+                kind = "an empty text" if not key else "a text with other characters"
+                raise InputError(f"expected a key of printable ASCII characters, got {kind}", code="key_invalid")
+            headers["Authorization"] = f"Bearer {key}"
         tls = _tls_context(verify) if address.scheme == "https" else None
         self.address = address
-        self._connections = _connections(address, headers, timeout_s=timeout_s, tls=tls, proxy=proxy)
+        self._connections = _connections(address, headers, timeout_s, tls, proxy)
         self._lock = threading.Lock()
         self._in_progress = 0
         self._closed = False
@@ -53,8 +57,18 @@ class ScoringServer:
             EndpointError: The server cannot be reached (``endpoint_unreachable``) or trusted (``endpoint_untrusted``),
                 or `close` was called (``endpoint_closed``).
         """
-        with self._request():
+        with self._lock:
+            if self._closed:
+                raise EndpointError("expected an open endpoint, got a closed one: make another", code="endpoint_closed")
+            self._in_progress += 1
+        try:
             return self._connections.post(body)
+        finally:
+            with self._lock:
+                self._in_progress -= 1
+                closing = self._closed and not self._in_progress
+            if closing:
+                self._connections.close()
 
     def close(self) -> None:
         """Close all connections, once no request is in progress."""
@@ -63,30 +77,9 @@ class ScoringServer:
         if closing:
             self._connections.close()
 
-    @contextmanager
-    def _request(self) -> Iterator[None]:
-        with self._lock:
-            if self._closed:
-                raise EndpointError("expected an open endpoint, got a closed one: make another", code="endpoint_closed")
-            self._in_progress += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._in_progress -= 1
-                closing = self._closed and not self._in_progress
-            if closing:
-                self._connections.close()
-
 
 def post(server: ScoringServer, body: bytes, *, retries: int, sleep: Callable[[float], object]) -> Response:
     """Return the server's response, after up to ``retries`` repeated requests; it may still report a busy server.
-
-    Args:
-        server: The server.
-        body: The request.
-        retries: At least 0.
-        sleep: Waits a number of seconds before a repeated request.
 
     Raises:
         EndpointError: The server cannot be reached or trusted, or was closed.
@@ -113,12 +106,7 @@ def has_httpx() -> bool:
 
 
 def _connections(
-    address: Address,
-    headers: Mapping[str, str],
-    *,
-    timeout_s: float,
-    tls: ssl.SSLContext | None,
-    proxy: str | None,
+    address: Address, headers: Mapping[str, str], timeout_s: float, tls: ssl.SSLContext | None, proxy: str | None
 ) -> Connections:
     if has_httpx():
         from medimageinsight.client.httpx_connections import HttpxConnections
@@ -155,14 +143,6 @@ def _parse_url(url: str) -> Address:
         "begin with http:// or https://, and pass the key separately",
         code="url_invalid",
     )
-
-
-def _check_key(key: str) -> str:
-    key = key.strip()  # a key read from a file ends in a line end
-    if not key or not key.isascii() or not key.isprintable():
-        kind = "an empty text" if not key else "a text with other characters"
-        raise InputError(f"expected a key of printable ASCII characters, got {kind}", code="key_invalid")
-    return key
 
 
 def _tls_context(verify: bool | ssl.SSLContext) -> ssl.SSLContext:
