@@ -36,15 +36,7 @@ __all__ = [
     "text_flops",
 ]
 
+_CHECKPOINT = ("canonical_name", "create_meta_model", "load_model", "load_state_dict", "read_shapes")
 __getattr__, __dir__ = lazy_exports(
-    __name__,
-    __all__,
-    {
-        "UniCLModel": "model",
-        "canonical_name": "checkpoint",
-        "create_meta_model": "checkpoint",
-        "load_model": "checkpoint",
-        "load_state_dict": "checkpoint",
-        "read_shapes": "checkpoint",
-    },
+    __name__, __all__, dict.fromkeys(_CHECKPOINT, "checkpoint") | {"UniCLModel": "model"}
 )

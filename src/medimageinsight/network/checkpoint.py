@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from medimageinsight.errors import CheckpointError, missing_extra
 from medimageinsight.network.model import UniCLModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from medimageinsight.network.config import ModelConfig
@@ -26,7 +26,7 @@ POSITIONS = "lang_encoder.positional_embedding"
 MAX_NAMES_SHOWN = 3  # in an error message, which counts the rest
 
 # The dtypes that are converted to float32; integer and 8-bit weights belong to quantised models.
-_FLOAT_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_FLOAT_TYPES = ("F64", "F32", "F16", "BF16")
 
 _ENCODER_PREFIXES = {
     "visual.": "image_encoder.",
@@ -45,14 +45,6 @@ _BLOCK_PREFIXES = {
 }
 
 
-class _OpenFile(Protocol):
-    """The methods used of an open safetensors file."""
-
-    def keys(self) -> list[str]: ...
-    def get_slice(self, name: str) -> Any: ...  # noqa: ANN401
-    def get_tensor(self, name: str) -> Tensor: ...
-
-
 def canonical_name(key: str) -> str:
     """Return the network's name of a tensor that a checkpoint may name in three ways.
 
@@ -63,14 +55,19 @@ def canonical_name(key: str) -> str:
 
     Canonical and unknown names are returned unchanged.
     """
-    name = _replace_prefix(key, _ENCODER_PREFIXES)
+
+    def replace_prefix(name: str, prefixes: dict[str, str]) -> str:
+        old = next(filter(name.startswith, prefixes), "")
+        return prefixes[old] + name.removeprefix(old) if old else name
+
+    name = replace_prefix(key, _ENCODER_PREFIXES)
     if name.startswith("image_encoder."):
-        name = "image_encoder." + _replace_prefix(name.removeprefix("image_encoder."), _IMAGE_PREFIXES)
+        name = "image_encoder." + replace_prefix(name.removeprefix("image_encoder."), _IMAGE_PREFIXES)
     if match := _BLOCK.fullmatch(name):
         block, kind, rest = match.groups()
         kind_name, attention = _BLOCK_KINDS[kind]
         prefixes = _BLOCK_PREFIXES | {"attn.": f"{attention}.fn.", "norm1.": f"{attention}.norm."}
-        name = f"{block}.{kind_name}.{_replace_prefix(rest, prefixes)}"
+        name = f"{block}.{kind_name}.{replace_prefix(rest, prefixes)}"
     return name
 
 
@@ -81,7 +78,7 @@ def read_shapes(weights: Path) -> dict[str, tuple[int, ...]]:
         CheckpointError: As `load_state_dict`, as far as the header shows it.
     """
     with _open_safetensors(weights) as file:
-        return {name: tuple(file.get_slice(key).get_shape()) for name, key in _canonical_keys(file).items()}
+        return {name: tuple(file.get_slice(key).get_shape()) for name, key in _canonical_keys(file.keys()).items()}
 
 
 def load_state_dict(weights: Path, config: ModelConfig) -> dict[str, Tensor]:
@@ -97,14 +94,16 @@ def load_state_dict(weights: Path, config: ModelConfig) -> dict[str, Tensor]:
     """
     expected = {name: tuple(parameter.shape) for name, parameter in create_meta_model(config).state_dict().items()}
     with _open_safetensors(weights) as file:
-        keys = _canonical_keys(file)
+        keys = _canonical_keys(file.keys())
         _check_names(keys, expected)
-        _check_tensors(file, keys, expected)
+        _check_tensors({name: file.get_slice(key) for name, key in keys.items()}, expected)
         tensors = {name: file.get_tensor(key).to(torch.float32) for name, key in keys.items()}
-    not_finite = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if not_finite:
-        raise _mismatch("expected finite weights", "NaN or infinity in", not_finite)
-    tensors[POSITIONS] = _resize_positions(tensors[POSITIONS], config.text.context_length)
+    if not_finite := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+        raise _mismatch("expected finite weights", f"NaN or infinity in {_list_names(not_finite)}")
+    positions, length = tensors[POSITIONS], config.text.context_length
+    if len(positions) != length:  # linearly between half-pixel centres
+        resized = F.interpolate(positions.T[None], size=length, mode="linear", align_corners=False)
+        tensors[POSITIONS] = resized[0].T.contiguous()
     return tensors
 
 
@@ -127,15 +126,8 @@ def create_meta_model(config: ModelConfig) -> UniCLModel:
         return UniCLModel(config)
 
 
-def _replace_prefix(name: str, prefixes: dict[str, str]) -> str:
-    for old, new in prefixes.items():
-        if name.startswith(old):
-            return new + name.removeprefix(old)
-    return name
-
-
 @contextlib.contextmanager
-def _open_safetensors(weights: Path) -> Iterator[_OpenFile]:
+def _open_safetensors(weights: Path) -> Iterator[Any]:
     """Open a safetensors file for reading.
 
     Raises:
@@ -178,13 +170,13 @@ def _refuse_other_formats(weights: Path) -> None:
         )
 
 
-def _canonical_keys(file: _OpenFile) -> dict[str, str]:
+def _canonical_keys(stored: Iterable[str]) -> dict[str, str]:
     """Map each canonical name to the file's own name."""
     keys: dict[str, str] = {}
-    for key in file.keys():  # noqa: SIM118 (not a mapping)
+    for key in stored:
         name = canonical_name(key)
         if name in keys:
-            raise _mismatch("expected each tensor once", "two names of", [name])
+            raise _mismatch("expected each tensor once", f"two names of {_list_names([name])}")
         keys[name] = key
     return keys
 
@@ -193,55 +185,37 @@ def _check_names(keys: dict[str, str], expected: dict[str, tuple[int, ...]]) -> 
     missing = [name for name in expected if name not in keys]
     unknown = [key for name, key in keys.items() if name not in expected]
     if missing and unknown:
-        raise _mismatch("expected the network of the config", f"unknown {_list_names(unknown)}; missing", missing)
+        found = f"unknown {_list_names(unknown)}; missing {_list_names(missing)}"
+        raise _mismatch("expected the network of the config", found)
     if missing:
-        raise _mismatch("expected every tensor of the network", "missing", missing)
+        raise _mismatch("expected every tensor of the network", f"missing {_list_names(missing)}")
     if unknown:
-        raise _mismatch("expected only tensors of the network", "unknown", unknown)
+        raise _mismatch("expected only tensors of the network", f"unknown {_list_names(unknown)}")
 
 
-def _check_tensors(file: _OpenFile, keys: dict[str, str], expected: dict[str, tuple[int, ...]]) -> None:
-    slices = {name: file.get_slice(key) for name, key in keys.items()}
-    shapes = {name: tuple(tensor.get_shape()) for name, tensor in slices.items()}
+def _check_tensors(slices: dict[str, Any], expected: dict[str, tuple[int, ...]]) -> None:
+    wrong = []
+    for name, shape in expected.items():
+        stored = tuple(slices[name].get_shape())
+        resizable = name == POSITIONS and len(stored) == len(shape) and stored[0] > 0 and stored[1:] == shape[1:]
+        if stored != shape and not resizable:
+            wrong.append(f"{name} {stored} instead of {shape}")
+    if wrong:
+        raise _mismatch("expected the shapes of the config", _list_names(wrong))
     dtypes = {name: tensor.get_dtype() for name, tensor in slices.items()}
-    wrong = [name for name, shape in expected.items() if not _shape_fits(name, shapes[name], shape)]
-    if wrong:
-        raise _mismatch(
-            "expected the shapes of the config",
-            "",
-            wrong,
-            lambda name: f"{name} {shapes[name]} instead of {expected[name]}",
-        )
-    wrong = [name for name, dtype in dtypes.items() if dtype not in _FLOAT_TYPES]
-    if wrong:
-        raise _mismatch(
-            f"expected a float type ({', '.join(_FLOAT_TYPES)})", "", wrong, lambda name: f"{name} {dtypes[name]}"
-        )
+    if wrong := [f"{name} {dtype}" for name, dtype in dtypes.items() if dtype not in _FLOAT_TYPES]:
+        raise _mismatch(f"expected a float type ({', '.join(_FLOAT_TYPES)})", _list_names(wrong))
 
 
-def _shape_fits(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    if name == POSITIONS:  # any length; it is resized
-        return len(shape) == len(expected) and shape[0] > 0 and shape[1:] == expected[1:]
-    return shape == expected
-
-
-def _resize_positions(positions: Tensor, length: int) -> Tensor:
-    """Resize positions (L, width) to `length`, linearly between half-pixel centres."""
-    if len(positions) == length:
-        return positions
-    return F.interpolate(positions.T[None], size=length, mode="linear", align_corners=False)[0].T.contiguous()
-
-
-def _mismatch(expected: str, problem: str, names: list[str], describe: Callable[[str], str] = str) -> CheckpointError:
-    found = f"{problem} {_list_names(names, describe)}".strip()
+def _mismatch(expected: str, found: str) -> CheckpointError:
     return CheckpointError(
         f"{expected}, got {found}: check that checkpoint and config belong together",
         code="checkpoint_mismatch",
     )
 
 
-def _list_names(names: list[str], describe: Callable[[str], str] = str) -> str:
+def _list_names(names: list[str]) -> str:
     # Names of a hostile file may reach a terminal, so they are shortened and escaped.
-    shown = ", ".join(describe(name)[:160].encode("unicode_escape").decode() for name in names[:MAX_NAMES_SHOWN])
+    shown = ", ".join(name[:160].encode("unicode_escape").decode() for name in names[:MAX_NAMES_SHOWN])
     more = len(names) - MAX_NAMES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown

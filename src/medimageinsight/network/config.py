@@ -15,8 +15,6 @@ from medimageinsight.files import strict
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-STAGES = 4
-
 
 def _expect_counts(name: str, values: Sequence[int]) -> None:
     if min(values) < 1:
@@ -48,8 +46,8 @@ class ImageEncoderConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, tuple) and field.name != "image_size" and len(value) != STAGES:
-                raise ConfigError(f"{field.name}: expected {STAGES} entries, one per stage, got {len(value)}")
+            if isinstance(value, tuple) and field.name != "image_size" and len(value) != 4:
+                raise ConfigError(f"{field.name}: expected 4 entries, one per stage, got {len(value)}")
         for name in ("image_size", "widths", "depths", "heads", "groups", "patch_sizes", "patch_strides"):
             _expect_counts(name, getattr(self, name))
         _expect_counts("window, mlp_ratio", (self.window, self.mlp_ratio))
@@ -136,9 +134,11 @@ class ModelConfig:
                 raise ConfigError(
                     "LANG_ENCODER.AUTOGRESSIVE: expected false, got true: a causal text encoder is not supported"
                 )
+            size = image["IMAGE_SIZE"]
+            height, width = (size, size) if isinstance(size, int) else size
             return cls(
                 image=ImageEncoderConfig(
-                    image_size=_pair(image["IMAGE_SIZE"]),
+                    image_size=(int(height), int(width)),
                     widths=tuple(spec["DIM_EMBED"]),
                     depths=tuple(spec["DEPTHS"]),
                     heads=tuple(spec["NUM_HEADS"]),
@@ -165,11 +165,6 @@ class ModelConfig:
                 "config.yaml: expected the release's layout (IMAGE_ENCODER, LANG_ENCODER, UNICL_MODEL), "
                 "got a value of a wrong type in one of them"
             ) from None
-
-
-def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    return int(height), int(width)
 
 
 RELEASED = ModelConfig(

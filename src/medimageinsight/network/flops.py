@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medimageinsight.network.config import ImageEncoderConfig, ModelConfig
 
-DEPTH_WISE_TAPS = 9  # 3 x 3
-TEXT_MLP_RATIO = 4
-
 
 def image_flops(config: ModelConfig) -> int:
     """Count the operations of one image in the image encoder and its projection."""
@@ -34,7 +31,7 @@ def text_flops(config: ModelConfig, tokens: int) -> int:
     """Count the operations of one text of `tokens` tokens, start and end included, in the text encoder."""
     text = config.text
     keys_values = 2 * text.width**2
-    per_query = (2 + 2 * TEXT_MLP_RATIO) * text.width**2 + 2 * tokens * text.width  # q, attention, projection, MLP
+    per_query = (2 + 2 * 4) * text.width**2 + 2 * tokens * text.width  # q, projection, MLP (ratio 4), attention
     queries = (text.layers - 1) * tokens + 1
     return 2 * (text.layers * tokens * keys_values + queries * per_query + text.width * config.embedding_dim)
 
@@ -43,7 +40,7 @@ def _block_macs(image: ImageEncoderConfig, stage: int, height: int, width: int) 
     """Count the multiply-adds of a spatial and a channel block, which differ in their attention only."""
     channels, tokens = image.widths[stage], height * width
     linear = (4 + 2 * image.mlp_ratio) * channels**2  # q, k, v, projection; both layers of the MLP
-    convolutions = 2 * DEPTH_WISE_TAPS * channels
+    convolutions = 2 * 3 * 3 * channels
     window_attention = 2 * channels * _window_pairs(image.window, height, width)
     channel_attention = 2 * tokens * channels * (channels // image.groups[stage])
     return 2 * tokens * (linear + convolutions) + window_attention + channel_attention

@@ -15,8 +15,6 @@ from medimageinsight.network.text_encoder import SelfAttention, TextTransformer
 if TYPE_CHECKING:
     from medimageinsight.network.config import ModelConfig
 
-INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # CLIP (arXiv 2103.00020), section 2.5
-
 
 class UniCLModel(nn.Module):
     """The network of MedImageInsight, initialised for training from scratch."""
@@ -28,7 +26,7 @@ class UniCLModel(nn.Module):
         self.lang_encoder = TextTransformer(config.text)
         self.image_projection = nn.Parameter(torch.empty(config.image.widths[-1], config.embedding_dim))
         self.lang_projection = nn.Parameter(torch.empty(config.text.width, config.embedding_dim))
-        self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # CLIP (arXiv 2103.00020), section 2.5
         self._initialise()
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
