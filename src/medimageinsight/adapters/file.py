@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from medimageinsight.adapters.adapter import Adapter
 from medimageinsight.adapters.figures import AdapterFigures  # noqa: TC001 - strict.build reads the fields' types
 from medimageinsight.bundle import ModelIdentity  # noqa: TC001
-from medimageinsight.files.arrays import decode_array, encode_array
 from medimageinsight.files.json import invalid_file, read_document, write_document
 from medimageinsight.metrics.heads import Layer
 
 if TYPE_CHECKING:
     import os
+
+    from numpy.typing import NDArray
 
 KIND = "adapter"
 
@@ -80,8 +85,8 @@ def to_document(adapter: Adapter) -> dict[str, Any]:
             {
                 "inputs": layer.weight.shape[0],
                 "outputs": layer.weight.shape[1],
-                "weight": encode_array(layer.weight),
-                "bias": encode_array(layer.bias),
+                "weight": _encode_array(layer.weight),
+                "bias": _encode_array(layer.bias),
             }
             for layer in adapter.layers
         ],
@@ -106,8 +111,8 @@ def from_document(document: AdapterDocument) -> Adapter:
         raise invalid_file(KIND, f"expected a temperature above 0, got {document.temperature}")
     layers = tuple(
         Layer(
-            weight=decode_array(layer.weight, (layer.inputs, layer.outputs), kind=KIND),
-            bias=decode_array(layer.bias, (layer.outputs,), kind=KIND),
+            weight=_decode_array(layer.weight, (layer.inputs, layer.outputs)),
+            bias=_decode_array(layer.bias, (layer.outputs,)),
         )
         for layer in document.layers
     )
@@ -121,3 +126,21 @@ def from_document(document: AdapterDocument) -> Adapter:
         figures=document.figures,
         training=document.training,
     )
+
+
+def _encode_array(array: NDArray[np.float32]) -> str:
+    return base64.b64encode(np.ascontiguousarray(array, dtype="<f4").tobytes()).decode("ascii")
+
+
+def _decode_array(text: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid_file(KIND, "its weights are not base64") from None
+    # Python's integers do not overflow for any shape in a file.
+    if min(shape) < 1 or len(content) != 4 * math.prod(shape):
+        raise invalid_file(KIND, f"expected weights of shape {shape}, got {len(content):,} bytes")
+    array: NDArray[np.float32] = np.frombuffer(content, dtype="<f4").reshape(shape).astype(np.float32)
+    if not np.isfinite(array).all():
+        raise invalid_file(KIND, "its weights contain NaN or infinity")
+    return array

@@ -79,21 +79,17 @@ class Bundle:
         Raises:
             BundleError: A file's content has changed (``bundle_checksum``); the message names the file.
         """
+        files = self.manifest.files
+        data = [name + EXTERNAL_DATA_SUFFIX for name in names if name + EXTERNAL_DATA_SUFFIX in files]
         with self._lock:
-            for name in self._with_external_data(names or tuple(self.manifest.files)):
-                if name not in self._verified:
-                    self._check_content(name)
-                    self._verified.add(name)
-
-    def _with_external_data(self, names: tuple[str, ...]) -> list[str]:
-        data = [name + EXTERNAL_DATA_SUFFIX for name in names]
-        return [*names, *(name for name in data if name in self.manifest.files and name not in names)]
-
-    def _check_content(self, name: str) -> None:
-        path, entry = self.path(name), self.manifest.files[name]
-        _check_size(path, name, entry)
-        if (found := sha256_of(path)) != entry.sha256:
-            raise _changed(name, f"expected SHA-256 {entry.sha256[:12]}..., got {found[:12]}...")
+            for name in [*names, *data] or files:
+                if name in self._verified:
+                    continue
+                path, entry = self.path(name), files[name]
+                _check_size(path, name, entry)
+                if (found := sha256_of(path)) != entry.sha256:
+                    raise _changed(name, f"expected SHA-256 {entry.sha256[:12]}..., got {found[:12]}...")
+                self._verified.add(name)
 
 
 def sha256_of(path: Path) -> str:

@@ -65,11 +65,7 @@ class ModelIdentity(VectorIdentity):
         )
 
     def check(self, used: ModelIdentity, *, texts: bool = False) -> None:
-        """Refuse vectors of another model.
-
-        Args:
-            used: The model in use.
-            texts: Whether texts are embedded too, so that the text encoder has to be the same.
+        """Refuse vectors of another model; with ``texts`` the text encoder has to be the same too.
 
         Raises:
             ModelError: ``adapter_other_model``; the message names the differing parts.
@@ -80,9 +76,11 @@ class ModelIdentity(VectorIdentity):
             *["the preprocessing"] * bool(self.preprocessing_differences(used)),
         ]
         if differences or not self.same_encoder(used):
+            differing = " and ".join(differences) or "the length of its vectors"
+            own_steps, used_steps = (model.preprocessing.get("default", "unknown") for model in (self, used))
             raise ModelError(
-                f"expected the model that this file was made for ({self.name}, {_steps(self)}), got {used.name}, "
-                f"{_steps(used)}; {' and '.join(differences) or 'the length of its vectors'} differs: "
+                f"expected the model that this file was made for ({self.name}, preprocessing {own_steps}), "
+                f"got {used.name}, preprocessing {used_steps}; {differing} differs: "
                 "use that model, or make the file again with this one",
                 code="adapter_other_model",
             )
@@ -103,7 +101,3 @@ def _effective(preprocessing: dict[str, Any]) -> dict[str, Any]:
     if preprocessing.get("default") != "direct":
         return preprocessing
     return {name: value for name, value in preprocessing.items() if name not in _AZURE_ONLY}
-
-
-def _steps(identity: ModelIdentity) -> str:
-    return f"preprocessing {identity.preprocessing.get('default', 'unknown')}"

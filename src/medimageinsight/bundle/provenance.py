@@ -16,7 +16,6 @@ _DESCRIPTIONS = {
     "converted": "converted from",
     "precision": "another precision of",
 }
-_SHOWN_DIGITS = 12  # of a checksum
 
 
 def parents_of(provenance: Mapping[str, Any]) -> tuple[Parent, ...]:
@@ -61,7 +60,7 @@ def _branches(parents: tuple[Parent, ...], indent: str) -> list[str]:
     lines = []
     for index, parent in enumerate(parents):
         last = index == len(parents) - 1
-        description = f"{_DESCRIPTIONS[parent.how]} {parent.name} {parent.sha256[:_SHOWN_DIGITS]}"
+        description = f"{_DESCRIPTIONS[parent.how]} {parent.name} {parent.sha256[:12]}"
         lines.append(f"{indent}{'└──' if last else '├──'} {description}")
         lines += _branches(parent.parents, f"{indent}{'    ' if last else '│   '}")
     return lines

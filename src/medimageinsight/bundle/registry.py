@@ -51,7 +51,13 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
             if _is_bundle(folder):
                 return folder
         if not _is_bundle(Path(chosen)):
-            raise _not_found(chosen)
+            known = ", ".join(dict.fromkeys([*KNOWN_MODELS, *(model.name for model in installed())]))
+            advice = KNOWN_MODELS.get(chosen, f"give one of {known}, or a bundle folder")
+            raise BundleError(
+                f"expected the name of an installed model, got {chosen!r}: "
+                + advice.format(folder=f"$MI2_HOME/models/{chosen}"),
+                code="bundle_not_found",
+            )
     folder = Path(chosen).expanduser()
     if not _is_bundle(folder):
         raise BundleError(
@@ -75,15 +81,6 @@ def installed() -> list[InstalledModel]:
 
 def _is_bundle(folder: Path) -> bool:
     return (folder / MANIFEST_NAME).is_file()
-
-
-def _not_found(name: str) -> BundleError:
-    known = ", ".join(dict.fromkeys([*KNOWN_MODELS, *(model.name for model in installed())]))
-    advice = KNOWN_MODELS.get(name, f"give one of {known}, or a bundle folder")
-    return BundleError(
-        f"expected the name of an installed model, got {name!r}: " + advice.format(folder=f"$MI2_HOME/models/{name}"),
-        code="bundle_not_found",
-    )
 
 
 def _platform_cache() -> Path:

@@ -36,9 +36,7 @@ def new_bundle(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
             ...                               # write the files
             write_manifest(folder, manifest)  # last
 
-    Args:
-        target: The bundle's folder; its parent folders are created.
-        overwrite: Replace an existing bundle. Other existing files and folders are never replaced.
+    Its parent folders are created. Existing files and folders are never replaced, except a bundle with ``overwrite``.
 
     Raises:
         BundleError: The path exists (``bundle_exists``), its name cannot be a bundle's (``bundle_invalid``), or its
@@ -59,7 +57,13 @@ def new_bundle(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         try:
             yield partial
             Bundle.open(partial)
-            _put_in_place(partial, target)
+            for path in partial.iterdir():  # else a power failure could leave a bundle with empty files
+                atomic.flush(path)
+            if target.is_dir() and not (target / MANIFEST_NAME).is_file():
+                target.rmdir()
+            replaced = _hidden_sibling(target, "replaced")
+            atomic.move_folder(partial, target, earlier=replaced)
+            shutil.rmtree(replaced, ignore_errors=True)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -136,14 +140,3 @@ def _sigterm_as_exit() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    """Flush the files, so that a power failure leaves no bundle with empty files, and rename the folder to `target`."""
-    for path in partial.iterdir():
-        atomic.flush(path)
-    if target.is_dir() and not (target / MANIFEST_NAME).is_file():
-        target.rmdir()
-    replaced = _hidden_sibling(target, "replaced")
-    atomic.move_folder(partial, target, earlier=replaced)
-    shutil.rmtree(replaced, ignore_errors=True)

@@ -45,7 +45,7 @@ def read_header(file: Path) -> list[str]:
     """
     if check_table_file(file) == ".csv":
         with _open_csv(file) as rows:
-            return _read_csv_header(rows)
+            return [name.strip() for name in next(rows, [])]
     with open_parquet(file) as table:
         return list(table.schema_arrow.names)
 
@@ -55,12 +55,8 @@ def read_columns(file: Path, choose: ChooseColumns) -> dict[str, list[str]]:
 
         read_columns(Path("scans.csv"), lambda header: {"caption": "report"})  # {"caption": ["normal", ...]}
 
-    Args:
-        file: The file. The other columns of a Parquet file are not read: they may contain whole images.
-        choose: Called with the header; returns a name for each column to read. It may raise.
-
-    Returns:
-        The cells of each name, one for each row; null and NaN are ''. Empty lines of a CSV file are skipped.
+    ``choose`` returns a name for each column to read; it may raise. The other columns of a Parquet file are not read:
+    they may contain whole images. Null and NaN are ''; empty lines of a CSV file are skipped.
 
     Raises:
         DatasetError: No such file, another format, not readable as such (``dataset_unreadable``), or a row whose
@@ -123,13 +119,9 @@ def _open_csv(file: Path) -> Iterator[Iterator[list[str]]]:
         raise _unreadable("CSV in UTF-8", error) from error
 
 
-def _read_csv_header(rows: Iterator[list[str]]) -> list[str]:
-    return [name.strip() for name in next(rows, [])]
-
-
 def _read_csv(file: Path, choose: ChooseColumns) -> dict[str, list[str]]:
     with _open_csv(file) as lines:
-        header = _read_csv_header(lines)
+        header = [name.strip() for name in next(lines, [])]
         chosen = choose(header)
         rows = list(lines)
     if ragged := [number for number, row in enumerate(rows, start=1) if len(row) != len(header)]:

@@ -30,13 +30,9 @@ def load_json(content: str | bytes) -> Any:  # noqa: ANN401 - any JSON
 
 
 def read_document(path: str | os.PathLike[str], cls: type[T], *, kind: str, limit: int = MAX_BYTES) -> T:
-    """Read a JSON document ``{"format", "kind", ...}`` as a dataclass.
+    """Read a JSON document ``{"format", "kind", ...}`` as a dataclass for `strict.build`, without these two keys.
 
-    Args:
-        path: The file.
-        cls: A frozen dataclass for `strict.build`, without these two keys.
-        kind: Required value of ``kind``, such as ``"adapter"``; error codes begin with it.
-        limit: Largest size in bytes.
+    ``kind``, such as ``"adapter"``, is required; error codes begin with it.
 
     Raises:
         ModelError: Too large (``adapter_too_large``), of a newer format (``adapter_too_new``), or invalid

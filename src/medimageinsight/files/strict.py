@@ -18,12 +18,8 @@ def build(cls: type[T], data: Any, where: str) -> T:
     """Return an instance of the dataclass `cls` from a mapping.
 
     Lists become tuples, nested mappings become dataclasses, and an int is accepted for a float; nothing else is
-    converted.
-
-    Args:
-        cls: A dataclass whose field types are scalars, Literals, tuples, dicts, dataclasses, or one of these or None.
-        data: What the JSON or YAML reader returned.
-        where: How to name the mapping in errors, for example ``"manifest"``.
+    converted. Field types are scalars, Literals, tuples, dicts, dataclasses, or one of these or None. Errors begin with
+    ``where``, for example ``"manifest"``.
 
     Raises:
         MappingError: A key is missing, unknown or of the wrong type.
@@ -52,10 +48,7 @@ def known_part(cls: type, data: object, where: str = "config") -> tuple[object, 
         mapping, unknown = known_part(TrainConfig, yaml.safe_load(text))
         config = build(TrainConfig, mapping, "config")
 
-    Args:
-        cls: A dataclass, as `build` takes it.
-        data: What the YAML or JSON reader returned; values of an unexpected type are left to `build`.
-        where: How to name the mapping.
+    Values of an unexpected type are left to `build`.
     """
     if not isinstance(data, Mapping):
         return data, []

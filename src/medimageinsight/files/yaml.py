@@ -17,11 +17,7 @@ MAX_VALUES = 100_000  # aliases counted as often as they are used
 
 
 def read_yaml(path: Path, *, name: str = "") -> object:
-    """Read the document of a short file. ``1e-5`` is a number, as in YAML 1.2.
-
-    Args:
-        path: The file.
-        name: Begins each message, for callers that do not name the file themselves.
+    """Read the document of a short file. ``1e-5`` is a number, as in YAML 1.2. ``name`` begins each error message.
 
     Raises:
         ConfigError: It cannot be read (``config_not_found``), is larger than 1 MiB, is not YAML, has a tag or a
