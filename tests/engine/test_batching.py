@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medimageinsight.engine.batching import MIN_FILL, batches_by_length
+from medimageinsight.engine.engine import MIN_FILL, batches_by_length
 
 
 def test_equal_lengths_form_a_batch() -> None:

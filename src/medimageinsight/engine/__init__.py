@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from medimageinsight.engine.cpus import available_cpus
 from medimageinsight.engine.engine import Engine
 from medimageinsight.engine.graph_cache import clear_graph_cache, graph_cache_size
-from medimageinsight.engine.machine import describe_machine
+from medimageinsight.engine.machine import available_cpus, describe_machine
 from medimageinsight.engine.providers import CPU, choose_providers
 from medimageinsight.engine.session import Session
 

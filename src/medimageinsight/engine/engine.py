@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from medimageinsight.bundle import EXTERNAL_DATA_SUFFIX, IMAGE_ENCODER, TEXT_ENCODER, half_graph
-from medimageinsight.engine.batching import batches_by_length
 from medimageinsight.engine.graph_cache import graph_copy
 from medimageinsight.engine.providers import choose_providers, computes_half
 from medimageinsight.engine.session import Session
@@ -17,13 +16,14 @@ from medimageinsight.errors import InputError, ModelError
 from medimageinsight.tokenizer import pad
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from medimageinsight.bundle import Bundle
 
 TEXT_BATCH = 32
+MIN_FILL = 0.8  # a batch's shortest row, as a share of its longest: computing padding is wasted
 
 
 class Engine:
@@ -144,15 +144,29 @@ class Engine:
         )
 
 
+def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Yield the indices of all rows in batches of similar length, shortest rows first.
+
+    list(batches_by_length([9, 3, 9, 3], batch_size=2))        # [[1, 3], [0, 2]]
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) == batch_size or lengths[batch[0]] < MIN_FILL * lengths[index]):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
 def _check_pixels(pixels: NDArray[Any], declared: Sequence[int | str | None]) -> None:
     """Compare pixels with the graph's input shape, whose free axes are names."""
     expected = ("batch", *declared[1:])
     shape = pixels.shape
-    matches = len(shape) == len(expected) and all(
-        not isinstance(size, int) or size == got for size, got in zip(expected, shape, strict=True)
-    )
-    if not matches:
-        axes = ", ".join(str(size) for size in expected)
+    if len(shape) != len(expected) or any(
+        isinstance(size, int) and size != got for size, got in zip(expected, shape, strict=True)
+    ):
+        axes = ", ".join(map(str, expected))
         advice = ": add a batch axis" if len(shape) == len(expected) - 1 else ": preprocess the images first"
         raise InputError(f"expected shape ({axes}), got {shape}{advice}", code="pixels_bad_shape")
     if pixels.dtype != np.float32:

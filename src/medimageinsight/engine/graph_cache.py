@@ -52,18 +52,15 @@ _PRIVATE = 0o700
 
 
 class GraphCopy:
-    """This machine's optimised copy of a graph, which may not exist yet.
-
-    Args:
-        source: The graph's ``.onnx`` file.
-        checksums: SHA-256 of each file of the graph.
-        data_bytes: Size of the graph's external data.
-    """
+    """This machine's optimised copy of the graph in the file ``source``, which may not exist yet."""
 
     def __init__(self, source: Path, checksums: Sequence[str], data_bytes: int) -> None:
+        import onnxruntime as ort
+
         self._source = _digest(str(source.resolve()))
         self._data_bytes = data_bytes
-        self.key = graph_key(checksums)
+        # A digest of the graph's content, ONNX Runtime's version and the CPU, not of the number of threads.
+        self.key = _digest(json.dumps([FORMAT, list(checksums), ort.__version__, _cpu()]))
         self.folder = cache_folder() / self.key
 
     @property
@@ -145,13 +142,6 @@ def cache_folder() -> Path:
     return home() / "cache" / "graphs"
 
 
-def graph_key(checksums: Sequence[str]) -> str:
-    """Return a copy's name, a digest of the graph's content, ONNX Runtime's version and the CPU, not of threads."""
-    import onnxruntime as ort
-
-    return _digest(json.dumps([FORMAT, list(checksums), ort.__version__, _cpu()]))
-
-
 def device_cache(provider: str, key: str) -> Path | None:
     """Return a private folder for a graph compiled by a device's provider; None if it cannot be created."""
     folder = home() / "cache" / provider.lower().removesuffix("executionprovider") / key
@@ -164,7 +154,8 @@ def device_cache(provider: str, key: str) -> Path | None:
 
 def graph_cache_size() -> int:
     """Return the size of all copies in bytes."""
-    return sum(path.stat().st_size for path in _files_below(cache_folder()))
+    files = (path for path in cache_folder().rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in files)
 
 
 def clear_graph_cache() -> int:
@@ -172,10 +163,6 @@ def clear_graph_cache() -> int:
     size = graph_cache_size()
     shutil.rmtree(cache_folder(), ignore_errors=True)
     return size
-
-
-def _files_below(root: Path) -> Iterator[Path]:
-    return (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 @functools.cache

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medimageinsight.engine.cpus import available_cpus
 from medimageinsight.engine.cuda import BoundRuns
 from medimageinsight.engine.graph_cache import DATA, GRAPH, device_cache
+from medimageinsight.engine.machine import available_cpus
 from medimageinsight.engine.providers import (
     CPU,
     CUDA,
@@ -81,11 +81,9 @@ class Session:
         self._session = self._open(chosen, requested=providers is not None or cuda_graph)
         first = self.providers[0]
         self._bound = BoundRuns(self._session, record=cuda_graph) if first == CUDA else None
-        self._serial = threading.Lock() if first == DIRECTML else None  # it does not support concurrent runs
+        # DirectML does not support concurrent runs.
+        self._serial = threading.Lock() if first == DIRECTML else contextlib.nullcontext()
         self.inputs: dict[str, list[int | str | None]] = {node.name: node.shape for node in self._session.get_inputs()}
-        self.outputs: dict[str, list[int | str | None]] = {
-            node.name: node.shape for node in self._session.get_outputs()
-        }
 
     @property
     def providers(self) -> list[str]:
@@ -100,7 +98,11 @@ class Session:
                 (``inference_not_finite``).
         """
         try:
-            result = self._run(output, inputs)
+            if self._bound is not None:
+                result = self._bound.run(output, inputs)
+            else:
+                with self._serial:
+                    result = self._session.run([output], dict(inputs))[0]
         except Exception as error:
             raise ModelError(
                 f"expected the network to run, ONNX Runtime failed ({type(error).__name__}): "
@@ -114,35 +116,27 @@ class Session:
             )
         return np.asarray(result, dtype=np.float32)
 
-    def _run(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        if self._bound is not None:
-            return self._bound.run(output, inputs)
-        if self._serial is not None:
-            with self._serial:
-                return self._run_unbound(output, inputs)
-        return self._run_unbound(output, inputs)
-
-    def _run_unbound(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        result: NDArray[Any] = self._session.run([output], dict(inputs))[0]
-        return result
-
     def _open(self, chosen: list[str], *, requested: bool) -> ort.InferenceSession:
         if chosen[0] == CPU:
             return self._open_on_cpu()
         self._verify()
+        cause: Exception | None = None
         try:
             session = self._load(self._path, chosen)
         except Exception as error:  # ONNX Runtime's exceptions have no common base, and their messages contain paths
             if type(error).__name__ in _BAD_GRAPH:
                 raise _bad_graph(error) from error
-            if requested:
-                raise _unavailable(chosen[0]) from error
-            return self._open_on_cpu()
-        # Where a device's libraries are missing, ONNX Runtime may continue without it after a mere log line.
-        if chosen[0] in session.get_providers():
-            return session
+            cause = error
+        else:
+            # Where a device's libraries are missing, ONNX Runtime may continue without it after a mere log line.
+            if chosen[0] in session.get_providers():
+                return session
         if requested:
-            raise _unavailable(chosen[0])
+            raise ModelError(
+                f"expected to run on {chosen[0]}, but it could not be started: check its drivers and libraries, "
+                "or choose the provider cpu",
+                code="provider_unavailable",
+            ) from cause
         return self._open_on_cpu()
 
     def _open_on_cpu(self) -> ort.InferenceSession:
@@ -241,12 +235,4 @@ def _bad_graph(error: Exception) -> ModelError:
         f"expected a graph that ONNX Runtime {ort.__version__} can load, got {type(error).__name__}: "
         "make the bundle again, or update onnxruntime",
         code="graph_invalid",
-    )
-
-
-def _unavailable(provider: str) -> ModelError:
-    return ModelError(
-        f"expected to run on {provider}, but it could not be started: check its drivers and libraries, "
-        "or choose the provider cpu",
-        code="provider_unavailable",
     )
