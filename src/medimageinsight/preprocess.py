@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 Steps: TypeAlias = Literal["direct", "azure"]
 
 MAX_IMAGE_SIZE = 4096  # pixels a side; a request's parameter must not reserve gigabytes
-# Their three RGB channels are equal, so one channel is enough.
-_GREY_MODES = ("1", "L", "LA")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +92,10 @@ def preprocess(
     standardization_size: int | None = None,
     jpeg_quality: int | None = None,
 ) -> NDArray[np.float32]:
-    """Return the image encoder's input for one image.
+    """Return the image encoder's input for one image, (3, height, width) float32, C-contiguous, normalised.
 
-    Args:
-        image: A decoded image of at least 1 x 1 pixel; its aspect ratio is not preserved.
-        settings: The model's preprocessing.
-        steps: ``direct`` or ``azure``; the settings' default if None.
-        standardization_size: Overrides that of the settings, for ``azure``.
-        jpeg_quality: Overrides that of the settings, for ``azure``.
-
-    Returns:
-        (3, height, width) float32, C-contiguous, normalised.
+    The image has at least 1 x 1 pixel; its aspect ratio is not preserved. Arguments that are not None override those of
+    the settings; the last two are for ``azure`` only.
 
     Raises:
         InputError: ``preprocessing_invalid`` for unknown steps, a size outside 1..4096, a quality outside 1..100.
@@ -125,8 +116,7 @@ def to_model_image(
 ) -> Image.Image:
     """Return the image as the network receives it, before normalisation; arguments and errors of `preprocess`.
 
-    Returns:
-        An image of the model's size, of mode RGB, or of mode L whose values equal R, G and B.
+    The mode is RGB, or L for values that equal R, G and B.
     """
     steps = settings.default if steps is None else steps
     check_steps(steps)
@@ -143,16 +133,9 @@ def to_model_image(
 def standardize(image: Image.Image, *, size: int, jpeg_quality: int) -> Image.Image:
     """Apply the hosted endpoint's conversion, which precedes the model's own preprocessing.
 
-    Resize to a square in the image's own mode, with the default filter of Pillow's ``resize`` (nearest for modes 1 and
-    P, else bicubic); then RGB; then encode and decode as JPEG. EXIF orientation is not applied.
-
-    Args:
-        image: 8 bits a channel, any mode.
-        size: Side of the square, 1 to 4096 pixels.
-        jpeg_quality: 1 to 100.
-
-    Returns:
-        An image of mode RGB, or of mode L whose values equal R, G and B.
+    Resize to a square of `size` pixels a side in the image's own mode, with the default filter of Pillow's ``resize``
+    (nearest for modes 1 and P, else bicubic); then RGB, or L for values that equal R, G and B; then encode and decode
+    as JPEG. EXIF orientation is not applied.
     """
     _check("a standardization size", size, 1, MAX_IMAGE_SIZE)
     _check("a JPEG quality", jpeg_quality, 1, 100)
@@ -168,16 +151,7 @@ def standardize(image: Image.Image, *, size: int, jpeg_quality: int) -> Image.Im
 def normalize(
     pixels: NDArray[np.uint8], *, mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """Return ``(pixels / 255 - mean) / std`` in float32, channels first.
-
-    Args:
-        pixels: (H, W) grey or (H, W, 3) RGB, uint8.
-        mean: Mean of R, G and B.
-        std: Standard deviation of R, G and B.
-
-    Returns:
-        (3, H, W) float32, C-contiguous.
-    """
+    """Return ``(pixels / 255 - mean) / std``, (3, H, W) float32 and C-contiguous, of (H, W) grey or (H, W, 3) RGB."""
     tensor = np.empty((3, *pixels.shape[:2]), np.float32)
     for channel in range(3):  # one plane at a time and in place: ten times faster than (H, W, 3) at once
         plane = tensor[channel]
@@ -189,7 +163,7 @@ def normalize(
 
 def _grey_or_rgb(image: Image.Image) -> Image.Image:
     """Convert to RGB, or to mode L if the three channels are equal: the same result at a third of the work."""
-    return image.convert("L") if image.mode in _GREY_MODES else to_rgb(image)
+    return image.convert("L") if image.mode in ("1", "L", "LA") else to_rgb(image)
 
 
 def check_steps(steps: object) -> None:

@@ -25,11 +25,8 @@ def label_prompts(
         label_prompts(["normal", "pneumonia"], template="{modality} chest {}", fields={"modality": "x-ray"})
         # {"normal": ["x-ray chest normal"], "pneumonia": ["x-ray chest pneumonia"]}
 
-    Args:
-        labels: Names, or a mapping of names to prompts.
-        template: One or several; ``{}`` or ``{label}`` is replaced by the prompt, other names by ``fields``. Without a
-            template, a label is its own prompt.
-        fields: Values of the other names in the template.
+    In a template, ``{}`` or ``{label}`` is replaced by the prompt, other names by `fields`. Without a template, a label
+    is its own prompt.
 
     Raises:
         InputError: No labels (``labels_empty``), a repeated label (``labels_duplicate``), a label that is not a string

@@ -35,14 +35,10 @@ _DEEPLY_NESTED = re.compile(r"(?:(?:amp|#0*38|#x0*26);){8}|(?:\x1b\[[\d;]*){8}",
 
 
 class Tokenizer:
-    """Byte-pair encoding with a start and an end token around every text.
-
-    Args:
-        vocabulary: A tokenizer of that library, with the tokens ``<|startoftext|>`` and ``<|endoftext|>``.
-        context_length: Maximum tokens of a text, start and end token included.
+    """Byte-pair encoding with a start and an end token around every text, `context_length` tokens at most.
 
     Raises:
-        BundleError: The vocabulary lacks one of the two tokens (``tokenizer_invalid``).
+        BundleError: The vocabulary lacks ``<|startoftext|>`` or ``<|endoftext|>`` (``tokenizer_invalid``).
     """
 
     def __init__(self, vocabulary: Vocabulary, context_length: int) -> None:
@@ -85,10 +81,6 @@ class Tokenizer:
         encodings = self._vocabulary.encode_batch_fast([clean(text) for text in texts], add_special_tokens=False)
         length = self.context_length - 2
         return [[self.start_id, *encoding.ids[:length], self.end_id] for encoding in encodings]
-
-    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return `encode`'s rows as ``(input_ids, attention_mask)``, both (N, L), padded with the end token."""
-        return pad(rows, self.end_id)
 
     def _id_of(self, token: str) -> int:
         token_id = self._vocabulary.token_to_id(token)

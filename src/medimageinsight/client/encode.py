@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from medimageinsight.client.decode import Column
     from medimageinsight.errors import InputError
 
-MAX_BODY = 50 << 20
-"""Characters of a request's cells, half of the default limit of this project's server."""
-
+MAX_BODY = 50 << 20  # characters of a request's cells, half of the default limit of this project's server
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 _T = TypeVar("_T")
 

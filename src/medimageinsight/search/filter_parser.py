@@ -46,11 +46,7 @@ _TOKEN = re.compile(
 
 
 def parse_filter(text: str, columns: Mapping[str, ColumnType]) -> Filter:
-    """Parse a filter expression.
-
-    Args:
-        text: The expression.
-        columns: The existing columns and their types.
+    """Parse a filter expression on the existing columns.
 
     Raises:
         InputError: ``filter_invalid``, with the position of the error, counted from 1.

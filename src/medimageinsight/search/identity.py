@@ -20,16 +20,11 @@ FORMAT = 1  # of a store, both kinds
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(VectorIdentity):
-    """The model and the preprocessing of a store.
+    """The model and the preprocessing of a store."""
 
-    Args:
-        model: The bundle's name, for messages only: bundles with the same name may differ, and a bundle may be renamed.
-        precision: Precision of the image encoder.
-        salt: Hexadecimal digits, chosen at random for each store: the key of hashed patient ids. Not compared.
-    """
-
-    model: str
-    precision: str
+    model: str  # bundle's name, for messages only: bundles with the same name may differ, and a bundle may be renamed
+    precision: str  # of the image encoder
+    # Hexadecimal digits, chosen at random for each store: the key of hashed patient ids. Not compared.
     salt: str = field(default_factory=lambda: secrets.token_hex(16), repr=False, compare=False)
 
     @classmethod

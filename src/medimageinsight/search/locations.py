@@ -15,19 +15,15 @@ if TYPE_CHECKING:
     from medimageinsight.search.postgres_store import PostgresStore
     from medimageinsight.search.store import Store
 
-DEFAULT_NAME = "mi2"
-_SCHEMES = ("postgresql", "postgres")
 # PostgreSQL needs no quotes for these names; 48 letters leave space for the suffixes of the tables' names.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
 def create_store(location: str | os.PathLike[str], *, identity: Identity) -> Store:
-    """Create a new, empty store.
+    """Create a new, empty store for the vectors of a model, see `Identity.of`.
 
-    Args:
-        location: A folder, created with its parents, for a LanceDB store; or the URL of a database, such as
-            ``postgresql://user@host/database#name``, where the name distinguishes stores of one database.
-        identity: The model of the vectors, see `Identity.of`.
+    The location is a folder, created with its parents, for a LanceDB store; or the URL of a database, such as
+    ``postgresql://user@host/database#name``, where the name distinguishes stores of one database.
 
     Raises:
         StoreError: ``store_exists``, ``store_not_writable``, and for a database ``store_unreachable`` or
@@ -44,11 +40,7 @@ def create_store(location: str | os.PathLike[str], *, identity: Identity) -> Sto
 
 
 def open_store(location: str | os.PathLike[str], *, identity: Identity | None = None) -> Store:
-    """Open an existing store.
-
-    Args:
-        location: As in `create_store`.
-        identity: The required model and preprocessing of the vectors; not checked when not given.
+    """Open an existing store, and check its model and preprocessing if an identity is given.
 
     Raises:
         StoreError: ``store_not_found``, ``store_too_new``, ``store_invalid``, ``store_unreachable``.
@@ -125,14 +117,14 @@ def _parse_database(location: str | os.PathLike[str]) -> tuple[str, str] | None:
     scheme, separator, _ = text.partition("://")
     if not separator:
         return None
-    if scheme not in _SCHEMES:
+    if scheme not in ("postgresql", "postgres"):
         shown = f"{scheme}://" if scheme.isalnum() and len(scheme) <= 10 else "a URL of another scheme"
         raise InputError(
             f"expected a store to be a folder or postgresql://..., got {shown}: choose one of them",
             code="store_location_invalid",
         )
     url, name = urldefrag(text)
-    name = name or DEFAULT_NAME
+    name = name or "mi2"
     if not _NAME.fullmatch(name):
         raise InputError(
             "expected a store's name after # of a small letter and up to 47 small letters, digits and _, "
