@@ -51,7 +51,7 @@ VOLUME /models
 EXPOSE 8000
 USER 10001:10001
 
-# Without a proxy, whatever http_proxy says. After 60 s the server itself says that it is not ready. Where it has TLS,
+# Without a proxy, whatever http_proxy is. After 60 s the server itself reports that it is not ready. Where it has TLS,
 # this needs another command.
 HEALTHCHECK --interval=30s --timeout=65s --start-period=300s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; \
