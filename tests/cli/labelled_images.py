@@ -45,7 +45,7 @@ def write_table(
             Image.fromarray(np.full((24, 24, 3), index, np.uint8)).save(folder / f"{index}.png")
             label = ""
         split = splits[patient % len(splits)] if splits else ""
-        rows.append([f"{index}.png", "a picture", label, "made", split, f"p{patient}-{index % 3}"])
+        rows.append([f"{index}.png", "an image", label, "made", split, f"p{patient}-{index % 3}"])
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["path", "caption", "kind", "source", "split", "patient_id"], *rows])
     return folder / "table.csv"

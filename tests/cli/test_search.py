@@ -194,7 +194,7 @@ def test_builds_deletes_and_compacts(mi2, image_files: list[Path], folder: Path)
     assert mi2("index", "delete", folder, image_files[0], "--json").json == {"deleted": 1}
     part = mi2("index", "delete", folder, image_files[1], "nobody")
     assert part.code == 1
-    assert "1 are not" in part.err
+    assert "got 1 that it does not have" in part.err
     assert mi2("index", "delete", folder).code == 2
     assert mi2("index", "delete", folder, "--where", "path like '%.png'", "--json").json == {"deleted": 1}
     assert mi2("index", "compact", folder, "--json").json["count"] == 0

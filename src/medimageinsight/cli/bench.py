@@ -22,10 +22,7 @@ Provider = Annotated[
     str | None, typer.Option(metavar="NAME", help="Execution provider, such as cuda. Default: the best available.")
 ]
 Baselines = Annotated[
-    str | None,
-    typer.Option(
-        metavar="A,B", help="Some of eager, tuned, compile, plain, openvino; or none. Default: all that can run."
-    ),
+    str | None, typer.Option(metavar="A,B", help="From eager, tuned, compile, plain, openvino; or none. Default: all.")
 ]
 ImageFolder = Annotated[
     Path | None,

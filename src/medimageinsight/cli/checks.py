@@ -44,7 +44,7 @@ CODECS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Check:
     """Result of a check; the status ``off`` is an optional part that is not installed."""
 
@@ -74,8 +74,8 @@ def check_python() -> Check:
     version, tested = platform.python_version(), (3, 11) <= sys.version_info[:2] <= (3, 13)
     found = f"{version} on {platform.system()} {platform.machine()}, medimageinsight-onnx {__version__}"
     if tested:
-        return Check(name="Python", status="ok", found=found)
-    return Check(name="Python", status="warn", found=found, advice="use Python 3.11 to 3.13")
+        return Check("Python", "ok", found)
+    return Check("Python", "warn", found, "use Python 3.11 to 3.13")
 
 
 def check_runtime() -> Check:
@@ -85,10 +85,8 @@ def check_runtime() -> Check:
 
         providers = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
     except Exception as error:  # a broken wheel raises anything
-        return Check(
-            name="ONNX Runtime", status="fail", found=type(error).__name__, advice="pip install --force onnxruntime"
-        )
-    return Check(name="ONNX Runtime", status="ok", found=f"{ort.__version__}, {', '.join(providers)}")
+        return Check("ONNX Runtime", "fail", type(error).__name__, "pip install --force onnxruntime")
+    return Check("ONNX Runtime", "ok", f"{ort.__version__}, {', '.join(providers)}")
 
 
 def check_cores() -> Check:
@@ -96,20 +94,18 @@ def check_cores() -> Check:
     from medimageinsight.engine import available_cpus
 
     total, usable = os.cpu_count() or 1, available_cpus()
-    return Check(name="CPU", status="ok", found=f"{usable} of {total} cores may be used")
+    return Check("CPU", "ok", f"{usable} of {total} cores may be used")
 
 
 def check_memory() -> Check:
     """Check the main memory, or the container's limit."""
     size = _memory()
     if size is None:
-        return Check(name="memory", status="ok", found="unknown on this system")
+        return Check("memory", "ok", "unknown on this system")
     found = f"{size / GIB:.1f} GiB"
     if size < MIN_MEMORY:
-        return Check(
-            name="memory", status="warn", found=found, advice="enough for mini; the released model needs 4 GiB or more"
-        )
-    return Check(name="memory", status="ok", found=found)
+        return Check("memory", "warn", found, "enough for mini; the released model needs 4 GiB or more")
+    return Check("memory", "ok", found)
 
 
 def check_codec(family: str, file: str) -> Check:
@@ -119,14 +115,12 @@ def check_codec(family: str, file: str) -> Check:
     name = f"DICOM {family}"
     path = example_path(file)
     if path is None:
-        return Check(
-            name=name, status="warn", found="pydicom was installed without its example files", advice="nothing to do"
-        )
+        return Check(name, "warn", "pydicom was installed without its example files", "nothing to do")
     try:
         height, width, _ = images.load(path).shape
     except MedImageInsightError as error:
-        return Check(name=name, status="fail", found=error.message, advice="pip install --force medimageinsight-onnx")
-    return Check(name=name, status="ok", found=f"decoded {width} x {height}")
+        return Check(name, "fail", error.message, "pip install --force medimageinsight-onnx")
+    return Check(name, "ok", f"decoded {width} x {height}")
 
 
 def check_home() -> Check:
@@ -137,14 +131,9 @@ def check_home() -> Check:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
-            return Check(name="MI2_HOME", status="ok", found=str(folder))
+            return Check("MI2_HOME", "ok", str(folder))
     except OSError as error:
-        return Check(
-            name="MI2_HOME",
-            status="warn",
-            found=f"{folder}: {error.strerror}",
-            advice="set MI2_HOME to a folder you may write",
-        )
+        return Check("MI2_HOME", "warn", f"{folder}: {error.strerror}", "set MI2_HOME to a folder you may write")
 
 
 def check_graph_cache() -> Check:
@@ -152,12 +141,9 @@ def check_graph_cache() -> Check:
     from medimageinsight.engine import graph_cache_size
 
     size = graph_cache_size()
-    return Check(
-        name="graph cache",
-        status="ok",
-        found=f"{size / GIB:.1f} GiB" if size else "empty",
-        advice="mi2 doctor --clear-cache frees it" if size else "",
-    )
+    if not size:
+        return Check("graph cache", "ok", "empty")
+    return Check("graph cache", "ok", f"{size / GIB:.1f} GiB", "mi2 doctor --clear-cache frees it")
 
 
 def check_model(model: str | None) -> Check:
@@ -174,11 +160,11 @@ def check_model(model: str | None) -> Check:
             duration = time.perf_counter() - start
             text = loaded.embed_texts("x-ray chest")
     except MedImageInsightError as error:
-        return Check(name=name, status="fail", found=error.message, advice="see mi2 models")
+        return Check(name, "fail", error.message, "see mi2 models")
     found = f"{loaded.name}, {loaded.embedding_dim} numbers, {1000 * duration:.0f} ms an image"
     if not np.array_equal(first, again) or not np.isfinite(text).all():
-        return Check(name=name, status="fail", found=f"{found}, a different result each time", advice="mi2 verify")
-    return Check(name=name, status="ok", found=f"{found}, the same bits each time")
+        return Check(name, "fail", f"{found}, a different result each time", "mi2 verify")
+    return Check(name, "ok", f"{found}, the same bits each time")
 
 
 def check_extra(extra: str, modules: tuple[str, ...]) -> Check:
@@ -186,13 +172,8 @@ def check_extra(extra: str, modules: tuple[str, ...]) -> Check:
     name = f"extra {extra}"
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if not missing:
-        return Check(name=name, status="ok", found="installed")
-    return Check(
-        name=name,
-        status="off",
-        found=f"without {', '.join(missing)}",
-        advice=f"pip install 'medimageinsight-onnx[{extra}]'",
-    )
+        return Check(name, "ok", "installed")
+    return Check(name, "off", f"without {', '.join(missing)}", f"pip install 'medimageinsight-onnx[{extra}]'")
 
 
 def _memory() -> int | None:

@@ -8,7 +8,6 @@ import typer
 from rich.text import Text
 
 from medimageinsight.cli import output
-from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import (
     AsJson,
     ContactSheet,
@@ -18,12 +17,12 @@ from medimageinsight.cli.options import (
     Model,
     Preprocessing,
     Top,
-    check_output_file,
     load_model,
+    load_store,
 )
 from medimageinsight.cli.results import name_first_row, print_probabilities, print_ranked_labels, print_results
 from medimageinsight.cli.sources import list_sources, open_source
-from medimageinsight.errors import InputError, StoreError
+from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
     from medimageinsight.images import Source
@@ -37,18 +36,13 @@ Labels = Annotated[
 ]
 Template = Annotated[
     list[str] | None,
-    typer.Option(
-        help="The text to embed for a label, as '{modality} {anatomy} {}' with {} for the label. Several are averaged."
-    ),
+    typer.Option(help="The text to embed for the label {}, as '{modality} {anatomy} {}'. Several are averaged."),
 ]
 Modality = Annotated[str | None, typer.Option(help="Replaces {modality} in the template, as 'x-ray'.")]
 Anatomy = Annotated[str | None, typer.Option(help="Replaces {anatomy}, as 'chest'.")]
 View = Annotated[str | None, typer.Option(help="Replaces {view}, as 'anteroposterior'.")]
 Store = Annotated[
-    str | None,
-    typer.Option(
-        metavar="STORE", help="Instead of --labels: a store of `mi2 index`, whose most similar images give the labels."
-    ),
+    str | None, typer.Option(metavar="STORE", help="Instead of --labels: a store of labelled images (`mi2 index`).")
 ]
 StoreLabelColumn = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="With --store: the column with the labels.")
@@ -165,21 +159,17 @@ def _classify_by_store(
     as_json: bool,
 ) -> None:
     """Classify images by the most similar images of a store and print labels and evidence."""
-    from medimageinsight.cli.contact_sheet import check_folders, rereadable_source
-    from medimageinsight.search import classify, open_store, redact_location
+    from medimageinsight.cli.contact_sheet import check_sheet, rereadable_source
+    from medimageinsight.search import classify
 
-    allowed_folders = check_folders(sheet, folders)
-    if sheet is not None:
-        if len(sources) != 1:
-            raise InputError(
-                f"expected one image with --contact-sheet, which shows one query, got {len(sources)}",
-                code="pictures_of_several",
-            )
-        check_output_file(sheet)
-    with error_context(redact_location(store), StoreError):
-        opened = open_store(store)
+    allowed_folders = check_sheet(sheet, folders)
+    if sheet is not None and len(sources) != 1:
+        raise InputError(
+            f"expected one image with --contact-sheet, which shows one query, got {len(sources)}",
+            code="pictures_of_several",
+        )
     images = list(map(open_source if sheet is None else rereadable_source, sources))
-    with opened, output.counting("classifying", len(sources)) as progress:
+    with load_store(store) as opened, output.counting("classifying", len(sources)) as progress:
         results = classify(
             load_model(model),
             opened,

@@ -12,15 +12,19 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
+from medimageinsight.cli.options import check_output_file
 from medimageinsight.cli.sources import STANDARD_INPUT, open_source
 from medimageinsight.errors import InputError
 from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
 
     from medimageinsight.images import Source
     from medimageinsight.search import Hit
+
+    Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 # In pixels.
@@ -83,21 +87,21 @@ def _draw_card(sheet: Image.Image, draw: ImageDraw.ImageDraw, card: Card, left: 
     font, large = ImageFont.load_default(14), ImageFont.load_default(18)
     if card.image is None:
         draw.rectangle((left, top, left + IMAGE_SIZE - 1, top + IMAGE_SIZE - 1), outline=TRACK)
-        note = _wrapped(draw, card.note, font, IMAGE_SIZE - 2 * MARGIN)
+        note = _wrap(draw, card.note, font, IMAGE_SIZE - 2 * MARGIN)
         draw.multiline_text(
             (left + IMAGE_SIZE // 2, top + IMAGE_SIZE // 2), note, FAINT, font=font, anchor="mm", align="center"
         )
     else:
         sheet.paste(card.image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC), (left, top))
     top += IMAGE_SIZE + LINE // 2
-    draw.text((left, top), _shortened(draw, card.title, large, IMAGE_SIZE), TEXT, font=large)
+    draw.text((left, top), _shorten(draw, card.title, large, IMAGE_SIZE), TEXT, font=large)
     top += LINE + LINE // 2
     for line in card.lines:
-        draw.text((left, top), _shortened(draw, line, font, IMAGE_SIZE), FAINT, font=font)
+        draw.text((left, top), _shorten(draw, line, font, IMAGE_SIZE), FAINT, font=font)
         top += LINE
     for prompt, probability in card.prompts:
         percent = f"{probability:.0%}"
-        draw.text((left, top), _shortened(draw, prompt, font, IMAGE_SIZE - 48), TEXT, font=font)
+        draw.text((left, top), _shorten(draw, prompt, font, IMAGE_SIZE - 48), TEXT, font=font)
         draw.text((left + IMAGE_SIZE, top), percent, FAINT, font=font, anchor="ra")
         bar_top = top + LINE
         draw.rounded_rectangle((left, bar_top, left + IMAGE_SIZE, bar_top + BAR), BAR // 2, fill=TRACK)
@@ -106,9 +110,7 @@ def _draw_card(sheet: Image.Image, draw: ImageDraw.ImageDraw, card: Card, left: 
         top += ROW
 
 
-def _wrapped(
-    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> str:
+def _wrap(draw: ImageDraw.ImageDraw, text: str, font: Font, width: int) -> str:
     """Break a text into at most eight lines that fit the width."""
     lines = [""]
     for word in text.split():
@@ -117,12 +119,10 @@ def _wrapped(
             lines[-1] = longer
         else:
             lines.append(word)
-    return "\n".join(_shortened(draw, line, font, width) for line in lines[:8])
+    return "\n".join(_shorten(draw, line, font, width) for line in lines[:8])
 
 
-def _shortened(
-    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> str:
+def _shorten(draw: ImageDraw.ImageDraw, text: str, font: Font, width: int) -> str:
     """Cut a text off where it exceeds the width."""
     if draw.textlength(text, font=font) <= width:
         return text
@@ -146,8 +146,8 @@ class HitCard:
     shown_column: str = ""
 
 
-def check_folders(sheet: Path | None, folders: Sequence[Path] | None) -> list[Path]:
-    """Return the folders from which stored images may be read; the default is the current one.
+def check_sheet(sheet: Path | None, folders: Sequence[Path] | None) -> list[Path]:
+    """Refuse a sheet that cannot be written; return the folders from which stored images may be read.
 
     Raises:
         InputError: Folders without a sheet (``pictures_missing``), or a path without a folder (``folder_not_found``).
@@ -162,6 +162,8 @@ def check_folders(sheet: Path | None, folders: Sequence[Path] | None) -> list[Pa
                 raise InputError(
                     "expected a folder, found none at this path: check its spelling", code="folder_not_found"
                 )
+    if sheet is not None:
+        check_output_file(sheet)
     return [*folders] if folders else [Path.cwd()]
 
 

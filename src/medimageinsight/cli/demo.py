@@ -29,6 +29,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Rank text descriptions for a few real clinical images, and draw the result. A first test of an installation."""
+    from medimageinsight.cli.contact_sheet import Card, draw_sheet
     from medimageinsight.cli.examples import EXAMPLES, PROMPTS, example_path
 
     available = [(example, path) for example in EXAMPLES if (path := example_path(example.file)) is not None]
@@ -41,9 +42,13 @@ def demo(
     probabilities = loaded.classify([path for _, path in available], PROMPTS)
     examples = [example for example, _ in available]
     ranked = [rank_labels(row, PROMPTS, SHOWN_PROMPTS) for row in probabilities]
-    thumbnails = [_resize_like_network(loaded, path) for _, path in available]
+    cards = [
+        Card(image=_resize_like_network(loaded, path), title=example.description, prompts=prompts)
+        for (example, path), prompts in zip(available, ranked, strict=True)
+    ]
+    sheet = draw_sheet(cards, title=f"Images as {loaded.name} sees them, and the prompts that fit best")
     with error_context(out):
-        _save_sheet(out, loaded.name, examples, thumbnails, ranked)
+        sheet.save(out, format="PNG")
     if as_json:
         documents = [
             {"source": example.file, "what": example.description, "probabilities": dict(zip(PROMPTS, row, strict=True))}
@@ -66,23 +71,6 @@ def _resize_like_network(model: "MedImageInsight", path: str) -> "Image.Image":
 
     height, width = model.preprocessing.image_size
     return Image.fromarray(images.load(path)).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def _save_sheet(
-    out: Path,
-    name: str,
-    examples: "list[Example]",
-    images: "list[Image.Image]",
-    ranked: list[list[tuple[str, float]]],
-) -> None:
-    from medimageinsight.cli.contact_sheet import Card, draw_sheet
-
-    cards = [
-        Card(image=image, title=example.description, prompts=prompts)
-        for example, image, prompts in zip(examples, images, ranked, strict=True)
-    ]
-    sheet = draw_sheet(cards, title=f"Images as {name} sees them, and the prompts that fit best")
-    sheet.save(out, format="PNG")
 
 
 def _print(model: "MedImageInsight", examples: "list[Example]", ranked: list[list[tuple[str, float]]]) -> None:

@@ -15,10 +15,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "off": "dim"}
 
 def doctor(
     clear_cache: Annotated[
-        bool,
-        typer.Option(
-            "--clear-cache", help="First delete the optimised copies of large models, which speed up loading."
-        ),
+        bool, typer.Option("--clear-cache", help="First delete the optimised copies of large models.")
     ] = False,
     model: Model = None,
     as_json: AsJson = False,

@@ -1,7 +1,6 @@
 """``mi2 evaluate``: score a model on a table of labelled images."""
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,43 +8,44 @@ import typer
 
 from medimageinsight.bundle import MODEL_CARD, Bundle, find
 from medimageinsight.cli import output
+from medimageinsight.cli.arguments import format_command
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model, load_model
+from medimageinsight.cli.results import format_figure
 from medimageinsight.errors import ConfigError, DatasetError, InputError
 from medimageinsight.reports import check_report_folder
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.datasets import Table
-    from medimageinsight.evaluate import AssessedModels, Assessment, Comparison, Figure, Report
+    from medimageinsight.evaluate import AssessedModels, Assessment, Comparison, Report
 
 DEFAULT_SENSITIVITY = 0.9
 
 TableOrConfig = Annotated[
     Path,
-    typer.Argument(
-        metavar="TABLE|CONFIG", help="A .csv or .parquet file with one row per image, or the YAML of a training."
-    ),
+    typer.Argument(metavar="TABLE|CONFIG", help="A .csv or .parquet file of labelled images, or a training config."),
 ]
-Split = Annotated[str, typer.Option(help="The split to score.")]
+Split = Annotated[str, typer.Option(help="The split of the table to score.")]
 ReportFolder = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Evaluate in full and write the report and its plots there.")
+    Path | None, typer.Option(metavar="DIR", help="Evaluate in full, and write a report with plots to this folder.")
 ]
-Against = Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Compare with this model by a paired test.")]
+Against = Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Evaluate in full, and compare with this model.")]
 GroupColumns = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="COLUMN",
-        help="Figures by this column too. Default: age, sex, site and device if the table has them.",
+        metavar="COLUMN", help="Also score groups by this column; repeatable. Default: age, sex, site, device."
     ),
 ]
 Sensitivity = Annotated[
     float, typer.Option(min=0.01, max=1.0, help="The minimum sensitivity of the second operating point.")
 ]
-UpdateCard = Annotated[bool, typer.Option("--update-card", help="Copy the figures into the bundle's model card.")]
+UpdateCard = Annotated[bool, typer.Option("--update-card", help="Copy the scores into the bundle's model card.")]
 RunFolder = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="With --update-card: write the whole card again, from this run's record."),
+    typer.Option(
+        metavar="DIR", help="With --update-card: rewrite the whole card from the record of this training run."
+    ),
 ]
 
 
@@ -61,11 +61,11 @@ def evaluate(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model: zero-shot, findings and retrieval, each with a 95 % confidence interval.
+    """Score a model on labelled images: zero-shot classification and retrieval, with 95 % confidence intervals.
 
     With --out or --against also kNN, a linear probe, operating points, calibration and groups: methods are trained on
     the split 'train' and their settings chosen on 'val'. --out and --against need the extra 'evaluate', a Parquet table
-    the extra 'parquet'. The YAML of a training gives its data, in every format, with the splits of that training.
+    the extra 'parquet'. A training config gives the data and splits of that training, in any format.
     """
     from medimageinsight.evaluate import write_assessment
 
@@ -80,7 +80,11 @@ def evaluate(
     with error_context(table, (DatasetError, ConfigError)):
         rows, columns_file = _read(table)
         count = len(rows.of_split(split))
-    command = _command(table, split, model, against, out, group, sensitivity)
+    options = {
+        "--split": split, "--model": model or os.environ.get("MI2_MODEL"), "--against": against, "--out": out,
+        "--group": group, "--sensitivity": None if sensitivity == DEFAULT_SENSITIVITY else f"{sensitivity:g}",
+    }  # fmt: skip
+    command = format_command("evaluate", [table], options)
     if not in_full:
         report = _evaluate(loaded, rows, count, split, command)
         if update_card:
@@ -102,9 +106,11 @@ def _check_options(
 ) -> None:
     """Refuse options that would be ignored."""
     if run is not None and not update_card:
-        raise InputError("expected --run with --update-card: add it", code="run_unused")
+        raise InputError("expected --update-card with --run, got none: add it", code="run_unused")
     if not in_full and (group or sensitivity != DEFAULT_SENSITIVITY):
-        raise InputError("expected --group and --sensitivity with --out or --against: add one", code="option_unused")
+        raise InputError(
+            "expected --group and --sensitivity with --out or --against, got neither: add one", code="option_unused"
+        )
 
 
 def _read(source: Path) -> "tuple[Table, Path | None]":
@@ -127,12 +133,7 @@ def _evaluate(loaded: "MedImageInsight", rows: "Table", count: int, split: str, 
 
     with output.counting("embedding", count) as progress:
         return evaluate_model(
-            loaded,
-            rows,
-            settings=EvaluationSettings(split=split),
-            name=loaded.name,
-            command=command,
-            progress=progress,
+            loaded, rows, settings=EvaluationSettings(split=split), name=loaded.name, command=command, progress=progress
         )
 
 
@@ -201,26 +202,6 @@ def _update_card(model: str | None, result: "Report | Assessment", run: Path | N
     write_text(card, compose_model_card(manifest, parity, run=record, evaluation=card_section(result)))
 
 
-def _command(
-    table: Path,
-    split: str,
-    model: str | None,
-    against: str | None,
-    out: Path | None,
-    group: list[str] | None,
-    sensitivity: float,
-) -> str:
-    """Return the command that repeats the evaluation, independent of environment variables."""
-    model = model or os.environ.get("MI2_MODEL")
-    words = ["mi2", "evaluate", str(table), "--split", split]
-    words += [] if model is None else ["--model", model]
-    words += [] if against is None else ["--against", against]
-    words += [] if out is None else ["--out", str(out)]
-    words += [word for column in group or () for word in ("--group", column)]
-    words += [] if sensitivity == DEFAULT_SENSITIVITY else ["--sensitivity", f"{sensitivity:g}"]
-    return shlex.join(words)
-
-
 def _print_report(report: "Report") -> None:
     k = report.settings.neighbours
     overall = [
@@ -233,7 +214,7 @@ def _print_report(report: "Report") -> None:
     ]
     output.print_table(
         ("figure", "value", "95 % interval"),
-        [(name, *_cells(figure)) for name, figure in overall],
+        [(name, *format_figure(figure)) for name, figure in overall],
         title=f"{report.model} on {report.images:,} images",
     )
     output.print_table(
@@ -242,8 +223,8 @@ def _print_report(report: "Report") -> None:
             (
                 output.printable(name),
                 f"{source.images:,}",
-                *_cells(source.findings.mean_auc if source.findings else None),
-                *_cells(source.precision_at_k),
+                *format_figure(source.findings.mean_auc if source.findings else None),
+                *format_figure(source.precision_at_k),
             )
             for name, source in report.sources.items()
         ],
@@ -287,8 +268,3 @@ def _print_comparison(comparison: "Comparison") -> None:
         ],
         title="Means over sources",
     )
-
-
-def _cells(figure: "Figure | None") -> tuple[str, str]:
-    """Return value and interval; a dash where the table does not allow the figure."""
-    return ("–", "") if figure is None else (f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")

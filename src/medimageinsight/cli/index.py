@@ -8,7 +8,16 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import FAILED_INPUT, error_context, report_errors
-from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, StoreLocation, Where, load_model
+from medimageinsight.cli.options import (
+    AsJson,
+    Frame,
+    Model,
+    Preprocessing,
+    StoreLocation,
+    Where,
+    load_model,
+    load_store,
+)
 from medimageinsight.cli.sources import list_sources
 from medimageinsight.errors import DatasetError, InputError, StoreError
 
@@ -19,7 +28,7 @@ if TYPE_CHECKING:
     from medimageinsight.search import IndexReport, MetadataSource, MetadataTable, Recall, Store, StoreInfo
 
 app = typer.Typer(
-    help="Maintain a store of image embeddings to search: a folder, or a PostgreSQL database with pgvector.",
+    help="Create and maintain a store of image embeddings: a folder, or a PostgreSQL database with pgvector.",
     no_args_is_help=True,
 )
 ID_SOURCES = ("path", "name", "stem", "table")
@@ -28,8 +37,7 @@ ImagePaths = Annotated[
     list[str], typer.Argument(metavar="FILE|FOLDER...", help="Images; folders are searched.", show_default=False)
 ]
 Table = Annotated[
-    Path | None,
-    typer.Option(metavar="TABLE", help="A .csv or .parquet file with a column path, relative to the table."),
+    Path | None, typer.Option(metavar="TABLE", help="A .csv or .parquet file about the images, with a column path.")
 ]
 TableColumns = Annotated[
     list[str] | None, typer.Option(help="A column of the table to store; repeatable. Default: all.")
@@ -41,10 +49,10 @@ PatientId = Annotated[
     str, typer.Option(metavar="none|hashed|plain", help="How --dicom-tags stores the PatientID, if at all.")
 ]
 LabelsFromFolders = Annotated[
-    bool, typer.Option("--labels-from-folders", help="FOLDER/LABEL/... gives the column label.")
+    bool, typer.Option("--labels-from-folders", help="Store the first folder below FOLDER as the column label.")
 ]
 IdFrom = Annotated[
-    str, typer.Option(metavar="|".join(ID_SOURCES), help="The source of image ids; table: the table's column id.")
+    str, typer.Option(metavar="|".join(ID_SOURCES), help="Where ids come from; table: the column id of --metadata.")
 ]
 Update = Annotated[bool, typer.Option("--update", help="Replace images that are already in the store.")]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Skip images that are already in the store.")]
@@ -71,7 +79,7 @@ def add(
     Added images are durable: continue an interrupted call with --skip-existing. A store accepts only the model and
     preprocessing that it was created with.
     """
-    from medimageinsight.search import index_images, redact_location
+    from medimageinsight.search import index_images, read_metadata, redact_location
 
     _check_patient_id(patient_id, dicom_tags=dicom_tags)
     if update and skip:
@@ -82,21 +90,22 @@ def add(
     with error_context(redact_location(store), StoreError):
         loaded, opened = _open_or_create(store, model, preprocessing)
     with opened:
-        table = None if metadata is None else _read_table(metadata, opened, column)
+        with error_context(metadata, (DatasetError, InputError)):
+            table = None if metadata is None else read_metadata(metadata, columns=column, types=opened.columns)
         labels = _folder_labels(files) if labels_from_folders else None
-        described_by = _metadata_sources(opened, table, labels, patient_id if dicom_tags else None)
+        metadata_sources = _metadata_sources(opened, table, labels, patient_id if dicom_tags else None)
         with output.counting("indexing", len(sources)) as progress, error_context(redact_location(store), StoreError):
             report = index_images(
                 loaded,
                 opened,
                 sources,
                 ids=_make_ids(sources, id_from, table),
-                metadata=described_by,
+                metadata=metadata_sources,
                 existing="update" if update else "skip" if skip else "refuse",
                 frame=frame,
                 progress=progress,
             )
-        _print_report(report, opened.count(), has_metadata=bool(described_by), as_json=as_json)
+        _print_report(report, opened.count(), has_metadata=bool(metadata_sources), as_json=as_json)
     if report.failed:
         raise typer.Exit(FAILED_INPUT)
 
@@ -111,30 +120,30 @@ def info(
     """Show the number of images, the columns, the model and the index of a store."""
     from medimageinsight.search import measure_recall
 
-    with _open(store) as opened:
-        described = opened.info()
-        measured = measure_recall(opened) if recall else None
+    with load_store(store) as opened:
+        store_info = opened.info()
+        measured_recall = measure_recall(opened) if recall else None
     if as_json:
-        document: dict[str, Any] = described.to_dict()
-        output.print_json(document if measured is None else {**document, "recall": vars(measured)})
+        document: dict[str, Any] = store_info.to_dict()
+        output.print_json(document if measured_recall is None else {**document, "recall": vars(measured_recall)})
     else:
-        output.print_table((described.kind, ""), _info_rows(described, measured))
+        output.print_table((store_info.kind, ""), _info_rows(store_info, measured_recall))
 
 
 def compact(store: StoreLocation, as_json: AsJson = False) -> None:
-    """Join small files, add new images to the index, and erase deleted images from the disk."""
-    with _open(store) as opened:
+    """Merge small files, add new images to the index, and erase deleted images from the disk."""
+    with load_store(store) as opened:
         opened.compact()
-        described = opened.info()
-    _print_result(described.to_dict(), f"{described.count:,} images", as_json=as_json)
+        store_info = opened.info()
+    _print_result(store_info.to_dict(), f"{store_info.count:,} images", as_json=as_json)
 
 
 def build(store: StoreLocation, as_json: AsJson = False) -> None:
-    """Build the index anew; add does this itself when a store is large enough."""
-    with _open(store) as opened:
+    """Build the search index again; `mi2 index add` builds it as soon as a store is large enough."""
+    with load_store(store) as opened:
         opened.build_index()
-        described = opened.info()
-    _print_result(described.to_dict(), f"{described.count:,} images indexed", as_json=as_json)
+        store_info = opened.info()
+    _print_result(store_info.to_dict(), f"{store_info.count:,} images indexed", as_json=as_json)
 
 
 def delete(
@@ -143,15 +152,17 @@ def delete(
     where: Where = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete images by their ids, or those that match a filter. Use compact to erase them from the disk."""
+    """Delete images by their ids, or those that match a filter; `mi2 index compact` then erases them from the disk."""
     if bool(ids) == (where is not None):
         got = "both" if ids else "neither"
         raise InputError(f"expected ids or --where, got {got}: choose what to delete", code="delete_what")
-    with _open(store) as opened:
+    with load_store(store) as opened:
         count = opened.delete(ids or None, where=where)
     _print_result({"deleted": count}, f"{count:,} deleted", as_json=as_json)
     if ids and count < len(set(ids)):
-        output.error(f"expected ids of the store, {len(set(ids)) - count:,} are not: check their spelling")
+        output.error(
+            f"expected ids of the store, got {len(set(ids)) - count:,} that it does not have: check their spelling"
+        )
         raise typer.Exit(FAILED_INPUT)
 
 
@@ -159,16 +170,16 @@ def duplicates(
     store: StoreLocation,
     threshold: Annotated[float, typer.Option(help="The smallest cosine similarity of a pair, above 0.")] = 0.99,
     where: Where = None,
-    limit: Annotated[int, typer.Option(min=1, help="The largest number of pairs; the nearest are shown.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="The largest number of pairs; the most similar are shown.")] = 1000,
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Faster in large stores; misses some pairs near the threshold.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find pairs of stored images that are nearly the same, nearest first."""
+    """Find pairs of stored images that are nearly the same, most similar first."""
     from medimageinsight.search import find_duplicates
 
-    with _open(store) as opened:
+    with load_store(store) as opened:
         pairs = find_duplicates(opened, threshold, where=where, limit=limit, approximate=approximate)
     if as_json:
         output.print_json({"pairs": [vars(pair) for pair in pairs]})
@@ -181,13 +192,6 @@ def duplicates(
 
 for verb in (add, info, compact, build, delete, duplicates):
     app.command()(report_errors(verb))
-
-
-def _open(location: str) -> "Store":
-    from medimageinsight.search import open_store, redact_location
-
-    with error_context(redact_location(location), StoreError):
-        return open_store(location)
 
 
 def _open_or_create(location: str, model: str | None, preprocessing: str | None) -> "tuple[MedImageInsight, Store]":
@@ -210,20 +214,13 @@ def _check_patient_id(patient_id: str, *, dicom_tags: bool) -> None:
     check_patient_identity(patient_id)
     if patient_id != "none" and not dicom_tags:
         raise InputError(
-            "expected --dicom-tags with --patient-id, which is read from DICOM files, got it alone",
+            "expected --dicom-tags with --patient-id, which is read from DICOM files, got --patient-id alone",
             code="patient_id_alone",
         )
 
 
-def _read_table(file: Path, store: "Store", columns: "Sequence[str] | None") -> "MetadataTable":
-    from medimageinsight.search import read_metadata
-
-    with error_context(file, (DatasetError, InputError)):
-        return read_metadata(file, columns=columns, types=store.columns)
-
-
 def _folder_labels(names: "Sequence[str]") -> dict[str, str]:
-    """Return path to label for the files of all folders among the names."""
+    """Return a label for each path below the folders among the names: the name of its first subfolder."""
     from medimageinsight.search import label_by_folder
 
     labels: dict[str, str] = {}
@@ -236,7 +233,7 @@ def _folder_labels(names: "Sequence[str]") -> dict[str, str]:
 def _metadata_sources(
     store: "Store", table: "MetadataTable | None", labels: dict[str, str] | None, patient: str | None
 ) -> "list[MetadataSource]":
-    """Return the sources of metadata; `patient` is None without metadata of DICOM files."""
+    """Return the sources of metadata; with `patient` None, DICOM files are not among them."""
     from medimageinsight.search import read_dicom_metadata
 
     sources: list[MetadataSource] = [] if table is None else [table.row]
@@ -269,27 +266,27 @@ def _print_report(report: "IndexReport", count: int, *, has_metadata: bool, as_j
         failed = [{"source": source, "error": error.to_dict()} for source, error in report.failed.items()]
         output.print_json({**counts, "undescribed": report.undescribed, "count": count, "failed": failed})
         return
-    done = ", ".join(f"{number:,} {outcome}" for outcome, number in counts.items() if number or outcome == "added")
-    output.note(f"{done}; the store has {count:,} images")
+    summary = ", ".join(f"{number:,} {outcome}" for outcome, number in counts.items() if number or outcome == "added")
+    output.note(f"{summary}; the store has {count:,} images")
     if has_metadata and report.undescribed:
-        output.note(f"{report.undescribed:,} have no metadata: neither the table nor the files contain any for them")
+        output.note(f"{report.undescribed:,} images have no metadata in the table or in their files")
 
 
-def _info_rows(described: "StoreInfo", measured: "Recall | None") -> list[tuple[str, str]]:
-    identity, index = described.identity, described.index
+def _info_rows(store_info: "StoreInfo", recall: "Recall | None") -> list[tuple[str, str]]:
+    identity, index = store_info.identity, store_info.index
     rows = [
-        ("images", f"{described.count:,}"),
+        ("images", f"{store_info.count:,}"),
         ("model", f"{identity.model} {identity.precision}, {identity.embedding_dim} numbers"),
         ("preprocessing", str(identity.preprocessing["default"])),
-        ("columns", ", ".join(f"{name} ({kind})" for name, kind in described.columns.items()) or "none"),
+        ("columns", ", ".join(f"{name} ({kind})" for name, kind in store_info.columns.items()) or "none"),
         ("index", "none, every search is exact" if index is None else f"{index.kind}, {index.indexed:,} images"),
     ]
     if index is not None and index.unindexed:
         rows.append(("outside the index", f"{index.unindexed:,} images, searched exactly"))
-    if measured is not None:
+    if recall is not None:
         rows += [
-            (f"recall at {measured.k}", f"{measured.recall:.4f} of {measured.queries} stored images"),
-            ("a search", f"{measured.index_ms:.1f} ms, exact {measured.exact_ms:.1f} ms (medians)"),
+            (f"recall at {recall.k}", f"{recall.recall:.4f} of {recall.queries} stored images"),
+            ("a search", f"{recall.index_ms:.1f} ms, exact {recall.exact_ms:.1f} ms (medians)"),
         ]
     return rows
 

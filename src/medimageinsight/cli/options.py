@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what they name: a model, a file to write."""
+"""Options that several verbs share, and what they name: a model, a store, a file to write."""
 
 import errno
 import os
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli.errors import error_context
-from medimageinsight.errors import BundleError
+from medimageinsight.errors import BundleError, StoreError
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
+    from medimageinsight.search import Store
 
 Files = Annotated[
     list[str] | None,
@@ -30,8 +31,7 @@ Preprocessing = Annotated[
     ),
 ]
 StoreLocation = Annotated[
-    str,
-    typer.Argument(metavar="STORE", help="A folder, or postgresql://USER@HOST/DATABASE#NAME.", show_default=False),
+    str, typer.Argument(metavar="STORE", help="A folder, or postgresql://USER@HOST/DATABASE#NAME.", show_default=False)
 ]
 Where = Annotated[
     str | None, typer.Option(metavar="EXPR", help="A filter, such as \"modality = 'x-ray' and age >= 40\".")
@@ -84,6 +84,14 @@ def load_model(model: str | None, preprocessing: str | None = None) -> "MedImage
 
     with error_context(model, BundleError):
         return MedImageInsight.load(model, preprocessing=preprocessing)  # type: ignore[arg-type]  # checked by load
+
+
+def load_store(location: str) -> "Store":
+    """Open the store at a location; errors name the location without its password."""
+    from medimageinsight.search import open_store, redact_location
+
+    with error_context(redact_location(location), StoreError):
+        return open_store(location)
 
 
 def check_output_file(out: Path) -> None:

@@ -19,8 +19,7 @@ def score(
         str, typer.Argument(metavar="REQUEST.json", help="The file of the request; - is standard input.")
     ] = "-",
     response_shape: Annotated[
-        str,
-        typer.Option(metavar="|".join(SHAPES), help="The shape of the response, unless the request sets it."),
+        str, typer.Option(metavar="|".join(SHAPES), help="The shape of the response, unless the request sets it.")
     ] = "auto",
     model: Model = None,
     as_json: AsJson = False,  # noqa: ARG001 - the response is JSON in any case

@@ -15,28 +15,28 @@ from medimageinsight.cli.options import (
     Model,
     StoreLocation,
     Where,
-    check_output_file,
     load_model,
+    load_store,
 )
-from medimageinsight.errors import ImageError, InputError, StoreError, TextError
+from medimageinsight.errors import ImageError, InputError, TextError
 
 if TYPE_CHECKING:
     from medimageinsight.search import Hit
 
-QueryImage = Annotated[str | None, typer.Option(metavar="FILE", help="An image; - is standard input.")]
-QueryText = Annotated[str | None, typer.Option(help="A text.")]
-QueryId = Annotated[str | None, typer.Option("--id", help="A stored image, itself included in the result.")]
+QueryImage = Annotated[str | None, typer.Option(metavar="FILE", help="An image file; - is standard input.")]
+QueryText = Annotated[str | None, typer.Option(help="A text, such as 'x-ray chest pneumonia'.")]
+QueryId = Annotated[str | None, typer.Option("--id", help="The id of a stored image, which is included in the result.")]
 QueryVector = Annotated[Path | None, typer.Option(metavar="F.npy", help="An embedding, of shape (D,) or (1, D).")]
-K = Annotated[int, typer.Option("-k", "--k", min=1, help="The largest number of images.")]
-MinScore = Annotated[float | None, typer.Option(help="The smallest cosine similarity, -1 to 1.")]
-Exact = Annotated[bool, typer.Option("--exact", help="Compare with every vector, without the index.")]
+K = Annotated[int, typer.Option("-k", "--k", min=1, help="The largest number of results.")]
+MinScore = Annotated[float | None, typer.Option(help="The smallest cosine similarity of a result, -1 to 1.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Compare with every stored image, without the index.")]
 ExcludeSame = Annotated[
     str | None,
     typer.Option(
         "--exclude-same",
         "--other-than-same",  # the name before 0.2
         metavar="COLUMN",
-        help="With --id: leave out images with its value there, as PatientID.",
+        help="With --id: leave out images with the same value in this column, such as PatientID.",
     ),
 ]
 
@@ -60,22 +60,19 @@ def search(
 ) -> None:
     """Find the stored images nearest to an image, a text, a stored image or a vector.
 
-    The image is prepared like those of the store. Needs the extra 'search' or 'postgres'.
+    A query image is prepared like the stored images. Needs the extra 'search' or 'postgres'.
     """
-    from medimageinsight.cli.contact_sheet import HitCard, check_folders, query_card, rereadable_source, save_hits
-    from medimageinsight.search import open_store, read_vector, redact_location
+    from medimageinsight.cli.contact_sheet import HitCard, check_sheet, query_card, rereadable_source, save_hits
+    from medimageinsight.search import read_vector
     from medimageinsight.search import search as search_store
 
-    given = sum(query is not None for query in (image, text, item_id, vector))
-    if given != 1:
-        raise InputError(f"expected one of --image, --text, --id and --vector, got {given}", code="query_invalid")
-    folders = check_folders(contact_sheet, folder)
-    if contact_sheet is not None:
-        check_output_file(contact_sheet)
+    if (count := sum(query is not None for query in (image, text, item_id, vector))) != 1:
+        raise InputError(
+            f"expected one of --image, --text, --id and --vector, got {count} of them", code="query_invalid"
+        )
+    folders = check_sheet(contact_sheet, folder)
     source = None if image is None else rereadable_source(image)
-    with error_context(redact_location(store), StoreError):
-        opened = open_store(store)
-    with opened, error_context(image, ImageError), error_context(text, TextError):
+    with load_store(store) as opened, error_context(image, ImageError), error_context(text, TextError):
         loaded = load_model(model) if image is not None or text is not None else None
         with error_context(vector, (InputError, OSError)):
             query = None if vector is None else read_vector(vector)
@@ -83,9 +80,11 @@ def search(
             loaded, opened, image=source, text=text, item_id=item_id, vector=query, frame=frame,
             k=k, where=where, min_score=min_score, exact=exact, exclude_same=exclude_same,
         )  # fmt: skip
-        own = None if item_id is None or contact_sheet is None else opened.get([item_id])[0].path
+        stored_path = None if item_id is None or contact_sheet is None else opened.get([item_id])[0].path
     if contact_sheet is not None:
-        card = query_card("query", image=source, frame=frame, stored=own, folders=folders, note=text or "a vector")
+        card = query_card(
+            "query", image=source, frame=frame, stored=stored_path, folders=folders, note=text or "a vector"
+        )
         cards = [HitCard(hit=hit) for hit in hits]
         save_hits(contact_sheet, card, cards, folders, title="The most similar stored images")
     if as_json:

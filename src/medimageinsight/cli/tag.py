@@ -27,7 +27,7 @@ app = typer.Typer(
 
 TaggerFile = Annotated[Path | None, typer.Option(metavar="FILE", help="A file written by `mi2 tag fit`.")]
 Vocabulary = Annotated[
-    str | None, typer.Option(metavar="modality|anatomy|view", help="Built-in tags, of which an image has at most one.")
+    str | None, typer.Option(metavar="modality|anatomy|view", help="Built-in tags; an image has at most one.")
 ]
 TagLabels = Annotated[
     list[str] | None, typer.Option(metavar="A B ...", help="Tags of your own; they come after the files.")
@@ -64,30 +64,25 @@ def apply(
     An image has every tag whose score reaches the threshold. With --negative the score of a label is a probability,
     without it a cosine similarity, which needs a threshold of your own.
     """
-    from medimageinsight.tagging import check_tags, tag_prompts, tag_thresholds
+    from medimageinsight.tagging import check_tags, load_tagger, tag_prompts, tag_thresholds
 
     sources = list_sources(files or [])
     if not sources:
         raise InputError("expected image files, got none: name them", code="files_missing")
-    if (count := sum(choice is not None for choice in (tagger, vocabulary, labels))) != 1:
-        raise InputError(
-            f"expected one of --tagger, --vocabulary and --labels, got {count} of them", code="tagger_missing"
-        )
-    if tagger is not None and (threshold is not None or preprocessing is not None):
-        raise InputError(
-            "expected --threshold and --preprocessing with --vocabulary or --labels only, got --tagger, which has its "
-            "own: leave them out",
-            code="tagger_option_unused",
-        )
-    if labels is None and (template or negative):
-        raise InputError(
-            "expected --template and --negative with --labels only, got no --labels: add them",
-            code="tagger_option_unused",
-        )
-    if tagger is not None:
-        tags, preprocessing = _read_tagger(tagger)
-    else:
+    _check_options(
+        tagger,
+        vocabulary,
+        labels,
+        has_prompts=bool(template or negative),
+        has_settings=threshold is not None or preprocessing is not None,
+    )
+    tags: Tags
+    if tagger is None:
         tags = vocabulary or tag_prompts(labels or [], template=template or None, negative=negative or ())
+    else:
+        with error_context(tagger):
+            tags = load_tagger(tagger)
+        preprocessing = training_preprocessing(tags.model)
     tag_thresholds(tags, threshold)  # invalid thresholds are refused before the model is opened
     loaded = load_model(model, preprocessing)
     with error_context(tagger):
@@ -109,13 +104,25 @@ for verb in (apply, fit):
     app.command()(report_errors(verb))
 
 
-def _read_tagger(path: Path) -> "tuple[Tags, str | None]":
-    """Read a tagger and the preprocessing of its images."""
-    from medimageinsight.tagging import load_tagger
-
-    with error_context(path):
-        tagger = load_tagger(path)
-    return tagger, training_preprocessing(tagger.model)
+def _check_options(
+    tagger: Path | None, vocabulary: str | None, labels: list[str] | None, *, has_prompts: bool, has_settings: bool
+) -> None:
+    """Refuse a call that does not name one kind of tags, and options that would be ignored."""
+    if (count := sum(choice is not None for choice in (tagger, vocabulary, labels))) != 1:
+        raise InputError(
+            f"expected one of --tagger, --vocabulary and --labels, got {count} of them", code="tagger_missing"
+        )
+    if tagger is not None and has_settings:
+        raise InputError(
+            "expected --threshold and --preprocessing with --vocabulary or --labels only, got --tagger, which has its "
+            "own: leave them out",
+            code="tagger_option_unused",
+        )
+    if labels is None and has_prompts:
+        raise InputError(
+            "expected --template and --negative with --labels only, got no --labels: add them",
+            code="tagger_option_unused",
+        )
 
 
 def _print_present_tags(results: "list[tuple[str, dict[str, TagResult]]]") -> None:

@@ -24,16 +24,12 @@ from medimageinsight.cli.results import format_figure
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
-    from medimageinsight.adapters import Adapter
-    from medimageinsight.tagging import Tagger, TagPrompts
+    from medimageinsight.tagging import Tagger
 
 TaggerOutput = Annotated[Path, typer.Option(metavar="FILE", help="The tagger file to write, such as T.json.")]
 CriterionName = Annotated[
     str,
-    typer.Option(
-        metavar="youden|sensitivity:X|f1",
-        help="What a threshold maximizes: Youden's index or F1; or the sensitivity it reaches.",
-    ),
+    typer.Option(metavar="youden|sensitivity:X|f1", help="What a threshold maximizes, or the sensitivity to reach."),
 ]
 AdapterFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="An adapter whose probabilities are the scores, instead of prompts.")
@@ -75,20 +71,18 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Choose a threshold for each tag on labelled images, and store them with their sensitivity and specificity."""
-    from medimageinsight.adapters import select_evaluation_samples, split_evaluation_embeddings
+    from medimageinsight.adapters import load_adapter, select_evaluation_samples, split_evaluation_embeddings
     from medimageinsight.metrics import Criterion
-    from medimageinsight.tagging import fit_tagger_to_embeddings, save_tagger, tag_prompts
+    from medimageinsight.tagging import fit_tagger_to_embeddings, read_prompts, save_tagger, tag_prompts
 
     parsed_criterion = Criterion.parse(criterion)
-    if adapter is not None and (prompts or template or negative or preprocessing is not None):
-        raise InputError(
-            "expected prompts or an adapter, which prepares images as in its training, got both: leave one out",
-            code="tagger_option_unused",
-        )
+    _check_options(adapter, has_prompts=bool(prompts or template or negative), preprocessing=preprocessing)
     check_output_file(out)
     splits = {"validation": validation_split, "test": test_split}
-    tags = None if prompts is None else _read_prompts(prompts, template, negative or [])
-    head = _load_adapter(adapter)
+    with error_context(prompts):
+        tags = None if prompts is None else read_prompts(prompts, template=template, negative=negative or [])
+    with error_context(adapter):
+        head = None if adapter is None else load_adapter(adapter)
     with error_context(table, DatasetError):
         samples = select_evaluation_samples(read_samples(table, label_column, source, separator), **splits)
     loaded = load_model(model, preprocessing if head is None else training_preprocessing(head.model))
@@ -113,30 +107,19 @@ def fit(
     output.note(f"tagger: {out}")
 
 
-def _read_prompts(path: Path, template: list[str] | None, negative: list[str]) -> "dict[str, TagPrompts]":
-    from medimageinsight.tagging import read_prompts
-
-    with error_context(path):
-        return read_prompts(path, template=template, negative=negative)
-
-
-def _load_adapter(path: Path | None) -> "Adapter | None":
-    from medimageinsight.adapters import load_adapter
-
-    if path is None:
-        return None
-    with error_context(path):
-        return load_adapter(path)
+def _check_options(adapter: Path | None, *, has_prompts: bool, preprocessing: str | None) -> None:
+    """Refuse options that an adapter determines."""
+    if adapter is not None and (has_prompts or preprocessing is not None):
+        raise InputError(
+            "expected prompts or an adapter, which prepares images as in its training, got both: leave one out",
+            code="tagger_option_unused",
+        )
 
 
 def _print_tagger(tagger: "Tagger", *, as_json: bool) -> None:
     if as_json:
         output.print_json(
-            {
-                "criterion": tagger.criterion,
-                "model": asdict(tagger.model),
-                "tags": [asdict(tag) for tag in tagger.tags],
-            }
+            {"criterion": tagger.criterion, "model": asdict(tagger.model), "tags": [asdict(tag) for tag in tagger.tags]}
         )
         return
     for title in ("validation", "test"):

@@ -23,10 +23,7 @@ Against = Annotated[
 ]
 Images = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FOLDER|TABLE",
-        help="Also measure speed and accuracy on these images: one folder per label, or a .csv or .parquet file.",
-    ),
+    typer.Option(metavar="FOLDER|TABLE", help="Also measure speed and accuracy on these images; one folder per label."),
 ]
 Template = Annotated[
     str | None,
