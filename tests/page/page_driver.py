@@ -1,4 +1,4 @@
-"""What a person does at the page, and what was asked for meanwhile."""
+"""User actions on the page, and the requests and errors that they cause."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from tests.serve.server_process import ServerProcess
 
-# A drop or a paste of files, as a browser makes it of what the user brings.
+# Dispatches a drop or a paste of files, as a browser does.
 TRANSFER = """([target, type, files]) => {
   const data = new DataTransfer();
   for (const [name, content] of files) {
-    data.items.add(new File([Uint8Array.from(atob(content), (one) => one.charCodeAt(0))], name));
+    data.items.add(new File([Uint8Array.from(atob(content), (character) => character.charCodeAt(0))], name));
   }
   const options = { bubbles: true, cancelable: true };
   const event = type === "paste"
@@ -31,66 +31,66 @@ TRANSFER = """([target, type, files]) => {
 
 
 @dataclass(kw_only=True, eq=False)
-class Person:
-    """A page of a browser and a person who uses it."""
+class PageDriver:
+    """A page of a browser with the actions of a user."""
 
     page: Page
-    pictures: Path
-    elsewhere: list[str] = field(default_factory=list)  # addresses that are not the server's
-    faults: list[str] = field(default_factory=list)  # errors of scripts, breaches of the policy
+    image_folder: Path
+    foreign_urls: list[str] = field(default_factory=list)  # requested URLs of other servers
+    script_errors: list[str] = field(default_factory=list)  # also violations of the content security policy
 
     @classmethod
-    def at(cls, context: BrowserContext, server: ServerProcess, path: str, pictures: Path) -> Person:
+    def open(cls, context: BrowserContext, server: ServerProcess, path: str, image_folder: Path) -> PageDriver:
         context.set_default_timeout(30_000)
-        person = cls(page=context.new_page(), pictures=pictures)
+        driver = cls(page=context.new_page(), image_folder=image_folder)
 
         def allow_own(route: Route) -> None:
             if route.request.url.startswith(f"{server.url}/"):
                 route.continue_()
             else:
-                person.elsewhere.append(route.request.url)
+                driver.foreign_urls.append(route.request.url)
                 route.abort()
 
-        def note(message: ConsoleMessage) -> None:
+        def record_error(message: ConsoleMessage) -> None:
             if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
-                person.faults.append(message.text)
+                driver.script_errors.append(message.text)
 
         context.route("**/*", allow_own)
-        person.page.on("console", note)
-        person.page.on("filechooser", lambda _: None)  # from now on, or the first may come before it is listened for
-        person.page.on("pageerror", lambda error: person.faults.append(str(error)))
-        person.page.goto(server.url + path)
-        return person
+        driver.page.on("console", record_error)
+        driver.page.on("filechooser", lambda _: None)  # registered before the first one opens
+        driver.page.on("pageerror", lambda error: driver.script_errors.append(str(error)))
+        driver.page.goto(server.url + path)
+        return driver
 
-    def get(self, selector: str) -> Locator:
+    def locate(self, selector: str) -> Locator:
         return self.page.locator(selector)
 
-    def choose(self, *names: str) -> None:
-        """Choose files of the folder of pictures."""
+    def choose_files(self, *names: str) -> None:
+        """Choose files of the image folder."""
         with self.page.expect_file_chooser() as chooser:
             self.page.get_by_role("button", name="Choose images").click()
-        chooser.value.set_files([self.pictures / name for name in names])
+        chooser.value.set_files([self.image_folder / name for name in names])
 
-    def bring(self, how: str, files: dict[str, bytes]) -> None:
+    def transfer(self, event: str, files: dict[str, bytes]) -> None:
         """`drop` or `paste` files of these names."""
         encoded = [[name, base64.b64encode(content).decode()] for name, content in files.items()]
-        self.page.evaluate(TRANSFER, ["#results", how, encoded])
+        self.page.evaluate(TRANSFER, ["#results", event, encoded])
 
-    def type_text(self, text: str) -> None:
+    def add_text(self, text: str) -> None:
         self.page.get_by_label("A text", exact=True).fill(text)
         self.page.get_by_role("button", name="Add", exact=True).click()
 
     def open_tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name, exact=True).click()
 
-    def expect_words(self, words: str | re.Pattern[str]) -> None:
-        """The status says them, sooner or later."""
-        expect(self.get("#status")).to_contain_text(words)
+    def expect_status(self, text: str | re.Pattern[str]) -> None:
+        """Wait until the status line contains the text."""
+        expect(self.locate("#status")).to_contain_text(text)
 
-    def request(self, language: str) -> str:
-        """The text of the request that is shown."""
+    def shown_request(self, language: str) -> str:
+        """Return the code of the shown request."""
         self.page.get_by_role("tab", name=language, exact=True).click()
-        return self.get("#code").inner_text()
+        return self.locate("#code").inner_text()
 
-    def focused(self) -> Any:
+    def focused_element(self) -> Any:
         return self.page.evaluate("document.activeElement.id || document.activeElement.textContent")

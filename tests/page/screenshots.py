@@ -1,6 +1,6 @@
-"""The pictures of docs/page.md, taken of a running server: `python tests/page/screenshots.py URL PICTURES OUT`.
+"""Take the screenshots of docs/page.md from a running server: `python tests/page/screenshots.py URL IMAGES OUT`.
 
-PICTURES is a folder with pydicom's example files. The server is to have a store with columns such as `modality`.
+IMAGES is a folder with pydicom's example files. The server needs a store with columns such as `modality`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 FILES = ("CT_small.dcm", "examples_overlay.dcm", "examples_ybr_color.dcm")
 DESK = {"viewport": {"width": 1200, "height": 880}}
 NARROW = {"viewport": {"width": 360, "height": 780}, "device_scale_factor": 2}
-COLORS = 256  # enough for a page, and a quarter of the bytes
+COLORS = 256  # reduces the file size to a quarter
 
 
-def main(url: str, pictures: Path, out: Path) -> None:
+def main(url: str, image_folder: Path, out: Path) -> None:
     """Write page-classify, -search, -compare, -map, -dark and -narrow."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = opened(browser, url, pictures, **DESK)
+        page = open_page(browser, url, image_folder, **DESK)
         show(page, "Prompts", "#ranking li")
         save(page, out / "page-classify.png")
         show(page, "Compare", "#pair img")
@@ -45,37 +45,37 @@ def main(url: str, pictures: Path, out: Path) -> None:
         page.get_by_role("button", name="Add condition").click()
         expect(page.locator("[aria-busy]")).to_have_count(0)
         save(page, out / "page-search.png")
-        dark = opened(browser, url, pictures, color_scheme="dark", **DESK)
+        dark = open_page(browser, url, image_folder, color_scheme="dark", **DESK)
         show(dark, "Tags", "#tag-bars li")
         save(dark, out / "page-dark.png")
-        narrow = opened(browser, url, pictures, **NARROW)
+        narrow = open_page(browser, url, image_folder, **NARROW)
         show(narrow, "Similar cases", "#hits img")
         narrow.locator("[role=tablist]").first.evaluate("(tabs) => tabs.scrollIntoView()")
         save(narrow, out / "page-narrow.png")
         browser.close()
 
 
-def opened(browser: Browser, url: str, pictures: Path, **options: Any) -> Page:
-    """The page with three files added and the first chosen."""
+def open_page(browser: Browser, url: str, image_folder: Path, **options: Any) -> Page:
+    """Open the page, add three files and select the first."""
     page = browser.new_context(**options, reduced_motion="reduce").new_page()
     page.goto(url)
-    page.locator("#files").set_input_files([pictures / name for name in FILES])
+    page.locator("#files").set_input_files([image_folder / name for name in FILES])
     expect(page.locator("#items img")).to_have_count(len(FILES))
     return page
 
 
-def show(page: Page, tab: str, wanted: str) -> None:
+def show(page: Page, tab: str, selector: str) -> None:
     page.get_by_role("tab", name=tab).click()
-    page.locator(wanted).first.wait_for()
+    page.locator(selector).first.wait_for()
     expect(page.locator("[aria-busy]")).to_have_count(0)
     page.wait_for_load_state("networkidle")
 
 
 def save(page: Page, path: Path) -> None:
-    """What is on the screen, as a small PNG."""
+    """Save the visible part of the page as a small PNG."""
     page.wait_for_load_state("networkidle")
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(COLORS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    image.quantize(COLORS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 

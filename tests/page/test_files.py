@@ -1,4 +1,4 @@
-"""The page's files need nothing but their server and trust nothing that they are sent."""
+"""The page's files use only their own server, and no API that could run content as code."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
     from tests.serve.server_process import ServerProcess
 
 FOLDER = files("medimageinsight.serve").joinpath("page")
-PARTS = {part.name: part.read_text("utf-8") for part in FOLDER.iterdir()}
-SCRIPTS = sorted(name for name in PARTS if name.endswith(".js"))
+FILES = {file.name: file.read_text("utf-8") for file in FOLDER.iterdir()}
+SCRIPTS = sorted(name for name in FILES if name.endswith(".js"))
 
 
-def test_the_parts_are_there() -> None:
-    assert {"index.html", "page.css", "main.js"} <= set(PARTS)
+def test_required_files_exist() -> None:
+    assert {"index.html", "page.css", "main.js"} <= set(FILES)
 
 
-@pytest.mark.parametrize("name", sorted(PARTS))
-def test_a_part_reaches_nowhere_else(name: str) -> None:
-    content = PARTS[name].replace("http://www.w3.org/2000/svg", "")
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_files_use_no_other_server_and_no_unsafe_api(name: str) -> None:
+    content = FILES[name].replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?://|@import|\burl\(", content)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", content)
     assert not re.search(r"localStorage|sessionStorage|indexedDB|\.cookie|sendBeacon|serviceWorker", content)
     assert not re.search(r"(?:href|src)=\"/|fetch\([\"'`]|import .*[\"']/", content), (
-        "an address that breaks under a root path"
+        "a URL that does not work under a root path"
     )
 
 
-def test_the_document_has_nothing_inline() -> None:
-    document = PARTS["index.html"]
+def test_the_document_has_no_inline_code() -> None:
+    document = FILES["index.html"]
     assert not re.search(
         r" on[a-z]+=| style=|<style|<script(?! type=\"module\" src=\"page/main.js\"></script>)", document
     )
@@ -40,15 +40,15 @@ def test_the_document_has_nothing_inline() -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_what_a_script_imports_and_looks_for_is_there(name: str) -> None:
-    assert set(re.findall(r"from \"\./([^\"]+)\"|import \"\./([^\"]+)\"", PARTS[name])) <= {
-        pair for part in PARTS for pair in ((part, ""), ("", part))
+def test_imports_and_element_ids_exist(name: str) -> None:
+    assert set(re.findall(r"from \"\./([^\"]+)\"|import \"\./([^\"]+)\"", FILES[name])) <= {
+        pair for file in FILES for pair in ((file, ""), ("", file))
     }
-    for wanted in re.findall(r"\$\(\"([^\"]+)\"\)", PARTS[name]):
-        assert f'id="{wanted}"' in PARTS["index.html"], wanted
+    for element in re.findall(r"\$\(\"([^\"]+)\"\)", FILES[name]):
+        assert f'id="{element}"' in FILES["index.html"], element
 
 
-def test_the_server_s_policy_lets_nothing_inline_run(site: ServerProcess) -> None:
+def test_the_content_security_policy_forbids_inline_code(site: ServerProcess) -> None:
     page = site.get("/", Accept="text/html")
     policy = page.headers["content-security-policy"]
     assert "script-src 'self';" in policy
@@ -62,5 +62,5 @@ def test_the_server_s_policy_lets_nothing_inline_run(site: ServerProcess) -> Non
 
 
 @pytest.mark.parametrize("name", ["index.html", "nothing.js", "..%2Fsettings.py", "%2e%2e/settings.py", "main.js/", ""])
-def test_nothing_but_the_parts_is_served(site: ServerProcess, name: str) -> None:
+def test_only_the_page_s_files_are_served(site: ServerProcess, name: str) -> None:
     assert site.get(f"/page/{name}").status == 404

@@ -1,4 +1,4 @@
-"""The request that is shown is the one that was sent: run as it stands, beside the image, it gives what is shown."""
+"""The shown request, run in the folder of the image, returns the shown results."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tests.serve.server_process import make_image
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.page.page_driver import Person
+    from tests.page.page_driver import PageDriver
 
 CT = "CT_small.dcm"
 
 
 def run_shell(command: str, folder: Path, **environment: str) -> Any:
-    """The answers of a shell command, one or several JSON values."""
+    """Return the response of a shell command, or a list of several responses."""
     if shutil.which("curl") is None:
         pytest.skip("running the shown command needs curl")
     text = run(["bash", "-euc", command], folder, environment)
-    values, at = [], 0
-    while at < len(text):
-        value, at = json.JSONDecoder().raw_decode(text, at)
+    values, position = [], 0
+    while position < len(text):
+        value, position = json.JSONDecoder().raw_decode(text, position)
         values.append(value)
     return values[0] if len(values) == 1 else values
 
@@ -40,74 +40,76 @@ def run_python(program: str, folder: Path, **environment: str) -> Any:
     return eval(run([sys.executable, "-c", program], folder, environment))
 
 
-def both(person: Person, folder: Path) -> list[Any]:
-    """The answers of the shown request in each language."""
-    return [run_shell(person.request("curl"), folder), run_python(person.request("Python"), folder)]
+def run_both(driver: PageDriver, folder: Path) -> list[Any]:
+    """Return the responses of the shown request in each language."""
+    return [run_shell(driver.shown_request("curl"), folder), run_python(driver.shown_request("Python"), folder)]
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
     env = {**os.environ, **environment}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().strip()
+    completed = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=60, check=False)
+    assert completed.returncode == 0, completed.stderr.decode()
+    return completed.stdout.decode().strip()
 
 
-def test_a_ranking_by_both_languages(person: Person) -> None:
-    person.choose(CT)
-    person.expect_words(f"{CT}: ")
-    for answer in both(person, person.pictures):
+def test_ranking_in_both_languages(driver: PageDriver) -> None:
+    driver.choose_files(CT)
+    driver.expect_status(f"{CT}: ")
+    for answer in run_both(driver, driver.image_folder):
         probabilities = answer["results"][0]["probabilities"]
         best = max(probabilities, key=probabilities.get)
-        person.expect_words(f"{CT}: {best}, {100 * probabilities[best]:.1f} %")
+        driver.expect_status(f"{CT}: {best}, {100 * probabilities[best]:.1f} %")
 
 
-def test_a_search_with_a_filter(person: Person) -> None:
-    person.choose(CT)
-    person.open_tab("Similar cases")
-    person.get("#filters summary").click()
-    person.page.get_by_label("Filter expression").fill("modality = 'ultrasound'")
-    person.page.get_by_label("Filter expression").press("Enter")
-    expect(person.get("#hits li")).to_have_count(2)
-    shown = person.get("#hits .hit-id").all_inner_texts()
-    for answer in both(person, person.pictures):
+def test_search_with_a_filter(driver: PageDriver) -> None:
+    driver.choose_files(CT)
+    driver.open_tab("Similar cases")
+    driver.locate("#filters summary").click()
+    driver.page.get_by_label("Filter expression").fill("modality = 'ultrasound'")
+    driver.page.get_by_label("Filter expression").press("Enter")
+    expect(driver.locate("#hits li")).to_have_count(2)
+    shown = driver.locate("#hits .hit-id").all_inner_texts()
+    for answer in run_both(driver, driver.image_folder):
         assert [hit["id"].split("/")[-1] for hit in answer["hits"]] == shown
 
 
-def test_a_comparison_and_tags_and_both_requests_of_the_map(person: Person) -> None:
-    person.choose(CT, "MR_small.dcm")
-    person.open_tab("Compare")
-    person.expect_words(f"{CT} and MR_small.dcm: ")
-    [[value]] = run_shell(person.request("curl"), person.pictures)["similarity"]
-    person.expect_words(f"{value:.3f}")
-    person.open_tab("Tags")
-    person.expect_words(f"{CT}: computed")
-    assert "computed tomography" in run_python(person.request("Python"), person.pictures)["results"][0]["tags"]
-    person.open_tab("Map")
-    person.expect_words("marked")
-    stored, added = run_shell(person.request("curl"), person.pictures)
+def test_comparison_tags_and_both_requests_of_the_map(driver: PageDriver) -> None:
+    driver.choose_files(CT, "MR_small.dcm")
+    driver.open_tab("Compare")
+    driver.expect_status(f"{CT} and MR_small.dcm: ")
+    [[value]] = run_shell(driver.shown_request("curl"), driver.image_folder)["similarity"]
+    driver.expect_status(f"{value:.3f}")
+    driver.open_tab("Tags")
+    driver.expect_status(f"{CT}: computed")
+    assert (
+        "computed tomography" in run_python(driver.shown_request("Python"), driver.image_folder)["results"][0]["tags"]
+    )
+    driver.open_tab("Map")
+    driver.expect_status("marked")
+    stored, added = run_shell(driver.shown_request("curl"), driver.image_folder)
     assert len(stored["points"]) == stored["count"] == 6
     assert len(added["points"]) == 2
 
 
-def test_names_and_texts_with_the_shell_s_own_signs(person: Person, tmp_path: Path) -> None:
+def test_special_characters_of_the_shell_in_names_and_texts(driver: PageDriver, tmp_path: Path) -> None:
     name = 'it\'s $HOME `id` "1".png'
     (tmp_path / name).write_bytes(make_image())
     labels = ["$HOME", "`id`", "\\$(id)", 'it\'s "quoted"', "ü – 東京", "$(exit 1)"]
-    person.bring("drop", {name: make_image()})
-    person.page.get_by_label("Prompts, one a line").fill("\n".join(labels))
-    person.page.get_by_role("button", name="Rank").click()
-    expect(person.get("#ranking li")).to_have_count(len(labels))
-    expect(person.get("#code")).to_contain_text("exit 1")
-    for answer in both(person, tmp_path):
+    driver.transfer("drop", {name: make_image()})
+    driver.page.get_by_label("Prompts, one per line").fill("\n".join(labels))
+    driver.page.get_by_role("button", name="Rank").click()
+    expect(driver.locate("#ranking li")).to_have_count(len(labels))
+    expect(driver.locate("#code")).to_contain_text("exit 1")
+    for answer in run_both(driver, tmp_path):
         assert sorted(answer["results"][0]["probabilities"]) == sorted(labels)
 
 
-def test_the_request_is_copied(visit: Any, site: Any) -> None:
-    person = visit(site, permissions=["clipboard-read", "clipboard-write"])
-    person.expect_words("Add an image to begin")
-    person.choose(CT)
-    person.expect_words(f"{CT}: ")
-    shown = person.request("Python")
-    person.page.get_by_role("button", name="Copy").click()
-    person.expect_words("Copied")
-    assert person.page.evaluate("navigator.clipboard.readText()").strip() == shown.strip()
+def test_the_request_is_copied(open_page: Any, site: Any) -> None:
+    driver = open_page(site, permissions=["clipboard-read", "clipboard-write"])
+    driver.expect_status("Add an image to begin")
+    driver.choose_files(CT)
+    driver.expect_status(f"{CT}: ")
+    shown = driver.shown_request("Python")
+    driver.page.get_by_role("button", name="Copy").click()
+    driver.expect_status("Copied")
+    assert driver.page.evaluate("navigator.clipboard.readText()").strip() == shown.strip()

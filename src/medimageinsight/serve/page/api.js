@@ -1,4 +1,4 @@
-// Requests to this server and nothing else. An address is relative to the page, so that any root path works.
+// Requests, to this server only. URLs are relative to the page, so that any root path works.
 
 import { state } from "./state.js";
 
@@ -8,20 +8,20 @@ export class ServerError extends Error {
     Object.assign(this, { code, status, wait });
   }
 
-  // What heals by itself: no connection, a full queue, a model that loads.
+  // Temporary conditions: no connection, a full queue, a model that loads.
   get mayRetry() {
     return [0, 429, 503].includes(this.status);
   }
 }
 
-// An image in a request: its file's bytes when it is sent, its name when it is shown.
-export class Cell {
+// An image in a request: sent as its file's bytes, shown as its name.
+export class ImageCell {
   constructor(item) {
     this.item = item;
   }
 }
 
-export const image = (item) => new Cell(item);
+export const image = (item) => new ImageCell(item);
 
 export function address(request) {
   const url = new URL(request.path, document.baseURI);
@@ -29,19 +29,19 @@ export function address(request) {
   return url;
 }
 
-// Tells one request from another.
-export function identify(request) {
-  return JSON.stringify(request, (_, value) => (value instanceof Cell ? `image ${value.item.number}` : value));
+// A string that is equal for equal requests.
+export function requestKey(request) {
+  return JSON.stringify(request, (_, value) => (value instanceof ImageCell ? `image ${value.item.number}` : value));
 }
 
 export async function send(request, signal) {
   const response = await open(request, signal);
-  const answer = await response.json().catch(() => null);
-  if (answer === null) throw new ServerError("The server's answer cannot be read.", { status: response.status });
-  return answer;
+  const body = await response.json().catch(() => null);
+  if (body === null) throw new ServerError("The server's answer cannot be read.", { status: response.status });
+  return body;
 }
 
-export async function fetchPicture(store, id, size, signal) {
+export async function fetchStoredImage(store, id, size, signal) {
   const response = await open({ method: "GET", path: "api/picture", query: { store, id, size } }, signal);
   return URL.createObjectURL(await response.blob());
 }
@@ -57,34 +57,34 @@ async function open(request, signal) {
     if (error.name === "AbortError") throw error;
     throw new ServerError("The server cannot be reached: see whether it still runs, then try again.");
   });
-  if (!response.ok) throw await refusal(response);
+  if (!response.ok) throw await errorOf(response);
   return response;
 }
 
-async function refusal(response) {
-  const answer = await response.json().catch(() => null);
-  const { code, message } = answer?.error ?? {};
+async function errorOf(response) {
+  const body = await response.json().catch(() => null);
+  const { code, message } = body?.error ?? {};
   const wait = Number(response.headers.get("Retry-After")) || 0;
-  const words = sentence(message ?? `The server answered ${response.status} and gave no reason`);
+  const reason = sentence(message ?? `The server answered ${response.status} and gave no reason`);
   const advice = wait ? ` Try again in ${wait} s.` : "";
-  return new ServerError(words + advice, { code, status: response.status, wait });
+  return new ServerError(reason + advice, { code, status: response.status, wait });
 }
 
-// The error of one image among others.
+// The error of a single image in a response.
 export function itemError(error) {
   return new ServerError(sentence(error.message), { code: error.code, status: 422 });
 }
 
-function sentence(words) {
-  const text = words.charAt(0).toUpperCase() + words.slice(1);
-  return /[.!?]$/.test(text) ? text : `${text}.`;
+function sentence(text) {
+  const capitalized = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capitalized) ? capitalized : `${capitalized}.`;
 }
 
 async function withBytes(value) {
-  if (value instanceof Cell) return base64(value.item);
+  if (value instanceof ImageCell) return base64(value.item);
   if (Array.isArray(value)) return Promise.all(value.map(withBytes));
   if (value === null || typeof value !== "object") return value;
-  const pairs = await Promise.all(Object.entries(value).map(async ([name, one]) => [name, await withBytes(one)]));
+  const pairs = await Promise.all(Object.entries(value).map(async ([name, member]) => [name, await withBytes(member)]));
   return Object.fromEntries(pairs);
 }
 
@@ -97,8 +97,8 @@ function base64(item) {
   });
 }
 
-// Whether requests without a key are refused.
-export async function asksForKey() {
+// Whether the server refuses requests without a key.
+export async function requiresKey() {
   const response = await fetch(new URL("api/about", document.baseURI), { credentials: "omit" }).catch(() => null);
   return response?.status === 401;
 }

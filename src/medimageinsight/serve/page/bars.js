@@ -1,11 +1,10 @@
-// Names with values as bars, with a threshold's mark where there is one. The first is the largest, or what lies the
-// furthest above its threshold; a bar begins at 0.
+// Names with values as bars, which start at 0, and marks for thresholds. Sorted by value minus threshold.
 
 import { make, percent } from "./dom.js";
 
 export function showBars(list, rows, format = percent) {
-  const above = ({ value, threshold = 0 }) => value - threshold;
-  const sorted = [...rows].sort((a, b) => above(b) - above(a));
+  const excess = ({ value, threshold = 0 }) => value - threshold;
+  const sorted = [...rows].sort((a, b) => excess(b) - excess(a));
   list.replaceChildren(...sorted.map((row) => bar(row, format)));
   return sorted;
 }
@@ -19,8 +18,8 @@ function bar({ name, value, threshold, present }, format) {
     mark.style.setProperty("--value", Math.min(1, Math.max(0, threshold)));
     track.append(mark);
   }
-  const words = make("span", { class: "value" }, format(value));
+  const valueText = make("span", { class: "value" }, format(value));
   const verdict = present === undefined ? null : make("span", { class: "verdict" }, present ? "present" : "");
-  const spoken = threshold === undefined ? null : make("span", { class: "unseen" }, `, threshold ${format(threshold)}`);
-  return make("li", { class: present === false ? "absent" : "" }, make("span", { class: "name" }, name), verdict, words, spoken, track);
+  const thresholdText = threshold === undefined ? null : make("span", { class: "visually-hidden" }, `, threshold ${format(threshold)}`);
+  return make("li", { class: present === false ? "absent" : "" }, make("span", { class: "name" }, name), verdict, valueText, thresholdText, track);
 }

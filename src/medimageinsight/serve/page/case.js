@@ -1,32 +1,32 @@
-// One case of a store: its picture, what is known of it, and more like it.
+// The dialog of a stored case: its image, its metadata, and a search for similar cases.
 
 import { $, make, number, setOptions } from "./dom.js";
-import { showPicture } from "./pictures.js";
+import { showStoredImage } from "./stored_images.js";
 
-let shown = null; // { store, hit, onMore }
+let current = null; // { store, hit, onMore }
 
 export function openCase(store, hit, { score = null, onMore }) {
-  shown = { store, hit, onMore };
+  current = { store, hit, onMore };
   $("case-title").textContent = hit.id;
-  const facts = [["score", score === null ? null : number(score, 4)], ["path", hit.path], ...Object.entries(hit.metadata)];
-  const rows = facts.filter(([, value]) => value !== null && value !== undefined);
+  const entries = [["score", score === null ? null : number(score, 4)], ["path", hit.path], ...Object.entries(hit.metadata)];
+  const rows = entries.filter(([, value]) => value !== null && value !== undefined);
   $("case-facts").replaceChildren(
     ...rows.map(([name, value]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, String(value)))),
   );
   const columns = Object.keys(hit.metadata).filter((name) => hit.metadata[name] !== null);
-  setOptions($("other"), [["", "nothing"], ...columns.map((name) => [name, `the same ${name}`])], "");
-  showPicture($("case-picture"), store, hit.id, 768);
+  setOptions($("exclude-same"), [["", "nothing"], ...columns.map((name) => [name, `the same ${name}`])], "");
+  showStoredImage($("case-image"), store, hit.id, 768);
   $("case").showModal();
 }
 
 $("case-close").addEventListener("click", () => $("case").close());
 $("case").addEventListener("click", (event) => {
-  if (event.target === $("case")) $("case").close(); // beside it
+  if (event.target === $("case")) $("case").close(); // a click outside the dialog
 });
 $("case-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const { store, hit, onMore } = shown;
-  const other = $("other").value;
+  const { store, hit, onMore } = current;
+  const excluded = $("exclude-same").value;
   $("case").close();
-  onMore({ store, id: hit.id, other: other || null });
+  onMore({ store, id: hit.id, excluded: excluded || null });
 });

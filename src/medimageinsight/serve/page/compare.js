@@ -1,4 +1,4 @@
-// Two of what was added side by side with their similarity, or every one with every one.
+// Two of the added items side by side with their similarity, or the similarities of all pairs.
 
 import { image } from "./api.js";
 import { $, make, number, setOptions } from "./dom.js";
@@ -11,22 +11,23 @@ export const compare = {
   working: "Comparing…",
 
   describe() {
-    const all = usable();
-    setSides(all);
-    if (all.length < 2) return { missing: "Add two images, or an image and a text, to compare." };
-    const body = $("every").checked
-      ? { a: all.map(cell), ...modelOf() }
-      : { a: [cell(side("first"))], b: [cell(side("second"))], ...modelOf() };
+    const items = usable();
+    setChoices(items);
+    if (items.length < 2) return { missing: "Add two images, or an image and a text, to compare." };
+    const body = $("all-pairs").checked
+      ? { a: items.map(toRequest), ...modelOf() }
+      : { a: [toRequest(chosen("first"))], b: [toRequest(chosen("second"))], ...modelOf() };
     return { requests: [{ method: "POST", path: "api/compare", body }] };
   },
 
   show([{ similarity }]) {
-    const all = usable();
-    const [first, second] = [side("first"), side("second")];
-    const value = $("every").checked ? similarity[all.indexOf(first)][all.indexOf(second)] : similarity[0][0];
+    const items = usable();
+    const [first, second] = [chosen("first"), chosen("second")];
+    const allPairs = $("all-pairs").checked;
+    const value = allPairs ? similarity[items.indexOf(first)][items.indexOf(second)] : similarity[0][0];
     showPair(first, second, value);
-    $("matrix").hidden = !$("every").checked;
-    $("matrix").replaceChildren(...($("every").checked ? [table(all, similarity)] : []));
+    $("matrix").hidden = !allPairs;
+    $("matrix").replaceChildren(...(allPairs ? [table(items, similarity)] : []));
     return `${first.name} and ${second.name}: ${number(value)}`;
   },
 
@@ -37,18 +38,17 @@ export const compare = {
   },
 };
 
-const cell = (item) => (item.kind === "text" ? { text: item.text } : { image: image(item), ...(item.frame ? { frame: item.frame } : {}) });
-const side = (id) => state.items.find((item) => String(item.number) === $(id).value);
+const toRequest = (item) => (item.kind === "text" ? { text: item.text } : { image: image(item), ...(item.frame ? { frame: item.frame } : {}) });
+const chosen = (id) => state.items.find((item) => String(item.number) === $(id).value);
 
-// The chosen item is the first; the one added last is the second, until someone chooses another.
-function setSides(all) {
-  const options = all.map((item) => [item.number, item.name]);
-  const chosen = all.includes(state.selected) ? state.selected : all[0];
-  const before = $("second").value;
-  setOptions($("first"), options, $("first").dataset.own ? $("first").value : chosen?.number);
-  setOptions($("second"), options, before);
-  if (all.length > 1 && $("first").value === $("second").value) {
-    $("second").value = all.findLast((item) => String(item.number) !== $("first").value).number;
+// By default, the selected item is compared with the item that was added last.
+function setChoices(items) {
+  const options = items.map((item) => [item.number, item.name]);
+  const selected = items.includes(state.selected) ? state.selected : items[0];
+  setOptions($("first"), options, $("first").dataset.userChoice ? $("first").value : selected?.number);
+  setOptions($("second"), options);
+  if (items.length > 1 && $("first").value === $("second").value) {
+    $("second").value = items.findLast((item) => String(item.number) !== $("first").value).number;
   }
 }
 
@@ -56,45 +56,44 @@ function showPair(first, second, value) {
   const scale = make("span", { class: "track", "aria-hidden": "true" }, make("span", { class: "fill" }));
   scale.firstElementChild.style.setProperty("--value", Math.max(0, value));
   $("pair").replaceChildren(
-    show(first),
+    itemElement(first),
     make("p", { class: "similarity" }, make("strong", {}, number(value)), scale, make("span", { class: "soft" }, "cosine similarity")),
-    show(second),
+    itemElement(second),
   );
 }
 
-function show(item) {
+function itemElement(item) {
+  if (item.kind === "text") return make("blockquote", { class: "pair-item" }, item.text);
   const frame = item.frame ? `, frame ${item.frame + 1}` : "";
-  if (item.kind === "text") return make("blockquote", { class: "side" }, item.text);
-  const picture = make("div", { class: "picture large" }, item.picture ? make("img", { src: item.picture, alt: "" }) : "");
-  return make("figure", { class: "side" }, picture, make("figcaption", {}, item.name + frame));
+  const box = make("div", { class: "image large" }, item.preview ? make("img", { src: item.preview, alt: "" }) : "");
+  return make("figure", { class: "pair-item" }, box, make("figcaption", {}, item.name + frame));
 }
 
-function table(all, similarity) {
-  const names = all.map((item, i) => `${i + 1}`);
-  const head = make("tr", {}, make("td", {}), ...names.map((name, i) => make("th", { scope: "col", title: all[i].name }, name)));
-  const rows = all.map((item, i) => make("tr", {}, make("th", { scope: "row" }, `${names[i]} · ${item.name}`),
+function table(items, similarity) {
+  const head = make("tr", {}, make("td", {}), ...items.map((item, i) => make("th", { scope: "col", title: item.name }, `${i + 1}`)));
+  const rows = items.map((item, i) => make("tr", {}, make("th", { scope: "row" }, `${i + 1} · ${item.name}`),
     ...similarity[i].map((value, j) => {
-      const one = make("td", {}, make("button", {
-        type: "button", "aria-label": `${item.name} and ${all[j].name}: ${number(value)}`, onclick: () => choose(item, all[j]),
+      const cell = make("td", {}, make("button", {
+        type: "button", "aria-label": `${item.name} and ${items[j].name}: ${number(value)}`, onclick: () => choose(item, items[j]),
       }, number(value, 2)));
-      one.style.setProperty("--value", Math.max(0, Math.min(1, value)));
-      return one;
+      cell.style.setProperty("--value", Math.max(0, Math.min(1, value)));
+      return cell;
     })));
   return make("table", { class: "matrix" }, make("thead", {}, head), make("tbody", {}, ...rows));
 }
 
 function choose(first, second) {
-  $("first").dataset.own = "yes";
+  $("first").dataset.userChoice = "yes";
   $("first").value = first.number;
   $("second").value = second.number;
   refresh(compare);
 }
 
 $("first").addEventListener("change", () => {
-  $("first").dataset.own = "yes";
+  $("first").dataset.userChoice = "yes";
   refresh(compare);
 });
 $("second").addEventListener("change", () => refresh(compare));
-$("every").addEventListener("change", () => refresh(compare));
+$("all-pairs").addEventListener("change", () => refresh(compare));
 $("compare-form").addEventListener("submit", (event) => event.preventDefault());
-onChange("selected", () => delete $("first").dataset.own);
+onChange("selected", () => delete $("first").dataset.userChoice);

@@ -1,4 +1,4 @@
-// Elements by id, and new ones. What comes from a server or a file is only ever text.
+// Find and create elements. Content from servers and files is always inserted as text, never as HTML.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -20,7 +20,7 @@ function fill(node, attributes, children) {
   return node;
 }
 
-// The options of a select, keeping what was chosen where it is still there.
+// Set the options of a select; a choice that still exists is preserved.
 export function setOptions(select, options, wanted = select.value) {
   select.replaceChildren(...options.map(([value, text]) => new Option(text ?? value, value)));
   if (options.some(([value]) => String(value) === String(wanted))) select.value = wanted;

@@ -1,4 +1,4 @@
-// A filter from a form: each condition is written into the expression, where it can be edited.
+// The filter form: each condition is appended to the filter expression, which can be edited.
 
 import { $, make, setOptions } from "./dom.js";
 
@@ -10,33 +10,35 @@ const OPERATORS = {
 const RESERVED = new Set(["and", "or", "not", "in", "like", "is", "null", "true", "false"]);
 
 let columns = {}; // name: type
-let seen = {}; // name: values of the cases shown, to choose from
+let suggestions = {}; // name: values of the cases shown
 
-export function setColumns(found) {
-  columns = { id: "string", path: "string", ...found };
-  seen = {};
-  const names = [...Object.keys(found), "id", "path"];
+export function setColumns(storeColumns) {
+  columns = { id: "string", path: "string", ...storeColumns };
+  suggestions = {};
+  const names = [...Object.keys(storeColumns), "id", "path"];
   setOptions($("filter-column"), names.map((name) => [name]));
   setOperators();
 }
 
-export function remember(hits) {
+export function addSuggestions(hits) {
   for (const hit of hits) {
-    for (const [name, value] of Object.entries(hit.metadata)) if (value !== null) (seen[name] ??= new Set()).add(String(value));
+    for (const [name, value] of Object.entries(hit.metadata)) {
+      if (value !== null) (suggestions[name] ??= new Set()).add(String(value));
+    }
   }
   setValues();
 }
 
 export const where = () => $("where").value.trim();
 
-// The server's words at the field, and the cursor where they point.
+// Show the server's message at the field, with the cursor at the error.
 export function showFilterError(error) {
   $("filters").open = true;
   $("where-error").textContent = error.message;
   $("where").setAttribute("aria-invalid", "true");
-  const at = Number(/at character (\d+)/i.exec(error.message)?.[1] ?? 1) - 1;
+  const position = Number(/at character (\d+)/i.exec(error.message)?.[1] ?? 1) - 1;
   $("where").focus();
-  $("where").setSelectionRange(at, Math.min(at + 1, $("where").value.length));
+  $("where").setSelectionRange(position, Math.min(position + 1, $("where").value.length));
 }
 
 export function clearFilterError() {
@@ -55,7 +57,7 @@ function setOperators() {
 }
 
 function setValues() {
-  const values = kind() === "boolean" ? ["true", "false"] : [...(seen[$("filter-column").value] ?? [])].sort().slice(0, 50);
+  const values = kind() === "boolean" ? ["true", "false"] : [...(suggestions[$("filter-column").value] ?? [])].sort().slice(0, 50);
   $("filter-values").replaceChildren(...values.map((value) => make("option", { value })));
   $("filter-value-field").hidden = $("filter-operator").value.startsWith("is");
 }
@@ -72,13 +74,13 @@ function condition() {
   return `${column} ${operator} ${value}`;
 }
 
-function add() {
+function addCondition() {
   $("filter-value-error").textContent = "";
   $("filter-value").removeAttribute("aria-invalid");
   try {
-    const before = where();
-    const one = condition();
-    $("where").value = !before ? one : `${/\bor\b/i.test(before) ? `(${before})` : before} and ${one}`;
+    const expression = where();
+    const added = condition();
+    $("where").value = expression ? `${/\bor\b/i.test(expression) ? `(${expression})` : expression} and ${added}` : added;
     clearFilterError();
     $("where").dispatchEvent(new Event("change"));
   } catch (error) {
@@ -90,11 +92,11 @@ function add() {
 
 $("filter-column").addEventListener("change", setOperators);
 $("filter-operator").addEventListener("change", setValues);
-$("filter-add").addEventListener("click", add);
+$("filter-add").addEventListener("click", addCondition);
 $("filter-value").addEventListener("keydown", (event) => {
   if (event.key !== "Enter") return;
-  event.preventDefault(); // adds the condition, and does not send the form with what was there before
-  add();
+  event.preventDefault(); // adds the condition instead of submitting the form
+  addCondition();
 });
 $("where").addEventListener("input", clearFilterError);
 $("filter-clear").addEventListener("click", () => {

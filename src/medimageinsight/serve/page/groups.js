@@ -1,11 +1,11 @@
-// The points of a map by the value of a column: at most eight groups, each with a shape and a colour of its own.
+// Group the points of a map by a column's value: at most eight groups, each with its own shape and colour.
 
 import { svg } from "./dom.js";
 
-const MOST = 8;
-const BINS = 5;
+const MAX_GROUPS = 8;
+const BINS = 5; // of numbers
 
-// Outlines within a square from -1 to 1.
+// Paths within a square from about -1 to 1.
 const OUTLINES = [
   "M1 0A1 1 0 1 1-1 0A1 1 0 1 1 1 0Z", // circle
   "M-.9-.9H.9V.9H-.9Z", // square
@@ -21,36 +21,37 @@ export function shape(group, size) {
   return svg("path", { d: OUTLINES[group], class: `shape g${group}`, transform: `scale(${size})`, "fill-rule": "evenodd" });
 }
 
-// [{ name, points }], the most frequent first; numbers as ranges, in order.
+// Return [{ name, points }], the most frequent first; numbers as ranges, in order.
 export function groupsOf(points, type) {
   const labelled = points.filter((point) => point.label !== null);
   const numeric = ["integer", "float"].includes(type) && new Set(labelled.map((point) => point.label)).size > BINS;
-  const groups = numeric ? ranges(labelled) : values(labelled);
-  const without = points.filter((point) => point.label === null);
-  if (without.length) groups.push({ name: labelled.length ? "no value" : "all", points: without });
+  const groups = numeric ? groupByRange(labelled) : groupByValue(labelled);
+  const unlabelled = points.filter((point) => point.label === null);
+  if (unlabelled.length) groups.push({ name: labelled.length ? "no value" : "all", points: unlabelled });
   return groups;
 }
 
-function values(points) {
-  const by = new Map();
+function groupByValue(points) {
+  const pointsByName = new Map();
   for (const point of points) {
     const name = String(point.label);
-    if (!by.has(name)) by.set(name, []);
-    by.get(name).push(point);
+    if (!pointsByName.has(name)) pointsByName.set(name, []);
+    pointsByName.get(name).push(point);
   }
-  const groups = [...by].map(([name, of]) => ({ name, points: of })).sort((a, b) => b.points.length - a.points.length);
-  if (groups.length < MOST) return groups;
-  const others = groups.splice(MOST - 2); // one place is kept for what has no value
+  const groups = [...pointsByName].map(([name, members]) => ({ name, points: members }));
+  groups.sort((a, b) => b.points.length - a.points.length);
+  if (groups.length < MAX_GROUPS) return groups;
+  const others = groups.splice(MAX_GROUPS - 2); // two groups remain: the others, and the points without a value
   return [...groups, { name: `${others.length} others`, points: others.flatMap((group) => group.points) }];
 }
 
-// Ranges with about as many points each.
-function ranges(points) {
+// Ranges with about the same number of points.
+function groupByRange(points) {
   const sorted = [...points].sort((a, b) => Number(a.label) - Number(b.label));
   const groups = [];
   for (let i = 0; i < BINS; i += 1) {
-    const of = sorted.slice((i * sorted.length) / BINS, ((i + 1) * sorted.length) / BINS);
-    if (of.length) groups.push({ name: `${of[0].label} to ${of.at(-1).label}`, points: of });
+    const members = sorted.slice((i * sorted.length) / BINS, ((i + 1) * sorted.length) / BINS);
+    if (members.length) groups.push({ name: `${members[0].label} to ${members.at(-1).label}`, points: members });
   }
   return groups;
 }

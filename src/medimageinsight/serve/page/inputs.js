@@ -1,4 +1,4 @@
-// How images and texts come in: dropped anywhere, chosen, pasted, typed. And the list of them, with the chosen one large.
+// Input of images and texts: dropped, chosen, pasted or typed. And their list, with the selected image large.
 
 import { $, make } from "./dom.js";
 import { addFiles, addText, remove, select, setFrame } from "./items.js";
@@ -22,7 +22,7 @@ document.addEventListener("dragover", (event) => {
   $("veil").hidden = false;
 });
 document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) $("veil").hidden = true; // it left the window
+  if (!event.relatedTarget) $("veil").hidden = true; // the pointer left the window
 });
 document.addEventListener("drop", (event) => {
   $("veil").hidden = true;
@@ -46,66 +46,66 @@ function showItems() {
 }
 
 function entry(item) {
-  const chosen = item === state.selected;
+  const selected = item === state.selected;
   return make("li", { class: item.error ? "refused" : "" },
-    make("button", { type: "button", class: "item", "aria-pressed": String(chosen), onclick: () => choose(item) },
+    make("button", { type: "button", class: "item", "aria-pressed": String(selected), onclick: () => choose(item) },
       thumbnail(item),
-      make("span", { class: "item-words" }, make("span", { class: "item-name" }, item.name), make("span", { class: "soft" }, about(item)))),
-    make("button", { type: "button", class: "quiet", "aria-label": `Remove ${item.name}`, onclick: () => take(item) }, "×"));
+      make("span", { class: "item-words" }, make("span", { class: "item-name" }, item.name), make("span", { class: "soft" }, details(item)))),
+    make("button", { type: "button", class: "quiet", "aria-label": `Remove ${item.name}`, onclick: () => removeItem(item) }, "×"));
 }
 
 function thumbnail(item) {
   if (item.kind === "text") return make("span", { class: "thumb text", "aria-hidden": "true" }, "T");
   if (item.error) return make("span", { class: "thumb", "aria-hidden": "true" }, "!");
-  return make("span", { class: "thumb" }, item.picture ? make("img", { src: item.picture, alt: "" }) : "");
+  return make("span", { class: "thumb" }, item.preview ? make("img", { src: item.preview, alt: "" }) : "");
 }
 
-function about(item) {
+function details(item) {
   if (item.kind === "text") return "text";
   if (item.error) return item.error.message;
-  if (!item.picture) return item.unseen ? "not looked at yet" : "…";
+  if (!item.preview) return item.previewError ? "not loaded yet" : "…";
   return item.frames > 1 ? `${size(item)}, frame ${item.frame + 1} of ${item.frames}` : size(item);
 }
 
 const size = (item) => `${item.width} × ${item.height}`;
 
-// The list is drawn anew, so the focus is set anew.
+// Selecting redraws the list, so the focus is set again.
 function choose(item) {
   select(item);
   $("items").children[state.items.indexOf(item)]?.querySelector(".item").focus();
 }
 
-function take(item) {
-  const at = state.items.indexOf(item);
+function removeItem(item) {
+  const index = state.items.indexOf(item);
   remove(item);
-  const next = $("items").children[Math.min(at, state.items.length - 1)];
+  const next = $("items").children[Math.min(index, state.items.length - 1)];
   (next?.querySelector(".item") ?? $("choose")).focus();
 }
 
 function showViewer() {
   const item = state.selected;
-  const seen = item?.kind === "image" && item.picture && !item.error;
-  $("viewer").hidden = !seen;
-  if (!seen) return;
+  const visible = item?.kind === "image" && item.preview && !item.error;
+  $("viewer").hidden = !visible;
+  if (!visible) return;
   const [height, width] = item.modelSize;
-  $("viewer-picture").src = item.picture;
-  $("viewer-picture").alt = `${item.name} as the model sees it`;
+  $("viewer-image").src = item.preview;
+  $("viewer-image").alt = `${item.name} as the model sees it`;
   $("viewer-caption").textContent = `As the model sees it: ${width} × ${height}`;
   $("frame-field").hidden = item.frames < 2;
   $("frame").max = item.frames;
   $("frame").value = item.frame + 1;
-  sayFrame();
+  showFrameNumber();
 }
 
-function sayFrame() {
+function showFrameNumber() {
   $("frame-shown").textContent = `${$("frame").value} of ${$("frame").max}`;
 }
 
-$("frame").addEventListener("input", sayFrame);
+$("frame").addEventListener("input", showFrameNumber);
 $("frame").addEventListener("change", () => setFrame(state.selected, $("frame").valueAsNumber - 1));
 onChange("items", () => {
-  const held = document.activeElement?.closest?.("#items li");
-  const at = held ? [...$("items").children].indexOf(held) : -1;
+  const focused = document.activeElement?.closest?.("#items li");
+  const index = focused ? [...$("items").children].indexOf(focused) : -1;
   showItems();
-  if (at >= 0) $("items").children[at]?.querySelector(".item").focus();
+  if (index >= 0) $("items").children[index]?.querySelector(".item").focus();
 });

@@ -1,38 +1,38 @@
-// What was added: images and texts, each with the picture that the model sees or the reason why there is none.
+// The added images and texts. Each image has a preview, as the model sees it, or an error.
 
 import { image, itemError, send } from "./api.js";
 import { changed, state } from "./state.js";
 
+const MAX_PENDING = 3; // concurrent requests for previews
 let count = 0;
-const waiting = [];
-let atWork = 0;
-const AT_ONCE = 3; // pictures asked for together
+let pending = 0;
+const queue = []; // items whose preview is to be loaded
 
 export function addFiles(files) {
   const added = [...files].map((file) => ({
-    number: ++count, kind: "image", name: file.name || "pasted.png", file, frame: 0, frames: 1, picture: null, error: null,
+    number: ++count, kind: "image", name: file.name || "pasted.png", file, frame: 0, frames: 1, preview: null, error: null,
   }));
   for (const item of added) {
-    item.name = freeName(item.name);
+    item.name = uniqueName(item.name);
     state.items.push(item);
-    look(item);
+    requestPreview(item);
   }
   if (added.length) select(added[0]);
 }
 
 export function addText(text) {
-  const words = text.trim();
-  if (!words) return;
-  const known = state.items.find((item) => item.kind === "text" && item.text === words);
-  const item = known ?? { number: ++count, kind: "text", name: words, text: words, error: null };
-  if (!known) state.items.push(item);
+  const trimmed = text.trim();
+  if (!trimmed) return;
+  const existing = state.items.find((item) => item.kind === "text" && item.text === trimmed);
+  const item = existing ?? { number: ++count, kind: "text", name: trimmed, text: trimmed, error: null };
+  if (!existing) state.items.push(item);
   select(item);
 }
 
 export function remove(item) {
-  const at = state.items.indexOf(item);
-  state.items.splice(at, 1);
-  if (state.selected === item) state.selected = state.items[Math.min(at, state.items.length - 1)] ?? null;
+  const index = state.items.indexOf(item);
+  state.items.splice(index, 1);
+  if (state.selected === item) state.selected = state.items[Math.min(index, state.items.length - 1)] ?? null;
   changed("items");
   changed("selected");
 }
@@ -45,58 +45,58 @@ export function select(item) {
 
 export function setFrame(item, frame) {
   item.frame = frame;
-  look(item);
+  requestPreview(item);
   changed("selected");
 }
 
-// Items that the server has not refused.
+// Items without an error.
 export const usable = () => state.items.filter((item) => !item.error);
 export const usableImages = () => usable().filter((item) => item.kind === "image");
 
-// The frame of a request, where it is not the first.
+// The frame in a request, unless it is the first.
 export const frameOf = (item) => (item.frame ? { frame: item.frame } : {});
 
-// Two files of one name are told apart where they are listed.
-function freeName(name) {
-  const taken = new Set(state.items.map((item) => item.name));
-  let free = name;
-  for (let i = 2; taken.has(free); i += 1) free = `${name} (${i})`;
-  return free;
+// Append a number to a name that is already listed.
+function uniqueName(name) {
+  const names = new Set(state.items.map((item) => item.name));
+  let unique = name;
+  for (let i = 2; names.has(unique); i += 1) unique = `${name} (${i})`;
+  return unique;
 }
 
-function look(item) {
-  waiting.push(item);
-  next();
+function requestPreview(item) {
+  queue.push(item);
+  loadNext();
 }
 
-async function next() {
-  if (atWork >= AT_ONCE || !waiting.length) return;
-  atWork += 1;
-  await see(waiting.shift());
-  atWork -= 1;
-  next();
+async function loadNext() {
+  if (pending >= MAX_PENDING || !queue.length) return;
+  pending += 1;
+  await loadPreview(queue.shift());
+  pending -= 1;
+  loadNext();
 }
 
-async function see(item) {
+async function loadPreview(item) {
   const { frame } = item;
   try {
     const body = { image: image(item), ...frameOf(item), ...modelOf() };
-    const seen = await send({ method: "POST", path: "api/view", body });
-    if (seen.error) throw itemError(seen.error);
-    if (frame !== item.frame) return; // another was asked for since
-    const { picture, width, height, frames, model_size: modelSize } = seen;
-    Object.assign(item, { picture, width, height, frames, modelSize, error: null });
+    const view = await send({ method: "POST", path: "api/view", body });
+    if (view.error) throw itemError(view.error);
+    if (frame !== item.frame) return; // the user has chosen another frame meanwhile
+    const { "picture": preview, width, height, frames, model_size: modelSize } = view;
+    Object.assign(item, { preview, width, height, frames, modelSize, error: null });
   } catch (error) {
     if (!error.mayRetry && error.status !== 401) item.error = error;
-    item.unseen = error;
-    if (error.wait) setTimeout(lookAgain, 1000 * error.wait);
+    item.previewError = error;
+    if (error.wait) setTimeout(loadMissingPreviews, 1000 * error.wait);
   }
   changed("items");
   if (item.error && item === state.selected) changed("selected");
 }
 
-export function lookAgain() {
-  for (const item of state.items) if (item.kind === "image" && !item.picture && !item.error) look(item);
+export function loadMissingPreviews() {
+  for (const item of state.items) if (item.kind === "image" && !item.preview && !item.error) requestPreview(item);
 }
 
 export const modelOf = () => (state.model ? { model: state.model } : {});

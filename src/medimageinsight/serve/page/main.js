@@ -1,19 +1,19 @@
-// The page's start: what the server offers, a key where it asks for one, and the tab at work.
+// Entry point: ask the server what it offers, ask the user for a key if needed, and switch tabs.
 
-import { asksForKey, send } from "./api.js";
+import { requiresKey, send } from "./api.js";
 import { compare } from "./compare.js";
 import { $, setOptions } from "./dom.js";
 import "./inputs.js";
-import { lookAgain } from "./items.js";
+import { loadMissingPreviews } from "./items.js";
 import { map } from "./map.js";
 import { prompts } from "./prompts.js";
 import { showRequests } from "./request.js";
 import { similar } from "./similar.js";
 import { changed, onChange, state } from "./state.js";
-import { say, sayError } from "./status.js";
+import { showError, showStatus } from "./status.js";
 import { tabs } from "./tabs.js";
 import { tags } from "./tags.js";
-import { leave, refresh } from "./view.js";
+import { refresh, stop } from "./view.js";
 
 const views = { "tab-prompts": prompts, "tab-tags": tags, "tab-similar": similar, "tab-compare": compare, "tab-map": map };
 let current = prompts;
@@ -25,28 +25,28 @@ function showTab(tab) {
   for (const part of current.panel.children) part.hidden = lacksStore;
   $("no-store").hidden = !lacksStore;
   if (lacksStore) current.panel.append($("no-store"));
-  work(lacksStore);
+  refreshCurrent(lacksStore);
 }
 
-function work(lacksStore = !$("no-store").hidden && current.panel.contains($("no-store"))) {
+function refreshCurrent(lacksStore = !$("no-store").hidden && current.panel.contains($("no-store"))) {
   if (!state.about) return;
   if (!lacksStore) {
     refresh(current);
     return;
   }
-  leave();
+  stop();
   showRequests([]);
-  say("No store is served.");
+  showStatus("No store is served.");
 }
 
 async function start() {
-  say("Asking the server what it offers…");
+  showStatus("Asking the server what it offers…");
   try {
     state.about = await send({ method: "GET", path: "api/about" });
   } catch (error) {
     if (error.status === 401) askForKey();
-    else if (error.wait) again(error);
-    else sayError(error, start);
+    else if (error.wait) retryLater(error);
+    else showError(error, start);
     return;
   }
   $("key-form").hidden = true;
@@ -54,20 +54,20 @@ async function start() {
   setOptions($("model"), names.map((name) => [name]));
   $("model-field").hidden = names.length < 2;
   changed("about");
-  lookAgain();
+  loadMissingPreviews();
   showTab(document.querySelector('.tabs [aria-selected="true"][id^="tab-"]'));
 }
 
-// A model that loads answers soon.
-function again(error) {
-  sayError(error, start);
+// A model that is loading will answer soon.
+function retryLater(error) {
+  showError(error, start);
   setTimeout(() => state.about || start(), 1000 * error.wait);
 }
 
 function askForKey() {
-  state.keyed = true;
-  if (!$("key-form").hidden) say("The server does not know this key.", { bad: true });
-  else say("The server asks for a key.", { bad: true });
+  state.keyRequired = true;
+  if (!$("key-form").hidden) showStatus("The server does not know this key.", { bad: true });
+  else showStatus("The server asks for a key.", { bad: true });
   $("key-form").hidden = false;
   $("key").focus();
   $("key").select();
@@ -81,12 +81,12 @@ $("key-form").addEventListener("submit", (event) => {
 document.addEventListener("key-needed", askForKey);
 $("model").addEventListener("change", () => {
   state.model = $("model").value;
-  work();
+  refreshCurrent();
 });
 
 const select = tabs(document.querySelector(".tabs"), showTab);
 select($("tab-prompts"));
-onChange("selected", () => work());
-onChange("items", () => current === compare && work());
-state.keyed = await asksForKey();
+onChange("selected", () => refreshCurrent());
+onChange("items", () => current === compare && refreshCurrent());
+state.keyRequired = await requiresKey();
 start();

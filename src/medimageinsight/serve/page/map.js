@@ -1,4 +1,4 @@
-// A store in two dimensions, with what was added marked on it.
+// The map: a store in two dimensions, with the added images marked.
 
 import { image, send } from "./api.js";
 import { openCase } from "./case.js";
@@ -8,11 +8,11 @@ import { frameOf, usableImages } from "./items.js";
 import { plot } from "./plot.js";
 import { moreLike } from "./similar.js";
 import { onChange, state } from "./state.js";
-import { sayError } from "./status.js";
+import { showError } from "./status.js";
 import { refresh } from "./view.js";
 
 const LIMIT = 2000;
-let drawn = null; // { groups, marks }
+let content = null; // { groups, marks }
 let drawnWidth = 0; // pixels
 
 export const map = {
@@ -25,19 +25,19 @@ export const map = {
     const color = $("color").value;
     const query = { store, limit: LIMIT, ...(color ? { color } : {}) };
     const requests = [{ method: "GET", path: "api/map", query }];
-    for (const images of byFrame()) {
+    for (const images of imagesByFrame()) {
       const body = { store, images: images.map(image), ...frameOf(images[0]) };
       requests.push({ method: "POST", path: "api/map", body });
     }
     return { requests };
   },
 
-  show([{ points, count, explained }, ...placed]) {
+  show([{ points, count, explained }, ...projected]) {
     const groups = groupsOf(points, columnsOf()[$("color").value]);
-    const marks = byFrame()
-      .flatMap((images, i) => images.map((item, j) => ({ item, ...placed[i].points[j] })))
+    const marks = imagesByFrame()
+      .flatMap((images, i) => images.map((item, j) => ({ item, ...projected[i].points[j] })))
       .filter((mark) => !mark.error);
-    drawn = { groups, marks };
+    content = { groups, marks };
     showLegend(groups, marks);
     draw();
     $("map-rows").replaceChildren();
@@ -46,29 +46,28 @@ export const map = {
     $("map-note").textContent =
       `Principal components: left to right is ${share(first)} of the variance, down to up ${share(second)}. `
       + "Neighbours here may be far apart in the other dimensions. Arrow keys move from point to point, Enter opens one.";
-    const some = points.length < count ? `${points.length.toLocaleString("en")} of ${count.toLocaleString("en")} cases` : `${count.toLocaleString("en")} cases`;
-    return marks.length ? `${some}; marked: ${marks.map(({ item }) => item.name).join(", ")}` : some;
+    const shown = points.length < count ? `${points.length.toLocaleString("en")} of ${count.toLocaleString("en")} cases` : `${count.toLocaleString("en")} cases`;
+    return marks.length ? `${shown}; marked: ${marks.map(({ item }) => item.name).join(", ")}` : shown;
   },
 
   clear() {
-    drawn = null;
+    content = null;
     for (const id of ["plot", "legend", "map-rows", "map-note"]) $(id).replaceChildren();
   },
 };
 
-// A request has one frame for all of its images.
-function byFrame() {
+// A request has the same frame for all its images.
+function imagesByFrame() {
   const images = usableImages();
   return [...new Set(images.map((item) => item.frame))].map((frame) => images.filter((item) => item.frame === frame));
 }
 
-
 const share = (ratio) => `${Math.round(100 * ratio)} %`;
-const columnsOf = () => state.about.stores.find((one) => one.name === $("map-store").value)?.columns ?? {};
+const columnsOf = () => state.about.stores.find(({ name }) => name === $("map-store").value)?.columns ?? {};
 
 function draw() {
   drawnWidth = $("plot").clientWidth;
-  if (drawn && drawnWidth) plot($("plot"), drawn.groups, drawn.marks, open);
+  if (content && drawnWidth) plot($("plot"), content.groups, content.marks, open);
 }
 
 function showLegend(groups, marks) {
@@ -83,18 +82,18 @@ function entry(path, name, count) {
 }
 
 function showTable() {
-  if (!drawn) return;
+  if (!content) return;
   const row = (point, group) => make("tr", {},
     make("th", { scope: "row" }, make("button", { type: "button", class: "link", onclick: () => open(point) }, point.id)),
     make("td", {}, group), make("td", {}, number(point.x)), make("td", {}, number(point.y)));
   const head = ["case", $("color").value || "group", "x", "y"].map((name) => make("th", { scope: "col" }, name));
-  const own = drawn.marks.map(({ item, x, y }) => make("tr", {}, make("th", { scope: "row" }, item.name),
+  const markRows = content.marks.map(({ item, x, y }) => make("tr", {}, make("th", { scope: "row" }, item.name),
     make("td", {}, "what you added"), make("td", {}, number(x)), make("td", {}, number(y))));
-  const rows = drawn.groups.flatMap(({ name, points }) => points.map((point) => row(point, point.label === null ? name : String(point.label))));
-  $("map-rows").replaceChildren(make("table", { class: "facts" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...own, ...rows)));
+  const rows = content.groups.flatMap(({ name, points }) => points.map((point) => row(point, point.label === null ? name : String(point.label))));
+  $("map-rows").replaceChildren(make("table", { class: "facts" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...markRows, ...rows)));
 }
 
-// The map has no metadata; the case itself is what is most like it.
+// The map has no metadata, so search for the case by its own id.
 async function open(point) {
   const store = $("map-store").value;
   const body = { store, id: point.id, k: 1, where: `id = '${point.id.replaceAll("'", "''")}'` };
@@ -102,14 +101,14 @@ async function open(point) {
     const { hits: [hit] } = await send({ method: "POST", path: "api/search", body });
     if (hit) openCase(store, hit, { onMore: moreLike });
   } catch (error) {
-    sayError(error, () => open(point));
+    showError(error, () => open(point));
   }
 }
 
 function chooseStore() {
   const names = Object.keys(columnsOf());
-  const usual = ["label", "modality", "Modality", "finding"].find((name) => names.includes(name)) ?? "";
-  setOptions($("color"), [["", "nothing"], ...names.map((name) => [name])], usual);
+  const preferred = ["label", "modality", "Modality", "finding"].find((name) => names.includes(name)) ?? "";
+  setOptions($("color"), [["", "nothing"], ...names.map((name) => [name])], preferred);
 }
 
 $("map-form").addEventListener("submit", (event) => event.preventDefault());

@@ -1,4 +1,4 @@
-// Which of some prompts fits the chosen image?
+// The tab that ranks prompts for the selected image.
 
 import { image, itemError } from "./api.js";
 import { showBars } from "./bars.js";
@@ -46,12 +46,12 @@ onChange("about", () => {
   const { vocabularies } = state.about;
   $("presets").replaceChildren(
     ...Object.entries(vocabularies).map(([name, terms]) =>
-      make("button", { type: "button", class: "chip", onclick: () => use(terms) }, name)),
+      make("button", { type: "button", class: "chip", onclick: () => usePreset(terms) }, name)),
   );
   if (!$("labels").value) $("labels").value = (vocabularies.modality ?? []).join("\n");
 });
 
-function use(terms) {
+function usePreset(terms) {
   $("labels").value = terms.join("\n");
   refresh(prompts);
 }

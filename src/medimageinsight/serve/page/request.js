@@ -1,22 +1,22 @@
-// The requests that were sent, as a program would send them: the same description, printed for a shell or for Python.
+// Shows the requests that were sent, as code for a shell or for Python.
 
 import { curl, python } from "./snippet.js";
 import { $ } from "./dom.js";
-import { say } from "./status.js";
+import { showStatus } from "./status.js";
 import { tabs } from "./tabs.js";
 
 const languages = { "tab-curl": curl, "tab-python": python };
-let shown = [];
+let current = [];
 let language = "tab-curl";
 
 export function showRequests(requests) {
-  shown = requests;
+  current = requests;
   $("request").hidden = !requests.length;
   print();
 }
 
 function print() {
-  $("code").firstElementChild.textContent = shown.map(languages[language]).join("\n\n");
+  $("code").firstElementChild.textContent = current.map(languages[language]).join("\n\n");
   $("code").setAttribute("aria-labelledby", language);
 }
 
@@ -31,13 +31,13 @@ $("copy").addEventListener("click", async () => {
   try {
     if (navigator.clipboard) await navigator.clipboard.writeText(text);
     else copySelected();
-    say("Copied.");
+    showStatus("Copied.");
   } catch {
-    say("The browser does not let this page copy: select the text and copy it.", { bad: true });
+    showStatus("The browser does not let this page copy: select the text and copy it.", { bad: true });
   }
 });
 
-// Where the page did not come over TLS or from this machine, browsers have no clipboard for it but this one.
+// Browsers offer navigator.clipboard only to pages over TLS or from this machine.
 function copySelected() {
   getSelection().selectAllChildren($("code"));
   if (!document.execCommand("copy")) throw new Error("refused");

@@ -1,16 +1,16 @@
-// Cases of a store like the chosen image or text, or like another case.
+// The tab of stored cases that are similar to the selected image or text, or to a stored case.
 
 import { image } from "./api.js";
 import { openCase } from "./case.js";
 import { $, make, number, setOptions } from "./dom.js";
-import { clearFilterError, remember, setColumns, showFilterError, where } from "./filters.js";
+import { addSuggestions, clearFilterError, setColumns, showFilterError, where } from "./filters.js";
 import { addText, frameOf } from "./items.js";
-import { showPicture } from "./pictures.js";
 import { onChange, state } from "./state.js";
-import { say } from "./status.js";
+import { showStatus } from "./status.js";
+import { showStoredImage } from "./stored_images.js";
 import { empty, refresh } from "./view.js";
 
-let like = null; // { id, other }: a case that was chosen instead of what was added
+let like = null; // { id, excluded }: a stored case that is searched for instead of the selected item
 
 export const similar = {
   panel: $("similar"),
@@ -37,66 +37,66 @@ export const similar = {
 
   show([{ hits }]) {
     clearFilterError();
-    remember(hits);
+    addSuggestions(hits);
     $("hits").replaceChildren(...hits.map(card));
-    if (!hits.length) return "No case fits: lower the least score, or loosen the filter.";
+    if (!hits.length) return "No case matches: lower the minimum score, or relax the filter.";
     return `${hits.length} ${hits.length === 1 ? "case" : "cases"}, the most similar first`;
   },
 
   clear: () => empty("hits"),
 
-  // What is wrong with the filter is said at its field.
-  refuse(error) {
+  // Show an error of the filter at its field.
+  handleError(error) {
     if (error.code !== "filter_invalid") return false;
     showFilterError(error);
-    say("The filter cannot be read.", { bad: true });
+    showStatus("The filter cannot be read.", { bad: true });
     return true;
   },
 };
 
 function query(item) {
-  if (like) return { id: like.id, ...(like.other ? { other_than_same: like.other } : {}) };
+  if (like) return { id: like.id, ...(like.excluded ? { "other_than_same": like.excluded } : {}) };
   return item.kind === "text" ? { text: item.text } : { image: image(item), ...frameOf(item) };
 }
 
 function card(hit) {
   const store = $("store").value;
-  const picture = make("span", { class: "picture" });
-  showPicture(picture, store, hit.id, 256);
+  const imageBox = make("span", { class: "image" });
+  showStoredImage(imageBox, store, hit.id, 256);
   const caption = $("caption").value;
-  const words = caption === "id" ? hit.id : hit.metadata[caption];
+  const label = caption === "id" ? hit.id : hit.metadata[caption];
   return make("li", {}, make(
     "button",
     { type: "button", class: "hit", onclick: () => openCase(store, hit, { score: hit.score, onMore: moreLike }) },
-    picture,
+    imageBox,
     make("span", { class: "hit-line" },
-      make("span", { class: "hit-label" }, words === null || words === undefined ? "–" : String(words)),
-      make("span", { class: "hit-score" }, make("span", { class: "unseen" }, "score "), number(hit.score, 3))),
+      make("span", { class: "hit-label" }, label === null || label === undefined ? "–" : String(label)),
+      make("span", { class: "hit-score" }, make("span", { class: "visually-hidden" }, "score "), number(hit.score, 3))),
     caption === "id" ? null : make("span", { class: "hit-id", title: hit.id }, hit.id.split("/").at(-1)),
   ));
 }
 
-export function moreLike({ store, id, other }) {
+export function moreLike({ store, id, excluded }) {
   if ($("store").value !== store) {
     $("store").value = store;
     chooseStore();
   }
-  like = { id, other };
+  like = { id, excluded };
   $("tab-similar").click();
   $("hits-title").focus();
 }
 
 function showLike() {
   $("like").hidden = !like;
-  $("like-words").textContent = like ? `Like ${like.id}${like.other ? `, not of the same ${like.other}` : ""}` : "";
+  $("like-words").textContent = like ? `Like ${like.id}${like.excluded ? `, not of the same ${like.excluded}` : ""}` : "";
 }
 
 function chooseStore() {
-  const { columns = {} } = state.about.stores.find((one) => one.name === $("store").value) ?? {};
+  const { columns = {} } = state.about.stores.find(({ name }) => name === $("store").value) ?? {};
   setColumns(columns);
   const names = Object.keys(columns);
-  const usual = ["label", "modality", "Modality", "finding"].find((name) => names.includes(name)) ?? names[0] ?? "id";
-  setOptions($("caption"), [...names.map((name) => [name]), ["id"]], usual);
+  const preferred = ["label", "modality", "Modality", "finding"].find((name) => names.includes(name)) ?? names[0] ?? "id";
+  setOptions($("caption"), [...names.map((name) => [name]), ["id"]], preferred);
 }
 
 $("similar-form").addEventListener("submit", (event) => {
@@ -107,7 +107,7 @@ $("similar-form").addEventListener("submit", (event) => {
     return;
   }
   $("query").value = "";
-  addText(text); // it becomes the chosen one, which searches
+  addText(text); // selects the text, which starts the search
 });
 for (const id of ["k", "min-score", "where", "caption"]) $(id).addEventListener("change", () => refresh(similar));
 $("store").addEventListener("change", () => {

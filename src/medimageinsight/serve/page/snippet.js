@@ -1,23 +1,23 @@
-// A request as a shell command and as a Python program; an image is its file's name, read where the program runs.
+// Format a request as a shell command or a Python program, which read the image files by name.
 
-import { address, Cell } from "./api.js";
+import { address, ImageCell } from "./api.js";
 import { state } from "./state.js";
 
 const WIDTH = 88;
 
 export function curl(request) {
   const lines = [`curl -sS ${quote(address(request).href)}`];
-  if (state.keyed) lines.push(`  -H "Authorization: Bearer $MI2_KEY"`);
+  if (state.keyRequired) lines.push(`  -H "Authorization: Bearer $MI2_KEY"`);
   if (!request.body) return lines.join(" \\\n");
   lines.push("  -H 'Content-Type: application/json'", "  --data-binary @- <<JSON");
   return `${lines.join(" \\\n")}\n${print(request.body, SHELL)}\nJSON`;
 }
 
 export function python(request) {
-  const hasImage = JSON.stringify(request, (_, value) => (value instanceof Cell ? "image" : value)) !== JSON.stringify(request);
-  const lines = [hasImage ? "import base64" : null, "import json", state.keyed ? "import os" : null, "import urllib.request", ""];
+  const hasImage = JSON.stringify(request, (_, value) => (value instanceof ImageCell ? "image" : value)) !== JSON.stringify(request);
+  const lines = [hasImage ? "import base64" : null, "import json", state.keyRequired ? "import os" : null, "import urllib.request", ""];
   if (hasImage) lines.push("", "def image(path):", '    with open(path, "rb") as file:', "        return base64.b64encode(file.read()).decode()", "", "");
-  const headers = state.keyed ? ['"Authorization": f"Bearer {os.environ[\'MI2_KEY\']}"'] : [];
+  const headers = state.keyRequired ? ['"Authorization": f"Bearer {os.environ[\'MI2_KEY\']}"'] : [];
   const url = JSON.stringify(address(request).href);
   if (request.body) {
     headers.push('"Content-Type": "application/json"');
@@ -30,7 +30,7 @@ export function python(request) {
   return lines.filter((line) => line !== null).join("\n");
 }
 
-// Within <<JSON the shell reads \, $ and `, so those of the values are escaped.
+// The shell interprets \, $ and ` within <<JSON, so they are escaped.
 const SHELL = {
   text: (value) => JSON.stringify(value).replace(/[\\$`]/g, "\\$&"),
   literal: (value) => JSON.stringify(value),
@@ -44,14 +44,14 @@ const PYTHON = {
 };
 
 function print(value, style, indent = "") {
-  if (value instanceof Cell) return style.image(value.item.file.name || value.item.name);
+  if (value instanceof ImageCell) return style.image(value.item.file.name || value.item.name);
   if (typeof value === "string") return style.text(value);
   if (value === null || typeof value !== "object") return style.literal(value);
   const inner = `${indent}  `;
   const [open, close] = Array.isArray(value) ? "[]" : "{}";
   const parts = Array.isArray(value)
-    ? value.map((one) => print(one, style, inner))
-    : Object.entries(value).map(([name, one]) => `${style.text(name)}: ${print(one, style, inner)}`);
+    ? value.map((member) => print(member, style, inner))
+    : Object.entries(value).map(([name, member]) => `${style.text(name)}: ${print(member, style, inner)}`);
   const line = `${open}${parts.join(", ")}${close}`;
   if (indent.length + line.length <= WIDTH && !line.includes("\n") && indent) return line;
   return `${open}\n${parts.map((part) => inner + part).join(",\n")}\n${indent}${close}`;

@@ -1,20 +1,20 @@
-// What the page knows. It lives in memory alone: closing the page forgets it.
+// The state of the page, in memory only.
 
 export const state = {
-  about: null, // the server's account of itself
-  items: [], // what was added, see items.js
-  selected: null, // one of them
-  model: null, // a name where the server has several, else null
-  key: "", // of the API
-  keyed: false, // whether the server asks for one
+  about: null, // the response of api/about
+  items: [], // added images and texts, see items.js
+  selected: null, // the selected item
+  model: null, // a name if the server has several models, else null
+  key: "", // the API key
+  keyRequired: false,
 };
 
 const changes = new EventTarget();
 
-export function changed(what) {
-  changes.dispatchEvent(new Event(what));
+export function changed(name) {
+  changes.dispatchEvent(new Event(name));
 }
 
-export function onChange(what, listener) {
-  changes.addEventListener(what, listener);
+export function onChange(name, listener) {
+  changes.addEventListener(name, listener);
 }

@@ -1,22 +1,22 @@
-// The one line that says what goes on; screen readers read it as it changes.
+// The status line; screen readers read its changes.
 
 import { $ } from "./dom.js";
 
 let retry = null;
 
-export function say(words, { bad = false, again = null } = {}) {
-  $("status").textContent = words;
+export function showStatus(text, { bad = false, onRetry = null } = {}) {
+  $("status").textContent = text;
   $("status").classList.toggle("bad", bad);
-  retry = again;
-  $("again").hidden = again === null;
+  retry = onRetry;
+  $("retry").hidden = onRetry === null;
 }
 
-export function sayError(error, again = null) {
-  say(error.message, { bad: true, again: error.mayRetry ? again : null });
+export function showError(error, onRetry = null) {
+  showStatus(error.message, { bad: true, onRetry: error.mayRetry ? onRetry : null });
 }
 
-$("again").addEventListener("click", () => {
+$("retry").addEventListener("click", () => {
   $("status").setAttribute("tabindex", "-1");
-  $("status").focus(); // the button goes
+  $("status").focus(); // the button will be hidden
   retry?.();
 });

@@ -4,12 +4,12 @@ export function tabs(list, onSelect) {
   const all = [...list.querySelectorAll('[role="tab"]')];
 
   function select(tab, { focus = false } = {}) {
-    for (const one of all) {
-      one.setAttribute("aria-selected", String(one === tab));
-      one.tabIndex = one === tab ? 0 : -1;
+    for (const item of all) {
+      item.setAttribute("aria-selected", String(item === tab));
+      item.tabIndex = item === tab ? 0 : -1;
     }
     if (focus) tab.focus();
-    // Only then: it also moves the place from which Tab goes on.
+    // Only if focused, since scrolling also moves the point from which Tab continues.
     if (list.contains(document.activeElement)) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
     onSelect(tab);
   }
@@ -19,12 +19,12 @@ export function tabs(list, onSelect) {
     if (tab) select(tab);
   });
   list.addEventListener("keydown", (event) => {
-    const at = all.indexOf(event.target);
-    if (at < 0) return;
-    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
-    if (to === undefined) return;
+    const index = all.indexOf(event.target);
+    if (index < 0) return;
+    const next = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: -1 }[event.key];
+    if (next === undefined) return;
     event.preventDefault();
-    select(all.at(to % all.length), { focus: true });
+    select(all.at(next % all.length), { focus: true });
   });
   return select;
 }

@@ -1,4 +1,4 @@
-// What is the chosen image? The terms of a vocabulary or of a tagger, against their thresholds.
+// The tab that tags the selected image with the terms of a vocabulary or of a tagger.
 
 import { image, itemError } from "./api.js";
 import { showBars } from "./bars.js";
@@ -19,8 +19,8 @@ export const tags = {
     const [kind, name] = chosen();
     const threshold = $("threshold").valueAsNumber;
     if (kind === "vocabulary" && !(threshold >= 0 && threshold <= 1)) return { missing: "Give a threshold between 0 and 1." };
-    const which = kind === "vocabulary" ? { vocabulary: name, threshold, ...modelOf() } : { tagger: name };
-    const body = { images: [image(item)], ...which, ...frameOf(item) };
+    const tagSource = kind === "vocabulary" ? { vocabulary: name, threshold, ...modelOf() } : { tagger: name };
+    const body = { images: [image(item)], ...tagSource, ...frameOf(item) };
     return { requests: [{ method: "POST", path: "api/tag", body }] };
   },
 
@@ -35,7 +35,7 @@ export const tags = {
   clear: () => empty("tag-bars"),
 };
 
-// A vocabulary and a tagger may have one name, so the kind goes with it.
+// A vocabulary and a tagger may have the same name, so the value includes the kind.
 function chosen() {
   const [kind, ...rest] = $("tagger").value.split(":");
   return [kind, rest.join(":")];

@@ -1,69 +1,67 @@
-// One tab's work: it describes its requests, they are sent where they changed, and it shows the answers.
+// Refresh a tab: it describes its requests, those that changed are sent, and it shows the responses.
 //
-//   view = { panel, working, describe(), show(answers, signal), clear() }
+//   view = { panel, working, describe(), show(responses, signal), clear(), handleError?(error) }
 //
-// `describe` gives { requests } or { missing, bad }, the words for what is not there yet or wrong. `show` gives the words to say.
+// `describe` returns { requests }, or { missing, bad } with a message about missing or invalid inputs. `show` returns
+// the text of the status line, which is `working` until then. `handleError` returns whether it has shown the error.
 
-import { identify, send } from "./api.js";
+import { requestKey, send } from "./api.js";
 import { $ } from "./dom.js";
-import { lookAgain } from "./items.js";
+import { loadMissingPreviews } from "./items.js";
 import { showRequests } from "./request.js";
-import { say, sayError } from "./status.js";
+import { showError, showStatus } from "./status.js";
 
-let atWork = null; // { view, controller }
+let activeJob = null; // { view, controller }
 
 export async function refresh(view, { force = false } = {}) {
   stop();
   const { requests, missing, bad = false } = view.describe();
   if (missing) {
     view.clear();
-    view.answers = new Map();
+    view.responses = new Map();
     showRequests([]);
-    say(missing, { bad });
+    showStatus(missing, { bad });
     return;
   }
   const job = { view, controller: new AbortController() };
-  atWork = job;
+  activeJob = job;
   const { signal } = job.controller;
   view.panel.setAttribute("aria-busy", "true");
   document.body.classList.add("working");
-  say(view.working);
+  showStatus(view.working);
   try {
-    const known = force ? new Map() : (view.answers ?? new Map());
-    const answers = await Promise.all(requests.map(async (request) => known.get(identify(request)) ?? send(request, signal)));
-    if (job !== atWork) return;
-    const words = view.show(answers, signal);
-    view.answers = new Map(requests.map((request, i) => [identify(request), answers[i]]));
+    const known = force ? new Map() : (view.responses ?? new Map());
+    const responses = await Promise.all(requests.map(async (request) => known.get(requestKey(request)) ?? send(request, signal)));
+    if (job !== activeJob) return;
+    const text = view.show(responses, signal);
+    view.responses = new Map(requests.map((request, i) => [requestKey(request), responses[i]]));
     showRequests(requests);
-    say(words);
+    showStatus(text);
   } catch (error) {
-    if (job !== atWork) return;
+    if (job !== activeJob) return;
     view.clear();
-    view.answers = new Map();
+    view.responses = new Map();
     showRequests([]);
-    if (!view.refuse?.(error)) sayError(error, () => retry(view));
+    if (!view.handleError?.(error)) showError(error, () => retry(view));
     if (error.status === 401) document.dispatchEvent(new Event("key-needed"));
   } finally {
-    if (job === atWork) stop();
+    if (job === activeJob) stop();
   }
 }
 
 function retry(view) {
-  lookAgain();
+  loadMissingPreviews();
   refresh(view, { force: true });
 }
 
-// Nothing is to be done or shown any more.
-export const leave = () => stop();
-
-function stop() {
-  atWork?.controller.abort();
-  atWork?.view.panel.removeAttribute("aria-busy");
+// Cancel the requests of the current view.
+export function stop() {
+  activeJob?.controller.abort();
+  activeJob?.view.panel.removeAttribute("aria-busy");
   document.body.classList.remove("working");
-  atWork = null;
+  activeJob = null;
 }
 
-// An empty place where a list will be.
 export function empty(...ids) {
   for (const id of ids) $(id).replaceChildren();
 }
