@@ -35,21 +35,21 @@ class Candidate:
             bundle.open()
             bundle.time({"batch": 8})["seconds"]
 
-    Args:
-        config: The candidate and its settings.
-        timeout_s: Seconds after which a worker that does not answer is ended.
+    A worker that does not answer within `timeout_s` seconds is ended.
     """
 
     def __init__(self, config: CandidateConfig, *, timeout_s: float = TIMEOUT_S) -> None:
         self.name = config.candidate
         self._config = config
         self._timeout_s = timeout_s
+        threads = dict.fromkeys(_THREAD_VARIABLES, str(config.threads))
+        allocator = _RETAIN_MEMORY if config.candidate in _RETAINING else {}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "medimageinsight.bench.worker"],  # -P: not from the current folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("MI2_DEBUG") else subprocess.DEVNULL,
-            env=_environment(config),
+            env={**os.environ, **threads, **allocator},
         )
 
     def open(self) -> None:
@@ -129,12 +129,7 @@ class Candidate:
 
 
 def unavailable_reason(name: str, provider: str) -> str | None:
-    """Return the reason why a baseline cannot be measured, None if it can.
-
-    Args:
-        name: The baseline.
-        provider: The bundle's execution provider, in ONNX Runtime's spelling.
-    """
+    """Return why a baseline cannot be measured with an execution provider of ONNX Runtime, None if it can."""
     if not all(importlib.util.find_spec(module) for module in _NEEDS[name]):
         return "needs openvino: pip install openvino" if name == "openvino" else "needs the extra 'export'"
     if name == "openvino" and provider != "CPUExecutionProvider":
@@ -142,9 +137,3 @@ def unavailable_reason(name: str, provider: str) -> str | None:
     if name in _PYTORCH and provider not in {"CPUExecutionProvider", "CUDAExecutionProvider"}:
         return "is measured on the CPU and CUDA only, the bundle runs on another device"
     return None
-
-
-def _environment(config: CandidateConfig) -> dict[str, str]:
-    threads = dict.fromkeys(_THREAD_VARIABLES, str(config.threads))
-    allocator = _RETAIN_MEMORY if config.candidate in _RETAINING else {}
-    return {**os.environ, **threads, **allocator}

@@ -16,19 +16,12 @@ PROMPT_TOKENS = 12  # of a usual prompt, start and end token included
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """The input of one call: ``Case(encoder="image", batch=8)``, ``Case(encoder="text", tokens=12, length=77)``.
-
-    Attributes:
-        encoder: The encoder that is called.
-        batch: Images or texts of the call.
-        tokens: Tokens of each text, start and end token included; 0 for images.
-        length: Length that each text is padded to; 0 for images.
-    """
+    """The input of one call: ``Case(encoder="image", batch=8)``, ``Case(encoder="text", tokens=12, length=77)``."""
 
     encoder: Encoder
-    batch: int = 1
-    tokens: int = 0
-    length: int = 0
+    batch: int = 1  # images or texts
+    tokens: int = 0  # of each text, start and end token included; 0 for images
+    length: int = 0  # that each text is padded to; 0 for images
 
     @property
     def label(self) -> str:

@@ -49,12 +49,8 @@ def run(
     Each candidate has a process of its own and is timed once in each round, one at a time. The first round is a
     warm-up. Only one encoder is loaded at a time.
 
-    Args:
-        bundle: The opened bundle.
-        settings: What to measure and how often.
-        images: Paths of image files, to also measure embedding them.
-        command: The command that repeats the run, for the report.
-        progress: Called before each step.
+    The embedding of image files is measured too if `images` are given. The report contains `command`, which repeats the
+    run. `progress` is called before each step.
 
     Raises:
         InputError: The provider is unknown, or none of the images can be read (``images_unusable``).

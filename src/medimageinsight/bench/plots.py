@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medimageinsight.bench.settings import BUNDLE
-from medimageinsight.reports import Plot, new_figure, save_figure
+from medimageinsight.reports import new_figure, save_figure
 from medimageinsight.reports.figure import INK
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.bench.results import Bench
     from medimageinsight.bench.timings import Result
+    from medimageinsight.reports import Plot
 
 _NAME = "speed"
 _BUNDLE_COLOR, _BASELINE_COLOR = "#6fa8d6", "#d3dfe9"
@@ -33,8 +34,7 @@ def draw_plot(bench: Bench, folder: Path) -> Plot:
             _draw_case(axes, result)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", frameon=False)
-        svg = save_figure(figure, folder, _NAME)
-    return Plot(name=f"{_NAME}.png", svg=svg, alt="Images and texts a second")
+        return save_figure(figure, folder, _NAME, alt="Images and texts a second")
 
 
 def _draw_case(axes: Axes, result: Result) -> None:

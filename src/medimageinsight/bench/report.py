@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
     from medimageinsight.bench.cases import Encoder
     from medimageinsight.bench.results import Bench
-    from medimageinsight.bench.timings import Result, Timing
     from medimageinsight.reports import Plot
 
 MEMORY_COLUMNS = ("candidate", "encoder", "peak MiB", "private MiB")
-MIB = 1 << 20
 MAX_QUIET_SPREAD = 1.5
 
 
@@ -58,8 +56,19 @@ def encoder_columns(encoder: Encoder) -> tuple[str, ...]:
 
 def encoder_rows(bench: Bench, encoder: Encoder) -> tuple[tuple[str, ...], ...]:
     """Return one row for each case and candidate."""
-    results = [result for result in bench.results if result.case.encoder == encoder]
-    return tuple(_timing_row(result, timing) for result in results for timing in result.timings)
+    return tuple(
+        (
+            timing.candidate,
+            result.case.label,
+            f"{1000 * timing.median:,.2f}",
+            f"{result.case.batch / timing.median:,.2f}",
+            f"{timing.times_floor:.2f}",
+            f"{timing.ratio:.2f}",
+        )
+        for result in bench.results
+        if result.case.encoder == encoder
+        for timing in result.timings
+    )
 
 
 def summary_rows(bench: Bench) -> tuple[tuple[str, str], ...]:
@@ -123,17 +132,5 @@ def _document(bench: Bench, plots: Sequence[Plot]) -> Document:
     )
 
 
-def _timing_row(result: Result, timing: Timing) -> tuple[str, ...]:
-    rate = result.case.batch / timing.median
-    return (
-        timing.candidate,
-        result.case.label,
-        f"{1000 * timing.median:,.2f}",
-        f"{rate:,.2f}",
-        f"{timing.times_floor:.2f}",
-        f"{timing.ratio:.2f}",
-    )
-
-
 def _mib(size: int | None) -> str:
-    return "–" if size is None else f"{size / MIB:,.0f}"
+    return "–" if size is None else f"{size / (1 << 20):,.0f}"

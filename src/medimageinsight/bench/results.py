@@ -30,19 +30,12 @@ NOTES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Bytes of one candidate's process with one encoder, after all cases; None where the platform reports none.
-
-    Attributes:
-        candidate: Its name.
-        encoder: The encoder that was loaded.
-        peak: Maximum resident bytes, mapped files included.
-        private: Bytes shared with no other process, at the end; without mapped files.
-    """
+    """Bytes of one candidate's process with one encoder, after all cases; None where the platform reports none."""
 
     candidate: str
     encoder: Encoder
-    peak: int | None
-    private: int | None
+    peak: int | None  # maximum resident bytes, mapped files included
+    private: int | None  # shared with no other process, at the end; without mapped files
 
     def to_dict(self) -> dict[str, Any]:
         """Return the memory as JSON types."""
@@ -51,15 +44,10 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColdStart:
-    """Seconds from the start of a fresh process, one entry each; the files are in the system's cache.
+    """Seconds from the start of a fresh process, one entry each; the files are in the system's cache."""
 
-    Attributes:
-        opened: Until the model is open, its encoders not loaded yet.
-        first_embedding: Until the first image is embedded, checksum and loading of the image encoder included.
-    """
-
-    opened: tuple[float, ...]
-    first_embedding: tuple[float, ...]
+    opened: tuple[float, ...]  # until the model is open, its encoders not loaded yet
+    first_embedding: tuple[float, ...]  # checksum and loading of the image encoder included
 
     def to_dict(self) -> dict[str, Any]:
         """Return the samples and their medians."""
@@ -71,21 +59,13 @@ class ColdStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """Embedding image files, compared with the network alone in the same process.
+    """Embedding image files, compared with the network alone in the same process."""
 
-    Attributes:
-        images: Files that were embedded.
-        failed: Files that could not be read.
-        batch: Images that the network processes together.
-        seconds: Seconds for all files, one entry a round.
-        network_seconds: Seconds for one batch of prepared images, one entry a round.
-    """
-
-    images: int
-    failed: int
-    batch: int
-    seconds: tuple[float, ...]
-    network_seconds: tuple[float, ...]
+    images: int  # files that were embedded
+    failed: int  # files that could not be read
+    batch: int  # images that the network processes together
+    seconds: tuple[float, ...]  # for all files, one entry a round
+    network_seconds: tuple[float, ...]  # for one batch of prepared images, one entry a round
 
     @property
     def per_second(self) -> float:
@@ -124,28 +104,15 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """All results of one run.
-
-    Attributes:
-        model: Name of the model.
-        precision: Precision of the bundle's weights; the baselines are float32.
-        command: The command that repeats the run, or empty.
-        settings: The settings of the run.
-        machine: Processor, cores, threads, provider and versions.
-        results: One for each case, in the order measured.
-        memory: One for each candidate and encoder.
-        cold_start: The bundle's cold start.
-        files: None without image files.
-        skipped: Baselines without results.
-    """
+    """All results of one run."""
 
     model: str
-    precision: str
-    command: str
+    precision: str  # of the bundle's weights; the baselines are float32
+    command: str  # that repeats the run, or empty
     settings: BenchSettings
-    machine: Mapping[str, str | int]
-    results: tuple[Result, ...]
-    memory: tuple[Memory, ...]
+    machine: Mapping[str, str | int]  # processor, cores, threads, provider and versions
+    results: tuple[Result, ...]  # one for each case, in the order measured
+    memory: tuple[Memory, ...]  # one for each candidate and encoder
     cold_start: ColdStart
     files: Files | None
     skipped: tuple[Skipped, ...]

@@ -5,6 +5,7 @@ The prepared call takes arrays in memory and returns the number of its rows; onl
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,27 +32,16 @@ _GRAPHS = {"image": ("image_encoder", "image_embeddings"), "text": ("text_encode
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateConfig:
-    """A candidate and its settings.
-
-    Attributes:
-        candidate: Its name.
-        bundle: Folder of the bundle.
-        encoder: The only encoder that is loaded.
-        architecture: Architecture in the manifest.
-        threads: CPU threads.
-        providers: Execution providers of ONNX Runtime, the CPU last.
-        graph: Path of a graph that replaces the bundle's, or to export one to.
-        images: Paths of files to embed.
-    """
+    """A candidate and its settings."""
 
     candidate: str
-    bundle: str
-    encoder: Encoder
-    architecture: dict[str, Any]
+    bundle: str  # folder
+    encoder: Encoder  # the only one that is loaded
+    architecture: dict[str, Any]  # as in the manifest
     threads: int
-    providers: list[str]
-    graph: str = ""
-    images: tuple[str, ...] = ()
+    providers: list[str]  # execution providers of ONNX Runtime, the CPU last
+    graph: str = ""  # path of a graph that replaces the bundle's, or to export one to
+    images: tuple[str, ...] = ()  # paths of files to embed
 
 
 def open_bundle(config: CandidateConfig) -> PrepareCase:
@@ -93,22 +83,39 @@ def open_export(config: CandidateConfig) -> PrepareCase:
     return lambda _: lambda: 0
 
 
-def open_eager(config: CandidateConfig) -> PrepareCase:
-    """Open the network in eager PyTorch; ``tuned`` differs in the environment of its process."""
-    return _open_torch(config, compiled=False)
+def open_torch(config: CandidateConfig) -> PrepareCase:
+    """Open the network in PyTorch, eager or compiled for each shape; ``tuned`` differs in its environment."""
+    import torch
 
+    compiled = config.candidate == "compile"
 
-def open_compile(config: CandidateConfig) -> PrepareCase:
-    """Open the network with ``torch.compile``, compiled for each shape."""
-    return _open_torch(config, compiled=True)
+    device = "cuda" if config.providers[0] == "CUDAExecutionProvider" else "cpu"
+    torch.set_num_threads(config.threads)
+    model = _network(config, device=device)
+    encode: Callable[..., torch.Tensor] = model.encode_image if config.encoder == "image" else model.encode_text
+    if compiled:
+        encode = torch.compile(encode, dynamic=False)
+
+    def prepare(case: dict[str, Any]) -> Call:
+        inputs = [torch.from_numpy(value) for value in _inputs(config, case).values()]
+
+        def run() -> int:
+            with torch.inference_mode():
+                return len(encode(*(tensor.to(device) for tensor in inputs)).cpu())
+
+        if compiled:
+            try:
+                run()
+            except Exception as error:  # the compiler's errors have no common base, and their messages contain paths
+                raise _compile_failed(error) from error
+        return run
+
+    return prepare
 
 
 def open_openvino(config: CandidateConfig) -> PrepareCase:
     """Open the bundle's graph in OpenVINO, in float32 and compiled for each shape."""
-    from importlib import import_module
-
-    openvino = import_module("openvino")
-    core = openvino.Core()
+    core = importlib.import_module("openvino").Core()
     properties = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": config.threads,
@@ -159,9 +166,9 @@ def open_cold(config: CandidateConfig) -> PrepareCase:
 OPENERS: dict[str, Callable[[CandidateConfig], PrepareCase]] = {
     "bundle": open_bundle,
     "plain": open_plain,
-    "eager": open_eager,
-    "tuned": open_eager,
-    "compile": open_compile,
+    "eager": open_torch,
+    "tuned": open_torch,
+    "compile": open_torch,
     "openvino": open_openvino,
     "matmul": open_matmul,
     "export": open_export,
@@ -185,33 +192,6 @@ def _open_graph(path: Path, config: CandidateConfig) -> PrepareCase:
     def prepare(case: dict[str, Any]) -> Call:
         inputs = _inputs(config, case)
         return lambda: len(session.run(output, inputs))
-
-    return prepare
-
-
-def _open_torch(config: CandidateConfig, *, compiled: bool) -> PrepareCase:
-    import torch
-
-    device = "cuda" if config.providers[0] == "CUDAExecutionProvider" else "cpu"
-    torch.set_num_threads(config.threads)
-    model = _network(config, device=device)
-    encode: Callable[..., torch.Tensor] = model.encode_image if config.encoder == "image" else model.encode_text
-    if compiled:
-        encode = torch.compile(encode, dynamic=False)
-
-    def prepare(case: dict[str, Any]) -> Call:
-        inputs = [torch.from_numpy(value) for value in _inputs(config, case).values()]
-
-        def run() -> int:
-            with torch.inference_mode():
-                return len(encode(*(tensor.to(device) for tensor in inputs)).cpu())
-
-        if compiled:
-            try:
-                run()
-            except Exception as error:  # the compiler's errors have no common base, and their messages contain paths
-                raise _compile_failed(error) from error
-        return run
 
     return prepare
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any
 
 from medimageinsight.errors import InputError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-Baseline = Literal["eager", "tuned", "compile", "plain", "openvino"]
 BUNDLE = "bundle"
 """The candidate that is measured; the others are baselines."""
-BASELINES: tuple[str, ...] = get_args(Baseline)
+BASELINES = ("eager", "tuned", "compile", "plain", "openvino")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +38,19 @@ class BenchSettings:
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise InputError(f"expected at least 1 round, got {self.rounds}", code="rounds_invalid")
-        if not self.batch_sizes or min(self.batch_sizes) < 1 or _has_repeats(self.batch_sizes):
+        sizes = self.batch_sizes
+        if not sizes or min(sizes) < 1 or len(set(sizes)) < len(sizes):
             raise InputError(
-                f"expected different batch sizes of at least 1, got {_join_values(self.batch_sizes)}: give them as 1,8",
+                f"expected different batch sizes of at least 1, got {', '.join(map(str, sizes)) or 'none'}: "
+                "give them as 1,8",
                 code="batch_sizes_invalid",
             )
         if self.threads is not None and self.threads < 1:
             raise InputError(f"expected at least 1 thread, got {self.threads}", code="threads_invalid")
-        if set(self.baselines) - set(BASELINES) or _has_repeats(self.baselines):
+        if set(self.baselines) - set(BASELINES) or len(set(self.baselines)) < len(self.baselines):
             raise InputError(
                 f"expected baselines among {', '.join(BASELINES)}, each once, or none, "
-                f"got {_join_values(self.baselines)}",
+                f"got {', '.join(map(str, self.baselines))}",
                 code="baselines_unknown",
             )
 
@@ -64,11 +62,3 @@ class BenchSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON types."""
         return asdict(self)
-
-
-def _has_repeats(values: Sequence[object]) -> bool:
-    return len(set(values)) < len(values)
-
-
-def _join_values(values: Sequence[object]) -> str:
-    return ", ".join(map(str, values)) or "none"

@@ -16,19 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """One candidate in one case.
-
-    Attributes:
-        candidate: Its name.
-        samples: Seconds of a call, one for each round.
-        ratio: Its time divided by the bundle's, within each round, then the median; above 1 the bundle is faster.
-        times_floor: Its median divided by the time of the operations needed at the peak of the same rounds.
-    """
+    """One candidate in one case."""
 
     candidate: str
-    samples: tuple[float, ...]
-    ratio: float
-    times_floor: float
+    samples: tuple[float, ...]  # seconds of a call, one for each round
+    ratio: float  # its time divided by the bundle's, within each round, then the median; above 1 the bundle is faster
+    times_floor: float  # its median divided by the time of the operations needed at the peak of the same rounds
 
     @property
     def median(self) -> float:
@@ -47,20 +40,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peak:
-    """The machine's float32 matrix product, measured in the same rounds as the candidates.
+    """The machine's float32 matrix product, measured in the same rounds as the candidates."""
 
-    Attributes:
-        size: Side of the square matrices.
-        samples: Seconds of a product by library, one for each round.
-    """
-
-    size: int
-    samples: Mapping[str, tuple[float, ...]]
-
-    @property
-    def flops(self) -> int:
-        """Operations of one product."""
-        return 2 * self.size**3
+    size: int  # side of the square matrices
+    samples: Mapping[str, tuple[float, ...]]  # seconds of a product by library, one for each round
 
     @property
     def best(self) -> str:
@@ -70,7 +53,7 @@ class Peak:
     @property
     def flops_per_second(self) -> float:
         """Operations a second at the best library's median."""
-        return self.flops / statistics.median(self.samples[self.best])
+        return 2 * self.size**3 / statistics.median(self.samples[self.best])
 
     @property
     def spread(self) -> float:
@@ -85,19 +68,12 @@ class Peak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All candidates in one case.
-
-    Attributes:
-        case: The input of a call.
-        flops: Operations that a call needs; a multiply-add counts as two.
-        peak: The machine's matrix product in the same rounds.
-        timings: The candidates, the bundle first.
-    """
+    """All candidates in one case."""
 
     case: Case
-    flops: int
-    peak: Peak
-    timings: tuple[Timing, ...]
+    flops: int  # operations that a call needs; a multiply-add counts as two
+    peak: Peak  # in the same rounds
+    timings: tuple[Timing, ...]  # the bundle's first
 
     def to_dict(self) -> dict[str, Any]:
         """Return the timings, each with its images or texts a second."""
@@ -108,20 +84,15 @@ class Result:
 def compare_timings(samples: Mapping[str, Sequence[float]], floor: float) -> tuple[Timing, ...]:
     """Return the timings of one case, each compared with the bundle and with the floor.
 
-    Args:
-        samples: Seconds by candidate, the bundle among them, as many for each as there are rounds.
-        floor: Seconds that the operations of a call need at the machine's peak.
+    The `samples` are seconds by candidate, the bundle among them, as many for each as there are rounds. The `floor` is
+    the seconds that the operations of a call need at the machine's peak.
     """
     return tuple(
         Timing(
             candidate=name,
             samples=tuple(seconds),
-            ratio=_median_ratio(seconds, samples[BUNDLE]),
+            ratio=statistics.median(a / b for a, b in zip(seconds, samples[BUNDLE], strict=True)),
             times_floor=statistics.median(seconds) / floor,
         )
         for name, seconds in samples.items()
     )
-
-
-def _median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
-    return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))

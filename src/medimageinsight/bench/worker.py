@@ -15,7 +15,7 @@ import os
 import statistics
 import sys
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import MedImageInsightError, ModelError
 
@@ -81,18 +81,13 @@ class Worker:
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    answers = _private_output()
+    # Standard output is for answers only; the output of libraries is redirected to standard error.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     worker = Worker()
     for line in sys.stdin.buffer:
         answers.write(json.dumps(worker.answer(json.loads(line))).encode() + b"\n")
         answers.flush()
-
-
-def _private_output() -> BinaryIO:
-    """Return standard output for answers only; the output of libraries is redirected to standard error."""
-    output = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return os.fdopen(output, "wb")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from medimageinsight.images.limits import Limits
 
-_DEEP_MODES = ("I", "F")  # also I;16, I;16B, ...
-
 
 def from_array(array: NDArray[Any], limits: Limits) -> Image.Image:
     """Return an image in mode L, RGB or RGBA.
@@ -43,7 +41,7 @@ def from_array(array: NDArray[Any], limits: Limits) -> Image.Image:
 
 def reduce_depth(image: Image.Image) -> Image.Image:
     """Return the image unchanged if it has 8 bits a channel, else in mode L, its minimum..maximum as 0..255."""
-    if image.mode.startswith(_DEEP_MODES):
+    if image.mode.startswith(("I", "F")):  # also I;16, I;16B, ...
         return Image.fromarray(_to_uint8(np.asarray(image)))
     return image
 

@@ -17,8 +17,14 @@ def decode_base64(text: str, *, limits: Limits = Limits()) -> bytes:  # noqa: B0
     Raises:
         ImageError: ``image_bad_base64``, ``image_bad_data_uri``, ``image_empty``, ``image_too_large``.
     """
-    payload = _payload(text) if is_data_uri(text) else text
-    compact = "".join(payload.split()).rstrip("=")
+    if is_data_uri(text):
+        header, comma, text = text.partition(",")
+        if not comma or not header.rstrip().lower().endswith(";base64"):
+            raise ImageError(
+                "expected a data URI of the form data:image/png;base64,..., got one without ';base64,'",
+                code="image_bad_data_uri",
+            )
+    compact = "".join(text.split()).rstrip("=")
     limits.check_bytes(len(compact) * 3 // 4)
     try:
         data = base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
@@ -35,13 +41,3 @@ def decode_base64(text: str, *, limits: Limits = Limits()) -> bytes:  # noqa: B0
 def is_data_uri(text: str) -> bool:
     """Return whether the text is a ``data:`` URI rather than a path."""
     return text[:5].lower() == "data:"
-
-
-def _payload(uri: str) -> str:
-    header, comma, payload = uri.partition(",")
-    if not comma or not header.rstrip().lower().endswith(";base64"):
-        raise ImageError(
-            "expected a data URI of the form data:image/png;base64,..., got one without ';base64,'",
-            code="image_bad_data_uri",
-        )
-    return payload

@@ -19,10 +19,7 @@ _MAX_TABLE_SIZE = 1 << 16
 def scale_to_uint8(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     """Map ``low`` to 0 and ``high`` to 255, linearly, rounded to nearest and clipped; if they are equal, all to 0.
 
-    Args:
-        values: Real numbers of any shape and dtype; NaN becomes 0.
-        low: Value that becomes black.
-        high: Value that becomes white.
+    The values are real numbers of any shape and dtype; NaN becomes 0.
     """
     if not low < high:
         return np.zeros(np.shape(values), np.uint8)
@@ -40,9 +37,7 @@ def round_to_uint8(values: NDArray[np.float64]) -> NDArray[np.uint8]:
 def map_distinct_values(pixels: NDArray[Any], render: Callable[[NDArray[Any]], NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Return ``render(pixels)``, computed once for each distinct value where integers repeat.
 
-    Args:
-        pixels: Stored values, any shape.
-        render: An element-wise function that returns uint8; it is called with values that occur in ``pixels`` only.
+    `render` is element-wise and is called with values that occur in the pixels only.
     """
     if pixels.dtype.kind in "iu":
         low, high = int(pixels.min()), int(pixels.max())

@@ -42,7 +42,13 @@ def decode(data: bytes, *, frame: int, limits: Limits) -> DecodedImage:
     except (MemoryError, Image.DecompressionBombError):
         raise
     except Exception:  # UnidentifiedImageError, and whatever a plug-in raises for half a header
-        raise _unidentified(data) from None
+        if data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+            raise _damaged() from None
+        raise ImageError(
+            "expected a DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or PNM image, "
+            f"got a file of another kind ({len(data):,} bytes)",
+            code="image_not_an_image",
+        ) from None
     return decode_opened(image, frame=frame, limits=limits)
 
 
@@ -56,7 +62,13 @@ def decode_opened(image: Image.Image, *, frame: int, limits: Limits) -> DecodedI
     """Decode one frame of an opened image, within limits; an image already in memory is not changed."""
     limits.check_size(*image.size)
     if frame:
-        _seek(image, frame)
+        try:
+            image.seek(frame)
+        except EOFError:
+            raise ImageError(
+                f"expected a frame from 0 to {getattr(image, 'n_frames', 1) - 1}, got {frame}",
+                code="image_frame_out_of_range",
+            ) from None
         limits.check_size(*image.size)  # pages of one TIFF differ in size
     try:
         image.load()
@@ -65,26 +77,6 @@ def decode_opened(image: Image.Image, *, frame: int, limits: Limits) -> DecodedI
     except Exception:  # Pillow's codecs raise OSError, SyntaxError, struct.error, ValueError, ... for damaged data
         raise _damaged() from None
     return DecodedImage(image=reduce_depth(image), orientation=exif_orientation(image))
-
-
-def _seek(image: Image.Image, frame: int) -> None:
-    try:
-        image.seek(frame)
-    except EOFError:
-        count = getattr(image, "n_frames", 1)
-        raise ImageError(
-            f"expected a frame from 0 to {count - 1}, got {frame}", code="image_frame_out_of_range"
-        ) from None
-
-
-def _unidentified(data: bytes) -> ImageError:
-    if data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
-        return _damaged()
-    return ImageError(
-        "expected a DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or PNM image, "
-        f"got a file of another kind ({len(data):,} bytes)",
-        code="image_not_an_image",
-    )
 
 
 def _damaged() -> ImageError:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images import pillow
+from medimageinsight.images import dicom, pillow
 from medimageinsight.images.arrays import from_array
 from medimageinsight.images.data_uri import decode_base64, is_data_uri
 from medimageinsight.images.decoded import DecodedImage, to_rgb
@@ -27,20 +27,10 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 Source: TypeAlias = Union[
-    str,
-    "os.PathLike[str]",
-    bytes,
-    bytearray,
-    memoryview,
-    BinaryIO,
-    Image.Image,
-    "NDArray[Any]",
-    "Dataset",
+    str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, Image.Image, "NDArray[Any]", "Dataset"
 ]
 """A path, an image file's bytes, a binary file object, a PIL image, an array (H, W) or (H, W, 3 or 4), a
 ``pydicom.Dataset``, or a ``data:`` URI."""
-
-_NO_FRAMES = "expected frame 0 of a source with one frame, got {}"
 
 
 def open(  # noqa: A001 - images.open reads well
@@ -87,8 +77,6 @@ def open(  # noqa: A001 - images.open reads well
 
 def count_frames(data: bytes, *, limits: Limits = Limits()) -> int:  # noqa: B008 - frozen
     """Return the number of frames in the headers of an encoded file; 1 if it is no image or cannot be read."""
-    from medimageinsight.images import dicom
-
     try:
         with suppress_decoder_warnings():
             if dicom.is_dicom(data):
@@ -98,12 +86,7 @@ def count_frames(data: bytes, *, limits: Limits = Limits()) -> int:  # noqa: B00
         return 1
 
 
-def load(
-    source: Source,
-    *,
-    frame: int = 0,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
-) -> NDArray[np.uint8]:
+def load(source: Source, *, frame: int = 0, limits: Limits = Limits()) -> NDArray[np.uint8]:  # noqa: B008 - frozen
     """Return the pixels of one frame, (H, W, 3) uint8 RGB, upright. Arguments and errors are those of `open`."""
     return np.array(to_rgb(open(source, frame=frame, limits=limits).upright()))
 
@@ -113,18 +96,13 @@ def _open(source: Source, frame: int, limits: Limits) -> DecodedImage:
         return pillow.decode_opened(source, frame=frame, limits=limits)
     if isinstance(source, np.ndarray):
         if frame:
-            raise ImageError(_NO_FRAMES.format(frame), code="image_frame_out_of_range")
+            raise ImageError(
+                f"expected frame 0 of a source with one frame, got {frame}", code="image_frame_out_of_range"
+            )
         return DecodedImage(image=from_array(source, limits))
     if is_dataset(source):
-        from medimageinsight.images import dicom
-
         return DecodedImage(image=dicom.decode(source, frame=frame, limits=limits))
-    return _decode(read_source(source, limits), frame, limits)
-
-
-def _decode(data: bytes, frame: int, limits: Limits) -> DecodedImage:
-    from medimageinsight.images import dicom
-
+    data = read_source(source, limits)
     if not data:
         raise ImageError("expected an image, got an empty file", code="image_empty")
     if dicom.is_dicom(data):

@@ -1,7 +1,7 @@
 """Render DICOM images as 8-bit images, as a viewer shows them first.
 
 `read` parses a file, `decode` renders one frame as an image of mode L or RGB. The steps are in ``pixel_data`` (stored
-values), ``modality`` (rescale or LUT), ``windowing`` (VOI window or LUT), ``monochrome`` and ``colour`` (to 8 bits) and
+values), ``windowing`` (VOI window or LUT), ``monochrome`` (rescale or modality LUT, and to 8 bits) and
 ``lookup_tables``.
 """
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images.dicom.colour import render_palette, render_rgb
 from medimageinsight.images.dicom.lookup_tables import read_palette
 from medimageinsight.images.dicom.monochrome import grey_transforms, render_grey
 from medimageinsight.images.dicom.pixel_data import decode_pixel_data, transfer_syntax
-from medimageinsight.images.eight_bit import map_distinct_values
+from medimageinsight.images.eight_bit import map_distinct_values, scale_to_uint8
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
     from medimageinsight.images.limits import Limits
@@ -38,12 +38,21 @@ def decode(dataset: Dataset, *, frame: int, limits: Limits) -> Image.Image:
         transforms = grey_transforms(dataset, frame, big_endian=big_endian)
         pixels = map_distinct_values(stored.values, lambda values: render_grey(values, transforms))
     elif stored.photometric == "PALETTE COLOR":
-        pixels = render_palette(stored.values, *read_palette(dataset, big_endian=big_endian))
+        first, palette = read_palette(dataset, big_endian=big_endian)
+        # Indices outside the palette are mapped to its nearest end (PS3.3 C.7.6.3.1.5).
+        pixels = palette[np.clip(stored.values.astype(np.int64) - first, 0, len(palette) - 1)]
     elif stored.photometric == "RGB":
-        pixels = render_rgb(stored.values, stored.bits)
+        pixels = _rgb_to_uint8(stored.values, stored.bits)
     else:
         raise _unsupported(stored.photometric)
     return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _rgb_to_uint8(stored: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """Reduce RGB (H, W, 3) of ``bits`` bits a sample to 8 bits a sample."""
+    if bits == 8 and stored.dtype == np.uint8:
+        return stored
+    return map_distinct_values(stored, lambda values: scale_to_uint8(values, 0, (1 << bits) - 1))
 
 
 def _unsupported(photometric: str) -> ImageError:

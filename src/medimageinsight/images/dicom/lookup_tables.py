@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +15,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
-_CHANNELS = ("Red", "Green", "Blue")
 _MAX_ENTRIES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LookupTable:
-    """A table of values, applied to integers.
+    """A table of values, applied to integers."""
 
-    Args:
-        first: Input that is mapped to the first entry.
-        entries: (n,) uint16.
-        bits: Bits of an entry, from the table's descriptor.
-    """
-
-    first: int
-    entries: NDArray[np.uint16]
-    bits: int
+    first: int  # input that is mapped to the first entry
+    entries: NDArray[np.uint16]  # (n,)
+    bits: int  # of an entry, from the table's descriptor
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.uint16]:
         """Map values; those below the first or beyond the last input get the nearest entry (PS3.3 C.11.1.1.1)."""
@@ -61,7 +53,7 @@ def read_palette(dataset: Dataset, *, big_endian: bool) -> tuple[int, NDArray[np
     """
     count, first, _ = _descriptor(dataset, "RedPaletteColorLookupTableDescriptor")
     channels = []
-    for channel in _CHANNELS:
+    for channel in ("Red", "Green", "Blue"):
         if f"{channel}PaletteColorLookupTableData" in dataset:
             data = dataset[f"{channel}PaletteColorLookupTableData"].value
             channels.append(_entries(data, count, big_endian=big_endian))
@@ -78,14 +70,7 @@ def read_palette(dataset: Dataset, *, big_endian: bool) -> tuple[int, NDArray[np
 
 
 def expand_segments(segments: NDArray[np.uint8] | NDArray[np.uint16], count: int) -> NDArray[np.uint16]:
-    """Expand a segmented palette of discrete, linear and indirect segments (PS3.3 C.7.9.2.2).
-
-    Args:
-        segments: The encoded table, uint8 or uint16 as its entries.
-        count: Number of entries in the descriptor.
-
-    Returns:
-        (count,) uint16.
+    """Expand a segmented palette of discrete, linear and indirect segments (PS3.3 C.7.9.2.2) to (count,) uint16.
 
     Raises:
         ImageError: ``image_bad_header`` for a table that is short or malformed.
@@ -100,22 +85,18 @@ def expand_segments(segments: NDArray[np.uint8] | NDArray[np.uint16], count: int
             if code[position] == 2:  # indirect: run earlier segments again
                 low_first = code[position + 2 : position + 2 + parts]
                 offset = sum(part << bits * index for index, part in enumerate(low_first))
-                _run_segments(code, offset, code[position + 1], entries, count)
+                for _ in range(code[position + 1]):
+                    if code[offset] == 2:  # C.7.9.2.2.3: an indirect segment shall not point to another
+                        raise _bad_table()
+                    offset = _run_segment(code, offset, entries)
+                    if len(entries) >= count:
+                        break
                 position += 2 + parts
             else:
                 position = _run_segment(code, position, entries)
     except IndexError:
         raise _bad_table() from None
     return _exactly(np.array(entries, np.uint16), count)
-
-
-def _run_segments(code: list[int], position: int, length: int, entries: list[int], count: int) -> None:
-    for _ in range(length):
-        if code[position] == 2:  # C.7.9.2.2.3: an indirect segment shall not point to another
-            raise _bad_table()
-        position = _run_segment(code, position, entries)
-        if len(entries) >= count:
-            return
 
 
 def _run_segment(code: list[int], position: int, entries: list[int]) -> int:
@@ -152,10 +133,7 @@ def _entries(data: bytes | Sequence[int] | int, count: int, *, big_endian: bool)
 def _words(data: bytes, width: int, *, big_endian: bool) -> NDArray[Any]:
     """Return the entries, ``width`` bytes each, of an OW element; big endian stores the first of two bytes second."""
     words = np.frombuffer(data[: len(data) // 2 * 2], ">u2" if big_endian else "<u2")
-    return words.astype(f"{_NATIVE}u2") if width == 2 else words.astype("<u2").view(np.uint8)
-
-
-_NATIVE = "<" if sys.byteorder == "little" else ">"
+    return words.astype(np.uint16) if width == 2 else words.astype("<u2").view(np.uint8)
 
 
 def _exactly(entries: NDArray[np.uint16], count: int) -> NDArray[np.uint16]:

@@ -24,17 +24,11 @@ _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredPixels:
-    """The stored values of one frame.
+    """The stored values of one frame."""
 
-    Args:
-        values: (H, W), or (H, W, 3) for RGB.
-        photometric: Photometric interpretation of ``values``; YBR is converted to RGB.
-        bits: Bits stored of a sample.
-    """
-
-    values: NDArray[Any]
-    photometric: str
-    bits: int
+    values: NDArray[Any]  # (H, W), or (H, W, 3) for RGB
+    photometric: str  # photometric interpretation of the values; YBR is converted to RGB
+    bits: int  # stored, of a sample
 
 
 def decode_pixel_data(dataset: Dataset, *, frame: int, limits: Limits) -> StoredPixels:

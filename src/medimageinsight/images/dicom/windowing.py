@@ -26,11 +26,6 @@ class Window:
     width: float
     function: VoiFunction = "LINEAR"
 
-    @property
-    def usable(self) -> bool:
-        """Whether the width is valid: at least 1 for LINEAR (PS3.3 C.11.2.1.2.1), else above 0 (C.11.2.1.3)."""
-        return self.width >= 1 if self.function == "LINEAR" else self.width > 0
-
     def __call__(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Map values to 0..255."""
         if self.function == "SIGMOID":  # PS3.3 C.11.2.1.3.1
@@ -56,14 +51,14 @@ def voi_transform(dataset: Dataset, frame: int, *, big_endian: bool) -> Window |
     # LINEAR subtracts half a step from the centre and one step from the width; only integers have steps.
     real = "PixelData" not in dataset
     window = Window(center=center[0], width=width[0], function=_voi_function(group, real=real))
-    return window if window.usable else None
+    # The width is at least 1 for LINEAR (PS3.3 C.11.2.1.2.1), else above 0 (C.11.2.1.3).
+    usable = window.width >= 1 if window.function == "LINEAR" else window.width > 0
+    return window if usable else None
 
 
 def apply_voi_lut(table: LookupTable, values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Map values through a VOI LUT to 0..255.
-
-    PS3.3 C.11.2.1.1: entries span the bits of the descriptor; some writers state too few.
-    """
+    """Map values through a VOI LUT to 0..255; its entries span the descriptor's bits or more (PS3.3 C.11.2.1.1)."""
+    # Some writers state too few bits.
     high = max((1 << table.bits) - 1, int(table.entries.max()))
     return scale_to_uint8(table(values), 0, high)
 
