@@ -45,8 +45,8 @@ def test_case_and_white_space_do_not_matter(tokenizer: Tokenizer) -> None:
 
 
 def test_pad_fills_with_the_end_token_and_masks_it(tokenizer: Tokenizer) -> None:
+    input_ids, attention_mask = tokenizer.pad(tokenizer.encode(["ab", "a", ""]))
     end = tokenizer.end_id
-    input_ids, attention_mask = pad(tokenizer.encode(["ab", "a", ""]), end)
     assert input_ids.dtype == attention_mask.dtype == np.int64
     assert input_ids[1:, 2:].tolist() == [[end, end], [end, end]]
     assert attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]]

@@ -82,6 +82,10 @@ class Tokenizer:
         length = self.context_length - 2
         return [[self.start_id, *encoding.ids[:length], self.end_id] for encoding in encodings]
 
+    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return `encode`'s rows as ``(input_ids, attention_mask)``, both (N, L), padded with the end token."""
+        return pad(rows, self.end_id)
+
     def _id_of(self, token: str) -> int:
         token_id = self._vocabulary.token_to_id(token)
         if token_id is None:
