@@ -18,7 +18,7 @@ from medimageinsight.evaluate import (
     compare,
     write_assessment,
 )
-from medimageinsight.evaluate.published import EVALUATION_PAGE, find_published
+from medimageinsight.evaluate.sections.published import EVALUATION_PAGE, find_published
 from tests.evaluate.sample_tables import make_embedded, make_table
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from medimageinsight.metrics.scores import (
-    accuracy,
     mean_ignoring_nan,
     one_vs_rest_auc,
     precision_at_k,
@@ -62,4 +61,3 @@ def test_retrieval_metrics_by_hand():
     assert precision_at_k(relevant, 2).tolist() == [0.5, 0.0, 0.5]
     assert recall_at_k(relevant, 1).tolist() == [0.0, 0.0, 1.0]
     assert recall_at_k(relevant, 3).tolist() == [1.0, 0.0, 1.0]
-    assert accuracy(np.array([1, 2, 3, 3]), np.array([1, 2, 3, 4])) == 0.75

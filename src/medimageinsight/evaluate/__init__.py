@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from medimageinsight._lazy import lazy_exports
-from medimageinsight.evaluate.assess import assess
-from medimageinsight.evaluate.assessed_models import AssessedModels, assess_models
-from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
+from medimageinsight.evaluate.assess import assess, assess_models
+from medimageinsight.evaluate.assessment import (
+    AssessedModels,
+    Assessment,
+    AssessmentSettings,
+    MethodAssessment,
+    SourceAssessment,
+)
 from medimageinsight.evaluate.assessment_folder import write_assessment
 from medimageinsight.evaluate.comparison import Comparison, Difference, compare
-from medimageinsight.evaluate.embedding import EmbeddedTable, embed_table
+from medimageinsight.evaluate.embedding import EmbeddedTable, ImageSet, embed_image_table, embed_table, read_embeddings
 from medimageinsight.evaluate.evaluation import MEDMIX_FINDING_SOURCES, evaluate, score_table
 from medimageinsight.evaluate.figures import EvaluationSettings, FindingFigures, Report, SourceFigures
 from medimageinsight.evaluate.group_columns import read_groups
 from medimageinsight.evaluate.groups import GroupFigures, Grouping
-from medimageinsight.evaluate.image_sets import ImageSet, embed_image_table, read_embeddings
 from medimageinsight.evaluate.methods import Choice
 from medimageinsight.evaluate.model_card import card_section, update_model_card
 from medimageinsight.evaluate.sections.summary import methods_table

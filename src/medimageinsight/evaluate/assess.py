@@ -1,25 +1,27 @@
-"""Assess one model: every method on every source, with every choice made on the validation split."""
+"""Assess one model or two: every method on every source, with every choice made on the validation split."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
+from medimageinsight.evaluate.assessment import (
+    AssessedModels,
+    Assessment,
+    AssessmentSettings,
+    MethodAssessment,
+    SourceAssessment,
+)
 from medimageinsight.evaluate.assessment_notes import list_choices, list_notes
 from medimageinsight.evaluate.classes import find_classes
 from medimageinsight.evaluate.classification import accuracies, mean_aucs, score_classes
+from medimageinsight.evaluate.comparison import compare
+from medimageinsight.evaluate.embedding import Model, embed_table
 from medimageinsight.evaluate.evaluation import score_table
 from medimageinsight.evaluate.groups import MEASURES, by_group
-from medimageinsight.evaluate.methods import (
-    KNN,
-    PROBE,
-    ZERO_SHOT,
-    score_knn,
-    score_linear_probe,
-    score_zero_shot,
-)
+from medimageinsight.evaluate.methods import KNN, PROBE, ZERO_SHOT, score_trained, score_zero_shot
 from medimageinsight.evaluate.operating_points import find_operating_points
 from medimageinsight.evaluate.reliability import pooled_reliability, score_reliability
 from medimageinsight.evaluate.resamples import Resamples
@@ -28,14 +30,57 @@ from medimageinsight.metrics.thresholds import Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
+    from medimageinsight.datasets import Table
     from medimageinsight.evaluate.classes import SourceClasses
     from medimageinsight.evaluate.embedding import EmbeddedTable
-    from medimageinsight.evaluate.figures import Report
-    from medimageinsight.evaluate.groups import Grouping
     from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Floats, Weights
+
+
+class NamedModel(Model, Protocol):
+    """A `Model` with a name for the report."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+
+def assess_models(
+    model: NamedModel,
+    table: Table,
+    *,
+    against: NamedModel | None = None,
+    settings: AssessmentSettings | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    command: str = "",
+    progress: Callable[[str], AbstractContextManager[Callable[[int], None]]] | None = None,
+) -> AssessedModels:
+    """Embed a table with one model or two, `assess` each, and `compare` the two by a paired test.
+
+    ``progress`` is called with a model's name; the block gets a function that takes the number of images embedded so
+    far.
+
+    Raises:
+        DatasetError: The table has no such split, or images cannot be read (``dataset_broken_images``).
+        ConfigError: As `score_table`.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    models = [model] if against is None else [model, against]
+    names = [named.name for named in models]
+    if len(set(names)) < len(names):
+        names = [f"{names[0]} (model)", f"{names[1]} (against)"]
+    embedded, assessed = [], []
+    for named, name in zip(models, names, strict=True):
+        with nullcontext() if progress is None else progress(name) as done:
+            embedded.append(embed_table(named, table, progress=done))
+        assessed.append(assess(embedded[-1], settings=settings, groups=groups, name=name, command=command))
+    if against is None:
+        return AssessedModels(assessment=assessed[0])
+    comparison = compare(embedded[0], assessed[0], embedded[1], assessed[1])
+    return AssessedModels(assessment=assessed[0], other=assessed[1], comparison=comparison)
 
 
 def assess(
@@ -49,14 +94,8 @@ def assess(
     """Score one model on one split by every method that the table allows.
 
     Nothing is chosen on the scored split. If it is also the training or the validation split, nothing is trained or
-    chosen, and only zero-shot and retrieval figures are made.
-
-    Args:
-        embedded: All splits of a table, embedded by the model.
-        settings: What to score and how.
-        groups: By column, the group of every row of the table, '' for unknown.
-        name: The model's name.
-        command: The command that repeats the assessment.
+    chosen, and only zero-shot and retrieval figures are made. ``groups`` has, by column, the group of every row of the
+    table, '' for unknown; ``command`` repeats the assessment.
 
     Raises:
         DatasetError: The table has no such split (``dataset_split_unknown``).
@@ -64,28 +103,7 @@ def assess(
         MissingExtraError: scikit-learn is not installed.
     """
     settings = settings or AssessmentSettings()
-    report = _score_table(embedded, settings, name=name, command=command)
-    resamples = Resamples.draw(embedded, settings.evaluation)
-    train_split, val_split = _usable_splits(settings, embedded.table.splits)
-    sources = find_classes(embedded, split=settings.evaluation.split, train_split=train_split, val_split=val_split)
-    scores = _score_methods(embedded, sources, val_split)
-    averaged = _averaged_sources(report, scores)
-    return Assessment(
-        report=report,
-        settings=settings,
-        methods={
-            method: _assess_method(by_source, averaged, settings, resamples, has_val=val_split is not None)
-            for method, by_source in scores.items()
-        },
-        groups=tuple(_score_groups(groups or {}, scores, resamples)),
-        choices=tuple(list_choices(settings, report, scores, val_split)),
-        notes=tuple(list_notes(settings, embedded.table.splits, sources, scores, val_split)),
-        scores=scores,
-    )
-
-
-def _score_table(embedded: EmbeddedTable, settings: AssessmentSettings, *, name: str, command: str) -> Report:
-    return score_table(
+    report = score_table(
         embedded.table,
         embedded.images[embedded.rows_of(settings.evaluation.split)],
         embedded.prompts,
@@ -95,15 +113,35 @@ def _score_table(embedded: EmbeddedTable, settings: AssessmentSettings, *, name:
         name=name,
         command=command,
     )
-
-
-def _usable_splits(settings: AssessmentSettings, splits: Mapping[str, int]) -> tuple[str | None, str | None]:
-    """Return the training and the validation split; None if it does not exist or one of the two is scored."""
-    if settings.evaluation.split in (None, settings.train_split, settings.val_split):
-        return None, None
-    return (
-        settings.train_split if settings.train_split in splits else None,
-        settings.val_split if settings.val_split in splits else None,
+    resamples = Resamples.draw(embedded, settings.evaluation)
+    splits = embedded.table.splits
+    train_split, val_split = (
+        split if settings.is_held_out and split in splits else None
+        for split in (settings.train_split, settings.val_split)
+    )
+    sources = find_classes(embedded, split=settings.evaluation.split, train_split=train_split, val_split=val_split)
+    scores = _score_methods(embedded, sources, val_split)
+    averaged = [
+        source
+        for source in report.finding_sources or report.sources
+        if all(source in by_source for by_source in scores.values())
+    ]
+    return Assessment(
+        report=report,
+        settings=settings,
+        methods={
+            method: _assess_method(by_source, averaged, settings, resamples, has_val=val_split is not None)
+            for method, by_source in scores.items()
+        },
+        groups=tuple(
+            by_group(column, group_of_row, list(by_source.values()), resamples, measure)
+            for column, group_of_row in (groups or {}).items()
+            for by_source in scores.values()
+            for measure in MEASURES
+        ),
+        choices=tuple(list_choices(settings, report, scores, val_split)),
+        notes=tuple(list_notes(settings, splits, sources, scores, val_split)),
+        scores=scores,
     )
 
 
@@ -115,16 +153,10 @@ def _score_methods(
         ZERO_SHOT: {classes.source: score_zero_shot(embedded, classes) for classes in sources}
     }
     if val_split is not None:
-        for method, score in ((KNN, score_knn), (PROBE, score_linear_probe)):
-            by_source = {classes.source: score(embedded, classes, val_split=val_split) for classes in sources}
+        for method in (KNN, PROBE):
+            by_source = {classes.source: score_trained(method, embedded, classes, val_split) for classes in sources}
             scores[method] = {source: scored for source, scored in by_source.items() if scored and len(scored.rows)}
     return {method: by_source for method, by_source in scores.items() if by_source}
-
-
-def _averaged_sources(report: Report, scores: Mapping[str, Mapping[str, MethodScores]]) -> tuple[str, ...]:
-    """Return the report's finding sources, or all sources if it has none, that every method can score."""
-    names = report.finding_sources or tuple(report.sources)
-    return tuple(name for name in names if all(name in by_source for by_source in scores.values()))
 
 
 def _assess_method(
@@ -164,14 +196,3 @@ def _assess_method(
             for source, of_source in scores.items()
         },
     )
-
-
-def _score_groups(
-    groups: Mapping[str, Sequence[str]], scores: Mapping[str, Mapping[str, MethodScores]], resamples: Resamples
-) -> list[Grouping]:
-    return [
-        by_group(column, group_of_row, list(by_source.values()), resamples, measure)
-        for column, group_of_row in groups.items()
-        for by_source in scores.values()
-        for measure in MEASURES
-    ]

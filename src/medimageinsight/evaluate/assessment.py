@@ -1,4 +1,4 @@
-"""The result of a full assessment of one model: a `Report`, and figures that need images to train on."""
+"""The result of a full assessment: a `Report`, and figures that need images to train on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from medimageinsight.evaluate.classification import ClassFigures
+    from medimageinsight.evaluate.comparison import Comparison
     from medimageinsight.evaluate.figures import Report
     from medimageinsight.evaluate.groups import Grouping
     from medimageinsight.evaluate.methods import Choice, MethodScores
@@ -42,6 +43,11 @@ class AssessmentSettings:
     val_split: str = "val"
     criteria: tuple[str, ...] = ("youden", "sensitivity:0.9")
     permutations: int = 1000
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the scored split is neither trained nor chosen on."""
+        return self.evaluation.split not in (None, self.train_split, self.val_split)
 
     def __post_init__(self) -> None:
         for criterion in self.criteria:
@@ -120,3 +126,21 @@ class Assessment:
             "choices": [asdict(choice) for choice in self.choices],
             "notes": list(self.notes),
         }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AssessedModels:
+    """One model's assessment, or two assessments and their comparison."""
+
+    assessment: Assessment
+    other: Assessment | None = None
+    comparison: Comparison | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types: the first model's keys, and ``comparison`` and ``against`` for two models."""
+        document = self.assessment.to_dict()
+        if self.comparison is not None:
+            document["comparison"] = self.comparison.to_dict()
+        if self.other is not None:
+            document["against"] = self.other.to_dict()
+        return document

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.assessed_models import AssessedModels
+from medimageinsight.evaluate.assessment import AssessedModels
 from medimageinsight.evaluate.assessment_plots import (
     draw_differences,
     draw_groups,
@@ -15,17 +15,19 @@ from medimageinsight.evaluate.assessment_plots import (
     draw_reliability,
     draw_roc,
 )
-from medimageinsight.evaluate.sections.cells import split_phrase
 from medimageinsight.evaluate.sections.classification import (
     calibration_section,
     classification_section,
     operating_section,
-    published_section,
 )
-from medimageinsight.evaluate.sections.comparison import comparison_section
-from medimageinsight.evaluate.sections.groups import groups_section
-from medimageinsight.evaluate.sections.retrieval import retrieval_section
-from medimageinsight.evaluate.sections.summary import choices_section, command_section, summary_section
+from medimageinsight.evaluate.sections.comparison import comparison_section, groups_section
+from medimageinsight.evaluate.sections.published import published_section
+from medimageinsight.evaluate.sections.summary import (
+    choices_section,
+    command_section,
+    retrieval_section,
+    summary_section,
+)
 from medimageinsight.reports import REPORT_NAME, Document, new_report_folder, to_html, to_markdown
 from medimageinsight.version import DISCLAIMER
 
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from medimageinsight.evaluate.assessment import Assessment
     from medimageinsight.evaluate.comparison import Comparison
     from medimageinsight.reports import Plot
-
-MARKDOWN_NAME, HTML_NAME = "report.md", "report.html"
 
 
 def write_assessment(
@@ -48,13 +48,8 @@ def write_assessment(
 ) -> Path:
     """Write ``report.json``, ``report.md``, ``report.html`` and the plots in one transaction: all files or none.
 
-    An earlier report in the folder is replaced. The report has no data of a single image or patient.
-
-    Args:
-        assessment: The first model.
-        folder: A new or empty folder, or an earlier report.
-        comparison: The comparison with ``other``.
-        other: The second model.
+    The folder is new or empty, or has an earlier report, which is replaced. The report has no data of a single image or
+    patient. ``comparison`` is that with the second model, ``other``.
 
     Raises:
         InputError: The folder has other files (``report_folder_occupied``).
@@ -65,8 +60,8 @@ def write_assessment(
         document = _document(assessment, comparison, fresh)
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         (fresh / REPORT_NAME).write_text(text + "\n", encoding="utf-8")
-        (fresh / MARKDOWN_NAME).write_text(to_markdown(document), encoding="utf-8")
-        (fresh / HTML_NAME).write_text(to_html(document), encoding="utf-8")
+        (fresh / "report.md").write_text(to_markdown(document), encoding="utf-8")
+        (fresh / "report.html").write_text(to_html(document), encoding="utf-8")
     return Path(folder).absolute()
 
 
@@ -79,7 +74,7 @@ def _document(assessment: Assessment, comparison: Comparison | None, folder: Pat
     roc_plots = [draw_roc(name, method, folder) for name, method in methods.items()]
     return Document(
         title=f"Evaluation of {report.model}{against}",
-        lead=f"{report.images:,} images of {report.patients:,} patient ids ({split_phrase(report.settings)}), "
+        lead=f"{report.images:,} images of {report.patients:,} patient ids ({report.settings.split_phrase}), "
         f"{report.prompts:,} prompts. In brackets: {report.settings.confidence:.0%} confidence intervals, "
         f"{report.settings.resamples:,} resamples of patients. {DISCLAIMER}",
         sections=(

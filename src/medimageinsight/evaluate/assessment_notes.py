@@ -73,8 +73,10 @@ def list_notes(
                 f"{name}: {classes.shared:,} images to train or to choose on were left out, as their patients are in a "
                 "later split too."
             )
-        if absent := _absent_classes(classes):
-            notes.append(f"{name}: not in the {val_split} split: {', '.join(absent)}.")
+        absent = np.setdiff1d(classes.test.truth, classes.val.truth)
+        if len(classes.val) and len(absent):
+            names = ", ".join(classes.names[index] for index in absent)
+            notes.append(f"{name}: not in the {val_split} split: {names}.")
         for method, by_source in scores.items():
             if classes.source not in by_source:
                 notes.append(
@@ -91,7 +93,7 @@ def list_notes(
 
 def _split_notes(settings: AssessmentSettings, splits: Mapping[str, int]) -> list[str]:
     scored = settings.evaluation.split
-    if scored in (None, settings.train_split, settings.val_split):
+    if not settings.is_held_out:
         subject = "all images are" if scored is None else f"the {scored} split is"
         return [f"Nothing was trained or chosen, as {subject} scored: no kNN, linear probe or thresholds."]
     return [
@@ -102,10 +104,3 @@ def _split_notes(settings: AssessmentSettings, splits: Mapping[str, int]) -> lis
         )
         if split not in splits
     ]
-
-
-def _absent_classes(classes: SourceClasses) -> list[str]:
-    """Return the scored classes without an image to choose on, if there are images of other classes."""
-    if not len(classes.val):
-        return []
-    return [classes.names[index] for index in np.setdiff1d(classes.test.truth, classes.val.truth)]

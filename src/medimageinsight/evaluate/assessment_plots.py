@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.figures import source_name
-from medimageinsight.evaluate.sections.cells import DASH
-from medimageinsight.reports.document import Plot
-from medimageinsight.reports.figure import COLORS, DASHES, INK, MARKERS, draw_interval, new_figure, save_figure
+from medimageinsight.evaluate.figures import DASH, source_name
+from medimageinsight.reports.figure import COLORS, DASHES, INK, MARKERS, new_figure, save_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -20,7 +18,8 @@ if TYPE_CHECKING:
     from medimageinsight.evaluate.comparison import Comparison, Difference
     from medimageinsight.evaluate.figures import Report
     from medimageinsight.evaluate.groups import Grouping
-
+    from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.reports.document import Plot
 
 _PANELS_PER_ROW = 3
 _MAX_LEGEND_ENTRIES = 8
@@ -30,38 +29,27 @@ _BAR_COLOR = "#6fa8d6"
 
 def draw_methods(assessment: Assessment, folder: Path) -> Plot | None:
     """Draw the mean AUC of every source by every method, with intervals."""
-    methods = assessment.methods
-    sources = list(dict.fromkeys(source for method in methods.values() for source in method.sources))
-    if not any(source.figures.mean_auc for method in methods.values() for source in method.sources.values()):
+    sources = list(dict.fromkeys(source for method in assessment.methods.values() for source in method.sources))
+    series: dict[str, list[Figure | None]] = {}
+    for name, method in assessment.methods.items():
+        found = [method.sources.get(source) for source in sources]
+        label = f"{name}, mean {method.mean_auc or DASH}"
+        series[label] = [None if source is None else source.figures.mean_auc for source in found]
+    low = [auc.low for aucs in series.values() for auc in aucs if auc is not None]
+    if not low:
         return None
-    lowest = 0.5
-    with new_figure(7.2, 1.2 + 0.14 * len(sources) * (1 + len(methods)), name="methods") as figure:
+    with new_figure(7.2, 1.2 + 0.14 * len(sources) * (1 + len(series)), name="methods") as figure:
         axes = figure.add_subplot()
-        for index, (name, method) in enumerate(methods.items()):
-            for row, source in enumerate(sources):
-                auc = method.sources[source].figures.mean_auc if source in method.sources else None
-                if auc is None:
-                    continue
-                lowest = min(lowest, auc.low)
-                y = row + (index - (len(methods) - 1) / 2) * _METHOD_SPACING
-                draw_interval(axes, y, auc.low, auc.high, color=COLORS[index])
-                axes.plot(auc.value, y, MARKERS[index], color=COLORS[index], markersize=5.5)
-            label = f"{name}, mean {method.mean_auc or DASH}"
-            axes.plot([], [], MARKERS[index], color=COLORS[index], label=label)
-        axes.set_yticks(range(len(sources)), [source_name(source) for source in sources])
-        axes.set_ylim(len(sources) - 0.5, -0.5)
-        axes.set_xlim(math.floor(20 * lowest) / 20, 1.012)
+        _draw_series(axes, [source_name(source) for source in sources], series)
+        axes.set_xlim(math.floor(20 * min(0.5, *low)) / 20, 1.012)
         axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
         axes.set_xlabel("mean one-vs-rest AUC; 0.5 is chance")
-        axes.grid(axis="x", color=INK, alpha=0.15)
         figure.legend(loc="outside lower center", ncols=1)
-        svg = save_figure(figure, folder, "methods")
-    return Plot(
-        name="methods.png",
-        svg=svg,
-        alt=f"Mean AUC of each source by {', '.join(methods)}, with confidence intervals. The means in the legend are "
-        "over the same sources.",
-    )
+        alt = (
+            f"Mean AUC of each source by {', '.join(assessment.methods)}, with confidence intervals. The means in "
+            "the legend are over the same sources."
+        )
+        return save_figure(figure, folder, "methods", alt=alt)
 
 
 def draw_precision(report: Report, folder: Path) -> Plot | None:
@@ -82,9 +70,8 @@ def draw_precision(report: Report, folder: Path) -> Plot | None:
         axes.set_xlim(0.0, 1.0)
         axes.invert_yaxis()
         figure.legend(loc="outside lower center")
-        svg = save_figure(figure, folder, "precision")
-    alt = f"{title}, by the source of the query, with confidence intervals."
-    return Plot(name="precision.png", svg=svg, alt=alt)
+        alt = f"{title}, by the source of the query, with confidence intervals."
+        return save_figure(figure, folder, "precision", alt=alt)
 
 
 def draw_roc(name: str, method: MethodAssessment, folder: Path) -> Plot | None:
@@ -103,13 +90,12 @@ def draw_roc(name: str, method: MethodAssessment, folder: Path) -> Plot | None:
             axes.set_visible(False)
         figure.supxlabel("1 - specificity", fontsize=9)
         figure.supylabel("sensitivity", fontsize=9)
-        svg = save_figure(figure, folder, file)
-    return Plot(
-        name=f"{file}.png",
-        svg=svg,
-        alt=f"ROC curves of {name} on the scored split, one panel per source and one line per class. Circles are "
-        "Youden's thresholds and squares those with at least a given sensitivity, both chosen on the validation split.",
-    )
+        alt = (
+            f"ROC curves of {name} on the scored split, one panel per source and one line per class. Circles are "
+            "Youden's thresholds and squares those with at least a given sensitivity, both chosen on the validation "
+            "split."
+        )
+        return save_figure(figure, folder, file, alt=alt)
 
 
 def _draw_roc_panel(axes: Axes, source: str, of_source: SourceAssessment) -> None:
@@ -156,49 +142,39 @@ def draw_reliability(methods: Mapping[str, MethodAssessment], folder: Path) -> P
             lower.set_xlabel("confidence")
         panels[0, 0].set_ylabel("accuracy")
         panels[1, 0].set_ylabel("images")
-        svg = save_figure(figure, folder, "reliability")
-    return Plot(
-        name="reliability.png",
-        svg=svg,
-        alt="Reliability: accuracy against confidence, in ten bins, with intervals, and below it the number of "
-        "images in each bin. On the dotted line a method is calibrated.",
-    )
+        alt = (
+            "Reliability: accuracy against confidence, in ten bins, with intervals, and below it the number of "
+            "images in each bin. On the dotted line a method is calibrated."
+        )
+        return save_figure(figure, folder, "reliability", alt=alt)
 
 
 def draw_groups(groupings: tuple[Grouping, ...], folder: Path) -> list[Plot]:
     """Draw one plot per column: each group's mean AUC by every method."""
-    columns = list(dict.fromkeys(grouping.column for grouping in groupings))
-    plots = []
-    for number, column in enumerate(columns, 1):
-        of_column = [grouping for grouping in groupings if grouping.column == column and grouping.measure == "mean AUC"]
-        plots.append(_draw_grouping(of_column, f"groups_{number}", folder))
-    return [plot for plot in plots if plot is not None]
+    by_column: dict[str, list[Grouping]] = {}
+    for grouping in groupings:
+        if grouping.measure == "mean AUC":
+            by_column.setdefault(grouping.column, []).append(grouping)
+    return [
+        _draw_grouping(column, of_column, f"groups_{number}", folder)
+        for number, (column, of_column) in enumerate(by_column.items(), 1)
+        if any(grouping.groups for grouping in of_column)
+    ]
 
 
-def _draw_grouping(groupings: list[Grouping], file: str, folder: Path) -> Plot | None:
+def _draw_grouping(column: str, groupings: list[Grouping], file: str, folder: Path) -> Plot:
     names = list(dict.fromkeys(group.name for grouping in groupings for group in grouping.groups))
-    if not names:
-        return None
-    column = groupings[0].column
-    with new_figure(7.2, 1.3 + 0.14 * len(names) * (1 + len(groupings)), name=file) as figure:
+    series: dict[str, list[Figure | None]] = {}
+    for grouping in groupings:
+        label = grouping.method if grouping.gap is None else f"{grouping.method}, gap {grouping.gap}"
+        values = {group.name: group.value for group in grouping.groups}
+        series[label] = [values.get(name) for name in names]
+    with new_figure(7.2, 1.3 + 0.14 * len(names) * (1 + len(series)), name=file) as figure:
         axes = figure.add_subplot()
-        for index, grouping in enumerate(groupings):
-            for group in grouping.groups:
-                if group.value is None:
-                    continue
-                y = names.index(group.name) + (index - (len(groupings) - 1) / 2) * _METHOD_SPACING
-                draw_interval(axes, y, group.value.low, group.value.high, color=COLORS[index])
-                axes.plot(group.value.value, y, MARKERS[index], color=COLORS[index], markersize=5.5)
-            label = grouping.method if grouping.gap is None else f"{grouping.method}, gap {grouping.gap}"
-            axes.plot([], [], MARKERS[index], color=COLORS[index], label=label)
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel("mean one-vs-rest AUC")
-        axes.set_title(f"By {column}")
-        axes.grid(axis="x", color=INK, alpha=0.15)
+        _draw_series(axes, names, series)
+        axes.set(title=f"By {column}", xlabel="mean one-vs-rest AUC")
         figure.legend(loc="outside lower center", ncols=1)
-        svg = save_figure(figure, folder, file)
-    return Plot(name=f"{file}.png", svg=svg, alt=f"Mean AUC by {column}, with confidence intervals.")
+        return save_figure(figure, folder, file, alt=f"Mean AUC by {column}, with confidence intervals.")
 
 
 def draw_differences(comparison: Comparison, folder: Path) -> Plot | None:
@@ -215,8 +191,7 @@ def draw_differences(comparison: Comparison, folder: Path) -> Plot | None:
         for axes, (measure, rows) in zip(panels, measures.items(), strict=True):
             for y, row in enumerate(rows):
                 color, marker = (INK, MARKERS[3]) if row.source is None else (COLORS[0], MARKERS[0])
-                draw_interval(axes, y, row.difference.low, row.difference.high, color=color)
-                axes.plot(row.difference.value, y, marker, color=color, markersize=5.5)
+                _draw_point(axes, y, row.difference, marker, color)
             axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
             names = ["mean" if row.source is None else source_name(row.source) for row in rows]
             axes.set_yticks(range(len(rows)), names)
@@ -224,10 +199,27 @@ def draw_differences(comparison: Comparison, folder: Path) -> Plot | None:
             axes.set_title(measure)
             axes.grid(axis="x", color=INK, alpha=0.15)
         panels[-1].set_xlabel(f"{comparison.model} less {comparison.against}")
-        svg = save_figure(figure, folder, "differences")
-    return Plot(
-        name="differences.png",
-        svg=svg,
-        alt=f"Differences between {comparison.model} and {comparison.against} by source, with confidence intervals. "
-        f"Right of the dotted line {comparison.model} is better.",
-    )
+        alt = (
+            f"Differences between {comparison.model} and {comparison.against} by source, with confidence "
+            f"intervals. Right of the dotted line {comparison.model} is better."
+        )
+        return save_figure(figure, folder, "differences", alt=alt)
+
+
+def _draw_series(axes: Axes, names: Sequence[str], series: Mapping[str, Sequence[Figure | None]]) -> None:
+    """Draw a row per name, the first at the top, with a point of each series; ``series`` has a value for each name."""
+    for index, (label, values) in enumerate(series.items()):
+        for row, value in enumerate(values):
+            if value is not None:
+                y = row + (index - (len(series) - 1) / 2) * _METHOD_SPACING
+                _draw_point(axes, y, value, MARKERS[index], COLORS[index])
+        axes.plot([], [], MARKERS[index], color=COLORS[index], label=label)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="x", color=INK, alpha=0.15)
+
+
+def _draw_point(axes: Axes, y: float, value: Figure, marker: str, color: str) -> None:
+    """Draw a value with its interval in one row."""
+    axes.plot((value.low, value.high), (y, y), linewidth=1.6, solid_capstyle="butt", color=color)
+    axes.plot(value.value, y, marker, color=color, markersize=5.5)

@@ -23,13 +23,13 @@ from medimageinsight.metrics.retrieval import has_relevant, nearest, same_label
 from medimageinsight.metrics.scores import mean_ignoring_nan, precision_at_k
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from medimageinsight.evaluate.assessment import Assessment
     from medimageinsight.evaluate.embedding import EmbeddedTable
     from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.metrics.bootstrap import Figure
-    from medimageinsight.metrics.scores import Flags, Floats, Integers, Weights
+    from medimageinsight.metrics.scores import Flags, Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +72,9 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Pair:
-    """One measure on one source: both models' (1 + R,) values, and the (P,) differences of swapped results."""
+    """One measure on one source, or its mean: both models' (1 + R,) values, (P,) differences of swapped results."""
 
-    source: str
+    source: str | None
     count: int
     model: Floats
     against: Floats
@@ -108,11 +108,23 @@ def compare(
     for method, by_source in assessment.scores.items():
         shared = [source for source in by_source if source in other.scores.get(method, {})]
         averaged = [source for source in assessment.methods[method].averaged if source in shared]
-        for measure, make_pair in (("mean AUC", _auc_pair), ("accuracy", _accuracy_pair)):
-            pairs = [
-                make_pair(source, by_source[source], other.scores[method][source], resamples, swaps)
-                for source in shared
-            ]
+        for measure, values, swapped in (
+            ("mean AUC", mean_aucs, _swapped_aucs),
+            ("accuracy", accuracies, _swapped_accuracies),
+        ):
+            pairs = []
+            for source in shared:
+                a, b = by_source[source], other.scores[method][source]
+                weights, own_swaps = resamples.weights_of(a.rows), swaps[:, resamples.indices_of(a.rows)]
+                pairs.append(
+                    _Pair(
+                        source=source,
+                        count=len(a.rows),
+                        model=values(a, weights),
+                        against=values(b, weights),
+                        swapped=swapped(a, b, own_swaps),
+                    )
+                )
             differences += _differences(f"{method}, {measure}", pairs, averaged, resamples)
     k = evaluation.neighbours
     pairs = _retrieval_pairs(embedded, other_embedded, k, resamples, swaps)
@@ -126,30 +138,12 @@ def compare(
     )
 
 
-def _auc_pair(source: str, a: MethodScores, b: MethodScores, resamples: Resamples, swaps: Flags) -> _Pair:
-    own_swaps = swaps[:, resamples.indices_of(a.rows)]
-    swapped = swapped_aucs(a.probabilities, b.probabilities, a.truth, own_swaps)
-    return _pair(source, a, b, mean_aucs, resamples, swapped)
+def _swapped_aucs(a: MethodScores, b: MethodScores, swaps: Flags) -> Floats:
+    return swapped_aucs(a.probabilities, b.probabilities, a.truth, swaps)
 
 
-def _accuracy_pair(source: str, a: MethodScores, b: MethodScores, resamples: Resamples, swaps: Flags) -> _Pair:
-    own_swaps = swaps[:, resamples.indices_of(a.rows)]
-    swapped = swapped_means(is_correct(a).astype(np.float64), is_correct(b).astype(np.float64), own_swaps)
-    return _pair(source, a, b, accuracies, resamples, swapped)
-
-
-def _pair(
-    source: str,
-    a: MethodScores,
-    b: MethodScores,
-    measure: Callable[[MethodScores, Weights], Floats],
-    resamples: Resamples,
-    swapped: Floats,
-) -> _Pair:
-    weights = resamples.weights_of(a.rows)
-    return _Pair(
-        source=source, count=len(a.rows), model=measure(a, weights), against=measure(b, weights), swapped=swapped
-    )
+def _swapped_accuracies(a: MethodScores, b: MethodScores, swaps: Flags) -> Floats:
+    return swapped_means(is_correct(a).astype(np.float64), is_correct(b).astype(np.float64), swaps)
 
 
 def _retrieval_pairs(a: EmbeddedTable, b: EmbeddedTable, k: int, resamples: Resamples, swaps: Flags) -> list[_Pair]:
@@ -157,7 +151,11 @@ def _retrieval_pairs(a: EmbeddedTable, b: EmbeddedTable, k: int, resamples: Resa
     samples = [a.table.samples[row] for row in resamples.rows]
     labels, _ = number_values([(sample.source, sample.label) if sample.label else None for sample in samples])
     is_query = has_relevant(labels, resamples.groups)
-    values = [_precisions(embedded, labels, k, resamples) for embedded in (a, b)]
+    values = []
+    for embedded in (a, b):
+        images = embedded.images[resamples.rows]
+        neighbours = nearest(images, images, k, query_groups=resamples.groups, gallery_groups=resamples.groups)
+        values.append(precision_at_k(same_label(neighbours, labels), k))
     pairs = []
     for source in dict.fromkeys(sample.source for sample in samples):
         queries = np.flatnonzero(is_query & np.array([sample.source == source for sample in samples]))
@@ -169,14 +167,8 @@ def _retrieval_pairs(a: EmbeddedTable, b: EmbeddedTable, k: int, resamples: Resa
     return pairs
 
 
-def _precisions(embedded: EmbeddedTable, labels: Integers, k: int, resamples: Resamples) -> Floats:
-    images = embedded.images[resamples.rows]
-    neighbours = nearest(images, images, k, query_groups=resamples.groups, gallery_groups=resamples.groups)
-    return precision_at_k(same_label(neighbours, labels), k)
-
-
 def _differences(
-    measure: str, pairs: Sequence[_Pair], averaged: Sequence[str], resamples: Resamples
+    measure: str, pairs: Sequence[_Pair], averaged: Sequence[str | None], resamples: Resamples
 ) -> list[Difference]:
     """Return the difference of the mean and of each source, where both models have a value."""
     scored = [pair for pair in pairs if not np.isnan(pair.model[0] - pair.against[0])]
@@ -185,19 +177,17 @@ def _differences(
     in_mean = [pair for pair in scored if pair.source in averaged]
     if len(in_mean) > 1:
         mean = _Pair(
-            source="",
+            source=None,
             count=len(in_mean),
             model=mean_ignoring_nan(np.stack([pair.model for pair in in_mean], axis=1)),
             against=mean_ignoring_nan(np.stack([pair.against for pair in in_mean], axis=1)),
             swapped=mean_ignoring_nan(np.stack([pair.swapped for pair in in_mean], axis=1)),
         )
-        differences.insert(0, _difference(measure, mean, resamples, p_family=None, is_mean=True))
+        differences.insert(0, _difference(measure, mean, resamples, p_family=None))
     return [difference for difference in differences if difference is not None]
 
 
-def _difference(
-    measure: str, pair: _Pair, resamples: Resamples, *, p_family: float | None, is_mean: bool = False
-) -> Difference | None:
+def _difference(measure: str, pair: _Pair, resamples: Resamples, *, p_family: float | None) -> Difference | None:
     model, against, difference = (
         resamples.figure(values, pair.count) for values in (pair.model, pair.against, pair.model - pair.against)
     )
@@ -205,7 +195,7 @@ def _difference(
         return None
     return Difference(
         measure=measure,
-        source=None if is_mean else pair.source,
+        source=pair.source,
         model=model,
         against=against,
         difference=difference,

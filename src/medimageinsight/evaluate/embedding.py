@@ -1,4 +1,4 @@
-"""Images and captions of a table as vectors: embedded once, scored in many ways."""
+"""Images and captions of a table as vectors, embedded once and scored in many ways, and sets of embeddings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from medimageinsight.datasets import broken_images
+from medimageinsight.datasets import broken_images, patient_ids
 from medimageinsight.errors import ImageError, InputError
 from medimageinsight.evaluate.zero_shot import caption_prompts
 
@@ -76,6 +76,49 @@ def embed_table(model: Model, table: Table, *, progress: Callable[[int], None] |
         prompt_embeddings=model.embed_texts(prompts),
         logit_scale=model.logit_scale,
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSet:
+    """Embeddings of a set of images, for outliers and drift.
+
+    Attributes:
+        embeddings: (N, D) float32.
+        patients: A patient id for each image ('' where unknown), or None where none is known.
+    """
+
+    embeddings: NDArray[np.float32]
+    patients: Sequence[str] | None = None
+
+
+def embed_image_table(model: Model, table: Table, *, progress: Callable[[int], None] | None = None) -> ImageSet:
+    """Embed all images of a table, without its captions.
+
+    Raises:
+        DatasetError: Images cannot be read, all in one message (``dataset_broken_images``).
+    """
+    embeddings = embed_samples(model, table, table.samples, progress=progress)
+    return ImageSet(embeddings=embeddings, patients=patient_ids(table.samples))
+
+
+def read_embeddings(path: str | Path) -> ImageSet:
+    """Read a file of ``mi2 embed --out F.npy``, without the NaN rows of images that failed.
+
+    Raises:
+        InputError: No array of floats with two axes (``vectors_invalid``).
+        OSError: The file cannot be read.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        array = None
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
+        found = f"an array {array.shape} of {array.dtype}" if isinstance(array, np.ndarray) else "no NumPy array"
+        raise InputError(
+            f"expected vectors as mi2 embed --out F.npy writes them, got {found}: embed the images again",
+            code="vectors_invalid",
+        )
+    return ImageSet(embeddings=array[~np.isnan(array).all(axis=1)].astype(np.float32))
 
 
 def embed_samples(

@@ -22,7 +22,7 @@ from medimageinsight.evaluate.scoring import (
     image_to_text_recall,
     mean_over_sources,
     score_findings,
-    search_by_caption,
+    text_to_image,
 )
 from medimageinsight.evaluate.zero_shot import caption_prompts
 
@@ -113,7 +113,7 @@ def score_table(
 
 def _score(data: EvaluationData, *, name: str, command: str) -> Report:
     neighbours = find_neighbours(data)
-    captions = search_by_caption(data)
+    recall, precision = text_to_image(data)
     sources = tuple(dict.fromkeys(sample.source for sample in data.samples))
     findings = {source: scored for source in sources if (scored := score_findings(data, source)) is not None}
     averaged = _choose_finding_sources(data.settings.finding_sources, tuple(findings))
@@ -139,8 +139,8 @@ def _score(data: EvaluationData, *, name: str, command: str) -> Report:
         },
         precision_at_k=image_to_image_precision(data, neighbours, np.arange(len(data.samples))),
         image_to_text=image_to_text_recall(data),
-        text_to_image=captions.recall,
-        text_to_image_precision=captions.precision,
+        text_to_image=recall,
+        text_to_image_precision=precision,
     )
 
 

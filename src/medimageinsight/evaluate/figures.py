@@ -13,9 +13,17 @@ if TYPE_CHECKING:
     from medimageinsight.metrics.bootstrap import Figure
 
 
+DASH = "–"  # where the table does not allow a figure
+
+
 def source_name(source: str) -> str:
     """Return the name of a source for a reader; it may be ''."""
     return source or "(no name)"
+
+
+def figure_cell(figure: Figure | None) -> str:
+    """Return a figure with its interval as text."""
+    return DASH if figure is None else str(figure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +85,11 @@ class EvaluationSettings:
     resamples: int = 1000
     seed: int = 0
     confidence: float = 0.95
+
+    @property
+    def split_phrase(self) -> str:
+        """The scored split in words."""
+        return "all images" if self.split is None else f"the {self.split} split"
 
     def __post_init__(self) -> None:
         if not self.recall_at or min(self.neighbours, self.resamples, *self.recall_at) < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,14 +15,13 @@ from medimageinsight.metrics.heads import activate, head_logits
 from medimageinsight.tasks import NeighbourSettings, classify_by_neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Mapping, Sequence
 
     from medimageinsight.evaluate.classes import SourceClasses, SplitImages
     from medimageinsight.evaluate.embedding import EmbeddedTable
     from medimageinsight.metrics.scores import Floats, Integers
 
+    Classifier = Callable[[SplitImages], Floats]
 
 ZERO_SHOT, KNN, PROBE = "zero-shot", "kNN", "linear probe"
 NEIGHBOUR_COUNTS = (1, 5, 10, 20, 50, 100, 200)
@@ -93,80 +93,67 @@ def score_zero_shot(embedded: EmbeddedTable, classes: SourceClasses) -> MethodSc
     return _scores(ZERO_SHOT, classes, np.arange(len(classes.names)), score(classes.test), score(classes.val), ())
 
 
-def score_knn(embedded: EmbeddedTable, classes: SourceClasses, *, val_split: str) -> MethodScores | None:
-    """Classify by the vote of the nearest images of ``train``; k has the lowest log loss on ``val``.
+def score_trained(method: str, embedded: EmbeddedTable, classes: SourceClasses, val_split: str) -> MethodScores | None:
+    """Classify by a method that is trained on ``train``; its setting has the lowest log loss on ``val``.
 
-    None if ``train`` has fewer than two classes, or ``val`` has no image of them.
-    """
-    known = np.unique(classes.train.truth)
-    val, val_truth = _known_images(classes.val, known)
-    if len(known) < 2 or not len(val):
-        return None
-    names = [f"{number:06d}" for number in classes.train.truth]  # of equal length, as they are sorted as text
-
-    def vote(images: SplitImages, k: int) -> Floats:
-        results = classify_by_neighbours(
-            embedded.images[images.rows], embedded.images[classes.train.rows], names, settings=NeighbourSettings(k=k)
-        )
-        return np.array([list(result.probabilities.values()) for result in results]).reshape(len(images), len(known))
-
-    counts = [k for k in NEIGHBOUR_COUNTS if k <= len(classes.train)]
-    best = _lowest_loss({k: vote(val, k) for k in counts}, val_truth)
-    choice = Choice(
-        what=f"kNN, {classes.display_name}: k",
-        value=f"{best:g}",
-        how=f"lowest log loss of {', '.join(map(str, counts))}",
-        split=val_split,
-    )
-    return _scores(KNN, classes, known, vote(classes.test, int(best)), vote(classes.val, int(best)), (choice,))
-
-
-def score_linear_probe(embedded: EmbeddedTable, classes: SourceClasses, *, val_split: str) -> MethodScores | None:
-    """Classify by multinomial logistic regression on ``train``; its penalty has the lowest log loss on ``val``.
-
-    None if ``train`` has fewer than two classes, or ``val`` has no image of them.
+    `KNN` is the vote of the nearest images, `PROBE` multinomial logistic regression. None if ``train`` has fewer than
+    two classes, or ``val`` has no image of them.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
     known = np.unique(classes.train.truth)
-    val, val_truth = _known_images(classes.val, known)
+    val = classes.val.take(np.flatnonzero(np.isin(classes.val.truth, known)))
     if len(known) < 2 or not len(val):
         return None
-    train_truth = np.searchsorted(known, classes.train.truth)
-    train = _fitting_data(embedded.images[classes.train.rows], train_truth, len(known))
-    held_out = _fitting_data(embedded.images[val.rows], val_truth, len(known))
-    heads = {
-        penalty: fit_linear(train, held_out, "softmax", AdapterSettings(inverse_penalties=(penalty,)))
-        for penalty in INVERSE_PENALTIES
-    }
-
-    def score(penalty: float, images: SplitImages) -> Floats:
-        return activate(head_logits(heads[penalty], embedded.images[images.rows]), "softmax")
-
-    best = _lowest_loss({penalty: score(penalty, val) for penalty in heads}, val_truth)
+    val_truth = np.searchsorted(known, val.truth)
+    if method == KNN:
+        setting, candidates = "k", _knn_candidates(embedded, classes.train)
+    else:
+        setting, candidates = "inverse L2 penalty", _probe_candidates(embedded, classes.train, val)
+    best = min(candidates, key=lambda value: float(log_loss(candidates[value](val), val_truth).mean()))
     choice = Choice(
-        what=f"linear probe, {classes.display_name}: inverse L2 penalty",
+        what=f"{method}, {classes.display_name}: {setting}",
         value=f"{best:g}",
-        how=f"lowest log loss of {', '.join(f'{penalty:g}' for penalty in INVERSE_PENALTIES)}",
+        how=f"lowest log loss of {', '.join(f'{value:g}' for value in candidates)}",
         split=val_split,
     )
-    return _scores(PROBE, classes, known, score(best, classes.test), score(best, classes.val), (choice,))
+    test_scores, val_scores = (candidates[best](images) for images in (classes.test, classes.val))
+    return _scores(method, classes, known, test_scores, val_scores, (choice,))
 
 
-def _lowest_loss(candidates: Mapping[int, Floats] | Mapping[float, Floats], truth: Integers) -> float:
-    """Return the candidate with the lowest mean log loss, the first of equals."""
-    return min(candidates, key=lambda candidate: float(log_loss(candidates[candidate], truth).mean()))
+def _knn_candidates(embedded: EmbeddedTable, train: SplitImages) -> Mapping[float, Classifier]:
+    """Return, by k, a function from images (n) to probabilities (n, K)."""
+    names = [f"{number:06d}" for number in train.truth]  # of equal length, as they are sorted as text
+
+    def vote(images: SplitImages, *, k: int) -> Floats:
+        results = classify_by_neighbours(
+            embedded.images[images.rows], embedded.images[train.rows], names, settings=NeighbourSettings(k=k)
+        )
+        probabilities = np.array([list(result.probabilities.values()) for result in results])
+        return probabilities.reshape(len(images), len(set(names)))
+
+    return {k: partial(vote, k=k) for k in NEIGHBOUR_COUNTS if k <= len(train)}
 
 
-def _known_images(images: SplitImages, known: Integers) -> tuple[SplitImages, Integers]:
-    """Return the images of known classes, and their classes as indices into these."""
-    selected = images.take(np.flatnonzero(np.isin(images.truth, known)))
-    return selected, np.searchsorted(known, selected.truth)
+def _probe_candidates(embedded: EmbeddedTable, train: SplitImages, val: SplitImages) -> Mapping[float, Classifier]:
+    """Return, by inverse penalty, a function from images (n) to probabilities (n, K)."""
+    known = np.unique(train.truth)
+    train_data, val_data = (
+        FittingData.of(
+            embedded.images[images.rows],
+            np.eye(len(known))[np.searchsorted(known, images.truth)],
+            "softmax",
+            balanced=False,
+        )
+        for images in (train, val)
+    )
 
+    def fit(penalty: float) -> Classifier:
+        layers = fit_linear(train_data, val_data, "softmax", AdapterSettings(inverse_penalties=(penalty,)))
+        return lambda images: activate(head_logits(layers, embedded.images[images.rows]), "softmax")
 
-def _fitting_data(vectors: NDArray[np.float32], truth: Integers, count: int) -> FittingData:
-    return FittingData.of(vectors, np.eye(count)[truth], "softmax", balanced=False)
+    return {penalty: fit(penalty) for penalty in INVERSE_PENALTIES}
 
 
 def _scores(

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
 from medimageinsight.errors import InputError
-from medimageinsight.evaluate.figures import Report, source_name
-from medimageinsight.evaluate.sections.cells import figure_cell, split_phrase
-from medimageinsight.evaluate.sections.retrieval import RETRIEVAL_NOTE
-from medimageinsight.evaluate.sections.summary import methods_table, overall_rows
+from medimageinsight.evaluate.figures import Report, figure_cell, source_name
+from medimageinsight.evaluate.sections.summary import RETRIEVAL_NOTE, methods_table, overall_rows
 from medimageinsight.files.atomic import replace_file
 from medimageinsight.reports import markdown_table, markdown_text
 
@@ -66,7 +64,7 @@ def _report_text(report: Report) -> str:
     source_columns = ("Source", "Images", "Labels", "Mean AUC", "Finding accuracy", f"Precision at {k}")
     source_rows = [_source_row(name, figures) for name, figures in report.sources.items()]
     parts = [
-        f"{report.images:,} images of {report.patients:,} patient ids ({split_phrase(report.settings)}), "
+        f"{report.images:,} images of {report.patients:,} patient ids ({report.settings.split_phrase}), "
         f"{report.prompts:,} prompts. In brackets: {report.settings.confidence:.0%} confidence intervals, "
         f"{report.settings.resamples:,} resamples of patients.",
         markdown_table(("Figure", "Value", "Count"), overall_rows(report)),

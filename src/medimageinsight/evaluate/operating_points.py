@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.evaluate.resamples import Resamples
     from medimageinsight.metrics.bootstrap import Figure
-    from medimageinsight.metrics.scores import Flags, Floats
+    from medimageinsight.metrics.scores import Flags
     from medimageinsight.metrics.thresholds import Criterion
 
 
@@ -101,5 +101,4 @@ def _share(scores: MethodScores, flags: Flags, among: Flags, resamples: Resample
     members = np.flatnonzero(among)
     if not len(members):
         return None
-    values: Floats = resampled_means(flags[members], resamples.weights_of(scores.rows[members]))
-    return resamples.figure(values, len(members))
+    return resamples.figure(resampled_means(flags[members], resamples.weights_of(scores.rows[members])), len(members))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medimageinsight.evaluate.classification import is_correct
-from medimageinsight.metrics.bootstrap import Figure, resampled_means
+from medimageinsight.metrics.bootstrap import resampled_means
 from medimageinsight.metrics.calibration import (
     BINS,
     apply_temperature,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.evaluate.resamples import Resamples
+    from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Flags, Floats, Integers
 
 
@@ -74,7 +75,11 @@ def score_reliability(scores: MethodScores, resamples: Resamples) -> Reliability
     def error(values: Floats) -> Figure | None:
         return _pivotal_figure(resampled_calibration_errors(values, correct, weights), resamples, count)
 
-    temperature = _fit_temperature(scores)
+    temperature = None
+    if len(scores.val_truth):
+        val_truth = np.eye(len(scores.names))[scores.val_truth]
+        val_logits = log_probabilities(scores.val_probabilities)
+        temperature = fit_temperature(val_logits, val_truth, np.ones((len(val_truth), 1)), "softmax")
     return Reliability(
         images=count,
         error=error(confidence),
@@ -84,7 +89,7 @@ def score_reliability(scores: MethodScores, resamples: Resamples) -> Reliability
         error_scaled=(
             None if temperature is None else error(apply_temperature(scores.probabilities, temperature).max(axis=1))
         ),
-        bins=tuple(_bins(confidence, correct, scores.rows, resamples)),
+        bins=_bins(confidence, correct, scores.rows, resamples),
     )
 
 
@@ -98,14 +103,7 @@ def pooled_reliability(
     correct = np.concatenate([is_correct(scores) for scores in all_scores])
     rows = np.concatenate([scores.rows for scores in all_scores])
     errors = resampled_calibration_errors(confidence, correct, resamples.weights_of(rows))
-    return _pivotal_figure(errors, resamples, len(rows)), tuple(_bins(confidence, correct, rows, resamples))
-
-
-def _fit_temperature(scores: MethodScores) -> float | None:
-    if not len(scores.val_truth):
-        return None
-    truth = np.eye(len(scores.names))[scores.val_truth]
-    return fit_temperature(log_probabilities(scores.val_probabilities), truth, np.ones((len(truth), 1)), "softmax")
+    return _pivotal_figure(errors, resamples, len(rows)), _bins(confidence, correct, rows, resamples)
 
 
 def _pivotal_figure(values: Floats, resamples: Resamples, count: int) -> Figure | None:
@@ -114,12 +112,10 @@ def _pivotal_figure(values: Floats, resamples: Resamples, count: int) -> Figure 
     if figure is None:
         return None
     low, high = 2 * figure.value - figure.high, 2 * figure.value - figure.low
-    return Figure(
-        value=figure.value, low=max(0.0, min(low, figure.value)), high=min(1.0, max(high, figure.value)), count=count
-    )
+    return replace(figure, low=max(0.0, min(low, figure.value)), high=min(1.0, max(high, figure.value)))
 
 
-def _bins(confidence: Floats, correct: Flags, rows: Integers, resamples: Resamples) -> list[Bin]:
+def _bins(confidence: Floats, correct: Flags, rows: Integers, resamples: Resamples) -> tuple[Bin, ...]:
     bin_of_image = confidence_bins(confidence)
     bins = []
     for index in np.unique(bin_of_image):
@@ -135,4 +131,4 @@ def _bins(confidence: Floats, correct: Flags, rows: Integers, resamples: Resampl
                     right=share,
                 )
             )
-    return bins
+    return tuple(bins)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medimageinsight.evaluate.classification import label_aucs
 from medimageinsight.evaluate.data import number_values
 from medimageinsight.evaluate.figures import FindingFigures
 from medimageinsight.evaluate.zero_shot import ensemble_prompts, prompt_membership, zero_shot_probabilities
@@ -17,7 +18,6 @@ from medimageinsight.metrics.scores import (
     one_vs_rest_auc,
     precision_at_k,
     recall_at_k,
-    weighted_roc_auc,
 )
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ def score_findings(data: EvaluationData, source: str) -> ScoredFindings | None:
 
     weights, confidence = data.weights[:, images], data.settings.confidence
     aucs = one_vs_rest_auc(scores, truth)
-    resampled = np.stack(
-        [weighted_roc_auc(scores[:, column], truth == column, weights) for column in range(len(columns))], axis=1
-    )
+    resampled = label_aucs(scores, truth, weights)
     label_auc, left_out = {}, []
     for column, label in enumerate(columns):
         name = data.label_names[label][1]
@@ -127,16 +125,8 @@ def image_to_text_recall(data: EvaluationData) -> Mapping[int, Figure]:
     return {k: value for k, value in figures.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class CaptionSearch:
-    """Text to image: recall at each k, and precision at the settings' ``neighbours``."""
-
-    recall: Mapping[int, Figure]
-    precision: Figure | None
-
-
-def search_by_caption(data: EvaluationData) -> CaptionSearch:
-    """Score every caption as a query among the scored images; images of its label are relevant.
+def text_to_image(data: EvaluationData) -> tuple[Mapping[int, Figure], Figure | None]:
+    """Return recall at each k, and precision, of every caption as a query; images of its label are relevant.
 
     A label's value is the mean over its captions, and a figure the mean over the labels that have images: otherwise
     the labels with the most captions would dominate. Labels are resampled.
@@ -144,7 +134,7 @@ def search_by_caption(data: EvaluationData) -> CaptionSearch:
     k, ks = data.settings.neighbours, data.settings.recall_at
     labels = np.unique(data.labels[data.labels >= 0])
     if not len(labels):
-        return CaptionSearch(recall={}, precision=None)
+        return {}, None
     best = nearest(data.prompts, data.images, max(k, *ks))
     relevant = data.prompt_labels[np.arange(len(best))[:, None], data.labels[best]]
     share = data.prompt_labels[:, labels] / data.prompt_labels[:, labels].sum(axis=0)  # (P, labels) columns sum to 1
@@ -158,4 +148,4 @@ def search_by_caption(data: EvaluationData) -> CaptionSearch:
         return bootstrap_figure(of_label.mean(), resampled, count=len(labels), confidence=data.settings.confidence)
 
     recall = {at: value for at in ks if (value := mean_over_labels(recall_at_k(relevant, at))) is not None}
-    return CaptionSearch(recall=recall, precision=mean_over_labels(precision_at_k(relevant, k)))
+    return recall, mean_over_labels(precision_at_k(relevant, k))

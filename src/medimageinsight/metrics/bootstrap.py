@@ -39,7 +39,7 @@ def draw_bootstrap_weights(groups: Integers, strata: Integers, *, resamples: int
     Args:
         groups: (N,) int, the patient of each image.
         strata: (N,) int, the source of each image; a group in two strata is drawn separately in each.
-        resamples: R, the number of resamples.
+        resamples: R.
         seed: The same seed draws the same resamples.
 
     Returns:
@@ -68,8 +68,7 @@ def resampled_means(values: Floats | Flags, weights: Weights) -> Floats:
 def bootstrap_figure(value: float, resampled: Floats, *, count: int, confidence: float) -> Figure | None:
     """Return a value with its percentile interval from (R,) resampled values, ignoring NaN.
 
-    Returns:
-        None if the value or every resampled value is NaN: too little was scored.
+    None if the value or every resampled value is NaN: too little was scored.
     """
     known = resampled[~np.isnan(resampled)]
     if np.isnan(value) or not len(known):

@@ -24,13 +24,8 @@ _MIN_PROBABILITY = 1e-12  # before a logarithm
 def fit_temperature(logits: Floats, truth: Floats, weights: Floats, outputs: Outputs) -> float:
     """Return the temperature T, between 0.05 and 20, with the lowest mean loss of ``logits / T``.
 
-    The loss is convex in 1 / T, so it has one minimum, which a golden-section search finds.
-
-    Args:
-        logits: (N, L) of images that were not trained on.
-        truth: (N, L) of 0 and 1.
-        weights: As returned by `class_weights`.
-        outputs: Softmax or sigmoid.
+    The loss is convex in 1 / T, so it has one minimum, which a golden-section search finds. Logits (N, L) are of images
+    that were not trained on, ``truth`` is (N, L) of 0 and 1, and ``weights`` are those of `class_weights`.
     """
 
     def loss(log_temperature: float) -> float:
@@ -48,8 +43,7 @@ def fit_temperature(logits: Floats, truth: Floats, weights: Floats, outputs: Out
 
 def log_probabilities(probabilities: Floats) -> Floats:
     """Return finite logarithms of probabilities, which serve as logits: (N, K) float64."""
-    values: Floats = np.log(np.maximum(probabilities, _MIN_PROBABILITY))
-    return values
+    return np.log(np.maximum(probabilities, _MIN_PROBABILITY))
 
 
 def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
@@ -61,19 +55,13 @@ def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
 
 def log_loss(probabilities: Floats, truth: Integers) -> Floats:
     """Return the log loss, (N,) in nats, of (N, K) probabilities and true columns (N,)."""
-    losses: Floats = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], _MIN_SCORED_PROBABILITY))
-    return losses
+    return -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], _MIN_SCORED_PROBABILITY))
 
 
 def calibration_error(confidence: Floats, correct: Flags) -> float:
     """Return the expected calibration error: the mean gap between confidence and accuracy over bins of confidence.
 
-    Args:
-        confidence: (N,) probabilities of the predictions, 0 to 1.
-        correct: (N,) bool, whether each prediction is right.
-
-    Returns:
-        0 is best.
+    0 is best. ``confidence`` is (N,), 0 to 1, the probability of each prediction; ``correct`` is (N,).
     """
     gaps = np.bincount(confidence_bins(confidence), weights=confidence - correct, minlength=BINS)
     return float(np.abs(gaps).sum() / len(confidence))

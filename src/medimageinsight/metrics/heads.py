@@ -34,43 +34,35 @@ def head_logits(layers: Sequence[Layer], vectors: NDArray[np.float32]) -> Floats
         if index:
             hidden = np.maximum(hidden, 0.0)
         hidden = hidden @ layer.weight + layer.bias
-    values: Floats = hidden
-    return values
+    return hidden
 
 
 def activate(logits: NDArray[np.floating[Any]], outputs: Outputs) -> Floats:
     """Return the probabilities (N, L) of logits (N, L), without overflow."""
-    if outputs == "sigmoid":
-        powers = np.exp(-np.abs(logits))
-        probabilities: Floats = np.where(logits >= 0, 1.0, powers) / (1.0 + powers)
-        return probabilities
-    return softmax(logits)
+    if outputs == "softmax":
+        return softmax(logits)
+    powers = np.exp(-np.abs(logits))
+    probabilities: Floats = np.where(logits >= 0, 1.0, powers) / (1.0 + powers)
+    return probabilities
 
 
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.floating[Any]]) -> Floats:
     """Return the probabilities of logits (..., L) over the last axis, without overflow; L may be 0.
 
     float64, since confident predictions would round to ties in float32, and ties change an AUC.
     """
     values = np.asarray(logits, dtype=np.float64)
     powers = np.exp(values - values.max(axis=-1, keepdims=True, initial=-np.inf))
-    probabilities: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    probabilities: Floats = powers / powers.sum(axis=-1, keepdims=True)
     return probabilities
 
 
 def cross_entropy(logits: Floats, truth: Floats, outputs: Outputs) -> Floats:
-    """Return the cross entropy in nats: (N, 1) for a softmax, (N, L) for sigmoids.
-
-    Args:
-        logits: (N, L).
-        truth: (N, L) of 0 and 1.
-        outputs: Softmax or sigmoid.
-    """
+    """Return the cross entropy in nats, (N, 1) for a softmax, (N, L) for sigmoids; ``truth`` is (N, L) of 0 and 1."""
     if outputs == "sigmoid":
-        binary: Floats = np.logaddexp(0.0, logits) - truth * logits
-        return binary
+        return np.logaddexp(0.0, logits) - truth * logits
     largest = logits.max(axis=1, keepdims=True)
-    log_sum: Floats = largest + np.log(np.exp(logits - largest).sum(axis=1, keepdims=True))
+    log_sum = largest + np.log(np.exp(logits - largest).sum(axis=1, keepdims=True))
     categorical: Floats = log_sum - (truth * logits).sum(axis=1, keepdims=True)
     return categorical
 
@@ -86,16 +78,13 @@ def class_weights(truth: Floats, outputs: Outputs, *, balanced: bool) -> Floats:
     Balanced, every label has the same total weight, and for sigmoids the images with a label have the same total weight
     as those without it. A label without images has no weight.
     """
-    count = len(truth)
-    if outputs == "sigmoid":
-        if not balanced:
-            return np.ones_like(truth)
-        positives = np.maximum(truth.sum(axis=0), 1.0)
-        negatives = np.maximum((1.0 - truth).sum(axis=0), 1.0)
-        binary: Floats = np.where(truth > 0, count / (2 * positives), count / (2 * negatives))
-        return binary
+    count, positives = len(truth), np.maximum(truth.sum(axis=0), 1.0)
+    weights: Floats
     if not balanced:
-        return np.ones((count, 1))
-    label_weights = count / (truth.shape[1] * np.maximum(truth.sum(axis=0), 1.0))
-    weights: Floats = (truth @ label_weights)[:, None]
+        weights = np.ones_like(truth) if outputs == "sigmoid" else np.ones((count, 1))
+    elif outputs == "sigmoid":
+        negatives = np.maximum((1.0 - truth).sum(axis=0), 1.0)
+        weights = np.where(truth > 0, count / (2 * positives), count / (2 * negatives))
+    else:
+        weights = (truth @ (count / (truth.shape[1] * positives)))[:, None]
     return weights

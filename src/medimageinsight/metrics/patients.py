@@ -17,16 +17,13 @@ if TYPE_CHECKING:
 def number_patients(patients: Sequence[str] | None, count: int, *, known: Sequence[str] = ()) -> Integers:
     """Return patients as whole numbers, (count,) int64; an image without a patient id ('') gets a number of its own.
 
-    Args:
-        patients: One id an image, or None if none is known.
-        count: The number of images.
-        known: Ids that are numbered first, from 0, so that two sets can be numbered alike.
+    ``patients`` is None if no id is known. Ids that are ``known`` are numbered first, from 0, so that two sets can be
+    numbered alike.
 
     Raises:
         InputError: ``patients`` has another length (``patients_mismatched``).
     """
-    if patients is None:
-        patients = [""] * count
+    patients = [""] * count if patients is None else patients
     if len(patients) != count:
         raise InputError(
             f"expected a patient id for each of {count} images, got {len(patients)}: give '' where it is not known",

@@ -20,25 +20,17 @@ _TOLERANCE = 1e-9  # smaller differences are rounding: sums are taken in another
 
 
 def draw_swaps(groups: Integers, *, permutations: int, seed: int) -> Flags:
-    """Draw which images swap their two results: (P, N) bool, the same for all images of a patient.
-
-    Args:
-        groups: (N,) int, the patient of each image.
-        permutations: P, the number of random swaps.
-        seed: The same seed draws the same swaps.
-    """
+    """Draw which images swap their two results: (P, N) bool, the same for all images of a patient, (N,) groups."""
     generator = np.random.default_rng(seed)
     distinct, group_index = np.unique(groups, return_inverse=True)
     drawn: Flags = generator.random((permutations, len(distinct))) < 0.5
-    swaps: Flags = drawn[:, group_index.ravel()]
-    return swaps
+    return drawn[:, group_index.ravel()]
 
 
 def swapped_means(a: Floats, b: Floats, swaps: Flags) -> Floats:
     """Return the mean difference a - b of (n,) values under each row of (P, n) swaps: (P,)."""
     signs = np.where(swaps, -1.0, 1.0)
-    means: Floats = signs @ (a - b) / len(a)
-    return means
+    return signs @ (a - b) / len(a)
 
 
 def swapped_aucs(a: Floats, b: Floats, truth: Integers, swaps: Flags) -> Floats:
@@ -51,7 +43,7 @@ def swapped_aucs(a: Floats, b: Floats, truth: Integers, swaps: Flags) -> Floats:
         positives = truth == column
         if positives.all() or not positives.any():
             continue
-        first, second = _ranks(a[:, column]), _ranks(b[:, column])
+        first, second = _ranks_of_rows(a[None, :, column]), _ranks_of_rows(b[None, :, column])
         differences.append(
             rank_aucs(np.where(swaps, second, first), positives) - rank_aucs(np.where(swaps, first, second), positives)
         )
@@ -84,11 +76,6 @@ def holm_adjust(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return [float(p) for p in adjusted]
-
-
-def _ranks(values: Floats) -> Floats:
-    ranks: Floats = _ranks_of_rows(values[None])[0]
-    return ranks
 
 
 def _ranks_of_rows(values: Floats) -> Floats:

@@ -51,14 +51,10 @@ def nearest(
 
 
 def same_label(neighbours: Integers, labels: Integers) -> Flags:
-    """Return which neighbours of each image have its label.
+    """Return which neighbours of each image have its label: (N, k) bool.
 
-    Args:
-        neighbours: (N, k) int, indices of images, -1 for none.
-        labels: (N,) int, -1 for an unlabelled image, which is relevant to no query.
-
-    Returns:
-        (N, k) bool.
+    Neighbours are (N, k) indices of images, -1 for none; labels are (N,), -1 for an unlabelled image, which is relevant
+    to no query.
     """
     label_of_neighbour = np.where(neighbours >= 0, labels[neighbours], -1)
     relevant: Flags = (label_of_neighbour == labels[:, None]) & (label_of_neighbour >= 0)
@@ -70,5 +66,4 @@ def has_relevant(labels: Integers, groups: Integers) -> Flags:
     _, label_code, label_count = np.unique(labels, return_inverse=True, return_counts=True)
     pairs = np.stack([labels, groups])
     _, pair_code, pair_count = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
-    answerable: Flags = (label_count[label_code] > pair_count[pair_code.ravel()]) & (labels >= 0)
-    return answerable
+    return (label_count[label_code] > pair_count[pair_code.ravel()]) & (labels >= 0)

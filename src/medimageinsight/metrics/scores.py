@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 def roc_auc(scores: Floats, positives: Flags) -> float:
     """Return the area under the ROC curve: the chance that a positive scores above a negative; ties count half.
 
-    Args:
-        scores: (N,) float, higher means more likely positive.
-        positives: (N,) bool.
-
-    Returns:
-        The area, or NaN without positives or without negatives.
+    Scores (N,) are higher for likely positives. NaN without positives or without negatives.
     """
     return float(weighted_roc_auc(scores, positives, np.ones((1, len(scores)), dtype=np.float32))[0])
 
@@ -53,11 +48,7 @@ def weighted_roc_auc(scores: Floats, positives: Flags, weights: Weights) -> Floa
 
 
 def one_vs_rest_auc(scores: Floats, labels: Integers) -> Floats:
-    """Return the ROC AUC of each class against all others.
-
-    Args:
-        scores: (N, L) float, one column per class.
-        labels: (N,) int, the true column of each image.
+    """Return the ROC AUC of each class of (N, L) scores against all others; ``labels`` are the true columns, (N,).
 
     Returns:
         (L,) float64, NaN for a class without positives or without negatives.
@@ -77,18 +68,11 @@ def safe_ratio(numerator: Floats, denominator: Floats) -> Floats:
     return np.divide(numerator, denominator, out=quotient, where=denominator > 0)
 
 
-def accuracy(predicted: Integers, labels: Integers) -> float:
-    """Return the share of (N,) predictions that equal the label."""
-    return float(np.mean(predicted == labels))
-
-
 def precision_at_k(relevant: Flags, k: int) -> Floats:
     """Return the share of the first ``k`` hits of each query that are relevant.
 
-    Args:
-        relevant: (Q, K) bool, whether each hit is relevant, best hit first; K is at least ``k`` unless the gallery
-            is smaller, in which case all of it counts.
-        k: The number of hits that count.
+    ``relevant`` is (Q, K), best hit first; K is at least ``k`` unless the gallery is smaller, in which case all of it
+    counts.
 
     Returns:
         (Q,) float64, one value per query; their mean is the metric.
@@ -100,11 +84,7 @@ def precision_at_k(relevant: Flags, k: int) -> Floats:
 def recall_at_k(relevant: Flags, k: int) -> Floats:
     """Return whether the first ``k`` hits of each query have a relevant one: Recall@K of cross-modal retrieval.
 
-    If a query has many relevant hits, one of them is enough.
-
-    Args:
-        relevant: (Q, K) bool, as in `precision_at_k`.
-        k: The number of hits that count.
+    If a query has many relevant hits, one of them is enough. ``relevant`` is that of `precision_at_k`.
 
     Returns:
         (Q,) float64 of 0 and 1; their mean is the metric.
@@ -115,9 +95,7 @@ def recall_at_k(relevant: Flags, k: int) -> Floats:
 def roc_corners(scores: Floats, positives: Flags) -> tuple[tuple[float, float], ...]:
     """Return the corners (false positive rate, sensitivity) of a ROC curve, from (0, 0) to (1, 1).
 
-    Args:
-        scores: (N,) float, higher means more likely positive.
-        positives: (N,) bool, at least one positive and one negative.
+    Scores (N,) are higher for likely positives, and at least one image is positive and one negative.
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # ties are one slanted step

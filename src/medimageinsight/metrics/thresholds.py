@@ -59,14 +59,7 @@ class Criterion:
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdFigures:
-    """Sensitivity and specificity of a threshold on labelled images.
-
-    Attributes:
-        positives: Images that have the tag.
-        negatives: Images that do not.
-        sensitivity: Share of the positives that are found.
-        specificity: Share of the negatives that are rejected.
-    """
+    """Share of positives that a threshold finds, and of negatives that it rejects, on labelled images."""
 
     positives: int
     negatives: int
@@ -77,28 +70,15 @@ class ThresholdFigures:
 def choose_threshold(scores: ArrayLike, positives: ArrayLike, criterion: Criterion) -> float:
     """Return the best threshold by a criterion; an image is positive if its score is at least the threshold.
 
-    The threshold is halfway between two scores. Among equally good ones the lowest is returned, which finds more.
-
-    Args:
-        scores: (N,) float, higher means more likely positive.
-        positives: (N,) bool.
-        criterion: How to choose.
+    The threshold is halfway between two of the scores (N,), which are higher for likely positives (N,). Among equally
+    good ones the lowest is returned, which finds more.
 
     Raises:
         InputError: No positives or no negatives (``tag_without_positives``, ``tag_without_negatives``), arrays of
             different shapes or not finite (``scores_bad``).
     """
     values, truth = _validate(scores, positives)
-    if not truth.any():
-        raise InputError(
-            "expected validation images with the tag, got none: add some, or leave the tag out",
-            code="tag_without_positives",
-        )
-    if truth.all():
-        raise InputError(
-            "expected validation images without the tag, got none: add some, or leave the tag out",
-            code="tag_without_negatives",
-        )
+    _check_classes(truth, "validation images", "add some, or leave the tag out")
     order = np.argsort(values, kind="stable")
     cuts, first = np.unique(values[order], return_index=True)  # at each cut, all from index ``first`` on are positive
     true_positives = truth.sum() - np.concatenate([[0], np.cumsum(truth[order])])[first]
@@ -120,10 +100,7 @@ def score_threshold(
     """
     values, truth = _validate(scores, positives)
     predicted = values >= threshold
-    for members, name in ((truth, "with"), (~truth, "without")):
-        if not members.any():
-            code = "tag_without_positives" if name == "with" else "tag_without_negatives"
-            raise InputError(f"expected images {name} the tag, got none: add some", code=code)
+    _check_classes(truth, "images", "add some")
     return ThresholdFigures(
         positives=int(truth.sum()),
         negatives=int((~truth).sum()),
@@ -167,6 +144,13 @@ def _validate(scores: ArrayLike, positives: ArrayLike) -> tuple[Floats, Flags]:
             code="scores_bad",
         )
     return values, truth
+
+
+def _check_classes(truth: Flags, images: str, advice: str) -> None:
+    if not truth.any():
+        raise InputError(f"expected {images} with the tag, got none: {advice}", code="tag_without_positives")
+    if truth.all():
+        raise InputError(f"expected {images} without the tag, got none: {advice}", code="tag_without_negatives")
 
 
 def _invalid_criterion(got: str) -> InputError:

@@ -27,8 +27,7 @@ def cosine_similarity(a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
             "compare embeddings of the same model",
             code="embeddings_bad_shape",
         )
-    cosine: NDArray[np.float32] = np.clip(left @ right.T, -1.0, 1.0).astype(np.float32)
-    return cosine
+    return np.clip(left @ right.T, -1.0, 1.0).astype(np.float32)
 
 
 def normalize(embeddings: ArrayLike) -> NDArray[np.float64]:
@@ -54,12 +53,7 @@ def normalize(embeddings: ArrayLike) -> NDArray[np.float64]:
 
 
 def unit_rows(vectors: ArrayLike, *, name: str = "vectors", dim: int | None = None) -> NDArray[np.float32]:
-    """Return embeddings (N, D) as float32 of length 1.
-
-    Args:
-        vectors: (N, D), N may be 0.
-        name: What errors call them.
-        dim: The expected D.
+    """Return embeddings (N, D) as float32 of length 1; N may be 0, ``dim`` is the expected D, ``name`` is for errors.
 
     Raises:
         InputError: Not such an array (``embeddings_bad_shape``), or a value is NaN or infinite

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import missing_extra
+from medimageinsight.reports.document import Plot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK = "#333333"  # becomes the page's text colour in the SVG
@@ -55,17 +55,17 @@ def new_figure(width: float, height: float, *, name: str) -> Iterator[Figure]:
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def save_figure(figure: Figure, folder: Path, name: str) -> str:
-    """Write ``NAME.png`` and return the figure as SVG; call it inside `new_figure`."""
+def save_figure(figure: Figure, folder: Path, name: str, *, alt: str) -> Plot:
+    """Write ``NAME.png`` and return the plot with its description; call it inside `new_figure`."""
     stream = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # only the PNG lacks these glyphs
         figure.savefig(folder / f"{name}.png", dpi=144)
         figure.savefig(stream, format="svg", transparent=True, metadata=_NO_METADATA)
-    return inline_svg(stream.getvalue(), name)
+    return Plot(name=f"{name}.png", svg=_inline_svg(stream.getvalue(), name), alt=alt)
 
 
-def inline_svg(text: str, name: str) -> str:
+def _inline_svg(text: str, name: str) -> str:
     """Return the ``<svg>`` of a matplotlib file for a page: in its text colour, with ids unique to the plot."""
     svg = text[text.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -74,8 +74,3 @@ def inline_svg(text: str, name: str) -> str:
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
     return svg.replace(INK, "currentColor")
-
-
-def draw_interval(axes: Axes, y: float, low: float, high: float, color: str) -> None:
-    """Draw a horizontal interval."""
-    axes.plot((low, high), (y, y), linewidth=1.6, solid_capstyle="butt", color=color)

@@ -1,12 +1,10 @@
-"""Report sections on classification, published figures, operating points and calibration."""
+"""Report sections on classification, operating points and calibration."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.figures import source_name
-from medimageinsight.evaluate.published import find_published
-from medimageinsight.evaluate.sections.cells import DASH, figure_cell
+from medimageinsight.evaluate.figures import DASH, figure_cell, source_name
 from medimageinsight.reports.document import Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:
@@ -61,46 +59,6 @@ def classification_section(assessment: Assessment, plots: Sequence[Plot]) -> Sec
             ),
         ),
     )
-
-
-def published_section(assessment: Assessment) -> Section:
-    """Return the table of the release's evaluation page, with its published figures for sources that are its sets."""
-    title = "Compared with the release's evaluation page"
-    zero_shot = next(iter(assessment.methods.values()), None)
-    if zero_shot is None:
-        return Section(title=title, blocks=())
-    rows, any_published = [], False
-    for name, source in zero_shot.sources.items():
-        auc, published = source.figures.mean_auc, find_published(name)
-        if auc is None:
-            continue
-        any_published = any_published or published is not None
-        rows.append(
-            (
-                source_name(name),
-                f"{source.figures.images:,}",
-                f"{100 * auc.value:.2f} ({100 * auc.low:.2f} to {100 * auc.high:.2f})",
-                f"{published.images:,}" if published else DASH,
-                f"{published.mean_auc_pytorch:.2f}" if published else DASH,
-                f"{published.mean_auc_onnx:.2f}" if published else DASH,
-            )
-        )
-    columns = (
-        "Test set",
-        "Images",
-        "mAUC here, %",
-        "Images published",
-        "mAUC published, PyTorch fp16",
-        "mAUC published, ONNX Runtime fp16",
-    )
-    width = len(columns) if any_published else 3
-    note = (
-        "Published figures are comparable only where the images, classes and prompts are the same."
-        if any_published
-        else "No source of this table is a test set of the release's evaluation page, so nothing is compared."
-    )
-    table = TableBlock(caption="Zero-shot mAUC", columns=columns[:width], rows=tuple(row[:width] for row in rows))
-    return Section(title=title, blocks=(table, Paragraph(text=note)) if rows else ())
 
 
 def operating_section(assessment: Assessment, plots: Sequence[Plot]) -> Section:

@@ -1,16 +1,23 @@
-"""The first sections of a report, its choices, and the command that repeats it."""
+"""Report sections on the figures over all sources, the choices, retrieval, and the command that repeats it all."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.sections.cells import figure_cell, split_phrase
+from medimageinsight.evaluate.figures import figure_cell, source_name
 from medimageinsight.reports.document import Listing, Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from medimageinsight.evaluate.assessment import Assessment
     from medimageinsight.evaluate.figures import Report
-    from medimageinsight.reports.document import Block
+    from medimageinsight.reports.document import Block, Plot
+
+RETRIEVAL_NOTE = (
+    "Image to image: the neighbours are the other patients' images of the same split, of all sources. Images of the "
+    "same source and label are relevant; captions are averaged by label."
+)
 
 
 def summary_section(assessment: Assessment) -> Section:
@@ -62,10 +69,9 @@ def choices_section(assessment: Assessment) -> Section:
     rows = tuple((choice.what, choice.value, choice.how, choice.made_on) for choice in assessment.choices)
     common = tuple(row for row in rows if not row[0].startswith(("kNN,", "linear probe,")))
     columns = ("Choice", "Value", "How", "Made on")
-    scored = split_phrase(settings.evaluation)
-    if settings.evaluation.split in (None, settings.train_split, settings.val_split):
-        text = f"Everything below was scored on {scored}."
-    else:
+    scored = settings.evaluation.split_phrase
+    text = f"Everything below was scored on {scored}."
+    if settings.is_held_out:
         text = (
             f"Everything below was scored on {scored}, on which nothing was chosen. Methods were trained on the "
             f"{settings.train_split} split and their settings chosen on the {settings.val_split} split."
@@ -76,6 +82,27 @@ def choices_section(assessment: Assessment) -> Section:
         blocks.append(TableBlock(caption="Choices of each source", columns=columns, rows=by_source, folded=True))
     blocks += [Paragraph(text=note) for note in assessment.notes]
     return Section(title="How each choice was made", blocks=tuple(blocks))
+
+
+def retrieval_section(report: Report, plots: Sequence[Plot]) -> Section:
+    """Return image-to-image precision by source; the figures over all sources are in the summary."""
+    k = report.settings.neighbours
+    rows = tuple(
+        (source_name(name), f"{source.images:,}", str(source.labels), figure_cell(source.precision_at_k))
+        for name, source in report.sources.items()
+    )
+    return Section(
+        title="Retrieval",
+        blocks=(
+            Paragraph(text=RETRIEVAL_NOTE),
+            *plots,
+            TableBlock(
+                caption=f"Image to image, precision at {k}",
+                columns=("Source", "Images", "Labels", f"Precision at {k}"),
+                rows=rows,
+            ),
+        ),
+    )
 
 
 def command_section(report: Report) -> Section:
