@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FORM_CODES = {"request_invalid", "params_invalid", "dimensions_unsupported", "request_not_json"}
 # What JSON Schema cannot state: members that depend on each other.
 DEPENDENT = {"/v2/models/{model}/infer": (".inputs[0].shape", ".inputs[0].data []")}
-# Beside the document's examples, so that each member is there once.
+# In addition to the document's examples, so that each member is mutated.
 MORE_BODIES: dict[str, list[dict[str, Any]]] = {
     "/api/classify": [
         {"model": "toy", "images": [PNG], "frame": 0, "labels": ["a"], "template": ["{x} {}"], "fields": {"x": "y"}}

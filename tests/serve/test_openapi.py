@@ -1,4 +1,4 @@
-"""The description agrees with the server: its routes, what its parsers take, what it answers; its pages stand alone."""
+"""The OpenAPI document: its references, examples, limits and keys, and responses as it describes them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def references(node: Any) -> Iterator[str]:
             yield node["$ref"]
         node = list(node.values())
     if isinstance(node, list):
-        for one in node:
-            yield from references(one)
+        for child in node:
+            yield from references(child)
 
 
 def examples() -> list[Any]:
@@ -66,7 +66,7 @@ def response_schema(status: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("keyed", [False, True])
 @pytest.mark.parametrize("models", [{}, {"toy": DIM}, {"toy": DIM, "other": 2 * DIM}])
-def test_every_reference_leads_somewhere(keyed: bool, models: dict[str, int]) -> None:
+def test_every_reference_resolves(keyed: bool, models: dict[str, int]) -> None:
     document = described(keyed=keyed, models=models)
     for reference in references(document):
         node: Any = document
@@ -76,7 +76,7 @@ def test_every_reference_leads_somewhere(keyed: bool, models: dict[str, int]) ->
     json.dumps(document)
 
 
-def test_every_operation_has_a_name_a_good_answer_and_an_example_where_it_takes_a_body() -> None:
+def test_every_operation_has_a_name_a_response_and_an_example_of_its_body() -> None:
     all_operations = list(operations(described()))
     for method, _, operation in all_operations:
         assert operation["summary"]
@@ -86,7 +86,7 @@ def test_every_operation_has_a_name_a_good_answer_and_an_example_where_it_takes_
     assert len(set(names)) == len(names)
 
 
-def test_a_server_with_keys_asks_for_them_but_where_health_is_asked_for() -> None:
+def test_keys_are_required_except_for_health() -> None:
     document = described(keyed=True)
     without_401 = {path for _, path, operation in operations(document) if "401" not in operation["responses"]}
     assert without_401 == OPEN_PATHS
@@ -118,7 +118,7 @@ def test_the_limits_are_documented_for_people_and_programs() -> None:
     assert "x-max-rows" not in json.dumps(document)
 
 
-def test_the_image_of_the_examples_is_a_picture() -> None:
+def test_the_image_of_the_examples_can_be_decoded() -> None:
     assert images.load(PNG_URI).shape == (8, 8, 3)
 
 
@@ -128,7 +128,7 @@ def test_examples_satisfy_their_schema(path: str, example: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(
-    ("path", "example"), [one for one in examples() if one.values[0] in ("/score", "/invocations")]
+    ("path", "example"), [case for case in examples() if case.values[0] in ("/score", "/invocations")]
 )
 def test_scoring_examples_have_no_bad_row(path: str, example: dict[str, Any]) -> None:
     rows = parse_request(example).rows
@@ -148,9 +148,9 @@ QUERIES = {"/api/map": "?store=chest&color=finding", "/api/picture": "?store=che
 
 
 @pytest.mark.parametrize("path", [path for method, path, _ in operations(described()) if method == "get"])
-def test_what_can_be_read_is_as_described(server: ServerProcess, path: str) -> None:
-    asked = path.replace("{model}", "toy").replace("{name}", "main.js") + QUERIES.get(path, "")
-    reply = server.get(asked)
+def test_responses_to_get_are_as_described(server: ServerProcess, path: str) -> None:
+    url = path.replace("{model}", "toy").replace("{name}", "main.js") + QUERIES.get(path, "")
+    reply = server.get(url)
     content = described()["paths"][path]["get"]["responses"]["200"]["content"]
     media_type = reply.headers["content-type"].partition(";")[0]
     assert reply.status == 200
@@ -158,7 +158,7 @@ def test_what_can_be_read_is_as_described(server: ServerProcess, path: str) -> N
     assert media_type != "application/json" or satisfies(content[media_type]["schema"], reply.json)
 
 
-TAKEN: dict[str, dict[str, Any]] = {
+ACCEPTED: dict[str, dict[str, Any]] = {
     "rows as lists": {"input_data": {"columns": ["image", "text"], "index": [0], "data": [[PNG, TEXT]]}},
     "rows as objects": {"input_data": {"data": [{"image": PNG, "text": TEXT, "id": 7}]}},
     "one column": {"input_data": {"columns": ["text"], "data": [[TEXT]]}},
@@ -168,7 +168,7 @@ TAKEN: dict[str, dict[str, Any]] = {
     "columns alone": {"inputs": {"image": PNG, "text": [TEXT, TEXT]}},
     "no rows": {"instances": []},
     "null params": {"instances": [{"text": TEXT}], "params": None},
-    "words for flags": {"instances": [{"text": TEXT}], "params": {"get_scaling_factor": "true", "another": 1}},
+    "text for flags": {"instances": [{"text": TEXT}], "params": {"get_scaling_factor": "true", "another": 1}},
     "all params": {
         "instances": [{"image": PNG}],
         "params": {
@@ -186,15 +186,17 @@ TAKEN: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("body", TAKEN.values(), ids=TAKEN)
-def test_what_the_server_takes_is_described_and_so_is_its_answer(body: dict[str, Any], toy: MedImageInsight) -> None:
+@pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED)
+def test_accepted_scoring_requests_and_their_responses_are_described(
+    body: dict[str, Any], toy: MedImageInsight
+) -> None:
     assert satisfies(request_schema("/score"), body)
     answer = score(body, toy)
     assert answer.status == 200
     assert satisfies(response_schema(200), json.loads(to_json(answer)))
 
 
-REFUSED: dict[str, Any] = {
+REJECTED: dict[str, Any] = {
     "a list": [{"text": TEXT}],
     "no form": {"params": {}},
     "two forms": {"inputs": [{"text": TEXT}], "instances": [{"text": TEXT}]},
@@ -212,8 +214,8 @@ REFUSED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED)
-def test_what_the_server_refuses_is_not_described(body: Any, toy: MedImageInsight) -> None:
+@pytest.mark.parametrize("body", REJECTED.values(), ids=REJECTED)
+def test_rejected_scoring_requests_are_not_described(body: Any, toy: MedImageInsight) -> None:
     assert not satisfies(request_schema("/score"), body)
     limits = RequestLimits(max_rows=MAX_ROWS)
     with pytest.raises(InputError):
@@ -251,12 +253,12 @@ def test_what_the_server_refuses_is_not_described(body: Any, toy: MedImageInsigh
         ),
     ],
 )
-def test_what_the_other_protocols_refuse_is_not_described(path: str, body: dict[str, Any]) -> None:
+def test_rejected_requests_of_the_other_protocols_are_not_described(path: str, body: dict[str, Any]) -> None:
     assert not satisfies(request_schema(path), body)
 
 
 @pytest.mark.parametrize("page", ["docs.html"])
-def test_a_page_needs_nothing_but_its_server_and_trusts_nothing_it_is_sent(page: str) -> None:
+def test_a_page_loads_nothing_from_elsewhere_and_writes_no_markup(page: str) -> None:
     content = files("medimageinsight.serve").joinpath(page).read_text("utf-8")
     assert not re.search(r"https?://|@import|<link(?! rel=\"icon\" href=\"data:,\")|<script .|\burl\(", content)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|localStorage", content)

@@ -1,4 +1,4 @@
-"""Stores and taggers behind a server: search, neighbours, the map, pictures, and what a server refuses."""
+"""Stores and taggers behind a server: search, neighbours, the map, thumbnails, and errors."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def ids(reply: Any) -> list[str]:
     return [hit["id"] for hit in reply.json["hits"]]
 
 
-def get_picture(server: ServerProcess, one: str, **more: Any) -> Any:
-    return server.get("/api/picture?" + urlencode({"store": "chest", "id": one, **more}))
+def get_thumbnail(server: ServerProcess, item_id: str, **more: Any) -> Any:
+    return server.get("/api/picture?" + urlencode({"store": "chest", "id": item_id, **more}))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():
-        assert time.monotonic() < deadline, "it does not come to be"
+        assert time.monotonic() < deadline, "the condition is never met"
         time.sleep(0.05)
 
 
 def shut_down(url: str) -> None:
-    """End the database behind a URL, by its own process id, as its administrator does."""
+    """Stop the database behind a URL by its process id."""
     import psycopg
 
     with psycopg.connect(url) as connection:
@@ -67,7 +67,7 @@ def code_of(reply: Any) -> tuple[int, str]:
     return reply.status, reply.json["error"]["code"]
 
 
-def test_the_server_says_what_there_is(server: ServerProcess):
+def test_about_lists_stores_and_vocabularies(server: ServerProcess):
     about = server.get("/api/about").json
     (store,) = about["stores"]
     assert store == {
@@ -81,9 +81,7 @@ def test_the_server_says_what_there_is(server: ServerProcess):
     assert set(about["vocabularies"]) == {"modality", "anatomy", "view"}
 
 
-def test_a_store_is_searched_by_image_text_id_and_vector(
-    server: ServerProcess, chest: ChestStore, toy: MedImageInsight
-):
+def test_search_by_image_text_id_and_vector(server: ServerProcess, chest: ChestStore, toy: MedImageInsight):
     by_image = server.post("/api/search", {"store": "chest", "image": b64(chest.bytes_of(3)), "k": 3})
     (best, *_) = by_image.json["hits"]
     assert best["score"] == pytest.approx(1, abs=1e-5)
@@ -95,11 +93,11 @@ def test_a_store_is_searched_by_image_text_id_and_vector(
     with search.open_store(chest.location) as store:
         expected = search.search(toy, store, text="x-ray chest", k=6)
     assert ids(server.post("/api/search", {"store": "chest", "text": "x-ray chest", "k": 6})) == [
-        one.id for one in expected
+        hit.id for hit in expected
     ]
 
 
-def test_filters_scores_and_other_patients(server: ServerProcess):
+def test_search_with_filters_minimum_scores_and_other_patients(server: ServerProcess):
     old = server.post("/api/search", {"store": "chest", "id": "0", "where": "age >= 43"})
     assert set(ids(old)) == {"3", "4", "5"}
     others = server.post("/api/search", {"store": "chest", "id": "0", "other_than_same": "patient"})
@@ -108,7 +106,7 @@ def test_filters_scores_and_other_patients(server: ServerProcess):
     assert ids(same) == ["0"]
 
 
-def test_neighbours_label_an_image_and_are_shown(server: ServerProcess, chest: ChestStore):
+def test_neighbours_are_returned_with_their_labels(server: ServerProcess, chest: ChestStore):
     body = {
         "store": "chest",
         "images": [b64(chest.bytes_of(0)), "%"],
@@ -122,18 +120,18 @@ def test_neighbours_label_an_image_and_are_shown(server: ServerProcess, chest: C
     first = good["neighbours"][0]
     assert (first["id"], first["label"]) == ("0", "normal")
     assert len(good["neighbours"]) == 3
-    assert all(FINDINGS[int(one["id"])] == one["label"] for one in good["neighbours"])
-    assert sum(one["weight"] for one in good["neighbours"]) == pytest.approx(1)
+    assert all(FINDINGS[int(hit["id"])] == hit["label"] for hit in good["neighbours"])
+    assert sum(hit["weight"] for hit in good["neighbours"]) == pytest.approx(1)
     none = server.post("/api/neighbours", body | {"where": "finding = 'other'"}).json["results"][0]
     assert none == {"probabilities": {}, "neighbours": []}
 
 
-def test_an_answer_of_too_many_neighbours_is_refused(server: ServerProcess):
+def test_too_many_neighbours_are_refused(server: ServerProcess):
     body = {"store": "chest", "images": ["%"] * 11, "label": "finding", "k": 10_000}
     assert code_of(server.post("/api/neighbours", body)) == (400, "request_invalid")
 
 
-def test_the_map_shows_all_and_places_new_images_on_it(server: ServerProcess, chest: ChestStore):
+def test_map_of_stored_and_new_images(server: ServerProcess, chest: ChestStore):
     drawn = server.get("/api/map?store=chest&color=finding").json
     assert drawn["count"] == 6
     assert {point["id"]: point["label"] for point in drawn["points"]} == {
@@ -148,8 +146,8 @@ def test_the_map_shows_all_and_places_new_images_on_it(server: ServerProcess, ch
     assert len(server.get("/api/map?store=chest&limit=3").json["points"]) == 3
 
 
-def test_pictures_come_small_and_without_metadata(server: ServerProcess, chest: ChestStore):
-    reply = get_picture(server, "1", size=20)
+def test_thumbnails_are_small_and_without_metadata(server: ServerProcess, chest: ChestStore):
+    reply = get_thumbnail(server, "1", size=20)
     image = Image.open(io.BytesIO(reply.body))
     assert reply.headers["content-type"] == "image/png"
     assert "no-store" in reply.headers["cache-control"]
@@ -157,24 +155,24 @@ def test_pictures_come_small_and_without_metadata(server: ServerProcess, chest: 
     assert not image.info
 
 
-def test_no_picture_is_shown_from_elsewhere(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+def test_no_image_outside_the_folders_is_shown(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
     chest = make_chest_store(toy, tmp_path)
     (tmp_path / "outside.png").write_bytes(make_image(9))
     (chest.images / "link.png").symlink_to(tmp_path / "outside.png")
-    (chest.images / "text.png").write_text("no picture")
+    (chest.images / "text.png").write_text("no image")
     paths = ["../outside.png", "link.png", "nothing.png", "text.png", ".", "", str(tmp_path / "outside.png")]
     with search.open_store(chest.location) as store:
         embedding = toy.embed_texts("anything")
         store.add([search.Item(id=f"x{n}", path=path, embedding=embedding) for n, path in enumerate(paths)])
     with run_server(tmp_path, "--model", str(toy_bundle), *chest.options) as server:
         for number in range(len(paths)):
-            assert code_of(get_picture(server, f"x{number}")) == (404, "picture_not_available")
-        assert get_picture(server, "0").status == 200
+            assert code_of(get_thumbnail(server, f"x{number}")) == (404, "picture_not_available")
+        assert get_thumbnail(server, "0").status == 200
 
 
-def test_without_a_folder_no_picture_is_shown(toy_bundle: Path, chest: ChestStore, tmp_path: Path):
+def test_without_folders_no_image_is_shown(toy_bundle: Path, chest: ChestStore, tmp_path: Path):
     with run_server(tmp_path, "--model", str(toy_bundle), "--store", f"chest={chest.location}") as server:
-        assert code_of(get_picture(server, "0")) == (404, "picture_not_available")
+        assert code_of(get_thumbnail(server, "0")) == (404, "picture_not_available")
         assert server.get("/api/about").json["stores"][0]["pictures"] is False
 
 
@@ -205,7 +203,7 @@ HOSTILE = "finding = 'x' or 1=1; drop table items --"
         ({"store": "chest", "image": "%"}, 422, "image_bad_base64"),
     ],
 )
-def test_what_cannot_be_searched_for_says_why(server: ServerProcess, body: dict[str, Any], status: int, code: str):
+def test_errors_of_search(server: ServerProcess, body: dict[str, Any], status: int, code: str):
     assert code_of(server.post("/api/search", body)) == (status, code)
 
 
@@ -223,11 +221,11 @@ def test_what_cannot_be_searched_for_says_why(server: ServerProcess, body: dict[
         ("/api/picture?store=chest&id=0&size=100000", 400, "request_invalid"),
     ],
 )
-def test_what_cannot_be_read_says_why(server: ServerProcess, path: str, status: int, code: str):
+def test_errors_of_map_and_thumbnail(server: ServerProcess, path: str, status: int, code: str):
     assert code_of(server.get(path)) == (status, code)
 
 
-def test_what_another_process_adds_is_found_and_drawn(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+def test_changes_of_another_process_are_found_and_drawn(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
     chest = make_chest_store(toy, tmp_path)
     with (
         search.open_store(chest.location) as store,
@@ -241,7 +239,7 @@ def test_what_another_process_adds_is_found_and_drawn(toy: MedImageInsight, toy_
         assert "5" in ids(server.post("/api/search", {"store": "chest", "id": "0"}))
 
 
-def test_a_postgresql_store_is_served_too(postgres_url: str, toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+def test_a_postgresql_store_is_served(postgres_url: str, toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
     chest = make_chest_store(toy, tmp_path)
     location = f"{postgres_url}#served"
     with search.create_store(location, identity=search.Identity.of(toy)) as store:
@@ -251,7 +249,7 @@ def test_a_postgresql_store_is_served_too(postgres_url: str, toy: MedImageInsigh
         assert ids(server.post("/api/search", {"store": "served", "id": "2", "k": 1})) == ["2"]
 
 
-def test_a_map_has_no_image_that_is_gone_though_as_many_are_there(
+def test_a_map_has_no_deleted_image_though_the_count_is_the_same(
     toy: MedImageInsight, toy_bundle: Path, tmp_path: Path
 ):
     chest = make_chest_store(toy, tmp_path)
@@ -266,7 +264,7 @@ def test_a_map_has_no_image_that_is_gone_though_as_many_are_there(
         assert {point["id"] for point in points} == {"0", "1", "2", "3", "4", "new"}
 
 
-def test_images_are_prepared_as_those_of_the_store_were(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+def test_images_are_preprocessed_as_the_store_states(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
     azure = dataclasses.replace(toy.preprocessing, default="azure")
     image = make_image(3, size=(16, 16))
     identity = dataclasses.replace(search.Identity.of(toy), preprocessing=azure.to_dict())
@@ -276,21 +274,23 @@ def test_images_are_prepared_as_those_of_the_store_were(toy: MedImageInsight, to
     with run_server(tmp_path, "--model", str(toy_bundle), "--store", str(tmp_path / "azure")) as server:
         (hit,) = server.post("/api/search", body).json["hits"]
         assert hit["score"] == pytest.approx(1, abs=1e-5)
-        (one,) = server.post("/api/neighbours", {"store": "azure", "images": [b64(image)], "label": "is"}).json[
+        (result,) = server.post("/api/neighbours", {"store": "azure", "images": [b64(image)], "label": "is"}).json[
             "results"
         ]
-        assert one["neighbours"][0]["score"] == pytest.approx(1, abs=1e-5)
+        assert result["neighbours"][0]["score"] == pytest.approx(1, abs=1e-5)
     assert float(toy.embed_images(image) @ toy.embed_images(image, preprocessing=azure)) < 0.999  # the two ways differ
 
 
-def test_each_worker_has_the_stores(toy_bundle: Path, chest: ChestStore, tmp_path: Path):
+def test_every_worker_serves_the_stores(toy_bundle: Path, chest: ChestStore, tmp_path: Path):
     with run_server(tmp_path, "--model", str(toy_bundle), *chest.options, "--workers", "2") as server:
         wait_for(lambda: server.log.count('"message": "ready"') == 2)  # each has opened its stores
-        for _ in range(20):  # each a connection of its own, which one of the workers takes
+        for _ in range(20):  # each on a new connection, which any worker accepts
             assert ids(server.post("/api/search", {"store": "chest", "id": "2", "k": 1})) == ["2"]
 
 
-def test_a_database_that_went_away_is_said_and_all_else_goes_on(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+def test_an_unreachable_database_is_reported_and_other_stores_are_served(
+    toy: MedImageInsight, toy_bundle: Path, tmp_path: Path
+):
     chest = make_chest_store(toy, tmp_path)
     with running_postgres() as url:
         with search.create_store(f"{url}#away", identity=search.Identity.of(toy)) as store:
@@ -309,7 +309,7 @@ def test_a_database_that_went_away_is_said_and_all_else_goes_on(toy: MedImageIns
 
 @pytest.fixture
 def tagger_file(toy: MedImageInsight, tmp_path: Path) -> Path:
-    """A tagger by prompts, for images prepared in the way that is not the model's own."""
+    """Create a tagger by prompts, for images that are not preprocessed as by default."""
     azure = dataclasses.replace(toy.preprocessing, default="azure")
     prompts = tag_prompts(["nodule", "normal"], negative=["no finding"])
     scores = np.array([[0.1, 0.2], [0.8, 0.9], [0.7, 0.3]])
@@ -336,7 +336,7 @@ def test_a_tagger_is_served(tagger_file: Path, toy: MedImageInsight, toy_bundle:
         assert tag["present"] is (tag["score"] >= tag["threshold"])
 
 
-def test_a_tagger_of_another_model_is_refused_at_the_start(tagger_file: Path, tmp_path: Path):
+def test_a_tagger_of_another_model_ends_the_start(tagger_file: Path, tmp_path: Path):
     assert "adapter_other_model" in start(tmp_path, "--model", "mini", "--tagger", str(tagger_file))
 
 
@@ -345,20 +345,20 @@ def test_keys_guard_stores(toy_bundle: Path, chest: ChestStore, tmp_path: Path):
     (tmp_path / "keys").write_text(key)
     options = ("--model", str(toy_bundle), *chest.options, "--api-key-file", str(tmp_path / "keys"))
     with run_server(tmp_path, *options) as server:
-        assert get_picture(server, "0").status == 401
+        assert get_thumbnail(server, "0").status == 401
         assert server.get("/api/about").status == 401
         assert server.post("/api/search", {"store": "chest", "id": "0"}).status == 401
         assert server.get("/api/about", Authorization=f"Bearer {key}").status == 200
 
 
 def start(folder: Path, *options: str) -> str:
-    """The log of a server that does not come up."""
+    """Return the log of a server that does not start."""
     with run_server(folder, *options, ready=False) as server:
         assert server.process.wait(60) == 1
         return server.log
 
 
-def test_a_store_of_another_model_is_refused_at_the_start(toy_bundle: Path, chest: ChestStore, tmp_path: Path):
+def test_a_store_of_another_model_ends_the_start(toy_bundle: Path, chest: ChestStore, tmp_path: Path):
     assert "store_other_model" in start(tmp_path, "--model", "mini", *chest.options)
 
 
@@ -371,20 +371,20 @@ def test_a_store_of_another_model_is_refused_at_the_start(toy_bundle: Path, ches
         (("--tagger", "no/such/tagger.json"), "FileNotFoundError"),
     ],
 )
-def test_a_server_does_not_start_without_what_it_is_told_to_serve(
+def test_a_missing_store_folder_or_tagger_ends_the_start(
     options: tuple[str, ...], code: str, toy_bundle: Path, chest: ChestStore, tmp_path: Path
 ):
-    given = [one.replace("{chest}", str(chest.location)) for one in options]
-    assert code in start(tmp_path, "--model", str(toy_bundle), *given)
+    filled = [option.replace("{chest}", str(chest.location)) for option in options]
+    assert code in start(tmp_path, "--model", str(toy_bundle), *filled)
 
 
-def test_the_log_has_no_ids_texts_or_filters(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
+def test_the_log_contains_no_ids_texts_or_filters(toy: MedImageInsight, toy_bundle: Path, tmp_path: Path):
     chest = make_chest_store(toy, tmp_path)
     with run_server(tmp_path, "--model", str(toy_bundle), *chest.options, "--log-level", "debug") as server:
         server.post("/api/search", {"store": "chest", "text": "SECRETTEXT"})
         server.post("/api/search", {"store": "chest", "id": "SECRETID"})
         server.post("/api/search", {"store": "chest", "id": "0", "where": "finding = 'SECRETVALUE'"})
         server.get("/api/map?store=chest&color=SECRETCOLUMN")
-        get_picture(server, "SECRETID")
-        get_picture(server, "0")
+        get_thumbnail(server, "SECRETID")
+        get_thumbnail(server, "0")
         assert "SECRET" not in server.log

@@ -62,6 +62,8 @@ class ResponseModel(BaseModel):
     """A JSON object that the server or a tool returns; an optional member without a value is left out."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_by_name=True)
+    _aliases: ClassVar[dict[str, str]]
+    _optional: ClassVar[frozenset[str]]
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -75,11 +77,21 @@ class ResponseModel(BaseModel):
                 member.update(content_of)
         return content
 
+    @classmethod
+    def __pydantic_on_complete__(cls) -> None:
+        """Note which members `members` cannot take as they are; it is called thousands of times in an answer."""
+        fields = cls.model_fields.items()
+        cls._aliases = {name: field.alias for name, field in fields if field.alias}
+        cls._optional = frozenset(name for name, field in fields if not field.is_required() and field.default is None)
+
     def members(self) -> dict[str, Any]:
         """Return the members by their names in JSON, nested models as they are."""
-        fields = type(self).model_fields
+        if not self._aliases and not self._optional:
+            return self.__dict__
         return {
-            fields[name].alias or name: value for name, value in self if value is not None or fields[name].is_required()
+            self._aliases.get(name, name): value
+            for name, value in self.__dict__.items()
+            if value is not None or name not in self._optional
         }
 
 

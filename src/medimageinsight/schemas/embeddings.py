@@ -2,8 +2,16 @@
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
-from typing_extensions import TypeAliasType
+from pydantic import (
+    ConfigDict,
+    Field,
+    SkipValidation,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    with_config,
+)
+from typing_extensions import TypeAliasType, TypedDict
 
 from medimageinsight.errors import RequestError
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel, documented
@@ -61,10 +69,11 @@ class EmbeddingsRequest(RequestModel, extra="ignore"):
 _Count: TypeAlias = Annotated[int, Field(ge=0)]
 
 
-class Embedding(ResponseModel):
+@with_config(ConfigDict(extra="forbid"))
+class Embedding(TypedDict):  # no model: an answer may have a thousand
     """The embedding of one input."""
 
-    object: Literal["embedding"] = "embedding"
+    object: Literal["embedding"]
     index: _Count
     embedding: Annotated[
         Vector | Annotated[str, documented(contentEncoding="base64")],
@@ -83,7 +92,7 @@ class EmbeddingsResponse(ResponseModel):
     """One embedding for each input, in order."""
 
     object: Literal["list"] = "list"
-    data: Annotated[list[Embedding], ROWS]
+    data: Annotated[SkipValidation[list[Embedding]], ROWS]
     model: ModelName
     usage: Usage
 

@@ -9,6 +9,7 @@ from medimageinsight.schemas.base import RequestModel, ResponseModel, documented
 from medimageinsight.schemas.errors import ErrorResponse
 from medimageinsight.schemas.fields import Frame, Images, K, Model, ModelName, Name, Probabilities, Store, Where
 from medimageinsight.schemas.search import Hit
+from medimageinsight.search import StoreNeighbour
 from medimageinsight.tasks import NeighbourSettings
 
 MAX_NEIGHBOURS = 100_000  # of one answer, which is held in memory with their metadata
@@ -42,6 +43,19 @@ class Neighbour(Hit):
 
     label: str
     weight: Annotated[float, Field(description="Its share of the vote, 0 to 1.")]
+
+    @classmethod
+    def of_neighbour(cls, neighbour: StoreNeighbour) -> "Neighbour":
+        """Return a neighbour of a store in its JSON form."""
+        hit = neighbour.hit
+        return cls(
+            id=hit.id,
+            path=hit.path,
+            score=hit.score,
+            metadata=hit.metadata,
+            label=neighbour.label,
+            weight=neighbour.weight,
+        )
 
 
 class NeighboursResult(ResponseModel):

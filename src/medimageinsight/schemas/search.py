@@ -18,6 +18,7 @@ from medimageinsight.schemas.tools import (
     ToolWhere,
     WithThumbnails,
 )
+from medimageinsight.search import Hit as StoredHit
 from medimageinsight.search.records import Value
 
 _ID = "The id of a stored image; it is found too."
@@ -69,6 +70,11 @@ class Hit(ResponseModel):
     path: Annotated[str, Field(description="Path of the image, as it was given when it was stored.")]
     score: Annotated[float, Field(description="Cosine similarity, -1 to 1.")]
     metadata: Annotated[Metadata, Field(description="Column to value.")]
+
+    @classmethod
+    def of(cls, hit: StoredHit) -> "Hit":
+        """Return a store's result in its JSON form."""
+        return cls(id=hit.id, path=hit.path, score=hit.score, metadata=hit.metadata)
 
 
 class SearchResponse(ResponseModel):

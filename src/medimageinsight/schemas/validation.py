@@ -56,7 +56,12 @@ def first_error(errors: Sequence[Any], known: Sequence[str] = ()) -> InputError:
         return RequestError(f"expected the member '{path}', got none")
     if first["type"] == "extra_forbidden":
         count = sum(item["type"] == "extra_forbidden" for item in errors)
-        members = f"no members but {', '.join(known)}" if known and not path else f"known members alone {path}".rstrip()
+        path = _path(first["loc"][:-1])
+        members = (
+            f"no members but {', '.join(known)}"
+            if known and not path
+            else f"known members alone {path and f'in {path!r}'}".rstrip()
+        )
         return RequestError(f"expected {members}, got {count} unknown: check the spelling")
     # A member of several possible types has an error for each of them: the deepest are those of the nearest type.
     same = [item for item in errors if item["loc"][:1] == first["loc"][:1]]

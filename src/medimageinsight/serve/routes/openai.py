@@ -67,6 +67,7 @@ async def create_embeddings(
     return EmbeddingsResponse(
         data=[
             Embedding(
+                object="embedding",
                 index=index,
                 embedding=vector
                 if body.encoding_format == "float"

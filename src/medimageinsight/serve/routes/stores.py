@@ -76,7 +76,7 @@ async def search(
     else:
         query = await _query_vector(server, served, body) if body.vector is None else body.vector
         find = partial(served.store.search, query, **options)
-    return await server.stores.run(lambda: SearchResponse(hits=[Hit(**hit.to_dict()) for hit in find()]))
+    return await server.stores.run(lambda: SearchResponse(hits=[Hit.of(hit) for hit in find()]))
 
 
 @router.post("/neighbours", responses=body_errors())
@@ -130,5 +130,5 @@ async def _query_vector(server: Server, served: ServedStore, body: SearchRequest
 def _neighbours_result(found: StoreClassification) -> NeighboursResult:
     return NeighboursResult(
         probabilities=found.probabilities,
-        neighbours=[Neighbour(**neighbour.to_dict()) for neighbour in found.neighbours],
+        neighbours=[Neighbour.of_neighbour(neighbour) for neighbour in found.neighbours],
     )

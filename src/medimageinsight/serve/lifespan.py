@@ -1,0 +1,75 @@
+"""The life of a server: its models load while it already answers 503, and SIGTERM drains it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from medimageinsight.errors import MedImageInsightError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from fastapi import FastAPI
+
+    from medimageinsight.serve.routes.state import ServerState
+
+logger = logging.getLogger("medimageinsight.serve")
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Load the models in the background while the block runs, and close them at its end."""
+    state: ServerState = app.state.server
+    loading = asyncio.create_task(_load(state))
+    with _draining_on_sigterm(state):
+        yield
+    loading.cancel()
+    with suppress(asyncio.CancelledError):
+        await loading
+    await asyncio.to_thread(state.stores.close)
+    await asyncio.to_thread(state.models.close)
+    state.workers.shutdown(wait=False, cancel_futures=True)
+
+
+async def _load(state: ServerState) -> None:
+    try:
+        await state.models.load()
+        await asyncio.to_thread(state.stores.load, state.models.all())
+    except Exception as error:
+        cause = f"{error.code}: {error.message}" if isinstance(error, MedImageInsightError) else type(error).__name__
+        logger.critical("a model, a store or a tagger cannot be loaded", extra={"error": cause})
+        os._exit(1)  # the server is of no use; nothing is in work, and the exit status reports it
+    logger.info("ready", extra={"models": [served.name for served in state.models.all()]})
+
+
+@contextmanager
+def _draining_on_sigterm(state: ServerState) -> Iterator[None]:
+    """While the block runs, let SIGTERM first make the server refuse new work, then stop it as before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread alone; a server in another thread is stopped by its own program
+        return
+    loop = asyncio.get_running_loop()
+    previous: Any = signal.getsignal(signal.SIGTERM)
+
+    def drain(number: int, frame: Any) -> None:  # noqa: ANN401 - a frame
+        state.models.draining = True
+        logger.info("draining")
+        if not callable(previous):
+            return
+        if state.settings.drain_delay_s:
+            loop.call_soon_threadsafe(loop.call_later, state.settings.drain_delay_s, previous, number, frame)
+        else:
+            previous(number, frame)
+
+    signal.signal(signal.SIGTERM, drain)
+    try:
+        yield
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
