@@ -1,4 +1,4 @@
-"""The command in this process: words in; exit code, standard output and standard error out."""
+"""Fixtures that run the command in this process and return its exit code and output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     code: int
     out: str
     err: str
@@ -31,32 +31,32 @@ class Done:
 
 
 class Command(Protocol):
-    def __call__(self, *words: object, stdin: bytes = b"") -> Done: ...
+    def __call__(self, *words: object, stdin: bytes = b"") -> CommandResult: ...
 
 
 @pytest.fixture
 def mi2(
     toy_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Command:
-    """``mi2`` with the toy bundle as its model and a home of its own."""
+    """Return a function that runs ``mi2`` with the toy bundle as its model and an empty MI2_HOME."""
     monkeypatch.setenv("MI2_MODEL", str(toy_bundle))
     monkeypatch.setenv("MI2_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "200")
     output.results.cache_clear()
     output.messages.cache_clear()
 
-    def run(*words: object, stdin: bytes = b"") -> Done:
+    def run(*words: object, stdin: bytes = b"") -> CommandResult:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as ended:
             main([str(word) for word in words])
-        return Done(int(ended.value.code or 0), *capsys.readouterr())
+        return CommandResult(int(ended.value.code or 0), *capsys.readouterr())
 
     return run
 
 
 @pytest.fixture
 def image_files(tmp_path: Path) -> list[Path]:
-    """Three PNG files of noise."""
+    """Write three PNG files of noise."""
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{name}.png" for name in "abc"]
     for path in paths:

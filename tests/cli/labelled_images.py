@@ -1,4 +1,4 @@
-"""Small image_files of three kinds, which any image encoder tells apart, and a table of them."""
+"""Small images of three kinds, which any image encoder distinguishes, and a table of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = ("left", "right", "whole")
 
 
 def write_image(path: Path, kind: str, seed: int) -> Path:
-    """Grey noise with a bright left half, a bright right half, or bright throughout."""
+    """Write noise with a bright left half, a bright right half, or bright throughout."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 90, (24, 24, 3), dtype=np.uint8)
     pixels[:, {"left": slice(12), "right": slice(12, 24), "whole": slice(24)}[kind]] += 150
@@ -30,9 +30,9 @@ def write_table(
     splits: tuple[str, ...] = ("train", "train", "val", "test"),
     together: bool = False,
 ) -> Path:
-    """``table.csv`` of image_files in turn of each kind; two image_files a patient, a patient in one split.
+    """Write images of alternating kinds with ``table.csv``; a patient has two images, in the same split.
 
-    With ``together`` a whole bright image is labelled ``left|right``, and there are black ones without a label.
+    With ``together`` a wholly bright image is labelled ``left|right``, and dark images have no label.
     """
     folder.mkdir(exist_ok=True)
     rows = []

@@ -21,7 +21,7 @@ from medimageinsight.cli.arguments import format_command, repeat_option
         ("", ""),
     ],
 )
-def test_every_word_up_to_the_next_option_is_a_value(words: str, expected: str) -> None:
+def test_repeat_option_takes_words_up_to_the_next_option(words: str, expected: str) -> None:
     assert repeat_option(words.split(), "--labels") == expected.split()
 
 

@@ -1,4 +1,4 @@
-"""Bad images: one line per image with expected, actual and advice; the other images are embedded."""
+"""Bad images: one line for each with the expected, the actual and an advice; the others are embedded."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def truncated(path: Path) -> bytes:
     ],
     ids=["empty", "truncated", "no image", "too large", "DICOM without pixels", "truncated DICOM"],
 )
-def test_an_error_is_one_line(mi2, image_files: list[Path], tmp_path: Path, content, code: str, words) -> None:
+def test_reports_bad_image_in_one_line(mi2, image_files: list[Path], tmp_path: Path, content, code: str, words) -> None:
     bad = tmp_path / "bad"
     bad.write_bytes(content(image_files[0]))
-    done = mi2("embed", bad, image_files[0], "--json")
-    assert done.code == 1
-    assert done.json[0]["error"]["code"] == code
-    assert "embedding" in done.json[1]
-    assert done.err.count("\n") == 1
-    assert done.err.startswith(f"error: {bad}: expected ")
-    assert all(word in done.err for word in words)
+    result = mi2("embed", bad, image_files[0], "--json")
+    assert result.code == 1
+    assert result.json[0]["error"]["code"] == code
+    assert "embedding" in result.json[1]
+    assert result.err.count("\n") == 1
+    assert result.err.startswith(f"error: {bad}: expected ")
+    assert all(word in result.err for word in words)
     assert mi2("compare", bad, "x-ray").code == 1
     assert mi2("classify", bad, "--labels", "a", "b").code == 1

@@ -12,14 +12,14 @@ import pytest
 
 @pytest.fixture
 def copy(toy_bundle: Path, tmp_path: Path) -> Path:
-    """A bundle that may be damaged."""
+    """Copy a bundle, so that a test may damage it."""
     return Path(shutil.copytree(toy_bundle, tmp_path / "copy"))
 
 
 def test_info_shows_the_manifest(mi2, toy_bundle: Path) -> None:
-    shown = mi2("info")
-    assert shown.code == 0
-    assert "16 x 16 pixels" in shown.out
+    printed = mi2("info")
+    assert printed.code == 0
+    assert "16 x 16 pixels" in printed.out
     described = mi2("info", toy_bundle, "--json").json
     assert described["folder"] == str(toy_bundle)
     assert described == mi2("info", "--model", toy_bundle, "--json").json
@@ -27,30 +27,30 @@ def test_info_shows_the_manifest(mi2, toy_bundle: Path) -> None:
     assert mi2("info", toy_bundle, "--model", toy_bundle).code == 2
 
 
-def test_models_lists_those_of_the_home_and_how_to_get_others(mi2, toy_bundle: Path, tmp_path: Path) -> None:
+def test_models_lists_installed_models_and_how_to_get_others(mi2, toy_bundle: Path, tmp_path: Path) -> None:
     shutil.copytree(toy_bundle, tmp_path / "home" / "models" / "mine")
     broken = Path(shutil.copytree(toy_bundle, tmp_path / "home" / "models" / "torn"))
     (broken / "tokenizer.json").unlink()
     listed = mi2("models", "--json").json
-    models = {one["name"]: one for one in listed["models"]}
+    models = {model["name"]: model for model in listed["models"]}
     assert models["mine"]["embedding_dim"] == 8
     assert models["torn"]["error"]["code"] == "bundle_checksum"
-    assert "mi2 convert" in {one["name"]: one["advice"] for one in listed["not_installed"]}["medimageinsight"]
-    shown = mi2("models")
-    assert shown.code == 0
-    assert "mine" in shown.out
+    assert "mi2 convert" in {model["name"]: model["advice"] for model in listed["not_installed"]}["medimageinsight"]
+    printed = mi2("models")
+    assert printed.code == 0
+    assert "mine" in printed.out
     assert mi2("embed", "--text", "x", "--model", "mine").code == 0
 
 
-def test_a_changed_byte_is_found_before_the_file_is_used(mi2, copy: Path, image_files: list[Path]) -> None:
+def test_changed_byte_is_found_before_the_file_is_used(mi2, copy: Path, image_files: list[Path]) -> None:
     graph = copy / "image_encoder.onnx"
     content = bytearray(graph.read_bytes())
     expected = hashlib.sha256(content).hexdigest()
     content[-1] ^= 1
     graph.write_bytes(content)
-    done = mi2("embed", image_files[0], "--model", copy)
-    assert done.code == 1
-    assert done.err == (
+    result = mi2("embed", image_files[0], "--model", copy)
+    assert result.code == 1
+    assert result.err == (
         "error: image_encoder.onnx is not the file this bundle was made with "
         f"(expected SHA-256 {expected[:12]}..., got {hashlib.sha256(content).hexdigest()[:12]}...): "
         "copy or make the bundle again\n"
@@ -59,28 +59,28 @@ def test_a_changed_byte_is_found_before_the_file_is_used(mi2, copy: Path, image_
     assert mi2("doctor", "--model", copy).code == 1
 
 
-def test_a_newer_manifest_is_refused(mi2, copy: Path) -> None:
+def test_rejects_newer_manifest_format(mi2, copy: Path) -> None:
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
-    done = mi2("embed", "--text", "x", "--model", copy)
-    assert done.code == 1
-    assert done.err.startswith(f"error: {copy}: manifest.json: expected format 1 or older, got 2: upgrade ")
+    result = mi2("embed", "--text", "x", "--model", copy)
+    assert result.code == 1
+    assert result.err.startswith(f"error: {copy}: manifest.json: expected format 1 or older, got 2: upgrade ")
 
 
 def test_verify_prints_the_figures(mi2, golden_bundle) -> None:
-    done = mi2("verify", golden_bundle.folder, "--json")
-    assert done.code == 0
-    assert done.json["parity"]["image"]["max_abs_diff"] <= 1e-5
+    result = mi2("verify", golden_bundle.folder, "--json")
+    assert result.code == 0
+    assert result.json["parity"]["image"]["max_abs_diff"] <= 1e-5
     assert "two calls, the same bits" in mi2("verify", golden_bundle.folder).out
 
 
 def test_verify_finds_a_changed_byte(mi2, golden_bundle, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(golden_bundle.folder, tmp_path / "golden"))
     (copy / "tokenizer.json").write_bytes((copy / "tokenizer.json").read_bytes() + b" ")
-    done = mi2("verify", copy, "--json")
-    assert done.code == 1
-    assert done.json["error"]["code"] == "bundle_checksum"
-    assert "tokenizer.json" in done.err
+    result = mi2("verify", copy, "--json")
+    assert result.code == 1
+    assert result.json["error"]["code"] == "bundle_checksum"
+    assert "tokenizer.json" in result.err
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def checkpoint(golden_checkpoint: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("damage", ["missing", "extra", "misshapen"])
-def test_a_damaged_checkpoint_names_the_tensor_and_leaves_nothing(
+def test_damaged_checkpoint_names_the_tensor_and_writes_nothing(
     mi2, checkpoint: Path, tmp_path: Path, damage: str
 ) -> None:
     torch = pytest.importorskip("torch")
@@ -103,15 +103,17 @@ def test_a_damaged_checkpoint_names_the_tensor_and_leaves_nothing(
         tensors[name] = torch.zeros(3, 5)
     safetensors.save_file(tensors, weights)
     out = tmp_path / "bundle"
-    done = mi2("convert", checkpoint, "--out", out)
-    assert done.code == 1
-    assert done.err.startswith(f"error: {checkpoint}: ")
-    assert name in done.err
-    assert done.err.count("\n") == 1
+    result = mi2("convert", checkpoint, "--out", out)
+    assert result.code == 1
+    assert result.err.startswith(f"error: {checkpoint}: ")
+    assert name in result.err
+    assert result.err.count("\n") == 1
     assert not out.exists()
 
 
-def test_convert_refuses_what_it_cannot_do(mi2, golden_checkpoint: Path, toy_bundle: Path, tmp_path: Path) -> None:
+def test_convert_rejects_missing_checkpoint_unknown_precision_and_existing_bundle(
+    mi2, golden_checkpoint: Path, toy_bundle: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("torch")
     missing = mi2("convert", tmp_path / "nosuch", "--out", tmp_path / "bundle")
     assert missing.code == 1
@@ -122,12 +124,12 @@ def test_convert_refuses_what_it_cannot_do(mi2, golden_checkpoint: Path, toy_bun
     assert taken.json["error"]["code"] == "bundle_exists"
 
 
-def test_graphs_instead_of_a_checkpoint_are_described(mi2, toy_bundle: Path, tmp_path: Path) -> None:
+def test_convert_describes_graphs_given_instead_of_a_checkpoint(mi2, toy_bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     folder = tmp_path / "hosted"
     folder.mkdir()
     shutil.copy(toy_bundle / "image_encoder.onnx", folder / "model.onnx")
-    done = mi2("convert", folder, "--out", tmp_path / "bundle")
-    assert done.code == 1
-    assert "model.onnx takes pixel_values float" in done.err
-    assert "convert the folder of the PyTorch edition" in done.err
+    result = mi2("convert", folder, "--out", tmp_path / "bundle")
+    assert result.code == 1
+    assert "model.onnx takes pixel_values float" in result.err
+    assert "convert the folder of the PyTorch edition" in result.err

@@ -14,45 +14,45 @@ if TYPE_CHECKING:
 
 
 def test_json_has_every_label_of_every_image(mi2, toy_bundle: Path, image_files: list[Path]) -> None:
-    done = mi2("classify", *image_files, "--labels", "normal", "big heart", "--json")
-    assert done.code == 0
-    assert [one["source"] for one in done.json] == list(map(str, image_files))
-    found = [list(one["probabilities"].values()) for one in done.json]
-    assert list(done.json[0]["probabilities"]) == ["normal", "big heart"]
+    result = mi2("classify", *image_files, "--labels", "normal", "big heart", "--json")
+    assert result.code == 0
+    assert [entry["source"] for entry in result.json] == list(map(str, image_files))
+    actual = [list(entry["probabilities"].values()) for entry in result.json]
+    assert list(result.json[0]["probabilities"]) == ["normal", "big heart"]
     with MedImageInsight.load(toy_bundle) as model:
-        np.testing.assert_allclose(found, model.classify(image_files, ["normal", "big heart"]), atol=1e-5)
+        np.testing.assert_allclose(actual, model.classify(image_files, ["normal", "big heart"]), atol=1e-5)
 
 
-def test_labels_may_also_come_one_by_one(mi2, image_files: list[Path]) -> None:
+def test_labels_option_may_be_repeated(mi2, image_files: list[Path]) -> None:
     together = mi2("classify", image_files[0], "--labels", "a", "b", "--json")
     apart = mi2("classify", image_files[0], "--labels", "a", "--labels=b", "--json")
     assert together.out == apart.out
 
 
-def test_fields_fill_the_template_or_make_one(mi2, toy_bundle: Path, image_files: list[Path]) -> None:
+def test_fields_fill_the_template_or_the_default_template(mi2, toy_bundle: Path, image_files: list[Path]) -> None:
     labels, fields = ["--labels", "a", "b"], ["--modality", "x-ray", "--anatomy", "chest"]
     own = mi2("classify", image_files[0], *fields, *labels, "--json")
-    given = mi2("classify", image_files[0], *fields, "--template", "{modality} {anatomy} {}", *labels, "--json")
+    explicit = mi2("classify", image_files[0], *fields, "--template", "{modality} {anatomy} {}", *labels, "--json")
     bare = mi2("classify", image_files[0], *labels, "--json")
-    assert own.out == given.out != bare.out
+    assert own.out == explicit.out != bare.out
     with MedImageInsight.load(toy_bundle) as model:
         expected = model.classify(image_files[0], ["a", "b"], template="x-ray chest {}")
     np.testing.assert_allclose(list(own.json[0]["probabilities"].values()), expected, atol=1e-5)
 
 
-def test_the_table_shows_the_best_labels(mi2, image_files: list[Path]) -> None:
+def test_table_shows_the_best_labels(mi2, image_files: list[Path]) -> None:
     labels = [f"label{number}" for number in range(9)]
-    done = mi2("classify", image_files[0], image_files[1], "--top", 3, "--labels", *labels)
-    assert done.code == 0
-    assert done.out.count("label") == 2 * 3 + 1  # and the column's name
-    assert done.out.count("%") == 2 * 3
+    result = mi2("classify", image_files[0], image_files[1], "--top", 3, "--labels", *labels)
+    assert result.code == 0
+    assert result.out.count("label") == 2 * 3 + 1  # and the column's name
+    assert result.out.count("%") == 2 * 3
 
 
-def test_a_failed_image_leaves_the_others(mi2, image_files: list[Path], tmp_path: Path) -> None:
+def test_failed_image_does_not_stop_the_others(mi2, image_files: list[Path], tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("classify", image_files[0], missing, image_files[1], "--labels", "a", "b", "--json")
-    assert done.code == 1
-    assert [("error" in one) for one in done.json] == [False, True, False]
+    result = mi2("classify", image_files[0], missing, image_files[1], "--labels", "a", "b", "--json")
+    assert result.code == 1
+    assert [("error" in entry) for entry in result.json] == [False, True, False]
     table = mi2("classify", missing, image_files[0], "--labels", "a", "b")
     assert table.code == 1
     assert str(image_files[0]) in table.out
@@ -66,28 +66,28 @@ def test_a_failed_image_leaves_the_others(mi2, image_files: list[Path], tmp_path
         (["--labels", "a", "b"], "expected image files, got none: name them before --labels"),
         (["x.png", "--labels", "a", "a"], "expected every label once"),
         (["x.png", "--labels", " "], "expected a text for every label"),
-        (["x.png", "--template", "no place", "--labels", "a"], "expected {} for the label in the template"),
+        (["x.png", "--template", "no braces", "--labels", "a"], "expected {} for the label in the template"),
         (["x.png", "--template", "{modality} {}", "--labels", "a"], "got none for modality"),
     ],
 )
-def test_wrong_calls(mi2, words: list[str], message: str) -> None:
-    done = mi2("classify", *words)
-    assert done.code == 2
-    assert message in done.err
-    assert done.err.count("\n") == 1
-    assert done.out == ""
+def test_rejects_invalid_labels_and_templates(mi2, words: list[str], message: str) -> None:
+    result = mi2("classify", *words)
+    assert result.code == 2
+    assert message in result.err
+    assert result.err.count("\n") == 1
+    assert result.out == ""
 
 
 @pytest.fixture
 def store(mi2, tmp_path: Path) -> Path:
-    """Thirty image_files of three kinds; every tenth has no label."""
+    """Create a store of thirty images of three kinds; every tenth has no label."""
     pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
     table = write_table(tmp_path / "set", count=30)
     lines = table.read_text().splitlines()
     rows = [line.split(",") for line in lines]
-    place = rows[0].index("kind")
+    column = rows[0].index("kind")
     for row in rows[1::10]:
-        row[place] = ""
+        row[column] = ""
     table.write_text("\n".join(",".join(row) for row in rows) + "\n")
     images = [tmp_path / "set" / f"{number}.png" for number in range(30)]
     words = ("--metadata", table, "--column", "kind", "--column", "source")
@@ -97,50 +97,57 @@ def store(mi2, tmp_path: Path) -> Path:
 
 def test_classify_by_store_returns_labels_and_evidence(mi2, store: Path, tmp_path: Path) -> None:
     new = [write_image(tmp_path / f"{kind}.png", kind, 900) for kind in ("left", "right")]
-    done = mi2("classify", *new, "--store", store, "--label-column", "kind", "-k", 5, "--json")
-    assert (done.code, done.err) == (0, "")
-    assert [one["source"] for one in done.json] == list(map(str, new))
-    assert [next(iter(one["probabilities"])) for one in done.json] == ["left", "right"]
-    for one in done.json:
-        assert list(one) == ["source", "probabilities", "neighbours"]
-        assert sum(one["probabilities"].values()) == pytest.approx(1)
-        assert sum(each["weight"] for each in one["neighbours"]) == pytest.approx(1)
-        assert [each["label"] for each in one["neighbours"]] == [each["metadata"]["kind"] for each in one["neighbours"]]
-        assert len(one["neighbours"]) == 5
-    shown = mi2("classify", *new, "--store", store, "--label-column", "kind", "-k", 2)
-    assert "because of" in shown.out
-    assert all(each["id"] in shown.out for each in done.json[0]["neighbours"][:2])
+    result = mi2("classify", *new, "--store", store, "--label-column", "kind", "-k", 5, "--json")
+    assert (result.code, result.err) == (0, "")
+    assert [entry["source"] for entry in result.json] == list(map(str, new))
+    assert [next(iter(entry["probabilities"])) for entry in result.json] == ["left", "right"]
+    for entry in result.json:
+        assert list(entry) == ["source", "probabilities", "neighbours"]
+        assert sum(entry["probabilities"].values()) == pytest.approx(1)
+        assert sum(neighbour["weight"] for neighbour in entry["neighbours"]) == pytest.approx(1)
+        assert [neighbour["label"] for neighbour in entry["neighbours"]] == [
+            neighbour["metadata"]["kind"] for neighbour in entry["neighbours"]
+        ]
+        assert len(entry["neighbours"]) == 5
+    printed = mi2("classify", *new, "--store", store, "--label-column", "kind", "-k", 2)
+    assert "because of" in printed.out
+    assert all(neighbour["id"] in printed.out for neighbour in result.json[0]["neighbours"][:2])
 
 
-def test_a_filter_that_leaves_no_one(mi2, store: Path, image_files: list[Path]) -> None:
+def test_filter_without_matches_gives_no_labels(mi2, store: Path, image_files: list[Path]) -> None:
     words = ("classify", image_files[0], "--store", store, "--label-column", "kind", "--where", "kind = 'none'")
-    done = mi2(*words, "--json")
-    assert (done.code, done.json) == (0, [{"source": str(image_files[0]), "probabilities": {}, "neighbours": []}])
-    shown = mi2(*words)
-    assert (shown.code, shown.out) == (0, "")
-    assert "no stored image has a label" in shown.err
+    result = mi2(*words, "--json")
+    assert (result.code, result.json) == (0, [{"source": str(image_files[0]), "probabilities": {}, "neighbours": []}])
+    printed = mi2(*words)
+    assert (printed.code, printed.out) == (0, "")
+    assert "no stored image has a label" in printed.err
 
 
 def test_classify_by_store_reports_a_failed_image(mi2, store: Path, image_files: list[Path], tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("classify", image_files[0], missing, "--store", store, "--label-column", "kind", "--json")
-    assert done.code == 1
-    assert [list(one)[1] for one in done.json] == ["probabilities", "error"]
+    result = mi2("classify", image_files[0], missing, "--store", store, "--label-column", "kind", "--json")
+    assert result.code == 1
+    assert [list(entry)[1] for entry in result.json] == ["probabilities", "error"]
 
 
-def test_the_evidence_as_a_sheet(mi2, store: Path, image_files: list[Path], tmp_path: Path) -> None:
+def test_draws_the_evidence_on_a_contact_sheet(mi2, store: Path, image_files: list[Path], tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     words = ("--store", store, "--label-column", "kind", "--contact-sheet", sheet, "--folder", tmp_path)
     assert mi2("classify", image_files[0], *words).code == 0
     with Image.open(sheet) as opened:
         assert opened.width > 1000
+    by_old_name = ["--pictures" if word == "--contact-sheet" else word for word in words]
+    drawn = sheet.read_bytes()
+    sheet.unlink()
+    assert mi2("classify", image_files[0], *by_old_name).code == 0
+    assert sheet.read_bytes() == drawn
     piped = mi2("classify", "-", *words, "--json", stdin=image_files[0].read_bytes())
     assert (piped.code, len(piped.json[0]["neighbours"])) == (0, 10)
     several = mi2("classify", *image_files, *words, "--json")
     assert (several.code, several.json["error"]["code"]) == (2, "pictures_of_several")
 
 
-def test_wrong_calls_of_a_store(mi2, store: Path, image_files: list[Path], tmp_path: Path) -> None:
+def test_rejects_invalid_store_options(mi2, store: Path, image_files: list[Path], tmp_path: Path) -> None:
     by_store = ("--store", store, "--label-column", "kind")
     for words, code in [
         (("--store", store), "column_missing"),
@@ -155,8 +162,8 @@ def test_wrong_calls_of_a_store(mi2, store: Path, image_files: list[Path], tmp_p
         (("--labels", "a", "-k", 3), "classify_option_unused"),
         (("--labels", "a", "--contact-sheet", tmp_path / "s.png"), "classify_option_unused"),
     ]:
-        done = mi2("classify", image_files[0], *words, "--json")
-        assert (done.code, done.json["error"]["code"]) == (2, code)
+        result = mi2("classify", image_files[0], *words, "--json")
+        assert (result.code, result.json["error"]["code"]) == (2, code)
     gone = mi2("classify", image_files[0], "--store", tmp_path / "no", "--label-column", "kind", "--json")
     assert gone.json["error"]["code"] == "store_not_found"
     assert gone.json["source"] == str(tmp_path / "no")

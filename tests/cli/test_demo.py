@@ -12,37 +12,37 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_demo_shows_a_table_and_writes_an_image(mi2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_prints_a_table_and_writes_an_image(mi2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    done = mi2("demo")
-    assert done.code == 0
-    assert all(example.description in done.out for example in EXAMPLES)
-    assert done.out.count("not for diagnosis or treatment") == 1
+    result = mi2("demo")
+    assert result.code == 0
+    assert all(example.description in result.out for example in EXAMPLES)
+    assert result.out.count("not for diagnosis or treatment") == 1
     with Image.open(tmp_path / "medimageinsight-demo.png") as sheet:
         assert sheet.format == "PNG"
         assert sheet.width > 800
 
 
-def test_the_demo_as_json(mi2, tmp_path: Path) -> None:
-    done = mi2("demo", "--out", tmp_path / "sheet.png", "--json")
-    assert done.json["contact_sheet"] == str(tmp_path / "sheet.png")
-    for one in done.json["images"]:
-        assert list(one["probabilities"]) == list(PROMPTS)
-        assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+def test_demo_prints_json(mi2, tmp_path: Path) -> None:
+    result = mi2("demo", "--out", tmp_path / "sheet.png", "--json")
+    assert result.json["contact_sheet"] == str(tmp_path / "sheet.png")
+    for entry in result.json["images"]:
+        assert list(entry["probabilities"]) == list(PROMPTS)
+        assert sum(entry["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_place_that_cannot_be_written(mi2, tmp_path: Path) -> None:
-    done = mi2("demo", "--out", tmp_path / "no" / "sheet.png")
-    assert done.code == 1
-    assert done.err.count("\n") == 1
+def test_reports_unwritable_output_in_one_line(mi2, tmp_path: Path) -> None:
+    result = mi2("demo", "--out", tmp_path / "no" / "sheet.png")
+    assert result.code == 1
+    assert result.err.count("\n") == 1
 
 
-def test_every_example_is_in_the_package_of_pydicom() -> None:
+def test_every_example_is_shipped_with_pydicom() -> None:
     assert all(example_path(example.file) for example in EXAMPLES)
     assert example_path("nosuch.dcm") is None
 
 
-def test_bars_are_as_long_as_their_probability() -> None:
+def test_bar_length_is_proportional_to_probability() -> None:
     black = Image.new("RGB", (9, 9))
     prompts = [("a prompt much longer than the card is wide, with more words than anyone would read", 1.0), ("b", 0.0)]
     full = draw_sheet([Card(image=black, title="t", prompts=prompts)], title="t")

@@ -22,24 +22,28 @@ def model(toy_bundle: Path):
 
 
 def test_json_has_files_then_texts_in_order(mi2, model, image_files: list[Path]) -> None:
-    done = mi2("embed", *image_files, "--text", "x-ray", "--text", "mri", "--json")
-    assert done.code == 0
-    assert done.err == ""
-    assert [one["source"] for one in done.json] == [*map(str, image_files), "x-ray", "mri"]
-    found = np.array([one["embedding"] for one in done.json], dtype=np.float32)
+    result = mi2("embed", *image_files, "--text", "x-ray", "--text", "mri", "--json")
+    assert result.code == 0
+    assert result.err == ""
+    assert [entry["source"] for entry in result.json] == [*map(str, image_files), "x-ray", "mri"]
+    actual = np.array([entry["embedding"] for entry in result.json], dtype=np.float32)
     expected = np.concatenate([model.embed_images(image_files), model.embed_texts(["x-ray", "mri"])])
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
-def test_a_failed_input_is_reported_in_its_place(mi2, image_files: list[Path], tmp_path: Path) -> None:
+def test_failed_input_is_reported_at_its_index(mi2, image_files: list[Path], tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("embed", image_files[0], missing, image_files[1], "--json")
-    assert done.code == 1
-    assert [list(one) for one in done.json] == [["source", "embedding"], ["source", "error"], ["source", "embedding"]]
-    assert done.json[1]["source"] == str(missing)
-    assert done.json[1]["error"]["code"] == "image_not_found"
-    assert done.err.startswith(f"error: {missing}: expected ")
-    assert done.err.count("\n") == 1
+    result = mi2("embed", image_files[0], missing, image_files[1], "--json")
+    assert result.code == 1
+    assert [list(entry) for entry in result.json] == [
+        ["source", "embedding"],
+        ["source", "error"],
+        ["source", "embedding"],
+    ]
+    assert result.json[1]["source"] == str(missing)
+    assert result.json[1]["error"]["code"] == "image_not_found"
+    assert result.err.startswith(f"error: {missing}: expected ")
+    assert result.err.count("\n") == 1
 
 
 def test_standard_input_is_one_image(mi2, image_files: list[Path]) -> None:
@@ -49,31 +53,31 @@ def test_standard_input_is_one_image(mi2, image_files: list[Path]) -> None:
     assert piped.json[0]["embedding"] == named.json[0]["embedding"]
 
 
-def test_a_folder_is_searched(mi2, image_files: list[Path]) -> None:
-    done = mi2("embed", image_files[0].parent, "--json")
-    assert [one["source"] for one in done.json] == list(map(str, image_files))
+def test_searches_folders(mi2, image_files: list[Path]) -> None:
+    result = mi2("embed", image_files[0].parent, "--json")
+    assert [entry["source"] for entry in result.json] == list(map(str, image_files))
 
 
-def test_without_out_a_table_is_shown(mi2, image_files: list[Path]) -> None:
-    done = mi2("embed", image_files[0])
-    assert done.code == 0
-    assert str(image_files[0]) in done.out
-    assert "8 numbers" in done.out
+def test_prints_a_table_without_out(mi2, image_files: list[Path]) -> None:
+    result = mi2("embed", image_files[0])
+    assert result.code == 0
+    assert str(image_files[0]) in result.out
+    assert "8 numbers" in result.out
 
 
-def test_npy_keeps_rows_in_order_and_a_failed_one_as_nan(mi2, model, image_files: list[Path], tmp_path: Path) -> None:
+def test_npy_has_rows_in_order_with_nan_for_failed_images(mi2, model, image_files: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "vectors.npy"
-    done = mi2("embed", image_files[0], tmp_path / "missing.png", image_files[1], "--out", out)
-    assert done.code == 1
-    assert done.out == ""
-    assert "2 of 3 embedded" in done.err
+    result = mi2("embed", image_files[0], tmp_path / "missing.png", image_files[1], "--out", out)
+    assert result.code == 1
+    assert result.out == ""
+    assert "2 of 3 embedded" in result.err
     rows = np.load(out)
     assert rows.dtype == np.float32
     assert np.isfinite(rows).all(axis=1).tolist() == [True, False, True]
     np.testing.assert_allclose(rows[[0, 2]], model.embed_images(image_files[:2]), atol=1e-6)
 
 
-def test_jsonl_is_one_result_a_line(mi2, image_files: list[Path], tmp_path: Path) -> None:
+def test_jsonl_has_one_result_per_line(mi2, image_files: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "vectors.jsonl"
     mi2("embed", image_files[0], tmp_path / "missing.png", "--out", out)
     first, second = map(json.loads, out.read_text().splitlines())
@@ -81,7 +85,7 @@ def test_jsonl_is_one_result_a_line(mi2, image_files: list[Path], tmp_path: Path
     assert second["error"]["code"] == "image_not_found"
 
 
-def test_parquet_has_null_where_it_failed(mi2, image_files: list[Path], tmp_path: Path) -> None:
+def test_parquet_has_null_for_failed_images(mi2, image_files: list[Path], tmp_path: Path) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
     out = tmp_path / "vectors.parquet"
     mi2("embed", image_files[0], tmp_path / "missing.png", "--out", out)
@@ -93,7 +97,7 @@ def test_parquet_has_null_where_it_failed(mi2, image_files: list[Path], tmp_path
 
 
 @pytest.mark.parametrize("name", ["v.npy", "v.jsonl", "v.parquet"])
-def test_a_file_that_fails_leaves_the_old_one_and_no_part(tmp_path: Path, name: str) -> None:
+def test_failed_write_preserves_the_old_file_and_leaves_no_partial_file(tmp_path: Path, name: str) -> None:
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
     path = tmp_path / name
@@ -107,7 +111,7 @@ def test_a_file_that_fails_leaves_the_old_one_and_no_part(tmp_path: Path, name: 
 
     with pytest.raises(ZeroDivisionError):
         fail_halfway()
-    assert [one.name for one in tmp_path.iterdir()] == [name]
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
     assert path.read_text() == "old"
 
 
@@ -121,15 +125,15 @@ def test_a_file_that_fails_leaves_the_old_one_and_no_part(tmp_path: Path, name: 
         (["--text", ""], 1, ""),
     ],
 )
-def test_wrong_calls(mi2, words: list[str], code: int, message: str) -> None:
-    done = mi2("embed", *words)
+def test_rejects_invalid_options(mi2, words: list[str], code: int, message: str) -> None:
+    result = mi2("embed", *words)
     if message:
-        assert done.code == code
-        assert message in done.err
-    assert "Traceback" not in done.err
+        assert result.code == code
+        assert message in result.err
+    assert "Traceback" not in result.err
 
 
-def test_a_frame_of_a_multi_frame_file_can_be_chosen(mi2) -> None:
+def test_embeds_the_chosen_frame(mi2) -> None:
     path = get_testdata_file("examples_ybr_color.dcm", download=False)
     first, tenth = (mi2("embed", path, "--frame", frame, "--json").json[0]["embedding"] for frame in (0, 9))
     assert first != tenth

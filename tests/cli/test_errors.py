@@ -32,7 +32,7 @@ from medimageinsight.errors import (
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_failed_inputs_end_with_1_and_wrong_calls_with_2(error: Exception, code: int) -> None:
+def test_exit_code_is_1_for_failed_inputs_and_2_for_wrong_calls(error: Exception, code: int) -> None:
     assert exit_code(error) == code
 
 
@@ -43,39 +43,39 @@ def raising(error: BaseException):
     return fail
 
 
-def test_an_unexpected_error_is_one_line_without_its_message(mi2, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_is_one_line_without_its_message(mi2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MedImageInsight, "load", raising(ZeroDivisionError("a patient's name")))
-    done = mi2("compare", "a", "b")
-    assert done.code == 1
-    assert done.err.count("\n") == 1
-    assert "ZeroDivisionError" in done.err
-    assert "MI2_DEBUG=1" in done.err
-    assert "patient" not in done.err
+    result = mi2("compare", "a", "b")
+    assert result.code == 1
+    assert result.err.count("\n") == 1
+    assert "ZeroDivisionError" in result.err
+    assert "MI2_DEBUG=1" in result.err
+    assert "patient" not in result.err
 
 
-def test_mi2_debug_shows_the_traceback(mi2, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mi2_debug_prints_the_traceback(mi2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MedImageInsight, "load", raising(ZeroDivisionError()))
     monkeypatch.setenv("MI2_DEBUG", "1")
-    done = mi2("compare", "a", "b")
-    assert done.code == 1
-    assert "Traceback" in done.err
+    result = mi2("compare", "a", "b")
+    assert result.code == 1
+    assert "Traceback" in result.err
 
 
 def test_ctrl_c_ends_with_130(mi2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MedImageInsight, "load", raising(KeyboardInterrupt()))
-    done = mi2("compare", "a", "b")
-    assert (done.code, done.err) == (130, "interrupted\n")
+    result = mi2("compare", "a", "b")
+    assert (result.code, result.err) == (130, "interrupted\n")
 
 
-def test_an_unknown_model_is_a_wrong_call_in_words_and_in_json(mi2) -> None:
-    done = mi2("embed", "--text", "x", "--model", "nosuch", "--json")
-    assert done.code == 2
-    assert done.err.startswith("error: nosuch: expected the name of an installed model, got 'nosuch'")
-    assert done.json["source"] == "nosuch"
-    assert done.json["error"]["code"] == "bundle_not_found"
+def test_unknown_model_is_a_wrong_call_as_text_and_as_json(mi2) -> None:
+    result = mi2("embed", "--text", "x", "--model", "nosuch", "--json")
+    assert result.code == 2
+    assert result.err.startswith("error: nosuch: expected the name of an installed model, got 'nosuch'")
+    assert result.json["source"] == "nosuch"
+    assert result.json["error"]["code"] == "bundle_not_found"
 
 
-def test_what_is_printed_cannot_command_the_terminal(mi2) -> None:
-    done = mi2("embed", "/no\x1b[31m\nsuch")
-    assert done.err.startswith(r"error: /no\x1b[31m\nsuch: expected")
-    assert done.err.count("\n") == 1
+def test_printed_names_contain_no_control_characters(mi2) -> None:
+    result = mi2("embed", "/no\x1b[31m\nsuch")
+    assert result.err.startswith(r"error: /no\x1b[31m\nsuch: expected")
+    assert result.err.count("\n") == 1

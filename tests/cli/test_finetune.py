@@ -1,4 +1,4 @@
-"""``finetune``: from a run's model to a bundle that knows where it comes from."""
+"""``finetune``: a bundle of the fine-tuned model, with its provenance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_trained_model_becomes_the_parent_of_another(mi2, tmp_path: Path, monkeypatch) -> None:
+def test_provenance_names_the_checkpoint_as_parent(mi2, tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("torch")
     yaml = pytest.importorskip("yaml")
     from tests.train.sample_run import CONFIG, make_table
@@ -24,19 +24,19 @@ def test_a_trained_model_becomes_the_parent_of_another(mi2, tmp_path: Path, monk
     (tmp_path / "further.yaml").write_text(yaml.safe_dump(further))
     monkeypatch.chdir(tmp_path)
     assert mi2("train", "base.yaml", "--no-bundle").code == 0
-    done = mi2("finetune", "further.yaml", "--seed", "7", "--json")
-    assert done.code == 0
-    assert done.json == {"checkpoint": "runs/further-seed7/best", "bundle": "runs/further-seed7/bundle"}
+    result = mi2("finetune", "further.yaml", "--seed", "7", "--json")
+    assert result.code == 0
+    assert result.json == {"checkpoint": "runs/further-seed7/best", "bundle": "runs/further-seed7/bundle"}
     manifest = json.loads((tmp_path / "runs/further-seed7/bundle/manifest.json").read_text())
     assert manifest["provenance"]["seed"] == 7
     assert manifest["provenance"]["parents"][0]["name"] == "speck"
 
 
-def test_a_config_for_training_from_scratch_is_refused(mi2, tmp_path: Path) -> None:
+def test_rejects_config_for_training_from_scratch(mi2, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("yaml")
     (tmp_path / "x.yaml").write_text("name: x\nseed: 1\nmodel: {}\n")
-    done = mi2("finetune", tmp_path / "x.yaml")
-    assert done.code == 1
-    assert "config: missing data" in done.err
-    assert "config.model: unknown" in done.err
+    result = mi2("finetune", tmp_path / "x.yaml")
+    assert result.code == 1
+    assert "config: missing data" in result.err
+    assert "config.model: unknown" in result.err

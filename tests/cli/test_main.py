@@ -1,4 +1,4 @@
-"""The whole command: its help, its version, and what it does not import."""
+"""The whole command: its help, its version, and its imports."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ VERBS = (
 SCRIPT = Path(sys.executable).with_name("mi2")
 
 
-def test_help_names_every_verb_and_what_it_is_not_for(mi2) -> None:
-    done = mi2("--help")
-    assert done.code == 0
-    assert all(f" {verb} " in done.out for verb in VERBS)
-    assert "not for diagnosis or treatment" in done.out
+def test_help_lists_every_verb_and_the_disclaimer(mi2) -> None:
+    result = mi2("--help")
+    assert result.code == 0
+    assert all(f" {verb} " in result.out for verb in VERBS)
+    assert "not for diagnosis or treatment" in result.out
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_and_json(mi2, verb: str) -> None:
-    done = mi2(verb, "--help")
-    assert done.code == 0
-    assert "--json" in done.out
+    result = mi2(verb, "--help")
+    assert result.code == 0
+    assert "--json" in result.out
 
 
 @pytest.mark.parametrize(
     "words", [["nosuch"], ["embed", "--nosuch"], ["convert"], ["embed", "x.png", "--frame", "one"]]
 )
-def test_a_wrong_call_ends_with_2_and_nothing_on_standard_output(mi2, words: list[str]) -> None:
-    done = mi2(*words)
-    assert done.code == 2
-    assert not done.out
-    assert "Traceback" not in done.err
+def test_wrong_call_has_exit_code_2_and_empty_standard_output(mi2, words: list[str]) -> None:
+    result = mi2(*words)
+    assert result.code == 2
+    assert not result.out
+    assert "Traceback" not in result.err
 
 
 @pytest.mark.skipif(not SCRIPT.exists(), reason="the package's script is not installed with this Python")
-def test_the_installed_script() -> None:
-    done = subprocess.run([SCRIPT, "--version"], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == f"mi2 {__version__}\n"
+def test_installed_script_prints_the_version() -> None:
+    result = subprocess.run([SCRIPT, "--version"], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout == f"mi2 {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,14 @@ def test_the_installed_script() -> None:
     ],
     ids=["help", "demo", "embed"],
 )
-def test_what_is_not_imported(toy_bundle: Path, tmp_path: Path, words: list[str], absent: set[str]) -> None:
+def test_does_not_import_unneeded_libraries(
+    toy_bundle: Path, tmp_path: Path, words: list[str], absent: set[str]
+) -> None:
     program = (
         "import sys\nfrom medimageinsight.cli.main import main\n"
         "try:\n    main()\nfinally:\n    print(*sys.modules, file=sys.stderr)"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program, *words],
         capture_output=True,
         text=True,
@@ -84,11 +86,11 @@ def test_what_is_not_imported(toy_bundle: Path, tmp_path: Path, words: list[str]
         cwd=tmp_path,
         env=os.environ | {"MI2_MODEL": str(toy_bundle)},
     )
-    assert done.stdout
-    assert not absent & set(done.stderr.split())
+    assert result.stdout
+    assert not absent & set(result.stderr.split())
 
 
-def test_a_reader_that_goes_away_is_no_error(toy_bundle: Path) -> None:
+def test_closed_pipe_prints_no_error(toy_bundle: Path) -> None:
     program = "from medimageinsight.cli.main import main\nmain()"
     words = ["embed", "--json", *(word for number in range(4000) for word in ("--text", f"x-ray {number}"))]
     running = subprocess.Popen(

@@ -30,35 +30,35 @@ def validation(tmp_path: Path) -> Path:
     return folder(tmp_path / "validation", "left", 30, 100)
 
 
-def test_strange_images_are_found(mi2, reference: Path, validation: Path, tmp_path: Path, toy_bundle: Path) -> None:
+def test_finds_unusual_images(mi2, reference: Path, validation: Path, tmp_path: Path, toy_bundle: Path) -> None:
     new = [write_image(tmp_path / f"{kind}.png", kind, 900) for kind in ("left", "right")]
-    done = mi2("outliers", reference, *new, "--validation", validation, "-k", 5, "--quantile", 0.99, "--json")
-    assert done.code == 0
-    assert [one["source"] for one in done.json] == list(map(str, new))
-    assert [one["outlier"] for one in done.json] == [False, True]
+    result = mi2("outliers", reference, *new, "--validation", validation, "-k", 5, "--quantile", 0.99, "--json")
+    assert result.code == 0
+    assert [entry["source"] for entry in result.json] == list(map(str, new))
+    assert [entry["outlier"] for entry in result.json] == [False, True]
     with MedImageInsight.load(toy_bundle) as model:
-        sets = [model.embed_images(sorted(one.iterdir())) for one in (reference, validation)]
+        sets = [model.embed_images(sorted(path.iterdir())) for path in (reference, validation)]
         detector = fit_outliers(*sets, k=5, quantile=0.99)
         distances = detector.distances(model.embed_images(new))
-    np.testing.assert_allclose([one["distance"] for one in done.json], distances, atol=1e-5)
-    np.testing.assert_allclose([one["p_value"] for one in done.json], detector.p_values(distances))
+    np.testing.assert_allclose([entry["distance"] for entry in result.json], distances, atol=1e-5)
+    np.testing.assert_allclose([entry["p_value"] for entry in result.json], detector.p_values(distances))
 
 
-def test_with_the_built_in_model(mi2, reference: Path, validation: Path, tmp_path: Path) -> None:
+def test_finds_outliers_with_the_built_in_model(mi2, reference: Path, validation: Path, tmp_path: Path) -> None:
     new = write_image(tmp_path / "right.png", "right", 900)
-    done = mi2("outliers", reference, new, "--validation", validation, "--model", "mini")
-    assert done.code == 0
-    assert "outlier" in done.out
-    assert "from 30 validation images" in done.out
+    result = mi2("outliers", reference, new, "--validation", validation, "--model", "mini")
+    assert result.code == 0
+    assert "outlier" in result.out
+    assert "from 30 validation images" in result.out
 
 
-def test_vectors_of_a_file_do_as_well(mi2, reference: Path, validation: Path, tmp_path: Path) -> None:
+def test_accepts_embeddings_from_files(mi2, reference: Path, validation: Path, tmp_path: Path) -> None:
     new = write_image(tmp_path / "right.png", "right", 900)
     (validation / "broken.png").write_bytes(b"nothing")
     files = []
-    for one in (reference, validation):
-        files.append(tmp_path / f"{one.name}.npy")
-        mi2("embed", one, "--out", files[-1])  # the broken image's row is NaN
+    for images in (reference, validation):
+        files.append(tmp_path / f"{images.name}.npy")
+        mi2("embed", images, "--out", files[-1])  # the broken image's row is NaN
     (validation / "broken.png").unlink()
     by_file = mi2("outliers", files[0], new, "--validation", files[1], "--json")
     by_folder = mi2("outliers", reference, new, "--validation", validation, "--json")
@@ -66,23 +66,21 @@ def test_vectors_of_a_file_do_as_well(mi2, reference: Path, validation: Path, tm
     assert by_file.json[0]["distance"] == pytest.approx(by_folder.json[0]["distance"], abs=1e-6)
 
 
-def test_a_failed_image_leaves_the_others(
+def test_failed_image_does_not_stop_the_others(
     mi2, reference: Path, validation: Path, image_files: list[Path], tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("outliers", reference, image_files[0], missing, image_files[1], "--validation", validation, "--json")
-    assert done.code == 1
-    assert [("error" in one) for one in done.json] == [False, True, False]
+    result = mi2("outliers", reference, image_files[0], missing, image_files[1], "--validation", validation, "--json")
+    assert result.code == 1
+    assert [("error" in entry) for entry in result.json] == [False, True, False]
 
 
-def test_a_reference_that_cannot_be_read_is_refused(
-    mi2, reference: Path, validation: Path, image_files: list[Path]
-) -> None:
+def test_rejects_unreadable_reference_image(mi2, reference: Path, validation: Path, image_files: list[Path]) -> None:
     broken = reference / "99.png"
     broken.write_bytes(b"not an image")
-    done = mi2("outliers", reference, image_files[0], "--validation", validation)
-    assert done.code == 1
-    assert done.err.startswith(f"error: {broken}: ")
+    result = mi2("outliers", reference, image_files[0], "--validation", validation)
+    assert result.code == 1
+    assert result.err.startswith(f"error: {broken}: ")
 
 
 def test_drift_between_folders(mi2, reference: Path, validation: Path, tmp_path: Path, toy_bundle: Path) -> None:
@@ -96,35 +94,35 @@ def test_drift_between_folders(mi2, reference: Path, validation: Path, tmp_path:
     )
     assert alike.json["p_value"] > 0.02
     with MedImageInsight.load(toy_bundle) as model:
-        sets = [model.embed_images(sorted(one.iterdir())) for one in (reference, validation)]
+        sets = [model.embed_images(sorted(path.iterdir())) for path in (reference, validation)]
     expected = find_drift(*sets, statistic="mmd", permutations=99, seed=5)
     assert alike.json["value"] == pytest.approx(expected.value, abs=1e-6)
 
 
-def test_drift_between_tables_keeps_patients_together(mi2, tmp_path: Path) -> None:
+def test_drift_permutes_patients_of_tables(mi2, tmp_path: Path) -> None:
     tables = [write_table(tmp_path / name, count=24, splits=()) for name in ("first", "second")]
-    done = mi2("outliers", "drift", *tables)
-    assert done.code == 2  # both name the patients p0 to p3 of one source
-    assert "expected no patient in both batches" in done.err
+    result = mi2("outliers", "drift", *tables)
+    assert result.code == 2  # both name the patients p0 to p3 of one source
+    assert "expected no patient in both batches" in result.err
     tables[1].write_text(tables[1].read_text().replace(",made,", ",elsewhere,"))
     assert mi2("outliers", "drift", *tables, "--permutations", 50).code == 0
 
 
-def test_a_patient_on_both_sides_is_refused(mi2, image_files: list[Path], tmp_path: Path) -> None:
+def test_rejects_patient_in_reference_and_validation(mi2, image_files: list[Path], tmp_path: Path) -> None:
     tables = [write_table(tmp_path / name, count=24, splits=()) for name in ("first", "second")]
-    done = mi2("outliers", tables[0], image_files[0], "--validation", tables[1], "--json")
-    assert (done.code, done.json["error"]["code"]) == (2, "patients_shared")
+    result = mi2("outliers", tables[0], image_files[0], "--validation", tables[1], "--json")
+    assert (result.code, result.json["error"]["code"]) == (2, "patients_shared")
     tables[1].write_text(tables[1].read_text().replace(",made,", ",elsewhere,"))
     assert mi2("outliers", tables[0], image_files[0], "--validation", tables[1]).code == 0
 
 
-def test_a_table_for_a_person(mi2, reference: Path, validation: Path) -> None:
-    done = mi2("outliers", "drift", reference, validation, "--permutations", 50)
-    assert "energy, 30 and 30 images" in done.out
-    assert "p-value" in done.out
+def test_drift_prints_a_table(mi2, reference: Path, validation: Path) -> None:
+    result = mi2("outliers", "drift", reference, validation, "--permutations", 50)
+    assert "energy, 30 and 30 images" in result.out
+    assert "p-value" in result.out
 
 
-def test_wrong_calls(mi2, reference: Path, image_files: list[Path], tmp_path: Path) -> None:
+def test_rejects_invalid_options(mi2, reference: Path, image_files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "bad.npy").write_bytes(b"\x80\x04K\x01.")
     np.save(tmp_path / "pickle.npy", np.array([object()]), allow_pickle=True)
     for words, code, message in (
@@ -144,6 +142,6 @@ def test_wrong_calls(mi2, reference: Path, image_files: list[Path], tmp_path: Pa
         (("drift", reference, reference, "--statistic", "ks"), 2, "expected the statistic energy or mmd"),
         (("drift", reference, tmp_path / "no.csv"), 1, "expected a table file, found none"),
     ):
-        done = mi2("outliers", *words)
-        assert message in done.err
-        assert done.code == code
+        result = mi2("outliers", *words)
+        assert message in result.err
+        assert result.code == code

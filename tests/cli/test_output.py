@@ -22,10 +22,10 @@ def test_numbers_are_short() -> None:
 
 @given(st.text())
 def test_printable_text_is_one_line_and_can_be_encoded(text: str) -> None:
-    shown = printable(text)
-    assert shown.isprintable()
-    shown.encode()
-    assert len(shown) <= 200 * 10
+    printed = printable(text)
+    assert printed.isprintable()
+    printed.encode()
+    assert len(printed) <= 200 * 10
 
 
 def test_printable_keeps_letters_of_any_script() -> None:

@@ -20,7 +20,7 @@ def encoded(path: Path) -> str:
     return base64.encodebytes(path.read_bytes()).decode()
 
 
-def test_a_request_from_standard_input_or_a_file(mi2, image_files: list[Path], tmp_path: Path) -> None:
+def test_reads_request_from_standard_input_or_a_file(mi2, image_files: list[Path], tmp_path: Path) -> None:
     body = request([encoded(image_files[0]), None], [None, "x-ray chest"])
     (tmp_path / "request.json").write_bytes(body)
     piped, named, dashed = (
@@ -40,8 +40,8 @@ def test_both_response_shapes(mi2, image_files: list[Path]) -> None:
     body = request([encoded(image_files[0]), "x-ray chest"])
     rows = mi2("score", "--response-shape", "rows", stdin=body).json
     card = mi2("score", "--response-shape", "card", stdin=body).json
-    assert [sorted(one) for one in rows] == [["image_features", "scaling_factor", "text_features"]]
-    assert [list(one) for one in card] == [["image_features"], ["text_features"], ["scaling_factor"]]
+    assert [sorted(entry) for entry in rows] == [["image_features", "scaling_factor", "text_features"]]
+    assert [list(entry) for entry in card] == [["image_features"], ["text_features"], ["scaling_factor"]]
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_both_response_shapes(mi2, image_files: list[Path]) -> None:
         (request(["AAAA", None]), "image_not_an_image"),
     ],
 )
-def test_an_answer_other_than_200_ends_with_1(mi2, body: bytes, code: str) -> None:
-    done = mi2("score", stdin=body)
-    assert done.code == 1
-    assert done.json["error"]["code"] == code
+def test_status_other_than_200_has_exit_code_1(mi2, body: bytes, code: str) -> None:
+    result = mi2("score", stdin=body)
+    assert result.code == 1
+    assert result.json["error"]["code"] == code
 
 
-def test_wrong_calls(mi2) -> None:
+def test_rejects_unknown_shape_and_missing_file(mi2) -> None:
     assert mi2("score", "--response-shape", "odd").code == 2
     missing = mi2("score", "/no/such.json")
     assert missing.code == 1

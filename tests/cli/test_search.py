@@ -52,21 +52,21 @@ def test_prints_tables(mi2, image_files: list[Path], folder: Path) -> None:
     found = mi2("search", folder, "--id", image_files[0], "--exact")
     assert "1.0000" in found.out
     assert str(image_files[2]) in found.out
-    shown = mi2("index", "info", folder, "--recall")
-    assert "toy fp32, 8 numbers" in shown.out
-    assert "every search is exact" in shown.out
-    assert "recall at 10" in shown.out
+    printed = mi2("index", "info", folder, "--recall")
+    assert "toy fp32, 8 numbers" in printed.out
+    assert "every search is exact" in printed.out
+    assert "recall at 10" in printed.out
     assert "nothing was found" in mi2("search", folder, "--id", image_files[0], "--min-score", 1.1).err
 
 
 def test_reports_bad_files_and_adds_the_others(mi2, image_files: list[Path], folder: Path, tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
-    done = mi2("index", "add", folder, *image_files, missing, "--json")
-    assert done.code == 1
-    assert done.json["added"] == 3
-    assert done.json["failed"][0]["source"] == str(missing)
-    assert done.json["failed"][0]["error"]["code"] == "image_not_found"
-    assert done.err.startswith(f"error: {missing}: expected ")
+    result = mi2("index", "add", folder, *image_files, missing, "--json")
+    assert result.code == 1
+    assert result.json["added"] == 3
+    assert result.json["failed"][0]["source"] == str(missing)
+    assert result.json["failed"][0]["error"]["code"] == "image_not_found"
+    assert result.err.startswith(f"error: {missing}: expected ")
 
 
 def test_stored_images_are_refused_skipped_or_updated(mi2, image_files: list[Path], folder: Path) -> None:
@@ -103,8 +103,8 @@ def test_reads_metadata_from_tables_dicom_files_and_folders(
         "--patient-id",
         "hashed",
     )
-    done = mi2("index", "add", folder, sorted_, *options, "--id-from", "name", "--json")
-    assert done.json["added"] == 4
+    result = mi2("index", "add", folder, sorted_, *options, "--id-from", "name", "--json")
+    assert result.json["added"] == 4
     found = mi2("search", folder, "--id", "a.png", "--json").json["hits"]
     metadata = {hit["id"]: hit["metadata"] for hit in found}
     hashed = metadata["scan.dcm"].pop("PatientID")
@@ -119,6 +119,8 @@ def test_reads_metadata_from_tables_dicom_files_and_folders(
     assert [hit["id"] for hit in only] == ["scan.dcm"]
     others = mi2("search", folder, "--id", "a.png", "--exclude-same", "label", "--json").json["hits"]
     assert {hit["id"] for hit in others} == {"b.png", "c.png"}
+    by_old_name = mi2("search", folder, "--id", "a.png", "--other-than-same", "label", "--json").json["hits"]
+    assert by_old_name == others
     info = mi2("index", "info", folder, "--json").json
     assert info["columns"]["PatientAge"] == "float"
     assert "salt" not in info["identity"]
@@ -144,23 +146,23 @@ def test_rejects_invalid_arguments(mi2, image_files: list[Path], folder: Path) -
         (("--id", "nobody"), "ids_unknown"),
         (("--id", image_files[0], "--other-than-same", "ward"), "column_unknown"),
     ]:
-        done = mi2("search", folder, *options, "--json")
-        assert (done.code, done.json["error"]["code"]) == (2, code)
+        result = mi2("search", folder, *options, "--json")
+        assert (result.code, result.json["error"]["code"]) == (2, code)
     for options, code in [
         (("--patient-id", "hashed"), "patient_id_alone"),
         (("--dicom-tags", "--patient-id", "md5"), "patient_id_unknown"),
         (("--id-from", "luck"), "id_from_unknown"),
         (("--column", "age"), "metadata_missing"),
     ]:
-        done = mi2("index", "add", folder, *image_files, *options, "--json")
-        assert (done.code, done.json["error"]["code"]) == (2, code)
+        result = mi2("index", "add", folder, *image_files, *options, "--json")
+        assert (result.code, result.json["error"]["code"]) == (2, code)
 
 
 def test_reports_a_missing_store(mi2, folder: Path) -> None:
-    done = mi2("search", folder, "--text", "a", "--json")
-    assert done.code != 0
-    assert done.json["source"] == str(folder)
-    assert done.json["error"]["code"] == "store_not_found"
+    result = mi2("search", folder, "--text", "a", "--json")
+    assert result.code != 0
+    assert result.json["source"] == str(folder)
+    assert result.json["error"]["code"] == "store_not_found"
     hidden = mi2("index", "info", "postgresql://me:secret@127.0.0.1:9/images")
     assert hidden.code != 0
     assert "secret" not in hidden.err + hidden.out
@@ -170,8 +172,8 @@ def test_reports_a_missing_store(mi2, folder: Path) -> None:
 def test_rejects_another_model(mi2, image_files: list[Path], folder: Path) -> None:
     mi2("index", "add", folder, image_files[0])
     for options in (("search", folder, "--text", "a"), ("index", "add", folder, image_files[1])):
-        done = mi2(*options, "--model", "mini", "--json")
-        assert (done.code, done.json["error"]["code"]) == (2, "store_other_model")
+        result = mi2(*options, "--model", "mini", "--json")
+        assert (result.code, result.json["error"]["code"]) == (2, "store_other_model")
 
 
 def test_uses_the_preprocessing_of_the_store(mi2, image_files: list[Path], folder: Path) -> None:
@@ -204,8 +206,8 @@ def test_rejects_files_without_a_vector(mi2, image_files: list[Path], folder: Pa
     mi2("index", "add", folder, *image_files)
     bad = tmp_path / "bad.npy"
     bad.write_bytes(b"text")
-    done = mi2("search", folder, "--vector", bad, "--json")
-    assert (done.code, done.json["error"]["code"]) == (2, "vector_unreadable")
+    result = mi2("search", folder, "--vector", bad, "--json")
+    assert (result.code, result.json["error"]["code"]) == (2, "vector_unreadable")
     np.save(bad, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     assert mi2("search", folder, "--vector", bad, "--json").json["error"]["code"] == "vector_unreadable"
     np.save(bad, np.ones(9))
@@ -233,6 +235,9 @@ def test_draws_a_contact_sheet_of_the_hits(mi2, image_files: list[Path], folder:
             assert opened.format == "PNG"
             sizes.append(opened.size)
     assert len(set(sizes)) == 1
+    by_old_name = tmp_path / "old.png"
+    assert mi2("search", folder, *options, "--pictures", by_old_name, "--folder", tmp_path).code == 0
+    assert by_old_name.read_bytes() == sheet.read_bytes()
     piped = mi2("search", folder, "--image", "-", "--contact-sheet", sheet, "--json", stdin=image_files[1].read_bytes())
     assert piped.json["hits"][0]["id"] == str(image_files[1])
 
@@ -248,8 +253,8 @@ def test_does_not_draw_images_outside_the_folder(mi2, folder: Path, tmp_path: Pa
     sheet = tmp_path / "sheet.png"
 
     def reds(*options: object) -> int:
-        done = mi2("search", folder, "--text", "red", "-k", 3, "--contact-sheet", sheet, *options)
-        assert done.code == 0
+        result = mi2("search", folder, "--text", "red", "-k", 3, "--contact-sheet", sheet, *options)
+        assert result.code == 0
         with Image.open(sheet) as opened:
             return sum(pixel == (255, 0, 0) for pixel in opened.get_flattened_data())
 
@@ -265,6 +270,6 @@ def test_rejects_invalid_contact_sheet_options(mi2, image_files: list[Path], fol
         (("--contact-sheet", tmp_path / "no" / "s.png"), "file_failed"),
         (("--contact-sheet", tmp_path), "file_failed"),
     ]:
-        done = mi2("search", folder, "--id", image_files[0], *options, "--json")
-        assert (done.code != 0, done.json["error"]["code"]) == (True, code)
+        result = mi2("search", folder, "--id", image_files[0], *options, "--json")
+        assert (result.code != 0, result.json["error"]["code"]) == (True, code)
     assert not (tmp_path / "s.png").exists()

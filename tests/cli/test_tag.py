@@ -21,29 +21,29 @@ def table(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fit(mi2, table: Path, tmp_path: Path):
-    """``mi2 tag fit`` on the table, with more words; the tagger's file is ``t.json``."""
+    """Return a function that runs ``mi2 tag fit`` on the table and writes ``t.json``."""
 
     def run(*words: object):
-        given = ("--label-column", "kind", "--separator", "|", "--out", tmp_path / "t.json")
-        return mi2("tag", "fit", table, *given, *words)
+        options = ("--label-column", "kind", "--separator", "|", "--out", tmp_path / "t.json")
+        return mi2("tag", "fit", table, *options, *words)
 
     return run
 
 
 @pytest.mark.parametrize("name", ["modality", "anatomy", "view"])
-def test_a_vocabulary_gives_probabilities(mi2, toy_bundle: Path, image_files: list[Path], name: str) -> None:
-    done = mi2("tag", *image_files, "--vocabulary", name, "--threshold", "0.1", "--json")
-    assert done.code == 0
-    assert [one["source"] for one in done.json] == list(map(str, image_files))
+def test_vocabulary_gives_probabilities(mi2, toy_bundle: Path, image_files: list[Path], name: str) -> None:
+    result = mi2("tag", *image_files, "--vocabulary", name, "--threshold", "0.1", "--json")
+    assert result.code == 0
+    assert [entry["source"] for entry in result.json] == list(map(str, image_files))
     with MedImageInsight.load(toy_bundle) as model:
         expected = term_probabilities(
             model.embed_images(image_files), vocabulary(name), model.embed_texts, model.logit_scale
         )
-    found = [[tag["score"] for tag in one["tags"].values()] for one in done.json]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    for one in done.json:
-        assert list(one["tags"]) == list(vocabulary(name))
-        assert all(tag["present"] == (tag["score"] >= tag["threshold"] == 0.1) for tag in one["tags"].values())
+    actual = [[tag["score"] for tag in entry["tags"].values()] for entry in result.json]
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+    for entry in result.json:
+        assert list(entry["tags"]) == list(vocabulary(name))
+        assert all(tag["present"] == (tag["score"] >= tag["threshold"] == 0.1) for tag in entry["tags"].values())
 
 
 def test_options_may_come_first(mi2, image_files: list[Path]) -> None:
@@ -53,20 +53,20 @@ def test_options_may_come_first(mi2, image_files: list[Path]) -> None:
     assert first.out == last.out
 
 
-def test_the_built_in_model_knows_a_modality(mi2, tmp_path: Path) -> None:
+def test_built_in_model_tags_the_modality(mi2, tmp_path: Path) -> None:
     from pydicom.data import get_testdata_file
 
     path = get_testdata_file("CT_small.dcm", download=False)
-    (one,) = mi2("tag", path, "--vocabulary", "modality", "--model", "mini", "--json").json
-    assert sum(tag["score"] for tag in one["tags"].values()) == pytest.approx(1, abs=1e-4)
-    assert sum(tag["present"] for tag in one["tags"].values()) <= 1
+    (entry,) = mi2("tag", path, "--vocabulary", "modality", "--model", "mini", "--json").json
+    assert sum(tag["score"] for tag in entry["tags"].values()) == pytest.approx(1, abs=1e-4)
+    assert sum(tag["present"] for tag in entry["tags"].values()) <= 1
 
 
-def test_fit_then_tag(mi2, fit, tmp_path: Path) -> None:
-    made = fit("--criterion", "sensitivity:0.9", "--template", "x-ray {}", "--negative", "x-ray", "--json")
-    assert made.code == 0
-    assert [tag["name"] for tag in made.json["tags"]] == ["left", "right"]
-    for tag in made.json["tags"]:
+def test_fitted_tagger_tags_images(mi2, fit, tmp_path: Path) -> None:
+    fitted = fit("--criterion", "sensitivity:0.9", "--template", "x-ray {}", "--negative", "x-ray", "--json")
+    assert fitted.code == 0
+    assert [tag["name"] for tag in fitted.json["tags"]] == ["left", "right"]
+    for tag in fitted.json["tags"]:
         assert tag["prompts"] == {"positive": [f"x-ray {tag['name']}"], "negative": ["x-ray"]}
         operation = tag["validation"]["operation"]
         assert operation["sensitivity"]["value"] >= 0.9
@@ -74,42 +74,44 @@ def test_fit_then_tag(mi2, fit, tmp_path: Path) -> None:
         assert operation["positives"] + operation["negatives"] == 30
         assert tag["test"]["operation"]["positives"] > 0
     image = write_image(tmp_path / "n.png", "left", 7)
-    (one,) = mi2("tag", image, "--tagger", tmp_path / "t.json", "--json").json
-    assert set(one["tags"]) == {"left", "right"}
-    for tag, kept in zip(one["tags"].values(), made.json["tags"], strict=True):
-        assert tag["threshold"] == kept["threshold"]
+    (entry,) = mi2("tag", image, "--tagger", tmp_path / "t.json", "--json").json
+    assert set(entry["tags"]) == {"left", "right"}
+    for tag, stored in zip(entry["tags"].values(), fitted.json["tags"], strict=True):
+        assert tag["threshold"] == stored["threshold"]
         assert tag["present"] == (tag["score"] >= tag["threshold"])
 
 
-def test_the_verb_gives_what_the_functions_give(
+def test_verb_and_function_give_the_same_scores(
     mi2, fit, toy_bundle: Path, image_files: list[Path], tmp_path: Path
 ) -> None:
     assert fit().code == 0
-    found = mi2("tag", *image_files, "--tagger", tmp_path / "t.json", "--json").json
+    actual = mi2("tag", *image_files, "--tagger", tmp_path / "t.json", "--json").json
     tagger = load_tagger(tmp_path / "t.json")
     with MedImageInsight.load(toy_bundle) as model:
         expected = tagger.scores(model.embed_images(image_files), model.embed_texts, model.logit_scale)
-    np.testing.assert_allclose([[tag["score"] for tag in one["tags"].values()] for one in found], expected, atol=1e-5)
+    np.testing.assert_allclose(
+        [[tag["score"] for tag in entry["tags"].values()] for entry in actual], expected, atol=1e-5
+    )
 
 
-def test_an_adapter_gives_the_scores(mi2, fit, table: Path, tmp_path: Path) -> None:
+def test_fits_thresholds_to_an_adapter(mi2, fit, table: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "a.adapter"
     words = ("--label-column", "kind", "--separator", "|", "--kind", "mlp", "--out", adapter)
     assert mi2("adapter", "train", table, *words).code == 0
-    made = fit("--adapter", adapter, "--json")
-    assert made.code == 0
-    assert all(tag["test"]["operation"]["sensitivity"]["value"] > 0.8 for tag in made.json["tags"])
-    adapter.unlink()  # the tagger has it
+    fitted = fit("--adapter", adapter, "--json")
+    assert fitted.code == 0
+    assert all(tag["test"]["operation"]["sensitivity"]["value"] > 0.8 for tag in fitted.json["tags"])
+    adapter.unlink()  # the tagger contains it
     whole = write_image(tmp_path / "n.png", "whole", 7)
-    (one,) = mi2("tag", whole, "--tagger", tmp_path / "t.json", "--json").json
-    assert [tag["present"] for tag in one["tags"].values()] == [True, True]
+    (entry,) = mi2("tag", whole, "--tagger", tmp_path / "t.json", "--json").json
+    assert [tag["present"] for tag in entry["tags"].values()] == [True, True]
 
 
-def test_prompts_from_a_file(fit, tmp_path: Path) -> None:
+def test_reads_prompts_from_a_file(fit, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.json"
     prompts.write_text(json.dumps({"left": {"positive": ["port"], "negative": ["no"]}, "right": ["one", "two"]}))
-    made = fit("--prompts", prompts, "--json")
-    assert [tag["prompts"] for tag in made.json["tags"]] == [
+    fitted = fit("--prompts", prompts, "--json")
+    assert [tag["prompts"] for tag in fitted.json["tags"]] == [
         {"positive": ["port"], "negative": ["no"]},
         {"positive": ["one", "two"], "negative": []},
     ]
@@ -118,40 +120,40 @@ def test_prompts_from_a_file(fit, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"a": {"negative": ["b"]}}', '{"a": {"positive": "b", "c": 1}}', "{1"]
 )
-def test_prompts_that_cannot_be_read(fit, tmp_path: Path, content: str) -> None:
+def test_rejects_invalid_prompts_file(fit, tmp_path: Path, content: str) -> None:
     prompts = tmp_path / "prompts.json"
     prompts.write_text(content)
-    done = fit("--prompts", prompts)
-    assert done.code == 2
-    assert "expected JSON of tags" in done.err
+    result = fit("--prompts", prompts)
+    assert result.code == 2
+    assert "expected JSON of tags" in result.err
 
 
-def test_tables_for_a_person(mi2, fit, image_files: list[Path], tmp_path: Path) -> None:
-    made = fit("--criterion", "f1")
-    assert made.out.count("thresholds by f1") == 2
-    assert "sensitivity" in made.out
-    shown = mi2("tag", *image_files, "--tagger", tmp_path / "t.json")
-    assert shown.code == 0
-    assert all(str(path) in shown.out for path in image_files)
+def test_prints_tables(mi2, fit, image_files: list[Path], tmp_path: Path) -> None:
+    fitted = fit("--criterion", "f1")
+    assert fitted.out.count("thresholds by f1") == 2
+    assert "sensitivity" in fitted.out
+    printed = mi2("tag", *image_files, "--tagger", tmp_path / "t.json")
+    assert printed.code == 0
+    assert all(str(path) in printed.out for path in image_files)
 
 
-def test_a_failed_image_leaves_the_others(mi2, fit, image_files: list[Path], tmp_path: Path) -> None:
+def test_failed_image_does_not_stop_the_others(mi2, fit, image_files: list[Path], tmp_path: Path) -> None:
     fit()
     missing = tmp_path / "missing.png"
     for words in (("--vocabulary", "view"), ("--tagger", tmp_path / "t.json")):
-        done = mi2("tag", image_files[0], missing, image_files[1], *words, "--json")
-        assert done.code == 1
-        assert [list(one)[1] for one in done.json] == ["tags", "error", "tags"]
-        assert done.json[1]["source"] == str(missing)
+        result = mi2("tag", image_files[0], missing, image_files[1], *words, "--json")
+        assert result.code == 1
+        assert [list(entry)[1] for entry in result.json] == ["tags", "error", "tags"]
+        assert result.json[1]["source"] == str(missing)
         only = mi2("tag", missing, *words)
         assert (only.code, only.out) == (1, "")
 
 
-def test_another_model_is_refused(mi2, fit, image_files: list[Path], tmp_path: Path) -> None:
+def test_rejects_another_model(mi2, fit, image_files: list[Path], tmp_path: Path) -> None:
     fit()
-    done = mi2("tag", image_files[0], "--tagger", tmp_path / "t.json", "--model", "mini", "--json")
-    assert done.code == 1
-    assert done.json["error"]["code"] == "adapter_other_model"
+    result = mi2("tag", image_files[0], "--tagger", tmp_path / "t.json", "--model", "mini", "--json")
+    assert result.code == 1
+    assert result.json["error"]["code"] == "adapter_other_model"
 
 
 @pytest.mark.parametrize(
@@ -175,38 +177,38 @@ def test_another_model_is_refused(mi2, fit, image_files: list[Path], tmp_path: P
         (["fit", "x.csv", "--out", "t.json", "--adapter", "a", "--negative", "b"], "expected prompts or an adapter"),
     ],
 )
-def test_wrong_calls(mi2, words: list[str], message: str) -> None:
-    done = mi2("tag", *words)
-    assert done.code == 2
-    assert message in done.err
-    assert done.out == ""
+def test_rejects_invalid_options(mi2, words: list[str], message: str) -> None:
+    result = mi2("tag", *words)
+    assert result.code == 2
+    assert message in result.err
+    assert result.out == ""
 
 
-def test_a_tag_that_validation_cannot_judge(fit, tmp_path: Path) -> None:
+def test_rejects_tag_without_validation_images(fit, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.json"
     prompts.write_text('{"left": "left", "nowhere": "nowhere"}')
-    done = fit("--prompts", prompts)
-    assert done.code == 2
-    assert "tag 'nowhere': expected validation images with the tag, got none" in done.err
+    result = fit("--prompts", prompts)
+    assert result.code == 2
+    assert "tag 'nowhere': expected validation images with the tag, got none" in result.err
     assert not (tmp_path / "t.json").exists()
 
 
-def test_a_split_that_is_not_there(fit) -> None:
-    done = fit("--validation-split", "dev")
-    assert done.code == 2
-    assert "expected one of the splits test, train, val, got 'dev'" in done.err
+def test_rejects_unknown_split(fit) -> None:
+    result = fit("--validation-split", "dev")
+    assert result.code == 2
+    assert "expected one of the splits test, train, val, got 'dev'" in result.err
 
 
-def test_labels_of_ones_own(mi2, toy_bundle: Path, image_files: list[Path]) -> None:
+def test_tags_with_given_labels(mi2, toy_bundle: Path, image_files: list[Path]) -> None:
     words = ("--template", "x-ray {}", "--negative", "x-ray", "--negative", "nothing", "--json")
-    done = mi2("tag", *image_files, "--labels", "big heart", "fluid", *words)
-    assert (done.code, done.err) == (0, "")
+    result = mi2("tag", *image_files, "--labels", "big heart", "fluid", *words)
+    assert (result.code, result.err) == (0, "")
     prompts = tag_prompts(["big heart", "fluid"], template="x-ray {}", negative=["x-ray", "nothing"])
     with MedImageInsight.load(toy_bundle) as model:
         expected = model.tag(image_files, prompts)
-    for one, tags in zip(done.json, expected, strict=True):
-        assert list(one["tags"]) == ["big heart", "fluid"]
-        for name, tag in one["tags"].items():
+    for entry, tags in zip(result.json, expected, strict=True):
+        assert list(entry["tags"]) == ["big heart", "fluid"]
+        for name, tag in entry["tags"].items():
             assert tag["score"] == pytest.approx(tags[name].score, abs=1e-5)
             assert tag["threshold"] == 0.5
             assert tag["present"] == (tag["score"] >= 0.5)
@@ -217,12 +219,12 @@ def test_cosines_need_a_threshold(mi2, image_files: list[Path]) -> None:
     assert (refused.code, refused.json["error"]["code"]) == (2, "threshold_missing")
     assert "negative prompts for every tag" in refused.err
     assert "mi2 tag fit" in refused.err
-    (one,) = mi2("tag", image_files[0], "--labels", "a", "b", "--threshold", "-1", "--json").json
-    assert all(tag["present"] and -1 <= tag["score"] <= 1 for tag in one["tags"].values())
+    (entry,) = mi2("tag", image_files[0], "--labels", "a", "b", "--threshold", "-1", "--json").json
+    assert all(tag["present"] and -1 <= tag["score"] <= 1 for tag in entry["tags"].values())
 
 
 def test_help_names_both_verbs(mi2) -> None:
-    done = mi2("tag", "--help")
-    assert done.code == 0
-    assert "apply" in done.out
-    assert "fit" in done.out
+    result = mi2("tag", "--help")
+    assert result.code == 0
+    assert "apply" in result.out
+    assert "fit" in result.out

@@ -1,4 +1,4 @@
-"""``verify --images``: accuracy and time on labelled image_files, below the proof that the bundle is right."""
+"""``verify --images``: accuracy and time on labelled images, printed below the parity with PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Eight image_files of two labels."""
+    """Write eight images of two labels."""
     rng = np.random.default_rng(0)
     root = tmp_path / "phantoms"
     for index in range(8):
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def table(folder: Path) -> Path:
-    """The same image_files in two splits."""
+    """Write a table of the same images in two splits."""
     path = folder / "table.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -38,51 +38,51 @@ def table(folder: Path) -> Path:
     return path
 
 
-def test_a_folder_is_scored_below_the_proof(mi2, folder: Path) -> None:
-    done = mi2("verify", "mini", "--images", folder, "--template", "phantom box {}")
-    assert done.code == 0
-    assert done.out.index("two calls, the same bits") < done.out.index("mini on labelled images, zero-shot")
-    assert "phantoms (8)" in done.out
-    assert "mAUC %" in done.out
-    assert "PyTorch" not in done.out[done.out.index("zero-shot") :]
+def test_prints_accuracy_on_a_folder_below_parity(mi2, folder: Path) -> None:
+    result = mi2("verify", "mini", "--images", folder, "--template", "phantom box {}")
+    assert result.code == 0
+    assert result.out.index("two calls, the same bits") < result.out.index("mini on labelled images, zero-shot")
+    assert "phantoms (8)" in result.out
+    assert "mAUC %" in result.out
+    assert "PyTorch" not in result.out[result.out.index("zero-shot") :]
     for name in ("processor", "threads", "batch", "provider", "onnxruntime"):
-        assert name in done.out
+        assert name in result.out
 
 
 def test_json_contains_accuracy_and_parity(mi2, folder: Path) -> None:
     document = mi2("verify", "mini", "--images", folder, "--json").json
     assert document.keys() == {"name", "parity", "accuracy"}
-    (one,) = document["accuracy"]["sets"]
-    assert (one["name"], one["images"], one["scored"]) == ("phantoms", 8, 8)
-    assert 0 <= one["onnxruntime"]["mean_auc"]["value"] <= 1
+    (test_set,) = document["accuracy"]["sets"]
+    assert (test_set["name"], test_set["images"], test_set["scored"]) == ("phantoms", 8, 8)
+    assert 0 <= test_set["onnxruntime"]["mean_auc"]["value"] <= 1
     assert document["accuracy"]["split"] is None
     assert mi2("verify", "mini", "--json").json.keys() == {"name", "parity"}
 
 
-def test_of_a_table_the_test_split_is_scored(mi2, table: Path) -> None:
+def test_scores_the_test_split_of_a_table_by_default(mi2, table: Path) -> None:
     assert mi2("verify", "mini", "--images", table, "--json").json["accuracy"]["sets"][0]["images"] == 4
     accuracy = mi2("verify", "mini", "--images", table, "--split", "train", "--json").json["accuracy"]
     assert (accuracy["split"], accuracy["sets"][0]["images"]) == ("train", 4)
     assert "the train split" in mi2("verify", "mini", "--images", table, "--split", "train").out
 
 
-def test_against_the_checkpoint_both_are_shown(mi2, golden_bundle, golden_checkpoint: Path, folder: Path) -> None:
-    done = mi2("verify", golden_bundle.folder, "--against", golden_checkpoint, "--images", folder)
-    assert done.code == 0
-    shown = done.out[done.out.index("zero-shot") :]
-    assert "mAUC % PyTorch / ONNX" in shown
-    assert "same best label" in shown
-    assert "100.00 %" in shown
-    assert "torch device" in shown
+def test_compares_accuracy_with_the_checkpoint(mi2, golden_bundle, golden_checkpoint: Path, folder: Path) -> None:
+    result = mi2("verify", golden_bundle.folder, "--against", golden_checkpoint, "--images", folder)
+    assert result.code == 0
+    printed = result.out[result.out.index("zero-shot") :]
+    assert "mAUC % PyTorch / ONNX" in printed
+    assert "same best label" in printed
+    assert "100.00 %" in printed
+    assert "torch device" in printed
 
 
-def test_broken_images_are_named_and_end_it(mi2, folder: Path) -> None:
+def test_broken_image_is_named_and_ends_the_call(mi2, folder: Path) -> None:
     (folder / "no_finding" / "notes.txt").write_text("not an image")
-    done = mi2("verify", "mini", "--images", folder, "--json")
-    assert done.code == 1
-    assert done.json["source"] == str(folder)
-    assert done.json["error"]["code"] == "dataset_broken_images"
-    assert "notes.txt" in done.err
+    result = mi2("verify", "mini", "--images", folder, "--json")
+    assert result.code == 1
+    assert result.json["source"] == str(folder)
+    assert result.json["error"]["code"] == "dataset_broken_images"
+    assert "notes.txt" in result.err
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def test_broken_images_are_named_and_end_it(mi2, folder: Path) -> None:
         (("--images", "FOLDER/no_finding"), 1, "two or more folders"),
     ],
 )
-def test_a_wrong_call_ends_before_anything_is_run(
+def test_wrong_call_ends_before_measuring(
     mi2, folder: Path, table: Path, words: tuple[str, ...], code: int, message: str
 ) -> None:
-    given = [word.replace("FOLDER", str(folder)).replace("TABLE", str(table)) for word in words]
-    done = mi2("verify", "mini", *given)
-    assert (done.code, done.out) == (code, "")
-    assert message in done.err
+    arguments = [word.replace("FOLDER", str(folder)).replace("TABLE", str(table)) for word in words]
+    result = mi2("verify", "mini", *arguments)
+    assert (result.code, result.out) == (code, "")
+    assert message in result.err

@@ -18,7 +18,7 @@ from medimageinsight.reports import check_report_folder
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.datasets import Table
-    from medimageinsight.evaluate import AssessedModels, Assessment, Comparison, Report
+    from medimageinsight.evaluate import AssessedModels, Assessment, Report
 
 DEFAULT_SENSITIVITY = 0.9
 
@@ -255,16 +255,12 @@ def _print_assessed(result: "AssessedModels") -> None:
     for note in assessment.notes:
         output.note(note)
     if result.comparison is not None:
-        _print_comparison(result.comparison)
-
-
-def _print_comparison(comparison: "Comparison") -> None:
-    output.print_table(
-        ("measure", comparison.model, comparison.against, "difference", "p"),
-        [
-            (row.measure, str(row.model), str(row.against), str(row.difference), f"{row.p:.3f}")
-            for row in comparison.differences
-            if row.source is None
-        ],
-        title="Means over sources",
-    )
+        output.print_table(
+            ("measure", result.comparison.model, result.comparison.against, "difference", "p"),
+            [
+                (row.measure, str(row.model), str(row.against), str(row.difference), f"{row.p:.3f}")
+                for row in result.comparison.differences
+                if row.source is None
+            ],
+            title="Means over sources",
+        )

@@ -38,6 +38,7 @@ app = typer.Typer(
     help=f"Embed, compare, classify, tag and search medical images and texts on your own machine.\n\n{DISCLAIMER}",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # paragraphs of docstrings are wrapped to the width of the terminal
     pretty_exceptions_enable=False,  # errors.py prints them
     context_settings={"help_option_names": ["-h", "--help"]},
 )
