@@ -11,8 +11,7 @@ import torch
 import yaml
 
 from medimageinsight.export import REWRITINGS, export_image_encoder, export_text_encoder, rewrite, rewriting
-from medimageinsight.export.rewriting.attention import attend_in_steps
-from medimageinsight.export.rewriting.onnx_attention import attention_operator
+from medimageinsight.export.rewriting.attention import attend_in_steps, attention_operator
 from medimageinsight.export.rewriting.window_attention import cut_windows
 from medimageinsight.network import ImageEncoderConfig, ModelConfig, TextEncoderConfig, UniCLModel
 from tests.golden.model import CONFIG, golden, golden_pixels, golden_weights

@@ -17,15 +17,14 @@ from medimageinsight._lazy import lazy_exports
 if TYPE_CHECKING:
     from medimageinsight.export.accuracy import measure_accuracy
     from medimageinsight.export.accuracy_results import Accuracy, RuntimeResult, SourceResult
-    from medimageinsight.export.agreement import Agreement
-    from medimageinsight.export.checkpoint_files import CheckpointFiles, find_checkpoint
+    from medimageinsight.export.checkpoint_files import find_checkpoint
     from medimageinsight.export.conversion import convert
     from medimageinsight.export.graphs import export_image_encoder, export_text_encoder
     from medimageinsight.export.model_card import compose_model_card
-    from medimageinsight.export.model_description import ModelDescription, read_description
-    from medimageinsight.export.parity import BOUNDS, Parity, read_parity
+    from medimageinsight.export.model_description import read_description
+    from medimageinsight.export.parity import BOUNDS, Agreement, Parity, read_parity
     from medimageinsight.export.rewriting import REWRITINGS, rewrite
-    from medimageinsight.export.run_record import RunRecord, read_run_record
+    from medimageinsight.export.run_record import read_run_record
     from medimageinsight.export.tokenizer_file import check_tokenizer, create_clip_tokenizer, read_tokenizer
     from medimageinsight.export.verification import load_original, verify
 
@@ -34,10 +33,7 @@ __all__ = [
     "REWRITINGS",
     "Accuracy",
     "Agreement",
-    "CheckpointFiles",
-    "ModelDescription",
     "Parity",
-    "RunRecord",
     "RuntimeResult",
     "SourceResult",
     "check_tokenizer",
@@ -60,15 +56,14 @@ __all__ = [
 _MODULES = {
     "accuracy": ("measure_accuracy",),
     "accuracy_results": ("Accuracy", "RuntimeResult", "SourceResult"),
-    "agreement": ("Agreement",),
-    "checkpoint_files": ("CheckpointFiles", "find_checkpoint"),
+    "checkpoint_files": ("find_checkpoint",),
     "conversion": ("convert",),
     "graphs": ("export_image_encoder", "export_text_encoder"),
     "model_card": ("compose_model_card",),
-    "model_description": ("ModelDescription", "read_description"),
-    "parity": ("BOUNDS", "Parity", "read_parity"),
+    "model_description": ("read_description",),
+    "parity": ("BOUNDS", "Agreement", "Parity", "read_parity"),
     "rewriting": ("REWRITINGS", "rewrite"),
-    "run_record": ("RunRecord", "read_run_record"),
+    "run_record": ("read_run_record",),
     "tokenizer_file": ("check_tokenizer", "create_clip_tokenizer", "read_tokenizer"),
     "verification": ("load_original", "verify"),
 }

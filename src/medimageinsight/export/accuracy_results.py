@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+import numpy as np
 
+from medimageinsight.evaluate.scoring import score_findings
+from medimageinsight.evaluate.zero_shot import ensemble_prompts
+from medimageinsight.metrics import bootstrap_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from medimageinsight.evaluate.data import EvaluationData
+    from medimageinsight.evaluate.scoring import ScoredFindings
     from medimageinsight.metrics import Figure
+    from medimageinsight.metrics.scores import Floats, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +94,53 @@ class Accuracy:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         return asdict(self)
+
+
+def score_source(name: str, data: Sequence[EvaluationData], milliseconds: Sequence[Floats]) -> SourceResult:
+    """Score one source; the first data and times (N,) are the bundle's, the second, if given, the checkpoint's."""
+    rows = data[0].rows_of(name)
+    labels = [label for label in data[0].finding_labels if data[0].label_names[label][0] == name]
+    columns = np.array(labels, dtype=np.int64)  # of the labels that are scored
+    findings = [score_findings(embedded, name) for embedded in data]
+    results = [
+        RuntimeResult(
+            milliseconds=float(np.median(times[rows])),
+            mean_auc=None if scored is None else scored.figures.mean_auc,
+            accuracy=None if scored is None else scored.figures.accuracy,
+        )
+        for times, scored in zip(milliseconds, findings, strict=True)
+    ]
+    return SourceResult(
+        name=name,
+        images=len(rows),
+        scored=int(np.isin(data[0].labels[rows], columns).sum()),
+        onnxruntime=results[0],
+        pytorch=results[1] if len(results) > 1 else None,
+        agreement=_compare(data, rows, columns, findings) if len(data) > 1 else None,
+    )
+
+
+def _compare(
+    data: Sequence[EvaluationData], rows: Integers, columns: Integers, findings: Sequence[ScoredFindings | None]
+) -> RuntimeComparison:
+    bundle, original = (embedded.images[rows].astype(np.float64) for embedded in data)
+    same_best_label = None
+    if len(columns) > 1:
+        classes = [ensemble_prompts(embedded.prompts, embedded.prompt_labels[:, columns]) for embedded in data]
+        best = (bundle @ classes[0].T).argmax(axis=1), (original @ classes[1].T).argmax(axis=1)
+        same_best_label = float(np.mean(best[0] == best[1]))
+    return RuntimeComparison(
+        mean_auc_difference=_subtract(*findings, confidence=data[0].settings.confidence),
+        same_best_label=same_best_label,
+        max_abs_diff=float(np.abs(bundle - original).max()),
+        min_cosine=float((bundle * original).sum(axis=1).min()),
+    )
+
+
+def _subtract(bundle: ScoredFindings | None, original: ScoredFindings | None, *, confidence: float) -> Figure | None:
+    """Subtract the mean AUCs; both have the same resamples, because they have the same images and seed."""
+    if bundle is None or original is None:
+        return None
+    value = bundle.figures.mean_auc.value - original.figures.mean_auc.value
+    resampled = bundle.resampled - original.resampled
+    return bootstrap_figure(value, resampled, count=bundle.figures.mean_auc.count, confidence=confidence)

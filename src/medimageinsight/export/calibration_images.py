@@ -11,8 +11,8 @@ import numpy as np
 from medimageinsight import images
 from medimageinsight.datasets import broken_images, read_folder, read_table
 from medimageinsight.errors import DatasetError, InputError
-from medimageinsight.export.agreement import MIN_IMAGES
-from medimageinsight.export.sample_inputs import sample_tokens
+from medimageinsight.export.comparison import MIN_IMAGES
+from medimageinsight.export.sample_inputs import ComparisonInputs, sample_tokens
 from medimageinsight.preprocess import Preprocessing, preprocess
 from medimageinsight.tokenizer import Tokenizer, pad
 
@@ -30,15 +30,6 @@ MAX_PROMPTS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonInputs:
-    """Images and prompts on which a bundle and its network are compared."""
-
-    pixels: NDArray[np.float32]  # (N, 3, H, W)
-    tokens: list[list[int]]  # of P prompts
-    labels: list[int]  # the label of each prompt
-
-
-@dataclass(frozen=True, kw_only=True)
 class CalibrationImages:
     """The two disjoint parts of a folder of labelled images."""
 
@@ -51,11 +42,6 @@ def read_calibration(source: str | Path, preprocessing: Preprocessing, tokenizer
 
     The order is drawn from a fixed seed. The first third gives scales and the rest is for the comparison, each up to
     its maximum; the prompts are the captions of all images.
-
-    Args:
-        source: As `read_folder` or, with the extension of a table, as `read_table`.
-        preprocessing: The model's.
-        tokenizer: The model's.
 
     Raises:
         DatasetError: The source cannot be read, has too few images (``calibration_too_small``), or has images that
@@ -71,16 +57,24 @@ def read_calibration(source: str | Path, preprocessing: Preprocessing, tokenizer
             code="calibration_too_small",
         )
     order = np.random.Generator(np.random.PCG64(SEED)).permutation(len(table))[: scale_count + comparison_count]
-    pixels = _preprocess_images([table.samples[index].path for index in order], preprocessing)
+    pixels: list[NDArray[np.float32]] = []
+    errors: dict[Path, InputError] = {}
+    for path in (table.samples[index].path for index in order):
+        try:
+            pixels.append(preprocess(images.open(path), preprocessing))
+        except InputError as error:
+            errors[path] = error
+    if errors:
+        raise broken_images(errors)
     label_of = {sample.caption: (sample.source, sample.label or sample.caption) for sample in table}
     labels = list(dict.fromkeys(label_of.values()))
     captions = list(label_of)[:MAX_PROMPTS]
     comparison = ComparisonInputs(
-        pixels=pixels[scale_count:],
+        pixels=np.stack(pixels[scale_count:]),
         tokens=[list(row) for row in tokenizer.encode(captions)],
         labels=[labels.index(label_of[caption]) for caption in captions],
     )
-    return CalibrationImages(scale_pixels=pixels[:scale_count], comparison=comparison)
+    return CalibrationImages(scale_pixels=np.stack(pixels[:scale_count]), comparison=comparison)
 
 
 def image_scale_inputs(calibration: CalibrationImages) -> Iterator[dict[str, NDArray[Any]]]:
@@ -94,16 +88,3 @@ def text_scale_inputs(calibration: CalibrationImages, config: TextEncoderConfig)
     for row in [*calibration.comparison.tokens, *sample_tokens(config.vocab_size, config.context_length)]:
         ids, mask = pad([row], row[-1])
         yield {"input_ids": ids, "attention_mask": mask}
-
-
-def _preprocess_images(paths: list[Path], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    pixels: list[NDArray[np.float32]] = []
-    errors: dict[Path, InputError] = {}
-    for path in paths:
-        try:
-            pixels.append(preprocess(images.open(path), preprocessing))
-        except InputError as error:
-            errors[path] = error
-    if errors:
-        raise broken_images(errors)
-    return np.stack(pixels)

@@ -9,8 +9,8 @@ import numpy as np
 
 from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER, half_graph
 from medimageinsight.engine import CPU, Session
-from medimageinsight.export.agreement import Agreement, compute_agreement
-from medimageinsight.export.parity import BOUNDS, EncoderParity, Parity, Reference
+from medimageinsight.evaluate.zero_shot import ensemble_prompts, prompt_membership
+from medimageinsight.export.parity import BOUNDS, Agreement, EncoderParity, Parity, Reference
 from medimageinsight.export.pytorch_encoders import PyTorchEncoders
 from medimageinsight.tokenizer import pad
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from medimageinsight.export.calibration_images import ComparisonInputs
-    from medimageinsight.export.sample_inputs import SampleInputs
+    from medimageinsight.export.sample_inputs import ComparisonInputs
     from medimageinsight.network.model import UniCLModel
 
     Embeddings = NDArray[np.float32]
 
+NEAREST = 10
+MIN_IMAGES = NEAREST + 2  # with fewer, the ten nearest images are all that remain
 
-def compute_reference(model: UniCLModel, inputs: SampleInputs | ComparisonInputs) -> Reference:
+
+def compute_reference(model: UniCLModel, inputs: ComparisonInputs) -> Reference:
     """Embed each input by itself with the network in PyTorch."""
     encoders = PyTorchEncoders(model)
     image = np.concatenate([encoders.embed_pixels(pixels[np.newaxis]) for pixels in inputs.pixels])
@@ -36,19 +38,14 @@ def compute_reference(model: UniCLModel, inputs: SampleInputs | ComparisonInputs
 
 def measure_parity(
     folder: Path,
-    samples: SampleInputs,
+    samples: ComparisonInputs,
     reference: Reference,
     precision: str,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Parity:
-    """Run a bundle's graphs on the samples, one graph after the other, and compare with the reference.
+    """Run a bundle's graphs and their float16 variants, if they exist, on the samples; compare with the reference.
 
-    Args:
-        folder: The bundle's: both graphs, and their float16 variants where they exist.
-        samples: The inputs.
-        reference: PyTorch's embeddings of them.
-        precision: The bundle's, which determines the bounds.
-        progress: Called with the part that is done, 0 to 1.
+    `progress` is called with the part that is done, 0 to 1.
     """
     image, image_embeddings = _measure_image_graph(folder / IMAGE_ENCODER, samples.pixels, reference.image)
     progress(0.8)
@@ -58,10 +55,8 @@ def measure_parity(
         image = _combine(image, _measure_image_graph(half, samples.pixels, reference.image)[0])
         half = folder / half_graph(TEXT_ENCODER)
         text = _combine(text, _measure_text_graph(half, samples, reference.text)[0])
-    labels = list(range(len(text_embeddings)))
-    agreement = compute_agreement(
-        (image_embeddings, reference.image), (text_embeddings, reference.text), labels, real=False
-    )
+    pairs = (image_embeddings, reference.image), (text_embeddings, reference.text)
+    agreement = compute_agreement(*pairs, samples.labels, real=False)
     return Parity(image=image, text=text, agreement=agreement, bounds=BOUNDS[precision])
 
 
@@ -73,6 +68,46 @@ def measure_agreement(folder: Path, inputs: ComparisonInputs, reference: Referen
     )
     prompts = np.concatenate([_run_text(text, [row]) for row in inputs.tokens])
     return compute_agreement((images, reference.image), (prompts, reference.text), inputs.labels, real=True)
+
+
+def compute_agreement(
+    image: tuple[Embeddings, Embeddings],
+    text: tuple[Embeddings, Embeddings],
+    labels: list[int],
+    *,
+    real: bool,
+) -> Agreement:
+    """Compare embeddings of the same inputs.
+
+    Args:
+        image: The bundle's and PyTorch's (N, D), N at least `MIN_IMAGES`.
+        text: The bundle's and PyTorch's (P, D).
+        labels: The label of each of the P prompts, from 0.
+        real: As in `Agreement`.
+    """
+    distinct, classes = np.unique(labels, return_inverse=True)
+    member = prompt_membership(np.arange(len(classes)), classes, shape=(len(classes), len(distinct)))[:, :-1]
+    best, expected = (
+        np.argmax(images @ ensemble_prompts(prompts, member).T, axis=1)
+        for images, prompts in zip(image, text, strict=True)
+    )
+    nearest = zip(*(_nearest_rows(images).tolist() for images in image), strict=True)
+    shared = [len(set(bundle) & set(pytorch)) / NEAREST for bundle, pytorch in nearest]
+    return Agreement(
+        images=len(best),
+        labels=len(distinct),
+        real=real,
+        min_cosine=float((image[0].astype(np.float64) * image[1]).sum(axis=1).min()),
+        top1=float((best == expected).mean()),
+        nearest_ten=float(np.mean(shared)),
+    )
+
+
+def _nearest_rows(embeddings: Embeddings) -> NDArray[np.intp]:
+    """Return the ten rows most similar to each row, itself excluded, (N, 10)."""
+    similarity = embeddings @ embeddings.T
+    np.fill_diagonal(similarity, -np.inf)
+    return np.argsort(-similarity, axis=1, kind="stable")[:, :NEAREST]
 
 
 def _measure_image_graph(
@@ -89,11 +124,14 @@ def _measure_image_graph(
     return _compare(alone, batched, expected, repeatable=np.array_equal(embed(slice(0, 1)), alone[:1])), alone
 
 
-def _measure_text_graph(graph: Path, samples: SampleInputs, expected: Embeddings) -> tuple[EncoderParity, Embeddings]:
+def _measure_text_graph(
+    graph: Path, samples: ComparisonInputs, expected: Embeddings
+) -> tuple[EncoderParity, Embeddings]:
     """Embed each text alone, padded to the context, and all as a batch; return the figures and the first embeddings."""
     session = Session(graph, providers=[CPU])
+    context_length = max(map(len, samples.tokens))
     alone = np.concatenate([_run_text(session, [row]) for row in samples.tokens])
-    padded = np.concatenate([_run_text(session, [row], samples.context_length) for row in samples.tokens])
+    padded = np.concatenate([_run_text(session, [row], context_length) for row in samples.tokens])
     together = _run_text(session, samples.tokens)
     repeatable = np.array_equal(_run_text(session, samples.tokens), together)
     all_rows = slice(0, len(alone))
@@ -111,14 +149,7 @@ def _run_text(session: Session, rows: list[list[int]], length: int = 0) -> Embed
 def _compare(
     alone: Embeddings, batched: list[tuple[slice, Embeddings]], expected: Embeddings, *, repeatable: bool
 ) -> EncoderParity:
-    """Compute the figures.
-
-    Args:
-        alone: Embeddings (N, D) of single inputs.
-        batched: Rows, and their embeddings as a batch.
-        expected: The reference's (N, D).
-        repeatable: As in `EncoderParity`.
-    """
+    """Compute the figures of single inputs (N, D), and of rows with their embeddings as a batch."""
     pairs = [(alone, expected), *((embeddings, expected[rows]) for rows, embeddings in batched)]
     return EncoderParity(
         inputs=len(alone),

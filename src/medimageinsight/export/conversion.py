@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import tempfile
 from collections.abc import Callable
@@ -39,7 +38,7 @@ from medimageinsight.export.model_card import compose_model_card
 from medimageinsight.export.model_description import ModelDescription, read_description
 from medimageinsight.export.parity import Parity, to_json
 from medimageinsight.export.pytorch_encoders import require_torch
-from medimageinsight.export.sample_inputs import SampleInputs
+from medimageinsight.export.sample_inputs import generate_samples
 from medimageinsight.export.tokenizer_file import check_tokenizer, read_tokenizer
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.preprocess import Preprocessing
@@ -48,8 +47,6 @@ from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
     from medimageinsight.network.model import UniCLModel
-
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 Progress = Callable[[str, float], None]
 
@@ -93,7 +90,7 @@ def convert(
     """
     _check_precision(precision, calibration)
     require_torch()
-    report = progress or _ignore_progress
+    report = progress or (lambda *_: None)
     report("finding the checkpoint", 0.0)
     files = find_checkpoint(checkpoint, config=config, tokenizer=tokenizer)
     source = _read_source(files, name, default_name=Path(out).absolute().name)
@@ -122,8 +119,9 @@ class _Source:
 
 
 def _check_precision(precision: str, calibration: str | Path | None) -> None:
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision: expected {' or '.join(PRECISIONS)}, got {precision!r}", code="precision_unknown")
+    known = get_args(Precision)
+    if precision not in known:
+        raise ConfigError(f"precision: expected {' or '.join(known)}, got {precision!r}", code="precision_unknown")
     if precision == "int8" and calibration is None:
         raise ConfigError(
             "precision int8: expected labelled images for calibration, got none: scales and bounds need real ones",
@@ -133,7 +131,6 @@ def _check_precision(precision: str, calibration: str | Path | None) -> None:
 
 def _read_source(files: CheckpointFiles, name: str | None, *, default_name: str) -> _Source:
     description = read_description(files)
-    name = name or description.name or default_name
     architecture = ModelConfig.from_dict(description.architecture)
     try:
         preprocessing = Preprocessing.from_dict(description.preprocessing)
@@ -145,7 +142,11 @@ def _read_source(files: CheckpointFiles, name: str | None, *, default_name: str)
             f"got {preprocessing.image_size}"
         )
     return _Source(
-        files=files, name=name, description=description, architecture=architecture, preprocessing=preprocessing
+        files=files,
+        name=name or description.name or default_name,
+        description=description,
+        architecture=architecture,
+        preprocessing=preprocessing,
     )
 
 
@@ -185,10 +186,8 @@ def _write_graphs(
     from medimageinsight.export.rewriting import rewrite
 
     rewritten = rewrite(model)
-    with contextlib.ExitStack() as stack:
-        full = folder  # of the float32 graphs
-        if precision != "fp32":
-            full = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        full = folder if precision == "fp32" else Path(scratch)  # of the float32 graphs
         report("exporting the image encoder", 0.15)
         image_files = export_image_encoder(rewritten, full / IMAGE_ENCODER)
         report("exporting the text encoder", 0.35)
@@ -215,13 +214,9 @@ def _write_parity(
     *,
     force: bool,
 ) -> Parity:
-    """Compare with PyTorch and write the figures.
-
-    Raises:
-        ParityError: A figure is out of bounds and `force` is not set.
-    """
+    """Compare with PyTorch and write the figures; one out of bounds is an error unless `force` is set."""
     text = model.config.text
-    samples = SampleInputs.generate(preprocessing, vocab_size=text.vocab_size, context_length=text.context_length)
+    samples = generate_samples(preprocessing, vocab_size=text.vocab_size, context_length=text.context_length)
     report("running PyTorch for comparison", 0.5)
     reference = compute_reference(model, samples)
     stage = "comparing ONNX Runtime with PyTorch"
@@ -265,7 +260,3 @@ def _describe(
         parents=parents_of(provenance),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _ignore_progress(stage: str, part: float) -> None:
-    """Do nothing."""

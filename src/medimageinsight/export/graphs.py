@@ -57,14 +57,11 @@ class TextGraph(nn.Module):
 
 
 def export_image_encoder(model: UniCLModel, path: Path) -> tuple[str, ...]:
-    """Write the image graph, for any batch size.
+    """Write the image graph, for any batch size, and return the names of the files written.
 
     Args:
         model: In evaluation mode, float32, on the CPU.
         path: The graph's file; large weights go into a second file next to it.
-
-    Returns:
-        The names of the files written.
     """
     batch = torch.export.Dim("batch")
     pixels = torch.zeros(2, 3, *model.config.image.image_size)
@@ -86,7 +83,7 @@ def _export(
         import onnxscript  # noqa: F401 (the exporter needs it; its own error is less clear)
     except ImportError:
         raise missing_extra("export", "writing ONNX graphs") from None
-    with _silence_exporter():
+    with silence_logger("torch.onnx"), warnings.catch_warnings(action="ignore"):
         program = torch.onnx.export(
             graph.eval(),
             tuple(inputs.values()),
@@ -104,15 +101,12 @@ def _export(
 
 
 def save_graph(model: Any, path: Path, *, data_from: int | None = None) -> tuple[str, ...]:  # noqa: ANN401
-    """Write an `onnx_ir.Model` without traces of this machine.
+    """Write an `onnx_ir.Model` without traces of this machine, and return the names of the files written.
 
     Args:
         model: The model, which is modified.
         path: The graph's file; large weights go into a second file next to it.
         data_from: Size of weights, in bytes, that counts as large; by default `EXTERNAL_DATA_FROM`.
-
-    Returns:
-        The names of the files written.
     """
     import onnx_ir
 
@@ -130,34 +124,27 @@ def _anonymise(model: Any) -> None:  # noqa: ANN401
     The result depends on the network only, so one checkpoint gives the same bytes in every run.
     """
     model.producer_name, model.producer_version = "medimageinsight-onnx", GRAPH_VERSION
-    model.doc_string = None
-    model.metadata_props.clear()
     graph = model.graph
-    graph.doc_string = None
-    graph.metadata_props.clear()
     graph.name = "medimageinsight"
-    for index, node in enumerate(graph.all_nodes()):
+    nodes = list(graph.all_nodes())
+    for index, node in enumerate(nodes):
         node.name = f"{node.op_type}_{index}"
-        node.doc_string = None
-        node.metadata_props.clear()
         for value in node.outputs:
             value.metadata_props.clear()
-    for value in [*graph.inputs, *graph.initializers.values()]:
-        value.doc_string = None
-        value.metadata_props.clear()
+    for item in (model, graph, *nodes, *graph.inputs, *graph.initializers.values()):
+        item.doc_string = None
+        item.metadata_props.clear()
     for value in list(graph.initializers.values()):
         value.name = value.name.removeprefix("model.")
 
 
 @contextlib.contextmanager
-def _silence_exporter() -> Iterator[None]:
-    """Suppress the exporter's progress and deprecation warnings, which do not concern a user."""
-    logger = logging.getLogger("torch.onnx")
+def silence_logger(name: str | None) -> Iterator[None]:
+    """Suppress an exporter's or quantiser's progress and warnings, which do not concern a user."""
+    logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
         logger.setLevel(level)

@@ -11,8 +11,7 @@ import numpy as np
 
 from medimageinsight.bundle import PARITY
 from medimageinsight.errors import BundleError, ParityError
-from medimageinsight.export.agreement import Agreement  # noqa: TC001 - read at run time by `build`
-from medimageinsight.files.strict import MappingError, build
+from medimageinsight.files.strict import build
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 MAX_PARITY_BYTES = 16 << 20
 _ADVICE = "report this with the output of mi2 doctor"
-_PRECISION_ADVICE = "take another precision, or keep the bundle with --force, which labels it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +31,18 @@ class EncoderParity:
     min_cosine: float
     max_batch_diff: float  # the same input alone and in a batch
     repeatable: bool  # two calls give the same bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """A bundle against its network in float32 PyTorch: the best prompt and the nearest images of an image."""
+
+    images: int
+    labels: int  # the prompts of a label are averaged
+    real: bool  # the user's images; else the generated samples that every bundle is compared on
+    min_cosine: float  # between the two embeddings of an image
+    top1: float  # share of images with the same best label
+    nearest_ten: float  # mean share of an image's ten nearest images that both have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,29 +81,17 @@ class Parity:
         """
         _check_encoder("image", self.image, self.bounds)
         _check_encoder("text", self.text, self.bounds)
-        _check_cosine("image", self.agreement.min_cosine, self.bounds, _PRECISION_ADVICE)
+        advice = "take another precision, or keep the bundle with --force, which labels it"
+        _check_cosine("image", self.agreement.min_cosine, self.bounds, advice)
         top1, bound = self.agreement.top1, self.bounds.top1
         if bound is not None and not top1 >= bound:
-            message = f"have PyTorch's best label in {bound:.0%} of images, got {top1:.1%}"
-            raise _failed("image", message, _PRECISION_ADVICE)
+            raise _failed("image", f"have PyTorch's best label in {bound:.0%} of images, got {top1:.1%}", advice)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and strings, ready for JSON."""
         data = asdict(self)
         agreement = data["agreement"]
         return data | {"agreement": {"pictures": agreement.pop("images"), **agreement}}
-
-    @classmethod
-    def from_dict(cls, data: Any) -> Parity:  # noqa: ANN401 (what a JSON file contains)
-        """Read the form that `to_dict` returns.
-
-        Raises:
-            KeyError, TypeError, ValueError: A key is missing, unknown or of a wrong type.
-        """
-        agreement = dict(data["agreement"])
-        if "images" in agreement:
-            raise MappingError("agreement: unknown images")
-        return build(cls, data | {"agreement": {"images": agreement.pop("pictures"), **agreement}}, PARITY)
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,7 @@ class Reference:
 def to_json(parity: Parity, reference: Reference) -> str:
     """Return the text of ``parity.json``."""
     embeddings = {
-        "image": base64.b64encode(reference.image.astype("<f4").tobytes()).decode(),
-        "text": base64.b64encode(reference.text.astype("<f4").tobytes()).decode(),
+        key: base64.b64encode(array.astype("<f4").tobytes()).decode() for key, array in vars(reference).items()
     }
     return json.dumps({"parity": parity.to_dict(), "reference": embeddings}, indent=2) + "\n"
 
@@ -125,12 +122,14 @@ def read_parity(folder: Path, embedding_dim: int) -> tuple[Parity, Reference]:
             raise ValueError("too large")
         data = json.loads(path.read_text(encoding="utf-8"))
         image, text = (
-            np.frombuffer(base64.b64decode(data["reference"][key], validate=True), dtype="<f4").reshape(
-                -1, embedding_dim
-            )
+            np.frombuffer(base64.b64decode(data["reference"][key], validate=True), "<f4").reshape(-1, embedding_dim)
             for key in ("image", "text")
         )
-        return Parity.from_dict(data["parity"]), Reference(image=image, text=text)
+        agreement = dict(data["parity"]["agreement"])
+        if "images" in agreement:
+            raise ValueError("unknown images")
+        figures = data["parity"] | {"agreement": {"images": agreement.pop("pictures"), **agreement}}
+        return build(Parity, figures, PARITY), Reference(image=image, text=text)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise BundleError(
             f"expected a readable {PARITY}, got a file that is missing or malformed: "

@@ -12,20 +12,19 @@ depend on the other images of its batch.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 
 from medimageinsight.bundle import half_graph
-from medimageinsight.export.graphs import EXTERNAL_DATA_FROM, MIN_EXTERNAL_BYTES, save_graph
+from medimageinsight.export.graphs import EXTERNAL_DATA_FROM, MIN_EXTERNAL_BYTES, save_graph, silence_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -38,12 +37,7 @@ _PROJECTIONS = frozenset({"image_projection", "lang_projection"})
 def store_half(source: Path, target: Path) -> tuple[str, ...]:
     """Write a float32 graph with float16 weights, once for float32 arithmetic and once for float16 (`half_graph`).
 
-    Args:
-        source: The float32 graph.
-        target: The graph with float32 arithmetic; the float16 graph and the weights of both are written next to it.
-
-    Returns:
-        The names of the files written.
+    The second graph and the weights of both are written next to `target`. Returns the names of the files written.
     """
     model = ir.load(source)
     for value in list(model.graph.initializers.values()):
@@ -60,16 +54,10 @@ def store_half(source: Path, target: Path) -> tuple[str, ...]:
     return (*written, half.name)
 
 
-def quantize(source: Path, target: Path, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> tuple[str, ...]:
-    """Quantise a float32 graph to int8.
+def quantize(source: Path, target: Path, inputs: Iterator[dict[str, NDArray[Any]]]) -> tuple[str, ...]:
+    """Quantise a float32 graph to int8, and return the names of the files written.
 
-    Args:
-        source: The float32 graph.
-        target: The int8 graph.
-        inputs: Real inputs, which give the smallest and the largest value of each activation.
-
-    Returns:
-        The names of the files written.
+    Real `inputs` give the smallest and the largest value of each activation.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -77,12 +65,12 @@ def quantize(source: Path, target: Path, inputs: Iterable[Mapping[str, NDArray[A
     weights = {name: value.const_value for name, value in graph.initializers.items() if value.const_value is not None}
     matrices = {name for name, weight in weights.items() if len(weight.shape) == 2 and name not in _PROJECTIONS}
     products = [node.name for node in graph if node.op_type == "MatMul" and _name(node.inputs[1]) in matrices]
-    with _silence_quantizer(), tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
+    with silence_logger(None), tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
         quantised = Path(scratch) / target.name
         quantize_static(
             source,
             quantised,
-            _CalibrationReader(inputs),
+            SimpleNamespace(get_next=lambda: next(inputs, None)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul"],
             nodes_to_quantize=products,
@@ -93,17 +81,6 @@ def quantize(source: Path, target: Path, inputs: Iterable[Mapping[str, NDArray[A
             use_external_data_format=sum(weight.nbytes for weight in weights.values()) > EXTERNAL_DATA_FROM,
         )
         return save_graph(ir.load(quantised), target)
-
-
-class _CalibrationReader:
-    """Inputs in the interface of ONNX Runtime's calibration."""
-
-    def __init__(self, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> None:
-        self._inputs: Iterator[Mapping[str, NDArray[Any]]] = iter(inputs)
-
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
-        inputs = next(self._inputs, None)
-        return None if inputs is None else dict(inputs)
 
 
 def _store_weight_as_half(graph: ir.Graph, value: ir.Value, weight: ir.TensorProtocol) -> None:
@@ -145,15 +122,3 @@ def _compute_in_half(graph: ir.Graph, node: ir.Node) -> None:
 
 def _name(value: ir.Value | None) -> str:
     return "" if value is None or value.name is None else value.name
-
-
-@contextlib.contextmanager
-def _silence_quantizer() -> Iterator[None]:
-    """Suppress the log of nodes that are not quantised, which does not concern a user."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -15,28 +15,23 @@ if TYPE_CHECKING:
 
     from medimageinsight.preprocess import Preprocessing
 
+
 SEED = 2024
 DRAWS = 4  # per kind of image: with 16 images, the ten nearest of an image are not all that remain
 TEXT_LENGTHS = (2, 3, 14, 15, 40)  # tokens with start and end: empty, one word, usual prompts, a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleInputs:
-    """The inputs of a comparison."""
+class ComparisonInputs:
+    """Images and prompts on which a bundle and its network are compared."""
 
-    pixels: NDArray[np.float32]  # (images, 3, H, W)
-    tokens: list[list[int]]
-    context_length: int
-
-    @classmethod
-    def generate(cls, preprocessing: Preprocessing, *, vocab_size: int, context_length: int) -> SampleInputs:
-        """Generate inputs of a model's image size and vocabulary."""
-        tokens = sample_tokens(vocab_size, context_length)
-        return cls(pixels=sample_pixels(preprocessing), tokens=tokens, context_length=context_length)
+    pixels: NDArray[np.float32]  # (N, 3, H, W)
+    tokens: list[list[int]]  # of P prompts
+    labels: list[int]  # the label of each prompt
 
 
-def sample_pixels(settings: Preprocessing) -> NDArray[np.float32]:
-    """Generate 16 images as the image encoder takes them, (16, 3, H, W) float32: four kinds, drawn four times.
+def generate_samples(settings: Preprocessing, *, vocab_size: int, context_length: int) -> ComparisonInputs:
+    """Generate 16 images of a model's size, four kinds drawn four times, and a few texts, each its own label.
 
     The kinds: noise with the 1/f spectrum of natural images; a bright disc on a gradient; noise in the middle of a
     black background, as in many scans; noise clipped to black and white. None is constant: the network divides by the
@@ -46,8 +41,10 @@ def sample_pixels(settings: Preprocessing) -> NDArray[np.float32]:
     rng = np.random.Generator(np.random.PCG64(SEED))
     images = np.concatenate([_draw_kinds(rng, height, width, radius=DRAWS - draw) for draw in range(DRAWS)])
     mean, std = (np.array(values)[:, np.newaxis, np.newaxis] for values in (settings.mean, settings.std))
-    normalised: NDArray[np.float64] = (images / 255 - mean) / std
-    return normalised.astype(np.float32)
+    tokens = sample_tokens(vocab_size, context_length)
+    return ComparisonInputs(
+        pixels=((images / 255 - mean) / std).astype(np.float32), tokens=tokens, labels=list(range(len(tokens)))
+    )
 
 
 def sample_tokens(vocab_size: int, context_length: int) -> list[list[int]]:

@@ -13,7 +13,7 @@ from medimageinsight.export.comparison import compute_reference, measure_parity
 from medimageinsight.export.model_description import read_description
 from medimageinsight.export.parity import read_parity, to_json
 from medimageinsight.export.pytorch_encoders import require_torch
-from medimageinsight.export.sample_inputs import SampleInputs
+from medimageinsight.export.sample_inputs import generate_samples
 from medimageinsight.files.atomic import write_text
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.preprocess import Preprocessing
@@ -22,17 +22,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medimageinsight.bundle import Bundle
-    from medimageinsight.export.parity import Parity, Reference
+    from medimageinsight.export.parity import Parity
     from medimageinsight.network.model import UniCLModel
 
 
 def verify(bundle: Bundle, original: UniCLModel | None = None) -> Parity:
     """Check every file's checksum, run both graphs on the sample inputs, and compare with PyTorch's embeddings.
 
-    Args:
-        bundle: The bundle.
-        original: Its checkpoint in PyTorch, see `load_original`; the figures are then stored in the bundle. Without it,
-            the comparison is with PyTorch's embeddings that the bundle contains, and PyTorch is not needed.
+    With the checkpoint in PyTorch as `original`, see `load_original`, the figures are stored in the bundle. Without it,
+    the comparison is with PyTorch's embeddings that the bundle contains, and PyTorch is not needed.
 
     Raises:
         BundleError: A file has changed (``bundle_checksum``), or the bundle has no embeddings to compare with
@@ -42,7 +40,7 @@ def verify(bundle: Bundle, original: UniCLModel | None = None) -> Parity:
     bundle.verify()
     manifest = bundle.manifest
     architecture = ModelConfig.from_dict(manifest.architecture)
-    samples = SampleInputs.generate(
+    samples = generate_samples(
         Preprocessing.from_dict(manifest.preprocessing),
         vocab_size=architecture.text.vocab_size,
         context_length=manifest.context_length,
@@ -50,11 +48,17 @@ def verify(bundle: Bundle, original: UniCLModel | None = None) -> Parity:
     stored = None
     if original is None:
         stored, reference = read_parity(bundle.folder, manifest.embedding_dim)
-        _check_lengths(samples, reference)
+        expected, found = (len(samples.pixels), len(samples.tokens)), (len(reference.image), len(reference.text))
+        if found != expected:
+            raise ParityError(
+                f"expected a reference of {expected[0]} images and {expected[1]} texts, got {found[0]} and {found[1]}: "
+                "compare with the checkpoint"
+            )
     else:
         reference = compute_reference(original, samples)
-    parity = measure_parity(bundle.folder, samples, reference, manifest.precision)
-    parity = replace(parity, forced="forced" in manifest.provenance)
+    parity = replace(
+        measure_parity(bundle.folder, samples, reference, manifest.precision), forced="forced" in manifest.provenance
+    )
     if stored is not None and stored.agreement.real:  # the user's images are not in the bundle, only their figures
         parity = replace(parity, agreement=stored.agreement)
     if not parity.forced:
@@ -68,13 +72,7 @@ def verify(bundle: Bundle, original: UniCLModel | None = None) -> Parity:
 def load_original(
     bundle: Bundle, checkpoint: str | Path, *, config: str | Path | None = None, tokenizer: str | Path | None = None
 ) -> UniCLModel:
-    """Load the checkpoint that a bundle was converted from, in PyTorch on the CPU.
-
-    Args:
-        bundle: The bundle.
-        checkpoint: The checkpoint's file or folder.
-        config: As in `find_checkpoint`.
-        tokenizer: As in `find_checkpoint`.
+    """Load the checkpoint that a bundle was converted from, see `find_checkpoint`, in PyTorch on the CPU.
 
     Raises:
         MissingExtraError: PyTorch is not installed.
@@ -89,12 +87,3 @@ def load_original(
     if ModelConfig.from_dict(read_description(files).architecture) != architecture:
         raise ParityError("expected the checkpoint this bundle was made from, got one of another architecture")
     return load_model(files.weights, architecture)
-
-
-def _check_lengths(samples: SampleInputs, reference: Reference) -> None:
-    expected, stored = (len(samples.pixels), len(samples.tokens)), (len(reference.image), len(reference.text))
-    if stored != expected:
-        raise ParityError(
-            f"expected a reference of {expected[0]} images and {expected[1]} texts, got {stored[0]} and {stored[1]}: "
-            "compare with the checkpoint"
-        )

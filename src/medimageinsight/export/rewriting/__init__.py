@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
+from medimageinsight.export.rewriting.attention import attend_in_one_operator
 from medimageinsight.export.rewriting.channel_attention import merge_channel_attention_into_projection
 from medimageinsight.export.rewriting.mean_pooling import average_before_last_layer
-from medimageinsight.export.rewriting.onnx_attention import attend_in_one_operator
 from medimageinsight.export.rewriting.text_encoder import finish_end_token_alone, separate_text_queries
 from medimageinsight.export.rewriting.window_attention import skip_window_padding
 

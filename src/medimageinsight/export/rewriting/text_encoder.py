@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from medimageinsight.export.rewriting.attention import Attend, Projections, attend_in_steps
+from medimageinsight.export.rewriting.attention import Projections
 
 if TYPE_CHECKING:
     from medimageinsight.network.model import UniCLModel
@@ -29,22 +29,20 @@ def finish_end_token_alone(model: UniCLModel) -> None:
 class SeparateAttention(nn.Module):
     """`SelfAttention` with all tokens or some of them as queries."""
 
-    attend: Attend
-
     def __init__(self, original: SelfAttention) -> None:
         super().__init__()
         self.heads = original.heads
         self.projections = Projections(
             (original.in_proj_weight, original.in_proj_bias), original.out_proj, original.scale
         )
-        self.attend = attend_in_steps
 
     def forward(self, x: Tensor, allowed: Tensor, queries: Tensor | None = None) -> Tensor:
         """Attend from `queries` (B, Q, width), by default x (B, L, width), to the `allowed` tokens of x."""
         weights = self.projections
         q = (x if queries is None else queries) @ weights.query + weights.query_bias
         mask = torch.where(allowed, 0.0, float("-inf")).expand(-1, -1, q.shape[1], -1)  # (B, 1, Q, L)
-        return self.attend(q, x @ weights.key, x @ weights.value, self.heads, mask) @ weights.out + weights.out_bias
+        attended = weights.attend(q, x @ weights.key, x @ weights.value, self.heads, mask)
+        return attended @ weights.out + weights.out_bias
 
 
 class EndTokenTransformer(nn.Module):
@@ -60,14 +58,11 @@ class EndTokenTransformer(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         x = self.token_embedding(input_ids) + self.positional_embedding[: input_ids.shape[1]]  # (B, L, width)
         allowed = attention_mask[:, None, None, :] != 0  # (B, 1, 1, L)
-        *blocks, last = self.resblocks
-        for block in blocks:
+        blocks: list[Any] = list(self.resblocks)
+        for block in blocks[:-1]:
             x = block(x, allowed)
         end = input_ids.argmax(dim=-1, keepdim=True)[:, :, None].expand(-1, -1, x.shape[-1])  # (B, 1, width)
-        return self.ln_final(_run_block(last, x, x.gather(1, end), allowed)[:, 0])
-
-
-def _run_block(block: Any, x: Tensor, token: Tensor, allowed: Tensor) -> Tensor:  # noqa: ANN401 (a TextBlock)
-    """Return the block's output for one token (B, 1, width) of x (B, L, width)."""
-    token = token + block.attn(block.ln_1(x), allowed, block.ln_1(token))
-    return token + block.mlp(block.ln_2(token))
+        last, token = blocks[-1], x.gather(1, end)
+        token = token + last.attn(last.ln_1(x), allowed, last.ln_1(token))
+        token = token + last.mlp(last.ln_2(token))
+        return self.ln_final(token[:, 0])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medimageinsight.export.rewriting.attention import Attend, Projections, attend_in_steps
+from medimageinsight.export.rewriting.attention import Projections
 
 if TYPE_CHECKING:
     from medimageinsight.network.davit import WindowAttention
@@ -44,8 +44,6 @@ class RealTokenAttention(nn.Module):
     copied, nothing is transposed.
     """
 
-    attend: Attend
-
     def __init__(self, original: WindowAttention, height: int, width: int) -> None:
         super().__init__()
         self.heads = original.heads
@@ -55,7 +53,6 @@ class RealTokenAttention(nn.Module):
         order, self.regions = cut_windows(height, width, original.window)
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", torch.argsort(order), persistent=False)
-        self.attend = attend_in_steps
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.projections
@@ -82,16 +79,11 @@ class RealTokenAttention(nn.Module):
             k, v = (F.pad(tensor, (0, 0, 0, 1)) for tensor in (k, v))
             mask = torch.zeros(region.window, region.window + 1)
             mask[:, -1] = math.log(region.pads)
-        return self.attend(q, k, v, self.heads, mask).reshape(batch, tokens, channels)
+        return self.projections.attend(q, k, v, self.heads, mask).reshape(batch, tokens, channels)
 
 
 def cut_windows(height: int, width: int, size: int) -> tuple[Tensor, tuple[Region, ...]]:
-    """Order the tokens of a grid by window, and divide them into regions.
-
-    Args:
-        height: Of the grid, tokens.
-        width: Of the grid, tokens.
-        size: Height and width of a window, tokens.
+    """Order the tokens of a grid by square window of `size` tokens, and divide them into regions.
 
     Returns:
         Indices into the row-major grid, (height * width,) int64, and one to four regions in their order: whole
