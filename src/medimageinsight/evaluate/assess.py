@@ -16,11 +16,11 @@ from medimageinsight.evaluate.assessment import (
 )
 from medimageinsight.evaluate.assessment_notes import list_choices, list_notes
 from medimageinsight.evaluate.classes import find_classes
-from medimageinsight.evaluate.classification import accuracies, mean_aucs, score_classes
+from medimageinsight.evaluate.classification import MEASURES, accuracies, mean_aucs, score_classes
 from medimageinsight.evaluate.comparison import compare
 from medimageinsight.evaluate.embedding import Model, embed_table
 from medimageinsight.evaluate.evaluation import score_table
-from medimageinsight.evaluate.groups import MEASURES, by_group
+from medimageinsight.evaluate.groups import by_group
 from medimageinsight.evaluate.methods import KNN, PROBE, ZERO_SHOT, score_trained, score_zero_shot
 from medimageinsight.evaluate.operating_points import find_operating_points
 from medimageinsight.evaluate.reliability import pooled_reliability, score_reliability
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from medimageinsight.datasets import Table
     from medimageinsight.evaluate.classes import SourceClasses
     from medimageinsight.evaluate.embedding import EmbeddedTable
+    from medimageinsight.evaluate.figures import EvaluationSettings, Report
     from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Floats, Weights
@@ -103,16 +104,7 @@ def assess(
         MissingExtraError: scikit-learn is not installed.
     """
     settings = settings or AssessmentSettings()
-    report = score_table(
-        embedded.table,
-        embedded.images[embedded.rows_of(settings.evaluation.split)],
-        embedded.prompts,
-        embedded.prompt_embeddings,
-        embedded.logit_scale,
-        settings=settings.evaluation,
-        name=name,
-        command=command,
-    )
+    report = _score_table(embedded, settings.evaluation, name=name, command=command)
     resamples = Resamples.draw(embedded, settings.evaluation)
     splits = embedded.table.splits
     train_split, val_split = (
@@ -121,11 +113,8 @@ def assess(
     )
     sources = find_classes(embedded, split=settings.evaluation.split, train_split=train_split, val_split=val_split)
     scores = _score_methods(embedded, sources, val_split)
-    averaged = [
-        source
-        for source in report.finding_sources or report.sources
-        if all(source in by_source for by_source in scores.values())
-    ]
+    names = report.finding_sources or report.sources
+    averaged = [source for source in names if all(source in by_source for by_source in scores.values())]
     return Assessment(
         report=report,
         settings=settings,
@@ -142,6 +131,19 @@ def assess(
         choices=tuple(list_choices(settings, report, scores, val_split)),
         notes=tuple(list_notes(settings, splits, sources, scores, val_split)),
         scores=scores,
+    )
+
+
+def _score_table(embedded: EmbeddedTable, settings: EvaluationSettings, *, name: str, command: str) -> Report:
+    return score_table(
+        embedded.table,
+        embedded.images[embedded.rows_of(settings.split)],
+        embedded.prompts,
+        embedded.prompt_embeddings,
+        embedded.logit_scale,
+        settings=settings,
+        name=name,
+        command=command,
     )
 
 

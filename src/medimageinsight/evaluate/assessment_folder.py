@@ -32,11 +32,8 @@ from medimageinsight.reports import REPORT_NAME, Document, new_report_folder, to
 from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from medimageinsight.evaluate.assessment import Assessment
     from medimageinsight.evaluate.comparison import Comparison
-    from medimageinsight.reports import Plot
 
 
 def write_assessment(
@@ -67,11 +64,11 @@ def write_assessment(
 
 def _document(assessment: Assessment, comparison: Comparison | None, folder: Path) -> Document:
     report, methods = assessment.report, assessment.methods
-    compared = []
+    against, compared = "", []
     if comparison is not None:
-        compared = [comparison_section(comparison, _drawn([draw_differences(comparison, folder)]))]
-    against = "" if comparison is None else f" compared with {comparison.against}"
-    roc_plots = [draw_roc(name, method, folder) for name, method in methods.items()]
+        against = f" compared with {comparison.against}"
+        compared = [comparison_section(comparison, draw_differences(comparison, folder))]
+    roc_plots = [plot for name, method in methods.items() for plot in draw_roc(name, method, folder)]
     return Document(
         title=f"Evaluation of {report.model}{against}",
         lead=f"{report.images:,} images of {report.patients:,} patient ids ({report.settings.split_phrase}), "
@@ -81,16 +78,12 @@ def _document(assessment: Assessment, comparison: Comparison | None, folder: Pat
             summary_section(assessment),
             *compared,
             choices_section(assessment),
-            classification_section(assessment, _drawn([draw_methods(assessment, folder)])),
+            classification_section(assessment, draw_methods(assessment, folder)),
             published_section(assessment),
-            retrieval_section(report, _drawn([draw_precision(report, folder)])),
-            operating_section(assessment, _drawn(roc_plots)),
-            calibration_section(assessment, _drawn([draw_reliability(methods, folder)])),
+            retrieval_section(report, draw_precision(report, folder)),
+            operating_section(assessment, roc_plots),
+            calibration_section(assessment, draw_reliability(methods, folder)),
             groups_section(assessment, draw_groups(assessment.groups, folder)),
             command_section(report),
         ),
     )
-
-
-def _drawn(plots: Iterable[Plot | None]) -> list[Plot]:
-    return [plot for plot in plots if plot is not None]

@@ -1,4 +1,4 @@
-"""The plots of an assessment; each function writes a PNG and returns None if there is nothing to draw."""
+"""The plots of an assessment; each function writes PNGs and returns an empty list if there is nothing to draw."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _METHOD_SPACING = 0.22  # between the methods of one row, in rows
 _BAR_COLOR = "#6fa8d6"
 
 
-def draw_methods(assessment: Assessment, folder: Path) -> Plot | None:
+def draw_methods(assessment: Assessment, folder: Path) -> list[Plot]:
     """Draw the mean AUC of every source by every method, with intervals."""
     sources = list(dict.fromkeys(source for method in assessment.methods.values() for source in method.sources))
     series: dict[str, list[Figure | None]] = {}
@@ -37,7 +37,7 @@ def draw_methods(assessment: Assessment, folder: Path) -> Plot | None:
         series[label] = [None if source is None else source.figures.mean_auc for source in found]
     low = [auc.low for aucs in series.values() for auc in aucs if auc is not None]
     if not low:
-        return None
+        return []
     with new_figure(7.2, 1.2 + 0.14 * len(sources) * (1 + len(series)), name="methods") as figure:
         axes = figure.add_subplot()
         _draw_series(axes, [source_name(source) for source in sources], series)
@@ -49,13 +49,13 @@ def draw_methods(assessment: Assessment, folder: Path) -> Plot | None:
             f"Mean AUC of each source by {', '.join(assessment.methods)}, with confidence intervals. The means in "
             "the legend are over the same sources."
         )
-        return save_figure(figure, folder, "methods", alt=alt)
+        return [save_figure(figure, folder, "methods", alt=alt)]
 
 
-def draw_precision(report: Report, folder: Path) -> Plot | None:
+def draw_precision(report: Report, folder: Path) -> list[Plot]:
     """Draw the image-to-image precision of every source as a bar with its interval, and the mean as a dashed line."""
     if report.precision_at_k is None:
-        return None
+        return []
     precisions = {name: source.precision_at_k for name, source in report.sources.items() if source.precision_at_k}
     title = f"Image to image, precision at {report.settings.neighbours}"
     with new_figure(7, 1.2 + 0.38 * len(precisions), name="precision") as figure:
@@ -71,14 +71,14 @@ def draw_precision(report: Report, folder: Path) -> Plot | None:
         axes.invert_yaxis()
         figure.legend(loc="outside lower center")
         alt = f"{title}, by the source of the query, with confidence intervals."
-        return save_figure(figure, folder, "precision", alt=alt)
+        return [save_figure(figure, folder, "precision", alt=alt)]
 
 
-def draw_roc(name: str, method: MethodAssessment, folder: Path) -> Plot | None:
+def draw_roc(name: str, method: MethodAssessment, folder: Path) -> list[Plot]:
     """Draw the ROC curves of every source, with the operating points chosen on the validation split."""
     sources = {source: of_source for source, of_source in method.sources.items() if of_source.roc}
     if not sources:
-        return None
+        return []
     file = "roc_" + name.lower().replace(" ", "_").replace("-", "_")
     columns = min(_PANELS_PER_ROW, len(sources))
     rows = math.ceil(len(sources) / columns)
@@ -95,7 +95,7 @@ def draw_roc(name: str, method: MethodAssessment, folder: Path) -> Plot | None:
             "Youden's thresholds and squares those with at least a given sensitivity, both chosen on the validation "
             "split."
         )
-        return save_figure(figure, folder, file, alt=alt)
+        return [save_figure(figure, folder, file, alt=alt)]
 
 
 def _draw_roc_panel(axes: Axes, source: str, of_source: SourceAssessment) -> None:
@@ -119,11 +119,11 @@ def _draw_roc_panel(axes: Axes, source: str, of_source: SourceAssessment) -> Non
     axes.legend(loc="lower right", fontsize=6.5, handlelength=1.6, borderpad=0.1, labelspacing=0.25)
 
 
-def draw_reliability(methods: Mapping[str, MethodAssessment], folder: Path) -> Plot | None:
+def draw_reliability(methods: Mapping[str, MethodAssessment], folder: Path) -> list[Plot]:
     """Draw the accuracy of each method against its confidence, over the sources of its mean together."""
     drawn = {name: method for name, method in methods.items() if method.reliability}
     if not drawn:
-        return None
+        return []
     with new_figure(3.1 * len(drawn), 3.9, name="reliability") as figure:
         panels = figure.subplots(2, len(drawn), squeeze=False, sharex=True, height_ratios=(3.2, 1))
         for index, (name, method) in enumerate(drawn.items()):
@@ -146,7 +146,7 @@ def draw_reliability(methods: Mapping[str, MethodAssessment], folder: Path) -> P
             "Reliability: accuracy against confidence, in ten bins, with intervals, and below it the number of "
             "images in each bin. On the dotted line a method is calibrated."
         )
-        return save_figure(figure, folder, "reliability", alt=alt)
+        return [save_figure(figure, folder, "reliability", alt=alt)]
 
 
 def draw_groups(groupings: tuple[Grouping, ...], folder: Path) -> list[Plot]:
@@ -177,14 +177,14 @@ def _draw_grouping(column: str, groupings: list[Grouping], file: str, folder: Pa
         return save_figure(figure, folder, file, alt=f"Mean AUC by {column}, with confidence intervals.")
 
 
-def draw_differences(comparison: Comparison, folder: Path) -> Plot | None:
+def draw_differences(comparison: Comparison, folder: Path) -> list[Plot]:
     """Draw the differences in AUC and retrieval by source; right of the line the first model is better."""
     measures: dict[str, list[Difference]] = {}
     for difference in comparison.differences:
         if not difference.measure.endswith("accuracy"):
             measures.setdefault(difference.measure, []).append(difference)
     if not measures:
-        return None
+        return []
     heights = [0.9 + 0.24 * len(rows) for rows in measures.values()]
     with new_figure(7.2, 0.5 + sum(heights), name="differences") as figure:
         panels = figure.subplots(len(measures), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
@@ -203,7 +203,7 @@ def draw_differences(comparison: Comparison, folder: Path) -> Plot | None:
             f"Differences between {comparison.model} and {comparison.against} by source, with confidence "
             f"intervals. Right of the dotted line {comparison.model} is better."
         )
-        return save_figure(figure, folder, "differences", alt=alt)
+        return [save_figure(figure, folder, "differences", alt=alt)]
 
 
 def _draw_series(axes: Axes, names: Sequence[str], series: Mapping[str, Sequence[Figure | None]]) -> None:

@@ -66,13 +66,9 @@ class SourceClasses:
 def find_classes(
     embedded: EmbeddedTable, *, split: str | None, train_split: str | None, val_split: str | None
 ) -> tuple[SourceClasses, ...]:
-    """Return the sources with images of two classes or more in the scored split.
+    """Return the sources with images of two classes or more in the scored split, all images if that is None.
 
-    Args:
-        embedded: All splits of a table.
-        split: The scored split; None for all images.
-        train_split: None for no images to train on.
-        val_split: None for no images to choose on.
+    Without a ``train_split`` there are no images to train on, without a ``val_split`` none to choose on.
     """
     table = embedded.table
     groups = number_sample_patients(table.samples)

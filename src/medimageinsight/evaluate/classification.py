@@ -11,7 +11,7 @@ from medimageinsight.metrics.bootstrap import resampled_means
 from medimageinsight.metrics.scores import mean_ignoring_nan, weighted_roc_auc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.evaluate.resamples import Resamples
@@ -91,3 +91,6 @@ def is_correct(scores: MethodScores) -> Flags:
     """Return whether the most probable class is the image's own: (n,) bool."""
     correct: Flags = scores.probabilities.argmax(axis=1) == scores.truth
     return correct
+
+
+MEASURES: dict[str, Callable[[MethodScores, Weights], Floats]] = {"mean AUC": mean_aucs, "accuracy": accuracies}

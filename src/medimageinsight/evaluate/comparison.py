@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medimageinsight.errors import ConfigError
-from medimageinsight.evaluate.classification import accuracies, is_correct, mean_aucs
+from medimageinsight.evaluate.classification import MEASURES, is_correct
 from medimageinsight.evaluate.data import number_values
 from medimageinsight.evaluate.resamples import Resamples
 from medimageinsight.metrics.bootstrap import resampled_means
@@ -108,23 +108,11 @@ def compare(
     for method, by_source in assessment.scores.items():
         shared = [source for source in by_source if source in other.scores.get(method, {})]
         averaged = [source for source in assessment.methods[method].averaged if source in shared]
-        for measure, values, swapped in (
-            ("mean AUC", mean_aucs, _swapped_aucs),
-            ("accuracy", accuracies, _swapped_accuracies),
-        ):
-            pairs = []
-            for source in shared:
-                a, b = by_source[source], other.scores[method][source]
-                weights, own_swaps = resamples.weights_of(a.rows), swaps[:, resamples.indices_of(a.rows)]
-                pairs.append(
-                    _Pair(
-                        source=source,
-                        count=len(a.rows),
-                        model=values(a, weights),
-                        against=values(b, weights),
-                        swapped=swapped(a, b, own_swaps),
-                    )
-                )
+        for measure in MEASURES:
+            pairs = [
+                _pair(measure, source, by_source[source], other.scores[method][source], resamples, swaps)
+                for source in shared
+            ]
             differences += _differences(f"{method}, {measure}", pairs, averaged, resamples)
     k = evaluation.neighbours
     pairs = _retrieval_pairs(embedded, other_embedded, k, resamples, swaps)
@@ -138,12 +126,14 @@ def compare(
     )
 
 
-def _swapped_aucs(a: MethodScores, b: MethodScores, swaps: Flags) -> Floats:
-    return swapped_aucs(a.probabilities, b.probabilities, a.truth, swaps)
-
-
-def _swapped_accuracies(a: MethodScores, b: MethodScores, swaps: Flags) -> Floats:
-    return swapped_means(is_correct(a).astype(np.float64), is_correct(b).astype(np.float64), swaps)
+def _pair(measure: str, source: str, a: MethodScores, b: MethodScores, resamples: Resamples, swaps: Flags) -> _Pair:
+    weights, own_swaps = resamples.weights_of(a.rows), swaps[:, resamples.indices_of(a.rows)]
+    if measure == "mean AUC":
+        swapped = swapped_aucs(a.probabilities, b.probabilities, a.truth, own_swaps)
+    else:
+        swapped = swapped_means(is_correct(a).astype(np.float64), is_correct(b).astype(np.float64), own_swaps)
+    model, against = (MEASURES[measure](scores, weights) for scores in (a, b))
+    return _Pair(source=source, count=len(a.rows), model=model, against=against, swapped=swapped)
 
 
 def _retrieval_pairs(a: EmbeddedTable, b: EmbeddedTable, k: int, resamples: Resamples, swaps: Flags) -> list[_Pair]:

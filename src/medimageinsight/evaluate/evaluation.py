@@ -48,15 +48,9 @@ def evaluate(
     command: str = "",
     progress: Callable[[int], None] | None = None,
 ) -> Report:
-    """Embed the images of a split and the captions of the table, and score them.
+    """Embed the images of a split and the captions of the table, which has all splits, and `score_table` them.
 
-    Args:
-        model: Embeds images and texts.
-        table: All splits of a table, with medmix's columns.
-        settings: What to score and how.
-        name: The model's name, for the report.
-        command: The command that repeats the evaluation, for the report.
-        progress: Called with the number of images embedded so far.
+    ``progress`` is called with the number of images embedded so far.
 
     Raises:
         DatasetError: The table has no such split, or images cannot be read (``dataset_broken_images``).
@@ -65,12 +59,11 @@ def evaluate(
     settings = settings or EvaluationSettings()
     samples = scored_samples(table, settings)
     prompts = caption_prompts(table)
-    prompt_embeddings = model.embed_texts(prompts)
     return score_table(
         table,
         embed_samples(model, table, samples, progress=progress),
         prompts,
-        prompt_embeddings,
+        model.embed_texts(prompts),
         model.logit_scale,
         settings=settings,
         name=name,

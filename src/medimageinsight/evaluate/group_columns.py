@@ -30,15 +30,10 @@ _UNITS_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 
 
 def read_groups(file: Path, count: int, columns: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
-    """Return the group of every row of a table's file, '' if unknown.
+    """Return, by name of the grouping, the group of every row of a table's file, which has ``count`` rows.
 
-    Args:
-        file: The table.
-        count: The expected number of rows.
-        columns: The file's columns to group by; if empty, those of `KNOWN` that it has.
-
-    Returns:
-        Name of each grouping to ``count`` groups: ages in bands, sexes as female and male, other values unchanged.
+    Ages are in bands, sexes female and male, other values unchanged, unknown values ''. Without ``columns``, those of
+    `KNOWN` that the file has are read.
 
     Raises:
         ConfigError: A named column does not exist or has too many values (``group_column_unknown``,

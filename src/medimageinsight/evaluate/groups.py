@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.classification import accuracies, mean_aucs
+from medimageinsight.evaluate.classification import MEASURES
 from medimageinsight.evaluate.group_columns import sorted_groups
 from medimageinsight.metrics.scores import mean_ignoring_nan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.evaluate.resamples import Resamples
     from medimageinsight.metrics.bootstrap import Figure
-    from medimageinsight.metrics.scores import Flags, Floats, Weights
+    from medimageinsight.metrics.scores import Floats
 
 MIN_PATIENTS = 10  # of a group in a source: figures of fewer are unreliable and could identify a patient
-MEASURES: dict[str, Callable[[MethodScores, Weights], Floats]] = {"mean AUC": mean_aucs, "accuracy": accuracies}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,21 +80,27 @@ class _SourceGroup:
 def by_group(
     column: str, groups: Sequence[str], all_scores: Sequence[MethodScores], resamples: Resamples, measure: str
 ) -> Grouping:
-    """Return the figures by the groups of one column.
+    """Return the figures by the groups of one column, for one method's scores, one for each source.
 
-    Args:
-        column: Its name.
-        groups: The group of every row of the table, '' for unknown.
-        all_scores: The scores of one method, one for each source.
-        resamples: The evaluation's.
-        measure: A key of `MEASURES`.
+    ``groups`` has the group of every row of the table, '' for unknown; ``measure`` is a key of `MEASURES`.
     """
     group_of_row = np.array(groups, dtype=object)
     names = sorted_groups([groups[row] for row in resamples.rows])
     sources = [_score_source(scores, group_of_row[scores.rows], names, resamples, measure) for scores in all_scores]
-    figures = [
-        _group_figures(name, [source[name] for source in sources if name in source], resamples) for name in names
-    ]
+    figures = []
+    for name in names:
+        in_sources = [source[name] for source in sources if name in source]
+        images = sum(group.images for group in in_sources)
+        differences = [group.differences for group in in_sources if group.differences is not None]
+        figures.append(
+            GroupFigures(
+                name=name,
+                images=images,
+                sources=len(in_sources),
+                value=_mean_figure([group.values for group in in_sources], resamples, images),
+                difference=_mean_figure(differences, resamples, images),
+            )
+        )
     compared = [source for source in sources if len(source) > 1]
     gap_images = sum(group.images for source in compared for group in source.values())
     return Grouping(
@@ -113,16 +118,16 @@ def _score_source(
     scores: MethodScores, group_of_image: NDArray[np.object_], names: Sequence[str], resamples: Resamples, measure: str
 ) -> dict[str, _SourceGroup]:
     """Return the groups of one source that have enough patients and can be scored."""
-    patients = resamples.groups[resamples.indices_of(scores.rows)]
+    patients, weights = resamples.groups[resamples.indices_of(scores.rows)], resamples.weights_of(scores.rows)
     large = [name for name in names if len(np.unique(patients[group_of_image == name])) >= MIN_PATIENTS]
     scored = {}
     for name in large:
         members = group_of_image == name
-        values = _values(scores, members, resamples, measure)
+        values = MEASURES[measure](scores, weights * members)  # NaN where it is undefined
         if np.isnan(values[0]):
             continue
         others = np.isin(group_of_image, [other for other in large if other != name])
-        against = _values(scores, others, resamples, measure)
+        against = MEASURES[measure](scores, weights * others)
         scored[name] = _SourceGroup(
             images=int(members.sum()),
             values=values,
@@ -131,30 +136,12 @@ def _score_source(
     return scored
 
 
-def _group_figures(name: str, in_sources: Sequence[_SourceGroup], resamples: Resamples) -> GroupFigures:
-    images = sum(group.images for group in in_sources)
-    differences = [group.differences for group in in_sources if group.differences is not None]
-    return GroupFigures(
-        name=name,
-        images=images,
-        sources=len(in_sources),
-        value=_mean_figure([group.values for group in in_sources], resamples, images),
-        difference=_mean_figure(differences, resamples, images),
-    )
-
-
 def _gap(source: Mapping[str, _SourceGroup]) -> Floats:
     """Return the best group less the worst group in each resample; the split itself decides which these are."""
     values = np.stack([group.values for group in source.values()])
     best, worst = values[:, 0].argmax(), values[:, 0].argmin()
     gap: Floats = values[best] - values[worst]
     return gap
-
-
-def _values(scores: MethodScores, members: Flags, resamples: Resamples, measure: str) -> Floats:
-    """Return the measure of some of one source's images: (1 + R,), NaN where it is undefined."""
-    weights = resamples.weights_of(scores.rows) * members
-    return MEASURES[measure](scores, weights)
 
 
 def _mean_figure(values: Sequence[Floats], resamples: Resamples, count: int) -> Figure | None:

@@ -15,7 +15,7 @@ from medimageinsight.metrics.heads import activate, head_logits
 from medimageinsight.tasks import NeighbourSettings, classify_by_neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from medimageinsight.evaluate.classes import SourceClasses, SplitImages
     from medimageinsight.evaluate.embedding import EmbeddedTable
@@ -86,11 +86,12 @@ def score_zero_shot(embedded: EmbeddedTable, classes: SourceClasses) -> MethodSc
         if sample.source == classes.source and sample.label in class_index:
             member[prompt_index[sample.caption], class_index[sample.label]] = True
     texts = ensemble_prompts(embedded.prompt_embeddings, member)
-
-    def score(images: SplitImages) -> Floats:
-        return zero_shot_probabilities(embedded.images[images.rows], texts, embedded.logit_scale)
-
-    return _scores(ZERO_SHOT, classes, np.arange(len(classes.names)), score(classes.test), score(classes.val), ())
+    return _scores(
+        ZERO_SHOT,
+        classes,
+        np.arange(len(classes.names)),
+        lambda images: zero_shot_probabilities(embedded.images[images.rows], texts, embedded.logit_scale),
+    )
 
 
 def score_trained(method: str, embedded: EmbeddedTable, classes: SourceClasses, val_split: str) -> MethodScores | None:
@@ -118,8 +119,7 @@ def score_trained(method: str, embedded: EmbeddedTable, classes: SourceClasses, 
         how=f"lowest log loss of {', '.join(f'{value:g}' for value in candidates)}",
         split=val_split,
     )
-    test_scores, val_scores = (candidates[best](images) for images in (classes.test, classes.val))
-    return _scores(method, classes, known, test_scores, val_scores, (choice,))
+    return _scores(method, classes, known, candidates[best], choice)
 
 
 def _knn_candidates(embedded: EmbeddedTable, train: SplitImages) -> Mapping[float, Classifier]:
@@ -157,14 +157,9 @@ def _probe_candidates(embedded: EmbeddedTable, train: SplitImages, val: SplitIma
 
 
 def _scores(
-    method: str,
-    classes: SourceClasses,
-    known: Integers,
-    test: Floats,
-    val: Floats,
-    choices: Sequence[Choice],
+    method: str, classes: SourceClasses, known: Integers, classify: Classifier, *choices: Choice
 ) -> MethodScores:
-    """Return the scores of the images of known classes, from the probabilities of all images."""
+    """Return the scores of the images of known classes; all images are classified."""
     scored, val_scored = (np.flatnonzero(np.isin(images.truth, known)) for images in (classes.test, classes.val))
     unseen = np.setdiff1d(classes.test.truth, known)
     return MethodScores(
@@ -172,9 +167,9 @@ def _scores(
         names=tuple(classes.names[index] for index in known),
         rows=classes.test.rows[scored],
         truth=np.searchsorted(known, classes.test.truth[scored]),
-        probabilities=test[scored],
+        probabilities=classify(classes.test)[scored],
         val_truth=np.searchsorted(known, classes.val.truth[val_scored]),
-        val_probabilities=val[val_scored],
+        val_probabilities=classify(classes.val)[val_scored],
         unseen=tuple(classes.names[index] for index in unseen),
-        choices=tuple(choices),
+        choices=choices,
     )

@@ -27,12 +27,7 @@ def caption_prompts(table: Table) -> tuple[str, ...]:
 
 
 def prompt_membership(prompts: Integers, classes: Integers, *, shape: tuple[int, int]) -> Flags:
-    """Return which prompts name which classes.
-
-    Args:
-        prompts: (N,) int, the prompt of each row of a table.
-        classes: (N,) int, the class of each row, -1 for none.
-        shape: The number of prompts P and of classes L.
+    """Return which of P prompts name which of L classes, from the prompt and the class (-1 for none) of N table rows.
 
     Returns:
         (P, L + 1) bool. The last column is false, so that class -1, used as an index, has no prompt.
@@ -44,14 +39,9 @@ def prompt_membership(prompts: Integers, classes: Integers, *, shape: tuple[int,
 
 
 def ensemble_prompts(prompt_embeddings: NDArray[np.float32], member: Flags) -> Floats:
-    """Return one embedding per class: the L2-normalised mean of its prompts (CLIP, arXiv 2103.00020, section 3.1.4).
+    """Return the L2-normalised mean of each class's prompts, (L, D) (CLIP, arXiv 2103.00020, section 3.1.4).
 
-    Args:
-        prompt_embeddings: (P, D) float, L2-normalised.
-        member: (P, L) bool, at least one prompt per class.
-
-    Returns:
-        (L, D) float64.
+    Prompts are (P, D), L2-normalised; ``member`` is (P, L), with at least one prompt per class.
     """
     means = (member.T.astype(np.float64) @ prompt_embeddings) / member.sum(axis=0)[:, None]
     length = np.linalg.norm(means, axis=1, keepdims=True)
@@ -62,15 +52,6 @@ def ensemble_prompts(prompt_embeddings: NDArray[np.float32], member: Flags) -> F
 def zero_shot_probabilities(
     image_embeddings: NDArray[np.float32], class_embeddings: Floats, logit_scale: float
 ) -> Floats:
-    """Return softmax(exp(logit_scale) * image . class) over the classes.
-
-    Args:
-        image_embeddings: (N, D) float, L2-normalised.
-        class_embeddings: (L, D) float, L2-normalised.
-        logit_scale: A logarithm.
-
-    Returns:
-        (N, L) float64, rows sum to 1.
-    """
+    """Return softmax(exp(logit_scale) * image . class) over the classes, (N, L), of L2-normalised (N, D) and (L, D)."""
     logits = np.exp(logit_scale) * (image_embeddings.astype(np.float64) @ class_embeddings.T)
     return softmax(logits)

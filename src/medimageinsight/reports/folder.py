@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from medimageinsight.errors import InputError
 from medimageinsight.files.atomic import replace_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 REPORT_NAME = "report.json"  # identifies an earlier report
 
@@ -41,12 +40,10 @@ def _has_only_report(folder: Path) -> bool:
     return not names
 
 
-@contextmanager
-def new_report_folder(folder: str | Path) -> Iterator[Path]:
-    """Yield an empty folder to write into, which replaces `folder` if the block ends without an error.
+def new_report_folder(folder: str | Path) -> AbstractContextManager[Path]:
+    """Return a context with an empty folder to write into, which replaces `folder` if the block ends without an error.
 
     Raises:
         InputError: As `check_report_folder`.
     """
-    with replace_folder(check_report_folder(folder)) as fresh:
-        yield fresh
+    return replace_folder(check_report_folder(folder))

@@ -86,7 +86,9 @@ def _block(block: Block, name: str) -> str:
     if isinstance(block, TableBlock):
         return _table(block, name)
     if isinstance(block, Plot):
-        return f"<figure>{_labelled(block, name)}<figcaption>{escape(block.alt)}</figcaption></figure>"
+        alt, start = escape(block.alt), block.svg.index("<svg") + len("<svg")
+        svg = f'<svg role="img" aria-label="{alt}" id="{name}"{block.svg[start:].rstrip()}'
+        return f"<figure>{svg}<figcaption>{alt}</figcaption></figure>"
     return f'<pre tabindex="0"><code>{escape(block.text)}</code></pre>'
 
 
@@ -109,9 +111,3 @@ def _table(table: TableBlock, name: str) -> str:
 def _cell(text: str) -> str:
     kind = ' class="long"' if len(text) > _LONG_CELL else ""
     return f"<td{kind}>{escape(text)}</td>"
-
-
-def _labelled(plot: Plot, name: str) -> str:
-    """Return the plot's SVG with its description as the accessible name."""
-    start = plot.svg.index("<svg")
-    return f'<svg role="img" aria-label="{escape(plot.alt)}" id="{name}"{plot.svg[start + 4 :].rstrip()}'

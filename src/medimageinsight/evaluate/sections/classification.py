@@ -136,8 +136,8 @@ def _operating_rows(name: str, source: SourceAssessment) -> list[tuple[str, ...]
             point.criterion,
             f"{point.threshold:.3g}",
             str(point.chosen_on),
-            figure_cell(point.sensitivity),
-            figure_cell(point.specificity),
+            str(point.sensitivity),
+            str(point.specificity),
             figure_cell(point.positive_predictive_value),
             figure_cell(point.negative_predictive_value),
         )
