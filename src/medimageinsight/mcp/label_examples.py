@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
-from typing import TYPE_CHECKING
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 from medimageinsight.schemas import LabelExample, LabelExamples
 from medimageinsight.tagging import ANATOMY, MODALITY, VOCABULARIES, vocabulary
@@ -20,96 +22,12 @@ FORM = (
     "template that ends in {}, as 'x-ray chest anteroposterior {}': then prompts differ in the finding alone."
 )
 
-# Modality, anatomy, view, findings; of the captions that the built-in model was trained on (its model card).
-_BUILT_IN = (
-    ("x-ray", "chest", "anteroposterior", ("No Finding", "Bacterial Pneumonia", "Viral Pneumonia")),
-    (
-        "x-ray",
-        "knee",
-        "posteroanterior",
-        (
-            "No Finding (Kellgren-Lawrence grade 0)",
-            "Doubtful Osteoarthritis (Kellgren-Lawrence grade 1)",
-            "Minimal Osteoarthritis (Kellgren-Lawrence grade 2)",
-            "Moderate Osteoarthritis (Kellgren-Lawrence grade 3)",
-            "Severe Osteoarthritis (Kellgren-Lawrence grade 4)",
-        ),
-    ),
-    ("x-ray", "hand", "posteroanterior", ("",)),
-    ("computed tomography", "head", "axial", ("",)),
-    ("computed tomography", "chest", "axial", ("",)),
-    ("computed tomography", "abdomen", "axial", ("",)),
-    ("magnetic resonance imaging", "brain", "", ("No Finding", "Glioma", "Meningioma", "Pituitary Tumor")),
-    ("magnetic resonance imaging", "breast", "axial", ("",)),
-    ("ultrasound", "breast", "", ("No Finding", "Benign Lesion", "Malignant Lesion")),
-    (
-        "fundus photography",
-        "retina",
-        "macula-centered",
-        (
-            "No Diabetic Retinopathy, no macular edema risk",
-            "Mild Nonproliferative Diabetic Retinopathy, no macular edema risk",
-            "Moderate Nonproliferative Diabetic Retinopathy, severe macular edema risk",
-            "Severe Nonproliferative Diabetic Retinopathy, severe macular edema risk",
-            "Proliferative Diabetic Retinopathy, no macular edema risk",
-        ),
-    ),
-    ("dermoscopy", "skin", "", ("Melanocytic Nevus", "Melanoma")),
-    (
-        "microscopy",
-        "peripheral blood smear",
-        "",
-        (
-            "Neutrophil",
-            "Eosinophil",
-            "Basophil",
-            "Lymphocyte",
-            "Monocyte",
-            "Immature Granulocyte",
-            "Erythroblast",
-            "Platelet",
-            "normal red blood cells",
-        ),
-    ),
-)
-# Of the released model's captions, in addition to those above.
-_RELEASED = (
-    (
-        "x-ray",
-        "chest",
-        "anteroposterior",
-        (
-            "Atelectasis",
-            "Cardiomegaly",
-            "Consolidation",
-            "Edema",
-            "Effusion",
-            "Emphysema",
-            "Fibrosis",
-            "Hernia",
-            "Infiltration",
-            "Mass",
-            "Nodule",
-            "Pleural_Thickening",
-            "Pneumonia",
-            "Pneumothorax",
-        ),
-    ),
-)
-
-# How people and DICOM files write what the captions write out.
-_SYNONYMS = {
-    "ct": "computed tomography",
-    "cxr": "x-ray chest",
-    "dx": "x-ray",
-    "film": "x-ray",
-    "mr": "magnetic resonance imaging",
-    "mri": "magnetic resonance imaging",
-    "radiograph": "x-ray",
-    "sonography": "ultrasound",
-    "us": "ultrasound",
-    "xray": "x-ray",
-}
+# Captions of the built-in model's training images (its model card), further captions of the released model's, and how
+# people and DICOM files abbreviate the words of captions.
+_DATA = json.loads(files(__package__).joinpath("label_examples.json").read_text("utf-8"))
+_BUILT_IN: list[dict[str, Any]] = _DATA["built_in"]
+_RELEASED: list[dict[str, Any]] = _DATA["released"]
+_SYNONYMS: dict[str, str] = _DATA["synonyms"]
 _WORD = re.compile(r"[\w-]+")
 
 
@@ -137,21 +55,17 @@ def _examples(model: str) -> tuple[LabelExample, ...]:
     known = {name: vocabulary(name, model=model) for name in VOCABULARIES}
     everything = all(len(known[name]) == len(VOCABULARIES[name]) for name in VOCABULARIES)
     first: dict[str, LabelExample] = {}
-    for example in (*_with_findings(*_BUILT_IN, *(_RELEASED if everything else ())), *_without_findings(known)):
+    for example in (*_with_findings(_BUILT_IN + _RELEASED * everything), *_without_findings(known)):
         first.setdefault(example.prompt, example)
     return tuple(first.values())
 
 
-def _with_findings(*rows: tuple[str, str, str, tuple[str, ...]]) -> Iterator[LabelExample]:
-    for modality, anatomy, view, findings in rows:
-        for finding in findings:
-            yield LabelExample(
-                prompt=" ".join(filter(None, (modality, anatomy, view, finding))),
-                modality=modality,
-                anatomy=anatomy,
-                view=view or None,
-                finding=finding or None,
-            )
+def _with_findings(rows: Iterable[dict[str, Any]]) -> Iterator[LabelExample]:
+    for row in rows:
+        parts = {name: row[name] or None for name in ("modality", "anatomy", "view")}
+        for finding in row["findings"]:
+            prompt = " ".join(filter(None, (*parts.values(), finding)))
+            yield LabelExample(prompt=prompt, finding=finding or None, **parts)
 
 
 def _without_findings(known: dict[str, dict[str, tuple[str, ...]]]) -> Iterator[LabelExample]:

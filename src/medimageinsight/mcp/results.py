@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from medimageinsight import schemas
 from medimageinsight.errors import InputError
-from medimageinsight.schemas import ClassifiedImage, ClassifiedImages, ErrorDetail, FoundNeighbour, ResponseModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,29 +22,29 @@ DIGITS = 4  # of a number: more mean nothing, and cost an agent words
 class ToolResult:
     """What a tool returns: data for programs, a summary for readers, and thumbnails (PNG) where requested."""
 
-    data: ResponseModel
+    data: schemas.ResponseModel
     text: str
     thumbnails: list[bytes] = field(default_factory=list)
 
 
-def classified(images: list[ClassifiedImage], thumbnails: Sequence[bytes] = ()) -> ToolResult:
+def classified(images: list[schemas.ClassifiedImage], thumbnails: Sequence[bytes] = ()) -> ToolResult:
     """Return the result of a classification."""
     lines = [f"{image.image}: {_most_probable(image)}" for image in images]
     return ToolResult(
-        data=ClassifiedImages(results=images),
+        data=schemas.ClassifiedImages(results=images),
         text=summary("most probable first:", lines),
         thumbnails=list(thumbnails),
     )
 
 
 def classified_image(
-    name: str, found: Mapping[str, float] | InputError, neighbours: list[FoundNeighbour] | None = None
-) -> ClassifiedImage:
+    name: str, found: Mapping[str, float] | InputError, neighbours: list[schemas.FoundNeighbour] | None = None
+) -> schemas.ClassifiedImage:
     """Return the probabilities of one image, highest first, or its error."""
     if isinstance(found, InputError):
-        return ClassifiedImage(image=name, error=ErrorDetail.of(found))
+        return schemas.ClassifiedImage(image=name, error=schemas.ErrorDetail.of(found))
     probabilities = {label: rounded(found[label]) for label in sorted(found, key=lambda label: -found[label])}
-    return ClassifiedImage(
+    return schemas.ClassifiedImage(
         image=name,
         label=next(iter(probabilities), None),
         probabilities=probabilities,
@@ -52,10 +52,10 @@ def classified_image(
     )
 
 
-def found_neighbours(found: StoreClassification, thumbnails: Thumbnails) -> list[FoundNeighbour]:
+def found_neighbours(found: StoreClassification, thumbnails: Thumbnails) -> list[schemas.FoundNeighbour]:
     """Return the stored images that voted, with their thumbnails."""
     return [
-        FoundNeighbour(
+        schemas.FoundNeighbour(
             **hit_members(neighbour.hit, thumbnails), label=neighbour.label, weight=rounded(neighbour.weight)
         )
         for neighbour in found.neighbours
@@ -83,7 +83,7 @@ def summary(head: str, lines: Sequence[str], max_lines: int = MAX_LINES) -> str:
     return "\n".join([head, *lines[:max_lines], *more])
 
 
-def _most_probable(image: ClassifiedImage) -> str:
+def _most_probable(image: schemas.ClassifiedImage) -> str:
     if image.error:
         return image.error.message
     return ", ".join(f"{label} {value:.2f}" for label, value in list(image.probabilities.items())[:3])

@@ -12,23 +12,9 @@ import anyio.to_thread
 from mcp.server.lowlevel import Server
 from mcp_types import CallToolResult, ImageContent, ListToolsResult, TextContent, Tool, ToolAnnotations
 
+from medimageinsight import schemas
 from medimageinsight.errors import MedImageInsightError, RequestError
 from medimageinsight.mcp import descriptions
-from medimageinsight.schemas import (
-    ClassifiedImages,
-    ClassifyArguments,
-    CompareArguments,
-    ComparedItems,
-    FoundImages,
-    LabelExamples,
-    LabelExamplesArguments,
-    RequestModel,
-    ResponseModel,
-    SearchArguments,
-    TagArguments,
-    TaggedImages,
-    validate,
-)
 from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
@@ -51,8 +37,8 @@ class _Tool:
     """One tool: its description for agents, its arguments and result, and the function behind it."""
 
     description: str
-    arguments: type[RequestModel]
-    result: type[ResponseModel]
+    arguments: type[schemas.RequestModel]
+    result: type[schemas.ResponseModel]
     call: Callable[[Any], ToolResult]
 
 
@@ -69,7 +55,7 @@ def build_server(tools: Tools) -> Server[Any]:
         if tool is None:
             return _failed("tool_unknown", f"expected one of the tools {', '.join(offered)}, got another name")
         try:
-            arguments = validate(tool.arguments, _decode(params.arguments or {}, tool.arguments))
+            arguments = schemas.validate(tool.arguments, _decode(params.arguments or {}, tool.arguments))
         except RequestError as error:
             return _failed("arguments_invalid", error.message)
         try:
@@ -96,26 +82,32 @@ def _offered(tools: Tools) -> dict[str, _Tool]:
     return {
         "classify": _Tool(
             description=f"{descriptions.CLASSIFY}\n{stores}",
-            arguments=ClassifyArguments,
-            result=ClassifiedImages,
+            arguments=schemas.ClassifyArguments,
+            result=schemas.ClassifiedImages,
             call=tools.classify,
         ),
         "search": _Tool(
             description=f"{descriptions.SEARCH}\n{stores}",
-            arguments=SearchArguments,
-            result=FoundImages,
+            arguments=schemas.SearchArguments,
+            result=schemas.FoundImages,
             call=tools.search,
         ),
         "compare": _Tool(
-            description=descriptions.COMPARE, arguments=CompareArguments, result=ComparedItems, call=tools.compare
+            description=descriptions.COMPARE,
+            arguments=schemas.CompareArguments,
+            result=schemas.ComparedItems,
+            call=tools.compare,
         ),
         "tag": _Tool(
-            description=f"{descriptions.TAG}\n{taggers}", arguments=TagArguments, result=TaggedImages, call=tools.tag
+            description=f"{descriptions.TAG}\n{taggers}",
+            arguments=schemas.TagArguments,
+            result=schemas.TaggedImages,
+            call=tools.tag,
         ),
         "label_examples": _Tool(
             description=descriptions.LABEL_EXAMPLES,
-            arguments=LabelExamplesArguments,
-            result=LabelExamples,
+            arguments=schemas.LabelExamplesArguments,
+            result=schemas.LabelExamples,
             call=tools.label_examples,
         ),
     }
@@ -131,7 +123,7 @@ def _describe(name: str, tool: _Tool) -> Tool:
     )
 
 
-def _decode(arguments: Mapping[str, Any], model: type[RequestModel]) -> dict[str, Any]:
+def _decode(arguments: Mapping[str, Any], model: type[schemas.RequestModel]) -> dict[str, Any]:
     """Return the arguments with lists and objects that came as JSON text decoded: some clients send them so."""
     return {
         name: _decode_text(value)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight import images, search
+from medimageinsight import images, schemas, search
 from medimageinsight.errors import InputError
 from medimageinsight.mcp.files import Thumbnails, find_file
 from medimageinsight.mcp.label_examples import find_label_examples
@@ -23,15 +23,6 @@ from medimageinsight.mcp.results import (
     rounded,
     summary,
 )
-from medimageinsight.schemas import (
-    ComparedItems,
-    ErrorDetail,
-    FoundImage,
-    FoundImages,
-    TaggedImage,
-    TaggedImages,
-    TagScore,
-)
 from medimageinsight.tasks import Text
 
 if TYPE_CHECKING:
@@ -39,14 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medimageinsight.api import MedImageInsight
-    from medimageinsight.schemas import (
-        ClassifyArguments,
-        CompareArguments,
-        CompareFile,
-        LabelExamplesArguments,
-        SearchArguments,
-        TagArguments,
-    )
     from medimageinsight.search import Store
     from medimageinsight.tagging import Tagger, TagResult
 
@@ -71,7 +54,7 @@ class Tools:
     taggers: Mapping[str, Tagger] = field(default_factory=dict)
     limits: images.Limits = field(default_factory=images.Limits)
 
-    def classify(self, arguments: ClassifyArguments) -> ToolResult:
+    def classify(self, arguments: schemas.ClassifyArguments) -> ToolResult:
         """Classify images by labels, or by the neighbours in a store with a column of labels."""
         names, labels = arguments.images, arguments.labels
         if (labels is None) == (arguments.label_column is None):
@@ -98,7 +81,7 @@ class Tools:
             ]
         )
 
-    def _classify_by_neighbours(self, arguments: ClassifyArguments) -> ToolResult:
+    def _classify_by_neighbours(self, arguments: schemas.ClassifyArguments) -> ToolResult:
         _, store = self._store(arguments.store)
         thumbnails = self._thumbnails(arguments.thumbnails)
         found = self._for_each(
@@ -122,7 +105,7 @@ class Tools:
         ]
         return classified(results, thumbnails.encoded)
 
-    def search(self, arguments: SearchArguments) -> ToolResult:
+    def search(self, arguments: schemas.SearchArguments) -> ToolResult:
         """Find the stored images that are nearest to an image, a text or a stored image."""
         name, store = self._store(arguments.store)
         thumbnails = self._thumbnails(arguments.thumbnails)
@@ -138,14 +121,14 @@ class Tools:
             exclude_same=arguments.exclude_same,
             frame=arguments.frame,
         )
-        found = [FoundImage(**hit_members(hit, thumbnails)) for hit in hits]
+        found = [schemas.FoundImage(**hit_members(hit, thumbnails)) for hit in hits]
         lines = [f"{hit.score:.3f} {hit.id}{in_brackets(hit.metadata)}" for hit in found]
         head = f"{len(hits)} of {name}, best first:" if hits else f"nothing was found in {name}"
         return ToolResult(
-            data=FoundImages(store=name, hits=found), text=summary(head, lines), thumbnails=thumbnails.encoded
+            data=schemas.FoundImages(store=name, hits=found), text=summary(head, lines), thumbnails=thumbnails.encoded
         )
 
-    def compare(self, arguments: CompareArguments) -> ToolResult:
+    def compare(self, arguments: schemas.CompareArguments) -> ToolResult:
         """Compute cosine similarities of images and texts."""
         a, b = arguments.a, arguments.b
         rows = self._sources("a", a)
@@ -156,7 +139,7 @@ class Tools:
             self._find_failing(a=rows, b=columns or [])
             raise
         names, column_names = ([item.value for item in items] for items in (a, a if b is None else b))
-        data = ComparedItems(
+        data = schemas.ComparedItems(
             rows=names,
             columns=column_names,
             similarity=[[rounded(value) for value in row] for row in matrix],
@@ -167,7 +150,7 @@ class Tools:
         ]
         return ToolResult(data=data, text=summary("the most similar of each:", lines))
 
-    def tag(self, arguments: TagArguments) -> ToolResult:
+    def tag(self, arguments: schemas.TagArguments) -> ToolResult:
         """Tag images by a vocabulary or by one of the server's taggers."""
         if (arguments.vocabulary is None) == (arguments.tagger is None):
             raise InputError("expected either a vocabulary or a tagger, got both or neither", code="tagger_missing")
@@ -186,9 +169,9 @@ class Tools:
             f"{image.image}: {image.error.message if image.error else ', '.join(image.present) or 'none of the tags'}"
             for image in results
         ]
-        return ToolResult(data=TaggedImages(results=results), text=summary("tags that are present:", lines))
+        return ToolResult(data=schemas.TaggedImages(results=results), text=summary("tags that are present:", lines))
 
-    def label_examples(self, arguments: LabelExamplesArguments) -> ToolResult:
+    def label_examples(self, arguments: schemas.LabelExamplesArguments) -> ToolResult:
         """Find example prompts in the form that the model was trained with."""
         data = find_label_examples(self.model.name, arguments)
         head = f"{data.total} examples, the form is: {data.form}"
@@ -218,7 +201,7 @@ class Tools:
         results = iter(work(paths) if paths else ())
         return [file if isinstance(file, InputError) else next(results) for file in files]
 
-    def _sources(self, argument: str, items: Sequence[CompareFile]) -> list[Any]:
+    def _sources(self, argument: str, items: Sequence[schemas.CompareFile]) -> list[Any]:
         sources: list[Any] = []
         for index, item in enumerate(items):
             with _locating(argument, index):
@@ -238,14 +221,16 @@ class Tools:
                         self.model.prepare_image(item)
 
 
-def _tagged_image(name: str, found: Mapping[str, TagResult] | InputError) -> TaggedImage:
+def _tagged_image(name: str, found: Mapping[str, TagResult] | InputError) -> schemas.TaggedImage:
     if isinstance(found, InputError):
-        return TaggedImage(image=name, error=ErrorDetail.of(found))
-    return TaggedImage(
+        return schemas.TaggedImage(image=name, error=schemas.ErrorDetail.of(found))
+    return schemas.TaggedImage(
         image=name,
         present=sorted((tag for tag in found if found[tag].present), key=lambda tag: -found[tag].score),
         tags={
-            tag: TagScore(score=rounded(result.score), threshold=rounded(result.threshold), present=result.present)
+            tag: schemas.TagScore(
+                score=rounded(result.score), threshold=rounded(result.threshold), present=result.present
+            )
             for tag, result in found.items()
         },
     )

@@ -43,10 +43,8 @@ from medimageinsight.schemas.fields import ModelName
 from medimageinsight.schemas.inference import (
     InferRequest,
     InferResponse,
-    InputTensor,
     ModelMetadata,
     OutputTensor,
-    RequestedOutput,
     ServerMetadata,
     TensorMetadata,
 )
@@ -62,12 +60,8 @@ from medimageinsight.schemas.maps import (
 )
 from medimageinsight.schemas.neighbours import Neighbour, NeighboursRequest, NeighboursResponse, NeighboursResult
 from medimageinsight.schemas.scoring import (
-    ImageFeatures,
-    ScalingFactor,
-    ScoredRow,
     ScoreParams,
     ScoreResponse,
-    TextFeatures,
 )
 from medimageinsight.schemas.search import FoundImage, FoundImages, Hit, SearchArguments, SearchRequest, SearchResponse
 from medimageinsight.schemas.service import (
@@ -118,12 +112,10 @@ __all__ = [
     "FoundImages",
     "FoundNeighbour",
     "Hit",
-    "ImageFeatures",
     "ImageInput",
     "InferErrorResponse",
     "InferRequest",
     "InferResponse",
-    "InputTensor",
     "LabelExample",
     "LabelExamples",
     "LabelExamplesArguments",
@@ -149,12 +141,9 @@ __all__ = [
     "Point",
     "Ready",
     "RequestModel",
-    "RequestedOutput",
     "ResponseModel",
-    "ScalingFactor",
     "ScoreParams",
     "ScoreResponse",
-    "ScoredRow",
     "SearchArguments",
     "SearchRequest",
     "SearchResponse",
@@ -171,7 +160,6 @@ __all__ = [
     "TaggedImages",
     "TaggerAbout",
     "TensorMetadata",
-    "TextFeatures",
     "TextInput",
     "Usage",
     "Version",

@@ -8,8 +8,8 @@ from fastapi import Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from medimageinsight import schemas
 from medimageinsight.errors import InputError
-from medimageinsight.schemas import ErrorResponse, ResponseModel, first_error
 from medimageinsight.serve.http import ClientGoneError, json_response
 from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.routes import inference, openai
@@ -41,11 +41,11 @@ async def _respond(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(rejection.retry_after_s)
     path = request.url.path.removeprefix(server.settings.root_path)
     if path.startswith("/v1/"):
-        body: ResponseModel = openai.error_body(rejection, rejection.status)
+        body: schemas.ResponseModel = openai.error_body(rejection, rejection.status)
     elif path.startswith("/v2"):
         body = inference.error_body(rejection)
     else:
-        body = ErrorResponse.of(rejection)
+        body = schemas.ErrorResponse.of(rejection)
     return json_response(body, rejection.status, headers)
 
 
@@ -53,7 +53,7 @@ def _as_rejection(error: Exception) -> Rejection:
     if isinstance(error, Rejection):
         return error
     if isinstance(error, RequestValidationError):  # of a URL's query, whose members' locations begin with "query"
-        error = first_error([{**item, "loc": item["loc"][1:]} for item in error.errors()])
+        error = schemas.first_error([{**item, "loc": item["loc"][1:]} for item in error.errors()])
     if isinstance(error, InputError):
         return Rejection(status_of(error), error.message, code=error.code)
     if not isinstance(error, HTTPException):

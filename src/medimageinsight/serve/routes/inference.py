@@ -5,17 +5,8 @@ from typing import Annotated
 import numpy as np
 from fastapi import Path
 
+from medimageinsight import schemas
 from medimageinsight.errors import MedImageInsightError
-from medimageinsight.schemas import (
-    InferErrorResponse,
-    InferRequest,
-    InferResponse,
-    ModelMetadata,
-    ModelName,
-    OutputTensor,
-    ServerMetadata,
-    TensorMetadata,
-)
 from medimageinsight.serve.contract import check_rows, make_row
 from medimageinsight.serve.params import parse_params
 from medimageinsight.serve.routes.route import body_errors, errors, examples, new_router
@@ -27,36 +18,37 @@ from medimageinsight.version import __version__
 
 router = new_router("Open Inference Protocol", "/v2")
 
-Model = Annotated[ModelName, Path(description="Its name.")]
+Model = Annotated[schemas.ModelName, Path(description="Its name.")]
 
 
 @router.get("")
-async def server_metadata() -> ServerMetadata:
+async def server_metadata() -> schemas.ServerMetadata:
     """Return the server's name and version."""
-    return ServerMetadata(name="medimageinsight", version=__version__, extensions=[])
+    return schemas.ServerMetadata(name="medimageinsight", version=__version__, extensions=[])
 
 
-@router.get("/models/{model}", responses=errors(404, 503, form=InferErrorResponse))
-async def model_metadata(server: Server, model: Model) -> ModelMetadata:
+@router.get("/models/{model}", responses=errors(404, 503, form=schemas.InferErrorResponse))
+async def model_metadata(server: Server, model: Model) -> schemas.ModelMetadata:
     """Return a model's tensors."""
     served = server.models.get(model)
     shape = [-1, served.model.embedding_dim]
-    return ModelMetadata(
+    return schemas.ModelMetadata(
         name=served.name,
         versions=[],
         platform="onnxruntime_onnx",
-        inputs=[TensorMetadata(name=name, datatype="BYTES", shape=[-1]) for name in ("image", "text")],
+        inputs=[schemas.TensorMetadata(name=name, datatype="BYTES", shape=[-1]) for name in ("image", "text")],
         outputs=[
-            TensorMetadata(name=name, datatype="FP32", shape=shape) for name in ("image_embeddings", "text_embeddings")
+            schemas.TensorMetadata(name=name, datatype="FP32", shape=shape)
+            for name in ("image_embeddings", "text_embeddings")
         ],
     )
 
 
-@router.post("/models/{model}/infer", responses=body_errors(InferErrorResponse))
+@router.post("/models/{model}/infer", responses=body_errors(schemas.InferErrorResponse))
 async def infer(
     server: Server,
     body: Annotated[
-        InferRequest,
+        schemas.InferRequest,
         examples(
             {
                 "One text": {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [TEXT]}]},
@@ -73,7 +65,7 @@ async def infer(
         ),
     ],
     model: Model,
-) -> InferResponse:
+) -> schemas.InferResponse:
     """Embed tensors of images and texts.
 
     Images are base64 or data: URIs. One bad element fails the request, since a tensor cannot hold an error.
@@ -95,15 +87,15 @@ async def infer(
         name = tensor.output_name
         if not requested or name in requested:
             tensors.append(
-                OutputTensor(
+                schemas.OutputTensor(
                     name=name,
                     shape=[len(values), served.model.embedding_dim],
                     data=np.concatenate(values) if values else np.empty(0, np.float32),
                 )
             )
-    return InferResponse(model_name=served.name, id=body.id, outputs=tensors)
+    return schemas.InferResponse(model_name=served.name, id=body.id, outputs=tensors)
 
 
-def error_body(error: MedImageInsightError) -> InferErrorResponse:
+def error_body(error: MedImageInsightError) -> schemas.InferErrorResponse:
     """Return an error in the protocol's form."""
-    return InferErrorResponse(error=f"{error.code}: {error.message}")
+    return schemas.InferErrorResponse(error=f"{error.code}: {error.message}")

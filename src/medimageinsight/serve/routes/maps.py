@@ -5,17 +5,8 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import Query, Request, Response
 
+from medimageinsight import schemas
 from medimageinsight.errors import InputError
-from medimageinsight.schemas import (
-    ErrorResponse,
-    MapQuery,
-    PictureQuery,
-    PlaceRequest,
-    PlaceResponse,
-    Point,
-    StoredPoint,
-    StoreMap,
-)
 from medimageinsight.search import find_image
 from medimageinsight.serve.http import unless_gone
 from medimageinsight.serve.images import thumbnail
@@ -32,11 +23,13 @@ _PICTURE_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Option
 
 
 @router.get("/map", name="map", responses=errors(400, 404, 422, 429, 503))
-async def map_of_store(request: Request, server: OpenServer, query: Annotated[MapQuery, Query()]) -> StoreMap:
+async def map_of_store(
+    request: Request, server: OpenServer, query: Annotated[schemas.MapQuery, Query()]
+) -> schemas.StoreMap:
     """Draw a store in two dimensions."""
     served = server.stores.get(query.store)
 
-    def draw() -> StoreMap:
+    def draw() -> schemas.StoreMap:
         store = served.store
         if query.color is not None and query.color not in store.columns:
             raise InputError("expected 'color' to be a column of the store, got another name", code="column_unknown")
@@ -44,9 +37,9 @@ async def map_of_store(request: Request, server: OpenServer, query: Annotated[Ma
         labels: list[Any] = [None] * len(projection.ids)
         if query.color is not None:
             labels = [item.metadata.get(query.color) for item in store.get(projection.ids)]
-        return StoreMap(
+        return schemas.StoreMap(
             points=[
-                StoredPoint(id=item_id, x=x, y=y, label=None if label is None else str(label))
+                schemas.StoredPoint(id=item_id, x=x, y=y, label=None if label is None else str(label))
                 for item_id, (x, y), label in zip(projection.ids, projection.points.tolist(), labels, strict=True)
             ],
             count=store.count(),
@@ -58,8 +51,8 @@ async def map_of_store(request: Request, server: OpenServer, query: Annotated[Ma
 
 @router.post("/map", responses=body_errors())
 async def place_on_map(
-    server: Server, body: Annotated[PlaceRequest, examples({"An image": {"store": "chest", "images": [PNG]}})]
-) -> PlaceResponse:
+    server: Server, body: Annotated[schemas.PlaceRequest, examples({"An image": {"store": "chest", "images": [PNG]}})]
+) -> schemas.PlaceResponse:
     """Place images on the map of a store.
 
     On the axes that GET answers for the same limit. An image that cannot be used is answered in its place.
@@ -67,14 +60,14 @@ async def place_on_map(
     served = store_of(server, body.store, body.model)
     rows = image_rows(server, body.images, body.frame)
     projection = await server.stores.run(lambda: server.stores.projection(served, body.limit))
-    points: list[Point | ErrorResponse] = []
+    points: list[schemas.Point | schemas.ErrorResponse] = []
     for image in await embed_images(served.served, rows, served.store.identity.settings()):
         if isinstance(image, InputError):
-            points.append(ErrorResponse.of(image))
+            points.append(schemas.ErrorResponse.of(image))
         else:
             ((x, y),) = projection.transform(np.atleast_2d(image)).tolist()
-            points.append(Point(x=x, y=y))
-    return PlaceResponse(points=points)
+            points.append(schemas.Point(x=x, y=y))
+    return schemas.PlaceResponse(points=points)
 
 
 @router.get(
@@ -83,7 +76,9 @@ async def place_on_map(
     response_class=Response,
     responses=media("image/png") | errors(400, 404, 429, 503),
 )
-async def picture_of_item(request: Request, server: OpenServer, query: Annotated[PictureQuery, Query()]) -> Response:
+async def picture_of_item(
+    request: Request, server: OpenServer, query: Annotated[schemas.PictureQuery, Query()]
+) -> Response:
     """Show a stored image, small, if it is in one of the server's folders."""
     served = server.stores.get(query.store)
 

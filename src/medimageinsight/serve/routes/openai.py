@@ -6,22 +6,9 @@ from typing import Annotated
 
 from fastapi import Path
 
+from medimageinsight import schemas
 from medimageinsight.errors import MedImageInsightError
 from medimageinsight.images import is_data_uri
-from medimageinsight.schemas import (
-    Embedding,
-    EmbeddingsInput,
-    EmbeddingsRequest,
-    EmbeddingsResponse,
-    ImageInput,
-    ModelName,
-    OpenAIErrorDetail,
-    OpenAIErrorResponse,
-    OpenAIModel,
-    OpenAIModelList,
-    TextInput,
-    Usage,
-)
 from medimageinsight.serve.contract import Row, check_rows, make_row
 from medimageinsight.serve.models import ServedModel
 from medimageinsight.serve.params import Params
@@ -36,11 +23,11 @@ router = new_router("OpenAI", "/v1")
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 
 
-@router.post("/embeddings", responses=body_errors(OpenAIErrorResponse))
+@router.post("/embeddings", responses=body_errors(schemas.OpenAIErrorResponse))
 async def create_embeddings(
     server: Server,
     body: Annotated[
-        EmbeddingsRequest,
+        schemas.EmbeddingsRequest,
         examples(
             {
                 "One text": {"input": TEXT},
@@ -49,7 +36,7 @@ async def create_embeddings(
             }
         ),
     ],
-) -> EmbeddingsResponse:
+) -> schemas.EmbeddingsResponse:
     """Embed texts and images.
 
     A string that begins with `data:` is an image, any other a text. One bad input fails the request. `dimensions`
@@ -64,9 +51,9 @@ async def create_embeddings(
     vectors = await embed_all(served, rows, settings, names)
     texts = [row.text for row in rows if row.text]
     tokens = sum(map(len, await asyncio.to_thread(served.model.tokenizer.encode, texts)))  # a text's repair takes time
-    return EmbeddingsResponse(
+    return schemas.EmbeddingsResponse(
         data=[
-            Embedding(
+            schemas.Embedding(
                 object="embedding",
                 index=index,
                 embedding=vector
@@ -76,36 +63,40 @@ async def create_embeddings(
             for index, vector in enumerate(vectors)
         ],
         model=served.name,
-        usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
+        usage=schemas.Usage(prompt_tokens=tokens, total_tokens=tokens),
     )
 
 
-@router.get("/models", responses=errors(503, form=OpenAIErrorResponse))
-async def list_models(server: OpenServer) -> OpenAIModelList:
+@router.get("/models", responses=errors(503, form=schemas.OpenAIErrorResponse))
+async def list_models(server: OpenServer) -> schemas.OpenAIModelList:
     """List the models."""
-    return OpenAIModelList(data=[_model(served) for served in server.models.all()])
+    return schemas.OpenAIModelList(data=[_model(served) for served in server.models.all()])
 
 
-@router.get("/models/{model}", responses=errors(404, 503, form=OpenAIErrorResponse))
-async def get_model(server: Server, model: Annotated[ModelName, Path(description="Its name.")]) -> OpenAIModel:
+@router.get("/models/{model}", responses=errors(404, 503, form=schemas.OpenAIErrorResponse))
+async def get_model(
+    server: Server, model: Annotated[schemas.ModelName, Path(description="Its name.")]
+) -> schemas.OpenAIModel:
     """Return a model."""
     return _model(server.models.get(model))
 
 
-def error_body(error: MedImageInsightError, status: int) -> OpenAIErrorResponse:
+def error_body(error: MedImageInsightError, status: int) -> schemas.OpenAIErrorResponse:
     """Return an error in the API's form."""
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return OpenAIErrorResponse(error=OpenAIErrorDetail(message=error.message, type=kind, param=None, code=error.code))
+    return schemas.OpenAIErrorResponse(
+        error=schemas.OpenAIErrorDetail(message=error.message, type=kind, param=None, code=error.code)
+    )
 
 
-def _row(value: EmbeddingsInput, *, allow_urls: bool) -> Row:
+def _row(value: schemas.EmbeddingsInput, *, allow_urls: bool) -> Row:
     match value:
-        case ImageInput():
+        case schemas.ImageInput():
             return make_row(value.image, None, allow_urls=allow_urls)
-        case TextInput():
+        case schemas.TextInput():
             return make_row(None, value.text)
     return make_row(value, None) if is_data_uri(value) else make_row(None, value)
 
 
-def _model(served: ServedModel) -> OpenAIModel:
-    return OpenAIModel(id=served.name)
+def _model(served: ServedModel) -> schemas.OpenAIModel:
+    return schemas.OpenAIModel(id=served.name)

@@ -10,7 +10,7 @@ from fastapi import Path, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse
 
-from medimageinsight.schemas import InferErrorResponse, Live, ModelName, ModelReady, NotReady, Ready, Version
+from medimageinsight import schemas
 from medimageinsight.serve.http import json_response
 from medimageinsight.serve.openapi import describe
 from medimageinsight.serve.rejection import Rejection
@@ -25,7 +25,7 @@ _PACKAGE = "medimageinsight.serve"
 _PART_TYPES = {".js": "text/javascript", ".css": "text/css"}
 _NO_KEY: dict[str, Any] = {"security": []}
 _NOT_READY: dict[int | str, dict[str, Any]] = {
-    503: {"model": NotReady, "description": "Not ready: `status` says why.", "headers": RETRY_AFTER}
+    503: {"model": schemas.NotReady, "description": "Not ready: `status` says why.", "headers": RETRY_AFTER}
 }
 
 logger = logging.getLogger("medimageinsight.serve")
@@ -79,9 +79,9 @@ async def ping() -> Response:
 
 
 @router.get("/version", openapi_extra=_NO_KEY)
-async def version(server: Server) -> Version:
+async def version(server: Server) -> schemas.Version:
     """Return the version and the names of the models."""
-    return Version(version=__version__, models=[served.name for served in server.models.all()])
+    return schemas.Version(version=__version__, models=[served.name for served in server.models.all()])
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
@@ -93,14 +93,18 @@ async def metrics(server: Server) -> Response:
 
 @router.get("/health/live", openapi_extra=_NO_KEY)
 @health_router.get("/health/live", operation_id="serverLive", openapi_extra=_NO_KEY)
-async def live() -> Live:
+async def live() -> schemas.Live:
     """Answer, so that the process is known to run."""
-    return Live()
+    return schemas.Live()
 
 
-@router.get("/health/ready", response_model=Ready, responses=_NOT_READY, openapi_extra=_NO_KEY)
+@router.get("/health/ready", response_model=schemas.Ready, responses=_NOT_READY, openapi_extra=_NO_KEY)
 @health_router.get(
-    "/health/ready", operation_id="serverReady", response_model=Ready, responses=_NOT_READY, openapi_extra=_NO_KEY
+    "/health/ready",
+    operation_id="serverReady",
+    response_model=schemas.Ready,
+    responses=_NOT_READY,
+    openapi_extra=_NO_KEY,
 )
 async def ready(server: Server) -> Response:
     """Check that embeddings can be made.
@@ -112,10 +116,11 @@ async def ready(server: Server) -> Response:
 
 @health_router.get(
     "/models/{model}/ready",
-    response_model=ModelReady,
-    responses=errors(404, form=InferErrorResponse) | {503: _NOT_READY[503] | {"model": NotReady | InferErrorResponse}},
+    response_model=schemas.ModelReady,
+    responses=errors(404, form=schemas.InferErrorResponse)
+    | {503: _NOT_READY[503] | {"model": schemas.NotReady | schemas.InferErrorResponse}},
 )
-async def model_ready(server: Server, model: Annotated[ModelName, Path(description="Its name.")]) -> Response:
+async def model_ready(server: Server, model: Annotated[schemas.ModelName, Path(description="Its name.")]) -> Response:
     """Check that embeddings can be made with a model."""
     server.models.get(model)
     return await _readiness(server, model)
@@ -132,11 +137,11 @@ async def _readiness(server: ServerState, name: str | None) -> Response:
     except Exception as error:  # whatever keeps an embedding from being made
         logger.error("not ready", extra={"error": type(error).__name__})
         return _not_ready("embedding_failed")
-    return json_response(Ready() if name is None else ModelReady(name=name))
+    return json_response(schemas.Ready() if name is None else schemas.ModelReady(name=name))
 
 
 def _not_ready(reason: str) -> Response:
-    return json_response(NotReady(status=reason), 503, {"Retry-After": "5"})
+    return json_response(schemas.NotReady(status=reason), 503, {"Retry-After": "5"})
 
 
 def _read_text(name: str) -> str:

@@ -3,22 +3,8 @@
 from functools import partial
 from typing import Annotated, Any
 
+from medimageinsight import schemas
 from medimageinsight.errors import InputError, RequestError
-from medimageinsight.schemas import (
-    About,
-    ErrorResponse,
-    Hit,
-    ModelAbout,
-    Neighbour,
-    NeighboursRequest,
-    NeighboursResponse,
-    NeighboursResult,
-    SearchRequest,
-    SearchResponse,
-    StoreAbout,
-    TaggerAbout,
-    VocabulariesAbout,
-)
 from medimageinsight.search import StoreClassification, classify_vector
 from medimageinsight.serve.contract import make_row
 from medimageinsight.serve.routes.route import body_errors, errors, examples, new_router
@@ -34,20 +20,21 @@ router = new_router("Search and tasks", "/api")
 
 
 @router.get("/about", responses=errors(429, 503))
-async def about(server: OpenServer) -> About:
+async def about(server: OpenServer) -> schemas.About:
     """List the models, stores, taggers and vocabularies."""
     model = server.models.get().name
     server.stores.check_open()
     infos = [await server.stores.run(served.store.info) for served in server.stores.all()]
-    return About(
+    return schemas.About(
         version=__version__,
         disclaimer=DISCLAIMER,
         models=[
-            ModelAbout(name=served.name, embedding_dim=served.model.embedding_dim) for served in server.models.all()
+            schemas.ModelAbout(name=served.name, embedding_dim=served.model.embedding_dim)
+            for served in server.models.all()
         ],
-        vocabularies=VocabulariesAbout(**{name: list(vocabulary(name, model=model)) for name in VOCABULARIES}),
+        vocabularies=schemas.VocabulariesAbout(**{name: list(vocabulary(name, model=model)) for name in VOCABULARIES}),
         stores=[
-            StoreAbout(
+            schemas.StoreAbout(
                 name=served.name,
                 model=served.served.name,
                 count=info.count,
@@ -56,15 +43,17 @@ async def about(server: OpenServer) -> About:
             )
             for served, info in zip(server.stores.all(), infos, strict=True)
         ],
-        taggers=[TaggerAbout(name=served.name, tags=list(served.tagger.names)) for served in server.stores.taggers()],
+        taggers=[
+            schemas.TaggerAbout(name=served.name, tags=list(served.tagger.names)) for served in server.stores.taggers()
+        ],
     )
 
 
 @router.post("/search", responses=body_errors())
 async def search(
     server: Server,
-    body: Annotated[SearchRequest, examples({"A text": {"store": "chest", "text": TEXT, "k": 5}})],
-) -> SearchResponse:
+    body: Annotated[schemas.SearchRequest, examples({"A text": {"store": "chest", "text": TEXT, "k": 5}})],
+) -> schemas.SearchResponse:
     """Find the stored images nearest to an image, a text, a stored image or a vector.
 
     The server names its stores in `/api/about`. A filter's errors are `filter_invalid`.
@@ -76,17 +65,17 @@ async def search(
     else:
         query = await _query_vector(server, served, body) if body.vector is None else body.vector
         find = partial(served.store.search, query, **options)
-    return await server.stores.run(lambda: SearchResponse(hits=[Hit.of(hit) for hit in find()]))
+    return await server.stores.run(lambda: schemas.SearchResponse(hits=[schemas.Hit.of(hit) for hit in find()]))
 
 
 @router.post("/neighbours", responses=body_errors())
 async def neighbours(
     server: Server,
     body: Annotated[
-        NeighboursRequest,
+        schemas.NeighboursRequest,
         examples({"Three neighbours": {"store": "chest", "images": [PNG], "label": "finding", "k": 3}}),
     ],
-) -> NeighboursResponse:
+) -> schemas.NeighboursResponse:
     """Label images by the most similar stored images, which come with the answer.
 
     Stored images without a value in the column `label` do not vote. An image that cannot be used is answered in its
@@ -95,14 +84,14 @@ async def neighbours(
     served = store_of(server, body.store, body.model)
     settings = NeighbourSettings(k=body.k, temperature=body.temperature)
     rows = image_rows(server, body.images, body.frame)
-    results: list[NeighboursResult | ErrorResponse] = []
+    results: list[schemas.NeighboursResult | schemas.ErrorResponse] = []
     for image in await embed_images(served.served, rows, served.store.identity.settings()):
         if isinstance(image, InputError):
-            results.append(ErrorResponse.of(image))
+            results.append(schemas.ErrorResponse.of(image))
             continue
         vote = partial(classify_vector, served.store, image, label=body.label, settings=settings, where=body.where)
         results.append(_neighbours_result(await server.stores.run(vote)))
-    return NeighboursResponse(model=served.served.name, results=results)
+    return schemas.NeighboursResponse(model=served.served.name, results=results)
 
 
 def store_of(server: Server, name: str, model: str | None) -> ServedStore:
@@ -118,7 +107,7 @@ def store_of(server: Server, name: str, model: str | None) -> ServedStore:
     return served
 
 
-async def _query_vector(server: Server, served: ServedStore, body: SearchRequest) -> Vector:
+async def _query_vector(server: Server, served: ServedStore, body: schemas.SearchRequest) -> Vector:
     if body.image is None:
         row = make_row(None, body.text)
     else:
@@ -127,8 +116,8 @@ async def _query_vector(server: Server, served: ServedStore, body: SearchRequest
     return vector
 
 
-def _neighbours_result(found: StoreClassification) -> NeighboursResult:
-    return NeighboursResult(
+def _neighbours_result(found: StoreClassification) -> schemas.NeighboursResult:
+    return schemas.NeighboursResult(
         probabilities=found.probabilities,
-        neighbours=[Neighbour.of_neighbour(neighbour) for neighbour in found.neighbours],
+        neighbours=[schemas.Neighbour.of_neighbour(neighbour) for neighbour in found.neighbours],
     )

@@ -5,22 +5,8 @@ from typing import Annotated
 
 import numpy as np
 
+from medimageinsight import schemas
 from medimageinsight.errors import InputError, RequestError
-from medimageinsight.schemas import (
-    ClassifyRequest,
-    ClassifyResponse,
-    ClassifyResult,
-    CompareItem,
-    CompareRequest,
-    CompareResponse,
-    ErrorResponse,
-    TagRequest,
-    TagResponse,
-    TagResult,
-    TagScore,
-    ViewRequest,
-    ViewResponse,
-)
 from medimageinsight.serve.contract import Row, check_rows, make_row
 from medimageinsight.serve.images import view as view_image
 from medimageinsight.serve.prompts import make_prompts
@@ -39,7 +25,7 @@ router = new_router("Search and tasks", "/api")
 async def classify(
     server: Server,
     body: Annotated[
-        ClassifyRequest,
+        schemas.ClassifyRequest,
         examples(
             {
                 "Two labels": {"images": [PNG], "labels": ["normal", "pneumonia"], "template": "x-ray chest {}"},
@@ -50,7 +36,7 @@ async def classify(
             }
         ),
     ],
-) -> ClassifyResponse:
+) -> schemas.ClassifyResponse:
     """Classify images by labels that are no more than texts.
 
     The labels exclude each other. An image that cannot be used is answered in its place.
@@ -61,23 +47,23 @@ async def classify(
     embedded = await embed_texts(served, (text for texts in prompts.values() for text in texts))
     stacked = np.stack([embedded[text] for texts in prompts.values() for text in texts])
     labels = mean_by_label(stacked, [len(texts) for texts in prompts.values()])
-    results: list[ClassifyResult | ErrorResponse] = []
+    results: list[schemas.ClassifyResult | schemas.ErrorResponse] = []
     for image in await embed_images(served, rows, served.model.preprocessing):
         if isinstance(image, InputError):
-            results.append(ErrorResponse.of(image))
+            results.append(schemas.ErrorResponse.of(image))
             continue
         values = probabilities(image, labels, served.model.logit_scale).tolist()
-        results.append(ClassifyResult(probabilities=dict(zip(prompts, values, strict=True))))
-    return ClassifyResponse(model=served.name, results=results)
+        results.append(schemas.ClassifyResult(probabilities=dict(zip(prompts, values, strict=True))))
+    return schemas.ClassifyResponse(model=served.name, results=results)
 
 
 @router.post("/tag", responses=body_errors())
 async def tag(
     server: Server,
     body: Annotated[
-        TagRequest, examples({"A vocabulary": {"images": [PNG], "vocabulary": "modality", "threshold": 0.5}})
+        schemas.TagRequest, examples({"A vocabulary": {"images": [PNG], "vocabulary": "modality", "threshold": 0.5}})
     ],
-) -> TagResponse:
+) -> schemas.TagResponse:
     """Tag images, each tag by its own threshold.
 
     By a vocabulary, whose terms exclude each other, or by a tagger of the server. An image that cannot be used is
@@ -109,12 +95,14 @@ async def tag(
             threshold=body.threshold,
         )
     )
-    return TagResponse(
+    return schemas.TagResponse(
         model=served.name,
         results=[
-            ErrorResponse.of(image)
+            schemas.ErrorResponse.of(image)
             if isinstance(image, InputError)
-            else TagResult(tags={name: TagScore(**found.to_dict()) for name, found in next(tagged).items()})
+            else schemas.TagResult(
+                tags={name: schemas.TagScore(**found.to_dict()) for name, found in next(tagged).items()}
+            )
             for image in images
         ],
     )
@@ -123,8 +111,10 @@ async def tag(
 @router.post("/compare", responses=body_errors())
 async def compare(
     server: Server,
-    body: Annotated[CompareRequest, examples({"An image and a text": {"a": [{"image": PNG}], "b": [{"text": TEXT}]}})],
-) -> CompareResponse:
+    body: Annotated[
+        schemas.CompareRequest, examples({"An image and a text": {"a": [{"image": PNG}], "b": [{"text": TEXT}]}})
+    ],
+) -> schemas.CompareResponse:
     """Compute cosine similarities of images and texts.
 
     Of each `a` with each `b`, or of each `a` with each `a`. One bad item fails the request.
@@ -137,11 +127,13 @@ async def compare(
     vectors = np.stack(await embed_all(served, rows, served.model.preprocessing, list(items)))
     a = vectors[: len(body.a)]
     b = a if body.b is None else vectors[len(body.a) :]
-    return CompareResponse(model=served.name, similarity=cosine_similarity(a, b).tolist())
+    return schemas.CompareResponse(model=served.name, similarity=cosine_similarity(a, b).tolist())
 
 
 @router.post("/view", responses=body_errors())
-async def view(server: Server, body: Annotated[ViewRequest, examples({"An image": {"image": PNG}})]) -> ViewResponse:
+async def view(
+    server: Server, body: Annotated[schemas.ViewRequest, examples({"An image": {"image": PNG}})]
+) -> schemas.ViewResponse:
     """Show an image as the model sees it.
 
     In the model's own size, before its pixels are normalised.
@@ -154,7 +146,7 @@ async def view(server: Server, body: Annotated[ViewRequest, examples({"An image"
     png, (width, height), frames = await server.in_thread(
         lambda: view_image(data, body.frame, served.model, server.models.image_limits)
     )
-    return ViewResponse(
+    return schemas.ViewResponse(
         image=f"data:image/png;base64,{base64.b64encode(png).decode()}",
         width=width,
         height=height,
@@ -163,7 +155,7 @@ async def view(server: Server, body: Annotated[ViewRequest, examples({"An image"
     )
 
 
-def _item_row(server: Server, item: CompareItem) -> Row:
+def _item_row(server: Server, item: schemas.CompareItem) -> Row:
     if item.image is None:
         return make_row(None, item.text)
     return image_row(item.image, item.frame, allow_urls=server.allow_urls)
