@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from medimageinsight.bench import BenchSettings, candidate, run, to_json
+from medimageinsight.bench import BenchSettings, run, to_json
+from medimageinsight.bench import candidate_process
 from medimageinsight.bundle import Bundle
 from medimageinsight.errors import InputError, ModelError
 from medimageinsight.network.config import ModelConfig
@@ -71,14 +72,14 @@ def test_progress_only_increases(measured, progress_steps):
 def test_a_baseline_whose_process_dies_in_warm_up_is_skipped(mini, tmp_path, monkeypatch):
     (tmp_path / "torch.py").write_text("import os\nos._exit(9)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(candidate.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(candidate_process.importlib.util, "find_spec", lambda name: object())
     bench = run(mini, ONE)
     assert [timing.candidate for timing in bench.results[0].timings] == ["bundle"]
     assert "exit code 9" in bench.skipped[0].reason
 
 
 def test_without_torch_the_bundle_is_measured_alone(mini, monkeypatch):
-    monkeypatch.setattr(candidate.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(candidate_process.importlib.util, "find_spec", lambda name: None)
     bench = run(mini, ONE)
     assert {skipped.reason for skipped in bench.skipped} == {"needs the extra 'export'"}
     assert len(bench.results) == 3

@@ -9,7 +9,7 @@ from medimageinsight.adapters.adapter import Adapter, train_adapter
 from medimageinsight.adapters.figures import AdapterFigures, score_probabilities
 from medimageinsight.adapters.file import load_adapter, save_adapter
 from medimageinsight.adapters.fitting import AdapterSettings, FittingData, fit_linear
-from medimageinsight.adapters.labelled import LabelledEmbeddings, check_trainable, split_by_patient
+from medimageinsight.adapters.labelled_embeddings import LabelledEmbeddings, check_trainable, split_by_patient
 
 if TYPE_CHECKING:
     from medimageinsight.adapters.tables import (

@@ -18,7 +18,7 @@ import numpy as np
 
 from medimageinsight.adapters.figures import AdapterFigures, score_probabilities
 from medimageinsight.adapters.fitting import AdapterSettings, FittingData, fit_linear, fit_mlp
-from medimageinsight.adapters.labelled import check_trainable
+from medimageinsight.adapters.labelled_embeddings import check_trainable
 from medimageinsight.errors import InputError
 from medimageinsight.metrics.calibration import fit_temperature
 from medimageinsight.metrics.heads import activate, head_logits
@@ -27,7 +27,7 @@ from medimageinsight.metrics.vectors import unit_rows
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from medimageinsight.adapters.labelled import LabelledEmbeddings
+    from medimageinsight.adapters.labelled_embeddings import LabelledEmbeddings
     from medimageinsight.bundle import ModelIdentity
     from medimageinsight.metrics.heads import Layer, Outputs
     from medimageinsight.metrics.scores import Floats

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from medimageinsight.adapters.labelled import LabelledEmbeddings, split_by_patient
+from medimageinsight.adapters.labelled_embeddings import LabelledEmbeddings, split_by_patient
 from medimageinsight.datasets import broken_images, patient_ids
 from medimageinsight.errors import DatasetError, InputError
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from medimageinsight.bench.candidate import Candidate, unavailable_reason
+from medimageinsight.bench.candidate_process import Candidate, unavailable_reason
 from medimageinsight.bench.cases import ENCODERS, Case, make_cases
-from medimageinsight.bench.matmul import SIZE
+from medimageinsight.bench.machine_peak import SIZE
 from medimageinsight.bench.results import Bench, ColdStart, Files, Memory, Skipped
 from medimageinsight.bench.runners import CandidateConfig
 from medimageinsight.bench.settings import BUNDLE, BenchSettings

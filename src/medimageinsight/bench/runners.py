@@ -135,7 +135,7 @@ def open_openvino(config: CandidateConfig) -> PrepareCase:
 
 def open_matmul(config: CandidateConfig) -> PrepareCase:
     """Open the machine's matrix product; a case is ``{"library": "onnxruntime"}`` or ``{"library": "numpy"}``."""
-    from medimageinsight.bench.matmul import matrix_products
+    from medimageinsight.bench.machine_peak import matrix_products
 
     products = matrix_products(config.threads, config.providers)
     return lambda case: products[case["library"]]

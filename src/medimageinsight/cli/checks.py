@@ -33,6 +33,7 @@ EXTRAS = {
     "postgres": ("pgvector", "psycopg"),
     "serve": ("fastapi", "httptools", "orjson", "prometheus_client", "pydantic_settings", "uvicorn"),
     "mcp": ("mcp",),
+    "client": ("httpx",),
 }
 
 # A file of each family of compressed DICOM pixels, from pydicom's own package.

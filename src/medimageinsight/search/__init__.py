@@ -18,21 +18,21 @@ from medimageinsight.search.classify import StoreClassification, StoreNeighbour,
 from medimageinsight.search.dicom_metadata import check_patient_identity, read_dicom_metadata
 from medimageinsight.search.duplicates import find_duplicates
 from medimageinsight.search.identity import Identity
-from medimageinsight.search.images import find_image
 from medimageinsight.search.indexing import IndexReport, MetadataSource, index_images, label_by_folder, make_ids
-from medimageinsight.search.locations import (
-    create_store,
-    open_or_create_store,
-    open_store,
-    parse_named_location,
-    redact_location,
-)
 from medimageinsight.search.metadata_table import MetadataTable, read_metadata
 from medimageinsight.search.projection import Projection
 from medimageinsight.search.query import read_vector, search
 from medimageinsight.search.recall import measure_recall
 from medimageinsight.search.records import Hit, IndexInfo, Item, Pair, Recall, StoreInfo
 from medimageinsight.search.store import Store
+from medimageinsight.search.store_locations import (
+    create_store,
+    open_or_create_store,
+    open_store,
+    parse_named_location,
+    redact_location,
+)
+from medimageinsight.search.stored_images import find_image
 
 __all__ = [
     "Hit",

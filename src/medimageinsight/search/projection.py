@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from medimageinsight._deprecated import OldMethods
 from medimageinsight.errors import InputError
 from medimageinsight.search.store_errors import store_empty
 
@@ -21,7 +22,7 @@ MAX_SAMPLE = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Projection:
+class Projection(OldMethods):
     """Principal components of a store's vectors.
 
         projection = Projection.of(store)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medimageinsight._deprecated import renamed_argument
 from medimageinsight.errors import InputError
 from medimageinsight.search.identity import Identity
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from medimageinsight.search.store import Store
 
 
+@renamed_argument("other_than_same", "exclude_same")
 def search(
     model: MedImageInsight | None,
     store: Store,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from medimageinsight._deprecated import OldMethods, renamed_argument
 from medimageinsight.errors import InputError
 from medimageinsight.search.columns import OWN_COLUMNS
 from medimageinsight.search.filter_parser import parse_filter
@@ -35,7 +36,7 @@ UNINDEXED_PART = 0.1
 MAX_K = 10_000
 
 
-class Store(ABC):
+class Store(OldMethods, ABC):
     """Vectors of one model and preprocessing with ids, paths and typed metadata.
 
         with search.create_store("chest.lance", identity=search.Identity.of(model)) as store:
@@ -147,6 +148,7 @@ class Store(ABC):
             condition = _both(condition, Not(IsNull(having)))
         return self._nearest(normalize_query(vector, self.identity.embedding_dim), k, condition, min_score, exact)
 
+    @renamed_argument("other_than_same", "exclude_same")
     def more_like(
         self,
         item_id: str,

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from medimageinsight._lazy import lazy_exports
 from medimageinsight.tagging.file import load_tagger, read_prompts, save_tagger
+from medimageinsight.tagging.fitting import fit_tagger, fit_tagger_to_embeddings
 from medimageinsight.tagging.prompts import TagEmbeddings, TagPrompts, embed_tags, prompt_scores, tag_prompts
-from medimageinsight.tagging.tagger import (
-    Tag,
-    TagFigures,
-    Tagger,
-    adapter_scores,
-    fit_tagger,
-    fit_tagger_to_embeddings,
-)
+from medimageinsight.tagging.tagger import Tag, TagFigures, Tagger, adapter_scores
 from medimageinsight.tagging.tags import TagResult, Tags, check_tags, tag_thresholds, tag_vectors
 from medimageinsight.tagging.vocabularies import ANATOMY, MODALITY, VIEW, VOCABULARIES, term_probabilities, vocabulary
 

@@ -12,7 +12,6 @@ tag has a threshold, chosen on labelled validation images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from medimageinsight.errors import InputError
 from medimageinsight.metrics.bootstrap import Figure, bootstrap_figure, draw_bootstrap_weights
 from medimageinsight.metrics.patients import number_patients
 from medimageinsight.metrics.scores import weighted_roc_auc
-from medimageinsight.metrics.thresholds import Criterion, ThresholdFigures, choose_threshold, score_threshold
+from medimageinsight.metrics.thresholds import ThresholdFigures, score_threshold
 from medimageinsight.tagging.prompts import TagPrompts, embed_tags, prompt_scores
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from medimageinsight.adapters.adapter import Adapter
-    from medimageinsight.adapters.labelled import LabelledEmbeddings
     from medimageinsight.bundle import ModelIdentity
     from medimageinsight.metrics.scores import Flags, Floats, Integers
     from medimageinsight.tagging.prompts import EmbedTexts
@@ -115,9 +113,9 @@ class Tagger:
 
         Scores and truth are (N, T); the N patient ids are for the AUC's interval.
         """
-        values, flags, groups = _check_arrays(scores, truth, patients, len(self.tags))
+        values, flags, groups = check_score_arrays(scores, truth, patients, len(self.tags))
         tags = [
-            replace(tag, test=_score_tag(values[:, column], flags[:, column], tag.threshold, groups))
+            replace(tag, test=score_tag(values[:, column], flags[:, column], tag.threshold, groups))
             if len(np.unique(flags[:, column])) == 2
             else tag
             for column, tag in enumerate(self.tags)
@@ -140,95 +138,8 @@ def adapter_scores(vectors: ArrayLike, adapter: Adapter, names: Sequence[str]) -
     return scores
 
 
-def fit_tagger(
-    prompts: Mapping[str, TagPrompts] | Sequence[str],
-    scores: ArrayLike,
-    truth: ArrayLike,
-    *,
-    model: ModelIdentity,
-    criterion: Criterion | None = None,
-    adapter: Adapter | None = None,
-    patients: Sequence[str] | None = None,
-) -> Tagger:
-    """Choose a threshold for each tag on validation images.
-
-    Args:
-        prompts: The T tags with their prompts; or only their names where an adapter gives the scores.
-        scores: (N, T), of `prompt_scores` or `adapter_scores`.
-        truth: (N, T) bool, True where an image has a tag.
-        model: The model that made the embeddings.
-        criterion: What a threshold maximises; Youden's index by default.
-        adapter: The adapter that gave the scores.
-        patients: N ids, for the AUC's interval.
-
-    Raises:
-        InputError: No tags (``labels_empty``), a tag without positives or without negatives (``tag_without_positives``,
-            ``tag_without_negatives``; the message names it), tags without prompts or an adapter (``label_invalid``), or
-            arrays that do not fit (``scores_bad``).
-    """
-    criterion = criterion or Criterion()
-    if not prompts:
-        raise InputError("expected at least one tag, got none", code="labels_empty")
-    if not isinstance(prompts, Mapping) and adapter is None:
-        raise InputError("expected prompts for every tag, or an adapter, got neither", code="label_invalid")
-    values, flags, groups = _check_arrays(scores, truth, patients, len(prompts))
-    tags = []
-    for column, name in enumerate(prompts):
-        try:
-            threshold = choose_threshold(values[:, column], flags[:, column], criterion)
-        except InputError as error:
-            raise InputError(f"tag {name!r}: {error.message}", code=error.code) from None
-        tags.append(
-            Tag(
-                name=name,
-                prompts=prompts[name] if isinstance(prompts, Mapping) and adapter is None else None,
-                threshold=threshold,
-                validation=_score_tag(values[:, column], flags[:, column], threshold, groups),
-            )
-        )
-    return Tagger(tags=tuple(tags), model=model, criterion=str(criterion), adapter=adapter)
-
-
-def fit_tagger_to_embeddings(
-    validation: LabelledEmbeddings,
-    tags: Mapping[str, TagPrompts] | Adapter,
-    *,
-    embed_texts: EmbedTexts,
-    logit_scale: float,
-    model: ModelIdentity,
-    criterion: Criterion | None = None,
-    test: LabelledEmbeddings | None = None,
-) -> Tagger:
-    """Fit a tagger to labelled embeddings for `fit_tagger`, and add figures of the test images.
-
-    The tags have prompts, or are the labels of an adapter; see `Tagger.scores`.
-
-    Raises:
-        InputError: As `fit_tagger`.
-    """
-    prompts: Mapping[str, TagPrompts] | Sequence[str]
-    if isinstance(tags, Mapping):
-        prompts, adapter = tags, None
-        scores = prompt_scores(validation.rows, embed_tags(embed_texts, tags), logit_scale)
-    else:
-        prompts, adapter = tags.labels, tags
-        scores = adapter_scores(validation.rows, tags, tags.labels)
-    tagger = fit_tagger(
-        prompts,
-        scores,
-        validation.truth(tuple(prompts)),
-        model=model,
-        criterion=criterion,
-        adapter=adapter,
-        patients=validation.patients or None,
-    )
-    if test is None:
-        return tagger
-    test_scores = tagger.scores(test.rows, embed_texts, logit_scale)
-    return tagger.with_test_figures(test_scores, test.truth(tagger.names), patients=test.patients or None)
-
-
-def _score_tag(scores: Floats, positives: Flags, threshold: float, groups: Integers) -> TagFigures:
+def score_tag(scores: Floats, positives: Flags, threshold: float, groups: Integers) -> TagFigures:
+    """Return the figures of one tag at its threshold; the AUC's interval resamples patients."""
     weights = draw_bootstrap_weights(groups, np.zeros_like(groups), resamples=1000, seed=0)
     auc = weighted_roc_auc(scores, positives, np.concatenate([np.ones((1, len(scores)), dtype=np.float32), weights]))
     return TagFigures(
@@ -237,9 +148,14 @@ def _score_tag(scores: Floats, positives: Flags, threshold: float, groups: Integ
     )
 
 
-def _check_arrays(
+def check_score_arrays(
     scores: ArrayLike, truth: ArrayLike, patients: Sequence[str] | None, tags: int
 ) -> tuple[Floats, Flags, Integers]:
+    """Return scores and truth as arrays, and patients as numbers.
+
+    Raises:
+        InputError: Other shapes than (N, T) (``scores_bad``), or another number of ids.
+    """
     values, flags = np.asarray(scores, dtype=np.float64), np.asarray(truth, dtype=bool)
     if values.ndim != 2 or values.shape != flags.shape or values.shape[1] != tags:
         raise InputError(

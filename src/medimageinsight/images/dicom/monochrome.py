@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medimageinsight.images.dicom.elements import frame_group, items, numbers, text
-from medimageinsight.images.dicom.lookup_tables import LookupTable, read_lookup_table
+from medimageinsight.images.dicom.elements import numbers, text
+from medimageinsight.images.dicom.modality import modality_transform
 from medimageinsight.images.dicom.windowing import Window, apply_voi_lut, voi_transform
 from medimageinsight.images.eight_bit import scale_to_uint8
 
@@ -16,17 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
-
-@dataclass(frozen=True, kw_only=True)
-class Rescale:
-    """The linear modality transformation, in the units of the output (for example Hounsfield units)."""
-
-    slope: float = 1.0
-    intercept: float = 0.0
-
-    def __call__(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Rescale stored values (PS3.3 C.11.1.1.2)."""
-        return np.asarray(values, np.float64) * self.slope + self.intercept
+    from medimageinsight.images.dicom.lookup_tables import LookupTable
+    from medimageinsight.images.dicom.modality import Rescale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +38,7 @@ def grey_transforms(dataset: Dataset, frame: int, *, big_endian: bool) -> GreyTr
         or text(dataset, "PresentationLUTShape") == "INVERSE"
     )
     return GreyTransforms(
-        modality=_modality_transform(dataset, frame, big_endian=big_endian),
+        modality=modality_transform(dataset, frame, big_endian=big_endian),
         voi=voi_transform(dataset, frame, big_endian=big_endian),
         padding=_padding(dataset),
         inverted=inverted,
@@ -64,16 +55,6 @@ def render_grey(stored: NDArray[Any], transforms: GreyTransforms) -> NDArray[np.
     else:
         grey = apply_voi_lut(transforms.voi, values)
     return 255 - grey if transforms.inverted else grey
-
-
-def _modality_transform(dataset: Dataset, frame: int, *, big_endian: bool) -> Rescale | LookupTable:
-    """Return the modality LUT of a dataset, else the rescale of one frame; identity where it has neither."""
-    if sequence := items(dataset, "ModalityLUTSequence"):
-        return read_lookup_table(sequence[0], big_endian=big_endian)
-    group = frame_group(dataset, frame, "PixelValueTransformationSequence")
-    slope, intercept = numbers(group, "RescaleSlope"), numbers(group, "RescaleIntercept")
-    # A slope of 0 would make every pixel equal: it is a writer's mistake and ignored.
-    return Rescale(slope=(slope and slope[0]) or 1.0, intercept=intercept[0] if intercept else 0.0)
 
 
 def _range_without_padding(

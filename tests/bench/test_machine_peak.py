@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from medimageinsight.bench.matmul import GRAPH, matrix_products
+from medimageinsight.bench.machine_peak import GRAPH, matrix_products
 
 CPU = "CPUExecutionProvider"
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from medimageinsight.bench import candidate as candidate_module
-from medimageinsight.bench.candidate import Candidate, unavailable_reason
+from medimageinsight.bench import candidate_process as candidate_module
+from medimageinsight.bench.candidate_process import Candidate, unavailable_reason
 from medimageinsight.errors import ModelError
 
 CPU = "CPUExecutionProvider"
