@@ -124,10 +124,10 @@ def test_rejects_a_vocabulary_without_end_token(toy_bundle: Path, tmp_path: Path
 
 
 def test_the_release_gives_the_original_ids(shared: Path) -> None:
-    from medimageinsight.export.tokenizer_file import read_vocabulary
+    from medimageinsight.export import read_tokenizer
 
     cases = json.loads((shared / "golden/tokenizer_cases.json").read_text())["cases"]
-    vocabulary = read_vocabulary(shared / "release/2024.09.27/language_model/clip_tokenizer_4.16.2")
+    vocabulary = read_tokenizer(shared / "release/2024.09.27/language_model/clip_tokenizer_4.16.2")
     ids = Tokenizer(vocabulary, 77).encode([case["text"] for case in cases])
     assert len(cases) == 150
     assert ids == [case["ids"] for case in cases]

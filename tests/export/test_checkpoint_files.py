@@ -135,6 +135,7 @@ def test_rejects_two_checkpoints_in_a_folder(golden_checkpoint, tmp_path):
         ("config.yaml", "!!python/object/apply:os.getcwd []", "not valid YAML"),
         ("config.yaml", "IMAGE_ENCODER: {}", "without it"),
         ("model.json", "{", "cannot be parsed"),
+        pytest.param("model.json", " " * (1 << 20) + "{}", "at most 1,048,576 bytes, got 1,048,578", id="large"),
         ("model.json", '{"architecture": {}}', "missing preprocessing"),
         ("model.json", '{"architecture": {}, "preprocessing": {}, "extra": 1}', "unknown extra"),
     ],

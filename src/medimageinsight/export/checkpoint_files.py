@@ -41,10 +41,7 @@ def find_checkpoint(
 ) -> CheckpointFiles:
     """Find the files of the checkpoint at `path`, a folder or a weights file.
 
-    Args:
-        path: The downloaded or trained checkpoint.
-        config: The config, if it is not next to the weights.
-        tokenizer: The tokenizer's file or folder, if it is not next to the weights.
+    The config, and the tokenizer's file or folder, are given if they are not next to the weights.
 
     Raises:
         CheckpointError: A part is missing or found more than once (``checkpoint_not_found``,
@@ -75,8 +72,7 @@ def _find_weights(folder: Path) -> Path:
     files = list(_walk(folder))
     weights = [file for file in files if file.suffix.lower() in WEIGHTS_SUFFIXES]
     if not weights:
-        graphs = [file for file in files if file.suffix.lower() == ".onnx"]
-        if graphs:
+        if graphs := [file for file in files if file.suffix.lower() == ".onnx"]:
             raise _is_onnx(graphs)
         raise _not_found(f"weights (*.safetensors, *.pt) in the folder, got {len(files)} files without any")
     # A release may contain other files with such extensions; the model's are safetensors by content.
@@ -84,8 +80,8 @@ def _find_weights(folder: Path) -> Path:
 
 
 def _find_config(weights: Path, root: Path) -> Path:
-    near = [weights.parent / PROJECT_MODEL, weights.parent / RELEASE_CONFIG, weights.parent.parent / RELEASE_CONFIG]
-    for path in near:
+    folder = weights.parent
+    for path in (folder / PROJECT_MODEL, folder / RELEASE_CONFIG, folder.parent / RELEASE_CONFIG):
         if path.is_file():
             return path
     found = [file for file in _walk(root) if file.name == RELEASE_CONFIG] if root.is_dir() else []

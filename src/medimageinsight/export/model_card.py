@@ -6,7 +6,7 @@ The fixed sections below are true of every model.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medimageinsight.bundle import EVALUATION_BEGIN, EVALUATION_END, provenance_tree
 from medimageinsight.reports import markdown_table
@@ -92,13 +92,13 @@ def _training(run: RunRecord, manifest: Manifest) -> str:
         rows.insert(0, ("Data", data))
     parts = ["## Training", "From the run's own record.", markdown_table(("Setting", "Value"), rows)]
     if isinstance(stages := config.get("stages"), list):
-        mappings = [stage for stage in stages if isinstance(stage, dict)]
-        parts.append(
-            markdown_table(
-                ("Stage", "Steps", "Pixels", "Batch", "Other settings"),
-                [(str(number), *_stage(stage)) for number, stage in enumerate(mappings, start=1)],
-            )
-        )
+        columns = ("steps", "image_size", "batch_size")
+        stage_rows = []
+        for number, stage in enumerate((stage for stage in stages if isinstance(stage, dict)), start=1):
+            rest = {key: value for key, value in stage.items() if key not in columns}
+            shown = (str(stage.get(key, "–")) for key in columns)
+            stage_rows.append((str(number), *shown, _format(rest) if rest else "–"))
+        parts.append(markdown_table(("Stage", "Steps", "Pixels", "Batch", "Other settings"), stage_rows))
     provenance = manifest.provenance
     if isinstance(metric := provenance.get("selected_by"), str):
         parts.append(
@@ -144,12 +144,6 @@ def _data(data: object) -> str:
         names.append("a set in the original's format")
     splits = f"trained on {data.get('train_split', 'train')}, chosen on {data.get('val_split', 'val')}"
     return f"{', '.join(names) or 'as configured'}; {splits}"
-
-
-def _stage(stage: Mapping[str, Any]) -> tuple[str, ...]:
-    columns = ("steps", "image_size", "batch_size")
-    rest = {key: value for key, value in stage.items() if key not in columns}
-    return (*(str(stage.get(key, "–")) for key in columns), _format(rest) if rest else "–")
 
 
 def _curve(rows: Sequence[Mapping[str, str]]) -> str:

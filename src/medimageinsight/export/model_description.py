@@ -47,7 +47,14 @@ def read_description(files: CheckpointFiles) -> ModelDescription:
 
 def _read_project_config(path: Path) -> ModelDescription:
     try:
-        return build(ModelDescription, json.loads(_read_text(path)), PROJECT_MODEL)
+        size = path.stat().st_size
+        if size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path.name}: expected at most {MAX_CONFIG_BYTES:,} bytes, got {size:,}")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError):
+        raise ConfigError(f"{path.name}: expected a text file in UTF-8, got one that cannot be read") from None
+    try:
+        return build(ModelDescription, json.loads(text), PROJECT_MODEL)
     except MappingError as error:
         raise ConfigError(str(error)) from None
     except (ValueError, RecursionError):
@@ -79,13 +86,3 @@ def _read_channels(image_encoder: Mapping[str, Any], key: str) -> tuple[float, f
         found = type(image_encoder[key]).__name__ if key in image_encoder else "nothing"
         raise ConfigError(f"{RELEASE_CONFIG}: expected IMAGE_ENCODER.{key} as three numbers, got {found}") from None
     return red, green, blue
-
-
-def _read_text(path: Path) -> str:
-    try:
-        size = path.stat().st_size
-        if size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path.name}: expected at most {MAX_CONFIG_BYTES:,} bytes, got {size:,}")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError):
-        raise ConfigError(f"{path.name}: expected a text file in UTF-8, got one that cannot be read") from None

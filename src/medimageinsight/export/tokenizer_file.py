@@ -48,7 +48,7 @@ def read_tokenizer(source: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
     if source.is_dir():
-        return read_vocabulary(source)
+        return _read_vocabulary(source)
     try:
         tokenizer = Tokenizer.from_file(str(source))
     except Exception as error:  # the library raises bare Exception
@@ -59,12 +59,8 @@ def read_tokenizer(source: Path) -> Tokenizer:
     return tokenizer
 
 
-def read_vocabulary(folder: Path) -> Tokenizer:
-    """Read CLIP's byte-pair encoding from the release's two files.
-
-    Raises:
-        CheckpointError: As `read_tokenizer`.
-    """
+def _read_vocabulary(folder: Path) -> Tokenizer:
+    """Read CLIP's byte-pair encoding from the release's two files."""
     try:
         vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
         lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
@@ -75,7 +71,12 @@ def read_vocabulary(folder: Path) -> Tokenizer:
         raise _unusable("expected CLIP's vocab.json and merges.txt, got files that cannot be read") from error
     content = json.dumps([vocabulary, merges], sort_keys=True, separators=(",", ":"))
     if hashlib.sha256(content.encode()).hexdigest() == RELEASE_SHA256:
-        _check_release_ids(tokenizer, vocabulary)
+        for text, ids in RELEASE_IDS.items():
+            if tokenizer.encode(text).ids != [vocabulary[START_TOKEN], *ids, vocabulary[END_TOKEN]]:
+                raise _unusable(
+                    "expected the token ids of the release, got different ones from the installed tokenizers: "
+                    "upgrade it"
+                )
     return tokenizer
 
 
@@ -115,14 +116,6 @@ def create_clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, st
     )
     tokenizer.add_special_tokens([START_TOKEN, END_TOKEN])
     return tokenizer
-
-
-def _check_release_ids(tokenizer: Tokenizer, vocabulary: dict[str, int]) -> None:
-    for text, ids in RELEASE_IDS.items():
-        if tokenizer.encode(text).ids != [vocabulary[START_TOKEN], *ids, vocabulary[END_TOKEN]]:
-            raise _unusable(
-                "expected the token ids of the release, got different ones from the installed tokenizers: upgrade it"
-            )
 
 
 def _unusable(message: str) -> CheckpointError:
