@@ -34,7 +34,7 @@ class ScoreParams(RequestModel, extra="ignore"):
     )
     on_error: Annotated[
         Literal["in_place", "fail"],
-        Field(description="Whether a bad row is answered in its place or fails the request."),
+        Field(description="Whether a bad row has an error as its result or fails the request."),
     ] = "in_place"
 
 

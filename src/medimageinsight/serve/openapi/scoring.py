@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _ROW = (
     "A row as a list of cells in the order of the columns, or as an object with the columns' names. A cell is an image "
-    "or a text, missing where null or empty. A row of another form is answered by an error in its place."
+    "or a text, missing where null or empty. A row of another form has an error as its result."
 )
 
 

@@ -55,7 +55,7 @@ async def place_on_map(
 ) -> schemas.PlaceResponse:
     """Place images on the map of a store.
 
-    On the axes that GET answers for the same limit. An image that cannot be used is answered in its place.
+    On the axes that GET answers for the same limit. An image that cannot be used has an error as its result.
     """
     served = store_of(server, body.store, body.model)
     rows = image_rows(server, body.images, body.frame)

@@ -13,7 +13,7 @@ from medimageinsight.serve.http import json_response, unless_gone
 from medimageinsight.serve.routes.state import state_of
 
 RETRY_AFTER = {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 0}}}  # seconds
-_RETRIED = (429, 503)  # these pass by themselves, other errors never do
+_RETRIED = (429, 503)  # these pass by themselves, other errors do not
 _ERRORS = {
     400: "Not of the documented form: `request_not_json`, `request_invalid`, `params_invalid`, `row_invalid`.",
     404: "No model, store, tagger or stored picture of that name: `model_not_found`, `store_not_found`, "
@@ -21,8 +21,8 @@ _ERRORS = {
     408: "The body stopped arriving: `request_timeout`.",
     413: "A body or a number of rows over the server's limits: `request_too_large`, `request_too_many_rows`.",
     415: "Another content type than application/json, or a compressed body: `content_type_unsupported`.",
-    422: "An image or a text that cannot be used: a code that begins with `image_`, `text_` or `row_`.",
-    429: "More to do than the server takes: `queue_full`, `queue_bytes_full`, `queue_deadline`.",
+    422: "A value that cannot be used: codes as `image_truncated`, `text_too_long`, `row_empty`, `filter_invalid`.",
+    429: "More work than the server accepts: `queue_full`, `queue_bytes_full`, `queue_deadline`.",
     503: "A model is loading (`model_loading`) or the server is stopping (`server_draining`).",
 }
 
@@ -61,7 +61,7 @@ class ServerRoute(APIRoute):
 
 
 def new_router(tag: str, prefix: str = "") -> APIRouter:
-    """Return a router of such routes, of which the operations are called as their functions, in camel case."""
+    """Return a router of such routes, whose operations are named after their functions, in camel case."""
     return APIRouter(prefix=prefix, tags=[tag], route_class=ServerRoute, generate_unique_id_function=_operation_id)
 
 

@@ -49,8 +49,8 @@ def _takes(examples: Mapping[str, object]) -> dict[str, Any]:
 async def score(request: Request, server: Server, model: Model = None) -> Response:
     """Embed rows of images and texts.
 
-    Takes and answers what the hosted endpoint does. A bad row is answered in its place, unless it is the only one or
-    `params.on_error` is `fail`.
+    Requests and responses are those of the hosted endpoint. A bad row has an error as its result, unless it is the only
+    row or `params.on_error` is `fail`.
     """
     return await _respond(request, server, model)
 
@@ -59,8 +59,8 @@ async def score(request: Request, server: Server, model: Model = None) -> Respon
 async def invocations(request: Request, server: Server, model: Model = None) -> Response:
     """Embed rows, under MLflow's name.
 
-    MLflow's clients send one of four bodies here; either route takes them all. A bad row is answered in its place,
-    unless it is the only one or `params.on_error` is `fail`.
+    MLflow's clients send one of four bodies here; either route takes them all. A bad row has an error as its
+    result, unless it is the only row or `params.on_error` is `fail`.
     """
     return await _respond(request, server, model)
 

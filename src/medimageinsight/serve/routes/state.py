@@ -70,4 +70,4 @@ async def _open_state(request: Request) -> ServerState:
 
 Server: TypeAlias = Annotated[ServerState, Depends(_state)]
 OpenServer: TypeAlias = Annotated[ServerState, Depends(_open_state)]
-"""The same once its models are loaded and until it drains; 503 otherwise."""
+"""The state of a server whose models are loaded and that does not drain; otherwise the response is 503."""

@@ -78,8 +78,8 @@ async def neighbours(
 ) -> schemas.NeighboursResponse:
     """Label images by the most similar stored images, which come with the answer.
 
-    Stored images without a value in the column `label` do not vote. An image that cannot be used is answered in its
-    place.
+    Stored images without a value in the column `label` do not vote. An image that cannot be used has an error
+    as its result.
     """
     served = store_of(server, body.store, body.model)
     settings = NeighbourSettings(k=body.k, temperature=body.temperature)

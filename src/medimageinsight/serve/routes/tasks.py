@@ -37,9 +37,9 @@ async def classify(
         ),
     ],
 ) -> schemas.ClassifyResponse:
-    """Classify images by labels that are no more than texts.
+    """Classify images by labels that are texts.
 
-    The labels exclude each other. An image that cannot be used is answered in its place.
+    The labels exclude each other. An image that cannot be used has an error as its result.
     """
     served = server.models.get(body.model)
     rows = image_rows(server, body.images, body.frame)
@@ -66,8 +66,8 @@ async def tag(
 ) -> schemas.TagResponse:
     """Tag images, each tag by its own threshold.
 
-    By a vocabulary, whose terms exclude each other, or by a tagger of the server. An image that cannot be used is
-    answered in its place.
+    By a vocabulary, whose terms exclude each other, or by a tagger of the server. An image that cannot be
+    used has an error as its result.
     """
     rows = image_rows(server, body.images, body.frame)
     tags: str | Tagger
