@@ -31,7 +31,6 @@ class AssessmentSettings:
         train_split: The split that kNN and linear probes are trained on.
         val_split: The split on which k, penalties, thresholds and temperatures are chosen.
         criteria: Criteria of operating points, as text for `Criterion.parse`.
-        permutations: Number of permutations of the paired test.
 
     Raises:
         ConfigError: The training and the validation split are the same, or there are no permutations.
@@ -65,8 +64,6 @@ class SourceAssessment:
     """One method on one source.
 
     Attributes:
-        figures: AUC and accuracy.
-        calibration: Calibration error, Brier score and log loss.
         operating: Thresholds; None without images to choose them on.
         roc: By class, the corners (false positive rate, sensitivity) of its ROC curve.
     """
@@ -98,7 +95,6 @@ class Assessment:
 
     Attributes:
         report: Zero-shot and retrieval figures.
-        settings: The settings of the assessment.
         methods: By name: zero-shot, kNN, linear probe; only those that the table allows.
         groups: By column, method and measure.
         choices: Every choice, how it was made and on which split.

@@ -42,7 +42,6 @@ class SourceClasses:
     """One source whose images are classified.
 
     Attributes:
-        source: Its name.
         names: The L classes: its labels that have a finding, or all labels where none has.
         train: Images to train on, none of a patient who is also in another split.
         val: Images to choose on, none of a patient who is scored.

@@ -24,7 +24,6 @@ class ClassFigures:
     """One method on one source; None where too little was scored.
 
     Attributes:
-        images: Number of scored images.
         mean_auc: Mean over classes of the one-vs-rest ROC AUC.
         label_auc: One-vs-rest ROC AUC by class, for classes that have one.
         accuracy: Share of images whose most probable class is theirs.

@@ -39,8 +39,6 @@ class Difference:
     Attributes:
         measure: Such as ``zero-shot, mean AUC``; higher is better in all of them.
         source: Its name; None for the mean.
-        model: The first model's figure.
-        against: The second model's figure.
         difference: The first less the second, from the same resamples of both.
         p: The p-value of the permutation test.
         p_family: The p-value adjusted by Holm's method for all sources of the measure; None for the mean.

@@ -30,7 +30,6 @@ class EvaluationData:
 
     Attributes:
         table: All splits, which define the classes of the prompts.
-        samples: The N scored images.
         images: (N, D) float32.
         prompts: (P, D) float32.
         prompt_of_row: (rows of the table,) int, the prompt that is a row's caption.
@@ -41,7 +40,6 @@ class EvaluationData:
         groups: (N,) int, the patient; an image without a patient id is its own patient.
         weights: (R, N) float32, bootstrap weights.
         logit_scale: A logarithm.
-        settings: What to score and how.
     """
 
     table: Table

@@ -48,8 +48,6 @@ class SourceFigures:
     """One source of a table.
 
     Attributes:
-        images: Number of scored images.
-        labels: Distinct labels among them.
         findings: None for a source without two labels with a finding.
         precision_at_k: Image to image, by label; None if no image has another one of its label to find.
     """
@@ -70,8 +68,6 @@ class EvaluationSettings:
             them, else every source with two or more findings.
         neighbours: k of image-to-image precision and of text-to-image precision.
         recall_at: The values of k of cross-modal recall.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the bootstrap.
         confidence: Confidence level of the intervals, between 0 and 1.
 
     Raises:
@@ -106,17 +102,13 @@ class Report:
     """All figures of one model on one split of one table; None where the table does not allow a figure.
 
     Attributes:
-        model: Name of the model.
         command: The command that repeats the evaluation, or ''.
-        settings: The settings of the evaluation.
-        images: Number of scored images.
         patients: Distinct patient ids among them; an image without an id counts as one patient.
         prompts: Distinct captions of the whole table.
         modality_accuracy: Share of images whose best prompt has their modality.
         anatomy_accuracy: Share of images whose best prompt has their modality and their anatomy.
         mean_auc: Mean of the sources' mean AUC over ``finding_sources``.
         finding_sources: The sources that were averaged.
-        sources: Figures by source.
         precision_at_k: Image to image over all sources, by source and label.
         image_to_text: Recall at each k: a caption of the image's label is among the k best.
         text_to_image: The same for captions; the mean over labels of the mean over a label's captions.

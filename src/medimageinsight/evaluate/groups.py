@@ -29,7 +29,6 @@ class GroupFigures:
     """One group by one measure.
 
     Attributes:
-        name: The group.
         images: Scored images of the group, in sources with enough of its patients.
         sources: Number of such sources.
         value: The mean over these sources; None without such a source.
@@ -48,8 +47,6 @@ class Grouping:
     """The groups of one column by one method and measure.
 
     Attributes:
-        column: Name of the grouping.
-        method: Name of the method.
         measure: A key of `MEASURES`.
         groups: Sorted by name.
         gap: Best less worst group of a source, mean over the sources with two groups or more. Chance makes a gap among

@@ -33,8 +33,6 @@ class Choice:
     """One choice: ``Choice(what="kNN, chest: k", value="10", how="lowest log loss of 1, 5, 10", split="val")``.
 
     Attributes:
-        what: What was chosen.
-        value: The chosen value.
         how: The rule and its candidates.
         split: The split that the rule used; '' if the value was fixed in advance.
     """
@@ -55,7 +53,6 @@ class MethodScores:
     """Probabilities by one method for one source's images.
 
     Attributes:
-        method: The name of the method.
         names: The K classes that the method can predict; classes without an image to train on are not among them.
         rows: (n,) int, the scored images' rows in the table, only of these classes.
         truth: (n,) int, their classes, as indices into ``names``.
@@ -63,7 +60,6 @@ class MethodScores:
         val_truth: (m,) int, of the images to choose on.
         val_probabilities: (m, K) float64.
         unseen: Classes of scored images that the method cannot predict; these images are left out.
-        choices: The choices of the method.
     """
 
     method: str

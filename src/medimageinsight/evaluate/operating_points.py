@@ -26,7 +26,6 @@ class OperatingPoint:
     """One threshold of one class against its source's other classes.
 
     Attributes:
-        label: The class.
         criterion: How the threshold was chosen, such as ``youden``.
         threshold: An image is positive if its probability is at least the threshold.
         chosen_on: Number of positives among the images that the threshold was chosen on; few make it unreliable.

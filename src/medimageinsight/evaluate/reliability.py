@@ -44,7 +44,6 @@ class Reliability:
     """One method on one source.
 
     Attributes:
-        images: Number of scored images.
         error: Expected calibration error over ten bins of confidence, 0 is best. Chance raises it in a small set, and
             resampling raises it again: the interval is the pivotal one, which corrects for that.
         brier: Mean squared distance of probabilities and truth, summed over classes: 0 is best, 2 is worst.
