@@ -17,7 +17,7 @@ from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER, half_graph
 from medimageinsight.cli.main import main
 from medimageinsight.errors import ConfigError, DatasetError, ParityError
 from medimageinsight.export import BOUNDS, Agreement, convert, read_parity, verify
-from medimageinsight.export.comparison import compute_agreement
+from medimageinsight.export.measure_parity import compute_agreement
 
 IMAGES = 24
 

@@ -12,8 +12,8 @@ def serve(context: typer.Context) -> None:
     extra 'serve'.
     """
     try:
-        from medimageinsight.serve.run import serve as run
-        from medimageinsight.serve.settings import load_settings
+        from medimageinsight.serve import load_settings
+        from medimageinsight.serve import serve as run
     except ImportError:
         raise missing_extra("serve", "the server") from None
     run(load_settings(context.args))

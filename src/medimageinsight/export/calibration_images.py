@@ -11,7 +11,7 @@ import numpy as np
 from medimageinsight import images
 from medimageinsight.datasets import broken_images, read_folder, read_table
 from medimageinsight.errors import DatasetError, InputError
-from medimageinsight.export.comparison import MIN_IMAGES
+from medimageinsight.export.measure_parity import MIN_IMAGES
 from medimageinsight.export.sample_inputs import ComparisonInputs, sample_tokens
 from medimageinsight.preprocess import Preprocessing, preprocess
 from medimageinsight.tokenizer import Tokenizer, pad

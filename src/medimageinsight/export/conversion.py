@@ -33,7 +33,7 @@ from medimageinsight.export.calibration_images import (
     text_scale_inputs,
 )
 from medimageinsight.export.checkpoint_files import CheckpointFiles, find_checkpoint
-from medimageinsight.export.comparison import compute_reference, measure_agreement, measure_parity
+from medimageinsight.export.measure_parity import compute_reference, measure_agreement, measure_parity
 from medimageinsight.export.model_card import compose_model_card
 from medimageinsight.export.model_description import ModelDescription, read_description
 from medimageinsight.export.parity import Parity, to_json

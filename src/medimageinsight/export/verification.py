@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from medimageinsight.bundle import PARITY
 from medimageinsight.errors import ParityError
 from medimageinsight.export.checkpoint_files import find_checkpoint
-from medimageinsight.export.comparison import compute_reference, measure_parity
+from medimageinsight.export.measure_parity import compute_reference, measure_parity
 from medimageinsight.export.model_description import read_description
 from medimageinsight.export.parity import read_parity, to_json
 from medimageinsight.export.pytorch_encoders import require_torch
