@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from medimageinsight._lazy import lazy_exports
 from medimageinsight.evaluate.assess import assess, assess_models
-from medimageinsight.evaluate.assessment import (
-    AssessedModels,
-    Assessment,
-    AssessmentSettings,
-    MethodAssessment,
-    SourceAssessment,
-)
+from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
 from medimageinsight.evaluate.assessment_folder import write_assessment
-from medimageinsight.evaluate.comparison import Comparison, Difference, compare
+from medimageinsight.evaluate.comparison import AssessedModels, Comparison, Difference, compare
 from medimageinsight.evaluate.embedding import EmbeddedTable, ImageSet, embed_image_table, embed_table, read_embeddings
 from medimageinsight.evaluate.evaluation import MEDMIX_FINDING_SOURCES, evaluate, score_table
 from medimageinsight.evaluate.figures import EvaluationSettings, FindingFigures, Report, SourceFigures

@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from medimageinsight.evaluate.assessment import (
-    AssessedModels,
-    Assessment,
-    AssessmentSettings,
-    MethodAssessment,
-    SourceAssessment,
-)
+from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
 from medimageinsight.evaluate.assessment_notes import list_choices, list_notes
 from medimageinsight.evaluate.classes import find_classes
 from medimageinsight.evaluate.classification import MEASURES, accuracies, mean_aucs, score_classes
-from medimageinsight.evaluate.comparison import compare
+from medimageinsight.evaluate.comparison import AssessedModels, compare
 from medimageinsight.evaluate.embedding import Model, embed_table
 from medimageinsight.evaluate.evaluation import score_table
 from medimageinsight.evaluate.groups import by_group

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from medimageinsight.evaluate.classification import ClassFigures
-    from medimageinsight.evaluate.comparison import Comparison
     from medimageinsight.evaluate.figures import Report
     from medimageinsight.evaluate.groups import Grouping
     from medimageinsight.evaluate.methods import Choice, MethodScores
@@ -122,21 +121,3 @@ class Assessment:
             "choices": [asdict(choice) for choice in self.choices],
             "notes": list(self.notes),
         }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AssessedModels:
-    """One model's assessment, or two assessments and their comparison."""
-
-    assessment: Assessment
-    other: Assessment | None = None
-    comparison: Comparison | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON types: the first model's keys, and ``comparison`` and ``against`` for two models."""
-        document = self.assessment.to_dict()
-        if self.comparison is not None:
-            document["comparison"] = self.comparison.to_dict()
-        if self.other is not None:
-            document["against"] = self.other.to_dict()
-        return document

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.assessment import AssessedModels
 from medimageinsight.evaluate.assessment_plots import (
     draw_differences,
     draw_groups,
@@ -15,6 +14,7 @@ from medimageinsight.evaluate.assessment_plots import (
     draw_reliability,
     draw_roc,
 )
+from medimageinsight.evaluate.comparison import AssessedModels
 from medimageinsight.evaluate.sections.classification import (
     calibration_section,
     classification_section,

@@ -69,6 +69,24 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class AssessedModels:
+    """One model's assessment, or two assessments and their comparison."""
+
+    assessment: Assessment
+    other: Assessment | None = None
+    comparison: Comparison | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types: the first model's keys, and ``comparison`` and ``against`` for two models."""
+        document = self.assessment.to_dict()
+        if self.comparison is not None:
+            document["comparison"] = self.comparison.to_dict()
+        if self.other is not None:
+            document["against"] = self.other.to_dict()
+        return document
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Pair:
     """One measure on one source, or its mean: both models' (1 + R,) values, (P,) differences of swapped results."""
 
