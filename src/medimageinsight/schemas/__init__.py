@@ -51,12 +51,12 @@ from medimageinsight.schemas.inference import (
 from medimageinsight.schemas.label_examples import LabelExample, LabelExamples, LabelExamplesArguments
 from medimageinsight.schemas.maps import (
     MapQuery,
-    PictureQuery,
     PlaceRequest,
     PlaceResponse,
     Point,
     StoredPoint,
     StoreMap,
+    ThumbnailQuery,
 )
 from medimageinsight.schemas.neighbours import Neighbour, NeighboursRequest, NeighboursResponse, NeighboursResult
 from medimageinsight.schemas.scoring import (
@@ -135,7 +135,6 @@ __all__ = [
     "OpenAIModel",
     "OpenAIModelList",
     "OutputTensor",
-    "PictureQuery",
     "PlaceRequest",
     "PlaceResponse",
     "Point",
@@ -161,6 +160,7 @@ __all__ = [
     "TaggerAbout",
     "TensorMetadata",
     "TextInput",
+    "ThumbnailQuery",
     "Usage",
     "Version",
     "ViewRequest",

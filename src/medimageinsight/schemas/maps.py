@@ -27,7 +27,7 @@ class MapQuery(RequestModel):
     limit: Annotated[MapPoints, _Digits] = DEFAULT_MAP_POINTS
 
 
-class PictureQuery(RequestModel):
+class ThumbnailQuery(RequestModel):
     """The query of a URL: which stored image to show, and how large."""
 
     store: Store

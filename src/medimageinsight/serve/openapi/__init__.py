@@ -22,7 +22,7 @@ DESCRIPTION = (
 SERVERS: list[dict[str, Any]] = [{"url": "./", "description": "Where this description came from."}]
 TAGS: list[dict[str, Any]] = [
     {"name": "Scoring", "description": "The hosted endpoint's contract."},
-    {"name": "OpenAI", "description": "OpenAI's embeddings API, with images beside texts."},
+    {"name": "OpenAI", "description": "OpenAI's embeddings API, with images as well as texts."},
     {"name": "Open Inference Protocol", "description": "Version 2, as KServe and Triton speak it."},
     {
         "name": "Search and tasks",

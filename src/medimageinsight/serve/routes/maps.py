@@ -17,12 +17,12 @@ from medimageinsight.serve.routes.samples import PNG
 from medimageinsight.serve.routes.state import OpenServer, Server
 from medimageinsight.serve.routes.stores import store_of
 
-router = new_router("Search and tasks", "/api")
+router = new_router("Search and tasks")
 
-_PICTURE_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+_THUMBNAIL_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
-@router.get("/map", name="map", responses=errors(400, 404, 422, 429, 503))
+@router.get("/api/map", name="map", responses=errors(400, 404, 422, 429, 503))
 async def map_of_store(
     request: Request, server: OpenServer, query: Annotated[schemas.MapQuery, Query()]
 ) -> schemas.StoreMap:
@@ -49,7 +49,7 @@ async def map_of_store(
     return await unless_gone(request, server.stores.run(draw))
 
 
-@router.post("/map", responses=body_errors())
+@router.post("/api/map", responses=body_errors())
 async def place_on_map(
     server: Server, body: Annotated[schemas.PlaceRequest, examples({"An image": {"store": "chest", "images": [PNG]}})]
 ) -> schemas.PlaceResponse:
@@ -71,13 +71,13 @@ async def place_on_map(
 
 
 @router.get(
-    "/picture",
+    "/api/picture",
     name="picture",
     response_class=Response,
     responses=media("image/png") | errors(400, 404, 429, 503),
 )
-async def picture_of_item(
-    request: Request, server: OpenServer, query: Annotated[schemas.PictureQuery, Query()]
+async def thumbnail_of_item(
+    request: Request, server: OpenServer, query: Annotated[schemas.ThumbnailQuery, Query()]
 ) -> Response:
     """Show a stored image, small, if it is in one of the server's folders."""
     served = server.stores.get(query.store)
@@ -92,7 +92,7 @@ async def picture_of_item(
         code = error.code if error.code == "ids_unknown" else "picture_not_available"
         raise Rejection(
             404,
-            "expected a stored image of a folder that this server shows, got an id of no such image: see --pictures",
+            "expected the id of a stored image below --image-folders, got an id without such an image",
             code=code,
         ) from None
-    return Response(content, media_type="image/png", headers=_PICTURE_HEADERS)
+    return Response(content, media_type="image/png", headers=_THUMBNAIL_HEADERS)

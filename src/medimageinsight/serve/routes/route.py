@@ -16,7 +16,7 @@ RETRY_AFTER = {"Retry-After": {"required": True, "schema": {"type": "integer", "
 _RETRIED = (429, 503)  # these pass by themselves, other errors do not
 _ERRORS = {
     400: "Not of the documented form: `request_not_json`, `request_invalid`, `params_invalid`, `row_invalid`.",
-    404: "No model, store, tagger or stored picture of that name: `model_not_found`, `store_not_found`, "
+    404: "No model, store, tagger or stored image of that name: `model_not_found`, `store_not_found`, "
     "`tagger_not_found`, `ids_unknown`, `picture_not_available`.",
     408: "The body stopped arriving: `request_timeout`.",
     413: "A body or a number of rows over the server's limits: `request_too_large`, `request_too_many_rows`.",

@@ -25,7 +25,7 @@ _PACKAGE = "medimageinsight.serve"
 _PART_TYPES = {".js": "text/javascript", ".css": "text/css"}
 _NO_KEY: dict[str, Any] = {"security": []}
 _NOT_READY: dict[int | str, dict[str, Any]] = {
-    503: {"model": schemas.NotReady, "description": "Not ready: `status` says why.", "headers": RETRY_AFTER}
+    503: {"model": schemas.NotReady, "description": "Not ready: `status` is the reason.", "headers": RETRY_AFTER}
 }
 
 logger = logging.getLogger("medimageinsight.serve")
