@@ -3,11 +3,11 @@
     python benchmarks/training.py memory
     python benchmarks/training.py speed configs/mini.yaml --steps 60
 
-The first prints the estimate of `train/memory.py`, which `tests/train/test_memory.py` compares with real steps of a
-smaller size. The second trains some steps of the config's first stage in a temporary folder, with images in memory, and
-then with images decoded from disk. It prints the medians over parts of 20 steps, without the first part: images per
-second, model FLOP utilisation and the part of the time spent waiting for data; and the images per second that are
-prepared while nothing else runs.
+The first prints the estimate of `train/memory_estimate.py`; `tests/train/test_memory_estimate.py` compares it with real
+steps of a smaller size. The second trains some steps of the config's first stage in a temporary folder, with images in
+memory, and then with images decoded from disk. It prints the medians over parts of 20 steps, without the first part:
+images per second, model FLOP utilisation and the part of the time spent waiting for data; and the images per second
+that are prepared while nothing else runs.
 """
 
 from __future__ import annotations

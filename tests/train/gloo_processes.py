@@ -21,7 +21,7 @@ from medimageinsight.train.ema import WeightEMA
 from medimageinsight.train.gradients import StepSettings, compute_gradients
 from medimageinsight.train.loss import unicl_loss
 from medimageinsight.train.optim import build_optimizer, clip_gradients
-from medimageinsight.train.parallel import parallelize
+from medimageinsight.train.placement import parallelize
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,10 +16,10 @@ from medimageinsight.preprocess import Preprocessing
 from medimageinsight.train.batches import BatchMaker, ImageLoader
 from medimageinsight.train.captions import CaptionWriter
 from medimageinsight.train.config import CaptionAugmentation, DataConfig, ImageAugmentation
-from medimageinsight.train.data_loader import Prefetcher
 from medimageinsight.train.image_augmentation import PixelAugmentation
 from medimageinsight.train.images_in_memory import MemoryImages
 from medimageinsight.train.images_on_disk import DiskImages
+from medimageinsight.train.prefetch import Prefetcher
 
 SIZE = 16
 PREPROCESSING = Preprocessing(image_size=(SIZE, SIZE), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CHILD = """
 import os, pathlib, signal, sys
 import safetensors.torch
-from medimageinsight.train import launch, trainer
+from medimageinsight.train import run, trainer
 
 config, out, mode, moment = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
@@ -62,7 +62,7 @@ def move(self, target):
         kill()
 
 trainer.compute_gradients, safetensors.torch.save_file, pathlib.Path.rename = compute, half, move
-launch.train(config, out, log=lambda line: None)
+run.train(config, out, log=lambda line: None)
 """
 
 

@@ -20,7 +20,7 @@ from medimageinsight.train import train
 from medimageinsight.train.config import TrainConfig
 from medimageinsight.train.config_file import read_config_as
 from medimageinsight.train.distributed import Processes
-from medimageinsight.train.validators import limit_captions
+from medimageinsight.train.validation_metrics import limit_captions
 from tests.train.sample_run import CONFIG, make_table, quiet
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def test_validation_limits_captions_and_covers_every_class(tmp_path: Path, monke
     samples = tuple(create_sample(number, split, "AB"[number % 5 == 0]) for number, split in enumerate(splits))
     table = Table(samples=samples, root=tmp_path)
     assert limit_captions(table, "val") is table
-    monkeypatch.setattr("medimageinsight.train.validators.MAX_CAPTIONS", 12)
+    monkeypatch.setattr("medimageinsight.train.validation_metrics.MAX_CAPTIONS", 12)
     limited = limit_captions(table, "val")
     assert len({sample.caption for sample in limited}) == 12
     assert limited.splits["val"] == 20

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
         TrainConfig,
     )
     from medimageinsight.train.config_file import load_mapping, read_config, read_config_as
-    from medimageinsight.train.data_loader import create_batch_maker
     from medimageinsight.train.distributed import Processes
     from medimageinsight.train.head import HEAD, head_to_adapter
     from medimageinsight.train.image_augmentation import PixelAugmentation, augment_image
     from medimageinsight.train.initialization import create_model
-    from medimageinsight.train.launch import finetune, train
-    from medimageinsight.train.memory import GPU_OVERHEAD, estimate_memory
+    from medimageinsight.train.memory_estimate import GPU_OVERHEAD, estimate_memory
+    from medimageinsight.train.prefetch import create_batch_maker
+    from medimageinsight.train.run import finetune, train
     from medimageinsight.train.samples import read_samples
 
 __all__ = [
@@ -76,12 +76,12 @@ _MODULES = {
     "captions": ["CaptionWriter"],
     "config": _CONFIG,
     "config_file": ["load_mapping", "read_config", "read_config_as"],
-    "data_loader": ["create_batch_maker"],
+    "prefetch": ["create_batch_maker"],
     "distributed": ["Processes"],
     "head": ["HEAD", "head_to_adapter"],
     "initialization": ["create_model"],
-    "launch": ["finetune", "train"],
-    "memory": ["GPU_OVERHEAD", "estimate_memory"],
+    "run": ["finetune", "train"],
+    "memory_estimate": ["GPU_OVERHEAD", "estimate_memory"],
     "samples": ["read_samples"],
 }
 

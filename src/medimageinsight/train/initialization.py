@@ -16,7 +16,7 @@ from medimageinsight.network.model import UniCLModel
 from medimageinsight.preprocess import Preprocessing
 from medimageinsight.tokenizer import Tokenizer
 from medimageinsight.train.lora import add_updates
-from medimageinsight.train.vocabulary import make_tokenizer
+from medimageinsight.train.tokenizer_training import make_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,6 @@ import torch
 
 from medimageinsight.errors import ConfigError
 from medimageinsight.train.checkpoint import has_state, load_state, save_model, save_state
-from medimageinsight.train.data_loader import Prefetcher, create_batch_maker
 from medimageinsight.train.distributed import full_tensor
 from medimageinsight.train.ema import WeightEMA
 from medimageinsight.train.gradients import AUTOCAST, StepSettings, compute_gradients
@@ -21,10 +20,11 @@ from medimageinsight.train.initialization import TOKENIZER
 from medimageinsight.train.lora import merged_state
 from medimageinsight.train.loss_scale import LossScale
 from medimageinsight.train.optim import build_optimizer, clip_gradients, stage_schedule
-from medimageinsight.train.parallel import parallelize
+from medimageinsight.train.placement import parallelize
+from medimageinsight.train.prefetch import Prefetcher, create_batch_maker
 from medimageinsight.train.run_record import describe_model
 from medimageinsight.train.throughput import ThroughputMeter, count_training_flops, describe_speed, measure_peak
-from medimageinsight.train.validators import LabelValidator, TextValidator
+from medimageinsight.train.validation_metrics import LabelValidator, TextValidator
 
 if TYPE_CHECKING:
     from collections.abc import Callable

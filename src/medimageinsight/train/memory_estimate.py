@@ -18,7 +18,7 @@ import torch
 from medimageinsight.network.checkpoint import create_meta_model
 from medimageinsight.train.config import StartConfig
 from medimageinsight.train.initialization import choose_trained
-from medimageinsight.train.parallel import encoder_blocks
+from medimageinsight.train.placement import encoder_blocks
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 import medimageinsight
 from medimageinsight.network.config import RELEASED, ImageEncoderConfig, ModelConfig, TextEncoderConfig
 from medimageinsight.train.config import StartConfig
-from medimageinsight.train.memory import GPU_OVERHEAD, estimate_memory
+from medimageinsight.train.memory_estimate import GPU_OVERHEAD, estimate_memory
 
 SMALL = ModelConfig(
     embedding_dim=256,
@@ -43,7 +43,7 @@ from medimageinsight.train.ema import WeightEMA
 from medimageinsight.train.config import OptimizerConfig, ParallelConfig, StartConfig
 from medimageinsight.train.batches import Batch
 from medimageinsight.train.distributed import Processes
-from medimageinsight.train.parallel import parallelize
+from medimageinsight.train.placement import parallelize
 from medimageinsight.train.optim import build_optimizer
 from medimageinsight.train.initialization import choose_trained
 from medimageinsight.train.gradients import StepSettings, compute_gradients

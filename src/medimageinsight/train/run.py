@@ -48,17 +48,17 @@ def train(
         CheckpointError: The saved state is damaged, or cannot be saved.
         ModelError: A gradient is not finite (``training_diverged``).
     """
-    return _launch(TrainConfig, create_model, Path(config_path), Path(out), seed, log)
+    return _run(TrainConfig, create_model, Path(config_path), Path(out), seed, log)
 
 
 def finetune(
     config_path: str | Path, out: str | Path, *, seed: int | None = None, log: Callable[[str], None] = print
 ) -> Path:
     """Fine-tune a checkpoint; as `train`, with a `FinetuneConfig`."""
-    return _launch(FinetuneConfig, load_pretrained, Path(config_path), Path(out), seed, log)
+    return _run(FinetuneConfig, load_pretrained, Path(config_path), Path(out), seed, log)
 
 
-def _launch(
+def _run(
     kind: type[Config],
     initialize: Callable[[Config, Path, Path, CaptionWriter], InitialModel],
     config_path: Path,

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("tokenizers")
 
 from medimageinsight.tokenizer import Tokenizer
-from medimageinsight.train.vocabulary import learn_merges, train_tokenizer
+from medimageinsight.train.tokenizer_training import learn_merges, train_tokenizer
 
 TEXTS = ["x-ray chest", "X-ray knee", "chest CT", "ultrasound of the breast", "breast, ultrasound"] * 3
 
