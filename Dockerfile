@@ -3,19 +3,19 @@
 #   docker build -t medimageinsight-onnx .
 #   docker run --rm -p 127.0.0.1:8000:8000 medimageinsight-onnx
 #
-# Give the base by its digest where builds must be repeatable: --build-arg PYTHON=python:3.12-slim@sha256:...
+# For repeatable builds, name the base image by its digest: --build-arg PYTHON=python:3.12-slim@sha256:...
 ARG PYTHON=python:3.12-slim
 
 FROM ${PYTHON} AS build
 WORKDIR /build
 COPY constraints.txt .
-# The build backend from the pinned versions too, so pip needs no isolated environment with the newest one.
+# The build backend in its pinned version: pip would otherwise build with the newest one in an isolated environment.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --disable-pip-version-check --root-user-action ignore --constraint constraints.txt hatchling
 COPY LICENSE README.md pyproject.toml ./
 COPY src src
 RUN pip wheel --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
-# Without pip, which nobody needs later. Constraints pin and install nothing: PyTorch stays away.
+# Without pip, which is not needed later. Constraints only pin versions, so PyTorch is not installed.
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/mi2 \
     && pip --disable-pip-version-check --python /opt/mi2/bin/python install --only-binary :all: \
@@ -31,17 +31,17 @@ For research and development, not for diagnosis or treatment." \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 
-# A number, not only a name: Kubernetes' runAsNonRoot reads numbers, and files on volumes are given to numbers.
-# The base's pip has no use in an image that installs nothing.
+# A numeric user id, which Kubernetes' runAsNonRoot requires and files on volumes have.
+# The base image's pip is removed: nothing is installed later.
 RUN groupadd --gid 10001 mi2 \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin mi2 \
     && install --directory --owner 10001 --group 10001 /models \
     && pip uninstall --yes --root-user-action ignore pip
-# At the path where it was made: its scripts name their interpreter. Owned by root, so the server cannot change itself.
+# At the same path, which its scripts contain. Owned by root, so that the server cannot change itself.
 COPY --from=build /opt/mi2 /opt/mi2
 
-# From outside the container its loopback cannot be reached, so all its addresses are served; who reaches them is for
-# `docker run -p` to say. Bytecode was compiled at installation, and the root may be read-only.
+# The container's loopback cannot be reached from outside, so the server listens on all its addresses; `docker run -p`
+# limits who can reach them. Bytecode was compiled at installation, and the root may be read-only.
 ENV PATH=/opt/mi2/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
     MI2_HOME=/models \
@@ -51,13 +51,12 @@ VOLUME /models
 EXPOSE 8000
 USER 10001:10001
 
-# Without a proxy, whatever http_proxy is. After 60 s the server itself reports that it is not ready. Where it has TLS,
-# this needs another command.
+# Ignores http_proxy. After 60 s the server itself reports that it is not ready. With TLS, this needs another command.
 HEALTHCHECK --interval=30s --timeout=65s --start-period=300s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; \
 u.build_opener(u.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ[\"MI2_PORT\"]}/health/ready', timeout=62)"]
 
-# Without a shell between, the server gets the signal itself: it refuses new work, answers what it has, and ends.
+# Without a shell, the server receives the signal itself: it refuses new requests, answers those in progress, and exits.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["mi2"]
 CMD ["serve"]

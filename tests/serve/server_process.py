@@ -1,4 +1,4 @@
-"""A real server process for the tests, and a client that shows all of an answer."""
+"""A server process for tests, and a client that returns whole responses."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-TIMEOUT_S = 60  # for what takes a second on a machine that is busy
+TIMEOUT_S = 60  # for busy machines
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """Status, headers (names in lower case) and body of an answer."""
+    """Status, headers (names in lower case) and body of a response."""
 
     status: int
     headers: Mapping[str, str]
@@ -41,7 +41,7 @@ class Reply:
 
 @dataclass(kw_only=True)
 class ServerProcess:
-    """A server that listens on a port of this machine."""
+    """A server on a port of this machine."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -63,8 +63,8 @@ class ServerProcess:
         try:
             connection.request(method, path, body, {**self.headers, **(headers or {})})
             response = connection.getresponse()
-            answered = {name.lower(): value for name, value in response.getheaders()}
-            return Reply(status=response.status, headers=answered, body=response.read())
+            received = {name.lower(): value for name, value in response.getheaders()}
+            return Reply(status=response.status, headers=received, body=response.read())
         finally:
             connection.close()
 
@@ -82,7 +82,7 @@ class ServerProcess:
         return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
 
     def metric(self, name: str) -> float:
-        """The sum of a metric over its labels."""
+        """Return the sum of a metric over its labels."""
         lines = self.get("/metrics").body.decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
@@ -105,13 +105,13 @@ class ServerProcess:
 
 @contextmanager
 def run_server(folder: Path, *options: str, ready: bool = True, **environment: str) -> Iterator[ServerProcess]:
-    """``mi2 serve`` with these options as a process of its own; stopped at the end, however that comes."""
+    """Run ``mi2 serve`` with these options in a process, which is always stopped at the end."""
     port = free_port()
     log_file = folder / f"server-{port}.log"
     command = [sys.executable, "-m", "medimageinsight", "serve", "--port", str(port), *options]
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("MI2_")}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("MI2_")}
     with log_file.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**kept, **environment})
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**inherited, **environment})
     server = ServerProcess(port=port, process=process, log_file=log_file)
     try:
         if ready:
@@ -128,9 +128,9 @@ def run_server(folder: Path, *options: str, ready: bool = True, **environment: s
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def make_image(seed: int = 0, size: tuple[int, int] = (40, 30), form: str = "PNG") -> bytes:

@@ -1,4 +1,4 @@
-"""Batching across requests, on a real model whose engine is made to wait or to fail."""
+"""Batching across requests, with a real model whose engine can be paused and made to fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TIMEOUT_S = 60
 
 
 class Engine:
-    """The model's own engine, whose gate can be shut and whose rows can be poisoned; notes the size of each batch."""
+    """The model's engine with a gate that pauses it and pixels that make it fail; records the size of each batch."""
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
@@ -35,7 +35,7 @@ class Engine:
         self.gate.set()
         self.entered = threading.Semaphore(0)
         self.sizes: list[int] = []
-        self.poison: float | None = None  # a first pixel that makes a batch fail
+        self.poison: float | None = None  # value of a first pixel that makes the batch fail
 
     def embed_pixels(self, pixels: np.ndarray) -> np.ndarray:
         self.entered.release()
@@ -57,30 +57,30 @@ class Model:
 
 
 @contextmanager
-def batching(model: MedImageInsight, **options: Any) -> Iterator[tuple[Batcher, Engine]]:
-    held = Model(model)
+def open_batcher(model: MedImageInsight, **options: Any) -> Iterator[tuple[Batcher, Engine]]:
+    wrapped = Model(model)
     settings = {"batch_images": 4, "queue_rows": 100, "queue_deadline_s": float(TIMEOUT_S), **options}
-    batcher = Batcher(held, metrics=Metrics(), **settings)  # type: ignore[arg-type]
+    batcher = Batcher(wrapped, metrics=Metrics(), **settings)  # type: ignore[arg-type]
     try:
-        yield batcher, held.engine
+        yield batcher, wrapped.engine
     finally:
-        held.engine.gate.set()
+        wrapped.engine.gate.set()
         batcher.close()
 
 
-def entered(engine: Engine) -> Any:
-    """Until the network has begun with a batch."""
+def batch_started(engine: Engine) -> Any:
+    """Wait until the engine has received a batch."""
     return asyncio.to_thread(engine.entered.acquire, timeout=TIMEOUT_S)
 
 
-def test_what_waits_goes_through_the_network_together(toy: MedImageInsight) -> None:
+def test_waiting_images_are_batched(toy: MedImageInsight) -> None:
     images = [make_image(seed) for seed in range(9)]
 
     async def main() -> tuple[list[np.ndarray], list[int]]:
-        with batching(toy) as (batcher, engine), batcher.admit(9) as ticket:
+        with open_batcher(toy) as (batcher, engine), batcher.admit(9) as ticket:
             engine.gate.clear()
             first = batcher.submit_image(ticket, images[0], toy.preprocessing)
-            await entered(engine)  # an idle network does not wait for more
+            await batch_started(engine)  # an idle engine does not wait for more images
             others = [batcher.submit_image(ticket, image, toy.preprocessing) for image in images[1:]]
             while len(batcher._prepared["image"]) < 8:
                 await asyncio.sleep(0.001)
@@ -92,14 +92,14 @@ def test_what_waits_goes_through_the_network_together(toy: MedImageInsight) -> N
     np.testing.assert_allclose(found, toy.embed_images(images), atol=1e-6)
 
 
-def test_a_batch_is_bounded_in_pixels(toy: MedImageInsight, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_the_pixels_of_a_batch(toy: MedImageInsight, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MAX_BATCH_SIZE, "image", 2 * 16 * 16)
 
     async def main() -> list[int]:
-        with batching(toy) as (batcher, engine), batcher.admit(6) as ticket:
+        with open_batcher(toy) as (batcher, engine), batcher.admit(6) as ticket:
             engine.gate.clear()
             first = batcher.submit_image(ticket, make_image(), toy.preprocessing)
-            await entered(engine)
+            await batch_started(engine)
             others = [batcher.submit_image(ticket, make_image(seed), toy.preprocessing) for seed in range(5)]
             while len(batcher._prepared["image"]) < 5:
                 await asyncio.sleep(0.001)
@@ -110,21 +110,21 @@ def test_a_batch_is_bounded_in_pixels(toy: MedImageInsight, monkeypatch: pytest.
     assert asyncio.run(main()) == [1, 2, 2, 1]
 
 
-def test_what_is_urgent_goes_before_all_that_waits_and_texts_take_turns_with_images(toy: MedImageInsight) -> None:
+def test_urgent_jobs_go_first_and_kinds_alternate(toy: MedImageInsight) -> None:
     async def main() -> list[str]:
         done: list[str] = []
-        with batching(toy, batch_images=1) as (batcher, engine), batcher.admit(9) as ticket:
+        with open_batcher(toy, batch_images=1) as (batcher, engine), batcher.admit(9) as ticket:
             engine.gate.clear()
             first = batcher.submit_image(ticket, make_image(), toy.preprocessing)
-            await entered(engine)
+            await batch_started(engine)
             waiting = {
                 f"image {seed}": batcher.submit_image(ticket, make_image(seed), toy.preprocessing) for seed in range(6)
             }
-            while len(batcher._prepared["image"]) < 3:  # as far ahead as images are decoded
+            while len(batcher._prepared["image"]) < 3:  # the limit of decoded images
                 await asyncio.sleep(0.001)
             waiting["urgent"] = batcher.submit_image(ticket, make_image(9), toy.preprocessing, urgent=True)
             waiting["text"] = batcher.submit_text(ticket, "x-ray")
-            while not batcher._prepared["text"] or len(batcher._prepared["image"]) < 4:  # and the urgent one
+            while not batcher._prepared["text"] or len(batcher._prepared["image"]) < 4:  # and the urgent image
                 await asyncio.sleep(0.001)
             for name, future in waiting.items():
                 future.add_done_callback(lambda _, name=name: done.append(name))
@@ -137,23 +137,23 @@ def test_what_is_urgent_goes_before_all_that_waits_and_texts_take_turns_with_ima
     assert set(done[:2]) == {"urgent", "text"}
 
 
-def test_only_the_row_that_makes_the_network_fail_fails(toy: MedImageInsight) -> None:
+def test_only_the_failing_row_of_a_batch_fails(toy: MedImageInsight) -> None:
     images = [make_image(seed) for seed in range(4)]
 
     async def main() -> list[Any]:
-        with batching(toy) as (batcher, engine), batcher.admit(5) as ticket:
+        with open_batcher(toy) as (batcher, engine), batcher.admit(5) as ticket:
             engine.poison = float(toy.prepare_image(images[2])[0, 0, 0])
             engine.gate.clear()
             blocker = batcher.submit_image(ticket, make_image(9), toy.preprocessing)
-            await entered(engine)
+            await batch_started(engine)
             rows = [batcher.submit_image(ticket, image, toy.preprocessing) for image in images]
             while len(batcher._prepared["image"]) < 4:
                 await asyncio.sleep(0.001)
             engine.gate.set()
             await blocker
             found = await asyncio.gather(*rows, return_exceptions=True)
-            assert engine.sizes[1] == 4, "the poisoned row was in a batch with others"
-            # and the thread lives on
+            assert engine.sizes[1] == 4, "the failing row was in a batch with others"
+            # the thread continues
             found.append(await batcher.submit_image(ticket, images[0], toy.preprocessing))
             return found
 
@@ -165,9 +165,9 @@ def test_only_the_row_that_makes_the_network_fail_fails(toy: MedImageInsight) ->
     np.testing.assert_array_equal(found[4], toy.embed_images(images[0]))
 
 
-def test_an_image_that_cannot_be_decoded_is_its_own_error(toy: MedImageInsight) -> None:
+def test_an_undecodable_image_fails_alone(toy: MedImageInsight) -> None:
     async def main() -> list[Any]:
-        with batching(toy) as (batcher, _), batcher.admit(2) as ticket:
+        with open_batcher(toy) as (batcher, _), batcher.admit(2) as ticket:
             rows = [batcher.submit_image(ticket, data, toy.preprocessing) for data in (b"no image", make_image())]
             return await asyncio.gather(*rows, return_exceptions=True)
 
@@ -176,10 +176,10 @@ def test_an_image_that_cannot_be_decoded_is_its_own_error(toy: MedImageInsight) 
     np.testing.assert_array_equal(good, toy.embed_images(make_image()))
 
 
-def test_a_full_queue_refuses_what_comes_next_and_recovers(toy: MedImageInsight) -> None:
+def test_a_full_queue_refuses_requests_and_recovers(toy: MedImageInsight) -> None:
     async def main() -> None:
-        with batching(toy, queue_rows=3) as (batcher, _):
-            with batcher.admit(10):  # an idle server takes a request of any size, or that one would never be taken
+        with open_batcher(toy, queue_rows=3) as (batcher, _):
+            with batcher.admit(10):  # an idle server admits a request of any size
                 with pytest.raises(Rejection) as caught, batcher.admit(1):
                     pass
                 assert (caught.value.status, caught.value.code) == (429, "queue_full")
@@ -190,9 +190,9 @@ def test_a_full_queue_refuses_what_comes_next_and_recovers(toy: MedImageInsight)
     asyncio.run(main())
 
 
-def test_a_request_not_begun_by_the_deadline_is_refused(toy: MedImageInsight) -> None:
+def test_refuses_a_request_that_did_not_start_in_time(toy: MedImageInsight) -> None:
     async def main() -> None:
-        with batching(toy, queue_deadline_s=-1.0) as (batcher, engine), batcher.admit(1) as ticket:
+        with open_batcher(toy, queue_deadline_s=-1.0) as (batcher, engine), batcher.admit(1) as ticket:
             with pytest.raises(Rejection) as caught:
                 await batcher.submit_image(ticket, make_image(), toy.preprocessing)
             assert (caught.value.status, caught.value.code) == (429, "queue_deadline")
@@ -201,19 +201,21 @@ def test_a_request_not_begun_by_the_deadline_is_refused(toy: MedImageInsight) ->
     asyncio.run(main())
 
 
-def test_what_nobody_waits_for_is_not_embedded(toy: MedImageInsight) -> None:
+def test_cancelled_jobs_are_not_embedded(toy: MedImageInsight) -> None:
     async def main() -> list[int]:
-        with batching(toy, batch_images=2) as (batcher, engine):
+        with open_batcher(toy, batch_images=2) as (batcher, engine):
             engine.gate.clear()
             with batcher.admit(1) as ticket:
                 blocker = batcher.submit_image(ticket, make_image(), toy.preprocessing)
-                await entered(engine)
-                with batcher.admit(20) as gone:
-                    dropped = [batcher.submit_image(gone, make_image(seed), toy.preprocessing) for seed in range(20)]
-                    while len(batcher._prepared["image"]) < 6:  # decoded ahead, and no further
+                await batch_started(engine)
+                with batcher.admit(20) as abandoned:
+                    cancelled = [
+                        batcher.submit_image(abandoned, make_image(seed), toy.preprocessing) for seed in range(20)
+                    ]
+                    while len(batcher._prepared["image"]) < 6:  # the limit of decoded images
                         await asyncio.sleep(0.001)
-                    for one in dropped:
-                        one.cancel()
+                    for future in cancelled:
+                        future.cancel()
                     await asyncio.sleep(0)
                 engine.gate.set()
                 await blocker
@@ -223,11 +225,11 @@ def test_what_nobody_waits_for_is_not_embedded(toy: MedImageInsight) -> None:
     assert asyncio.run(main()) == [1, 1]
 
 
-def test_texts_of_any_length_get_their_own_embedding(toy: MedImageInsight) -> None:
+def test_batches_texts_of_different_lengths(toy: MedImageInsight) -> None:
     texts = ["x-ray", "a much longer text about a chest", "mri", "x"]
 
     async def main() -> Any:
-        with batching(toy) as (batcher, _), batcher.admit(4) as ticket:
+        with open_batcher(toy) as (batcher, _), batcher.admit(4) as ticket:
             return await asyncio.gather(*(batcher.submit_text(ticket, text) for text in texts))
 
     np.testing.assert_allclose(asyncio.run(main()), toy.embed_texts(texts), atol=1e-6)

@@ -1,4 +1,4 @@
-"""Every body that real clients send comes to the same rows; every other is refused with one clear line."""
+"""Every body that clients send is parsed to the same rows; other bodies are refused with a one-line error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from medimageinsight.errors import InputError, RequestError
 from medimageinsight.serve import Params, RequestLimits, Row, parse_request
 
-IMAGE = bytes(range(256))  # parsing does not decode: any bytes do
+IMAGE = bytes(range(256))  # parsing does not decode, so any bytes are valid
 BASE64 = base64.b64encode(IMAGE).decode()
 TEXT = "x-ray chest anteroposterior Cardiomegaly"
 BOTH = Row(image=IMAGE, text=TEXT)
@@ -26,7 +26,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "more columns": {"input_data": {"columns": ["id", "image", "text"], "data": [[7, BASE64, TEXT]]}},
     "rows as objects": {"input_data": {"columns": COLUMNS, "data": [{"image": BASE64, "text": TEXT}]}},
     "rows as objects without columns": {"input_data": {"data": [{"text": TEXT, "image": BASE64, "id": 7}]}},
-    "rows alone": {"input_data": [{"image": BASE64, "text": TEXT}]},
+    "rows only": {"input_data": [{"image": BASE64, "text": TEXT}]},
     "dataframe_split": {"dataframe_split": {"columns": COLUMNS, "index": [0], "data": [[BASE64, TEXT]]}},
     "dataframe_records": {"dataframe_records": [{"image": BASE64, "text": TEXT}]},
     "instances": {"instances": [{"image": BASE64, "text": TEXT}]},
@@ -34,12 +34,12 @@ FORMS: dict[str, dict[str, Any]] = {
     "inputs as lists": {"inputs": [[BASE64, TEXT]]},
     "inputs as columns": {"inputs": {"image": [BASE64], "text": [TEXT]}},
     "inputs as single cells": {"inputs": {"image": BASE64, "text": TEXT}},
-    "another key beside": {"input_data": [[BASE64, TEXT]], "id": "7"},
+    "an additional key": {"input_data": [[BASE64, TEXT]], "id": "7"},
 }
 
 
 @pytest.mark.parametrize("body", FORMS.values(), ids=FORMS)
-def test_every_form_comes_to_the_same_row(body: dict[str, Any]) -> None:
+def test_all_forms_give_the_same_row(body: dict[str, Any]) -> None:
     assert parse_request(body).rows == (BOTH,)
     assert parse_request(json.dumps(body).encode()).rows == (BOTH,)
 
@@ -56,7 +56,7 @@ def test_every_form_comes_to_the_same_row(body: dict[str, Any]) -> None:
     ],
     ids=["one line", "lines of 76", "CRLF", "no padding", "data URI", "data URI with lines"],
 )
-def test_every_way_to_write_an_image(cell: str) -> None:
+def test_encodings_of_an_image(cell: str) -> None:
     assert parse_request({"input_data": {"columns": ["image"], "data": [[cell]]}}).rows == (Row(image=IMAGE),)
 
 
@@ -80,7 +80,7 @@ def test_missing_cells(table: dict[str, Any], row: Row) -> None:
     assert parse_request({"input_data": table}).rows == (row,)
 
 
-def test_mixed_rows_and_uneven_lists_keep_their_order() -> None:
+def test_mixed_rows_and_columns_of_unequal_length() -> None:
     rows = [[BASE64, TEXT], [BASE64], ["", TEXT], {"text": "b"}]
     expected = (BOTH, Row(image=IMAGE), Row(text=TEXT), Row(text="b"))
     assert parse_request({"input_data": {"columns": COLUMNS, "data": rows}}).rows == expected
@@ -113,7 +113,7 @@ def test_params(params: object, expected: Params) -> None:
     assert parse_request({"input_data": [], "params": params}).params == expected
 
 
-def test_params_may_be_absent() -> None:
+def test_default_params() -> None:
     assert parse_request({"input_data": []}).params == Params()
 
 
@@ -135,7 +135,7 @@ def test_params_may_be_absent() -> None:
         {"on_error": "ignore"},
     ],
 )
-def test_a_parameter_that_cannot_be_refuses_the_request(params: object) -> None:
+def test_rejects_invalid_params(params: object) -> None:
     with pytest.raises(RequestError, match=r"^params.*: expected .*, got (an? \w+|null)$") as caught:
         parse_request({"input_data": [], "params": params})
     assert caught.value.code == "params_invalid"
@@ -165,7 +165,7 @@ def test_a_parameter_that_cannot_be_refuses_the_request(params: object) -> None:
         (b'{"input_data": {"columns": ["image", "image"], "data": []}}', "request_invalid"),
     ],
 )
-def test_a_body_that_is_not_of_the_form_is_refused(body: bytes, code: str) -> None:
+def test_rejects_bodies_of_another_form(body: bytes, code: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_request(body)
     assert caught.value.code == code
@@ -197,7 +197,7 @@ def test_a_body_that_is_not_of_the_form_is_refused(body: bytes, code: str) -> No
         ([None, False], "text_not_a_string"),
     ],
 )
-def test_a_bad_row_is_kept_with_its_error(row: object, code: str) -> None:
+def test_a_bad_row_has_its_error(row: object, code: str) -> None:
     first, second = parse_request({"input_data": {"columns": COLUMNS, "data": [row, [BASE64, TEXT]]}}).rows
     assert first.error is not None
     assert first.error.code == code
@@ -237,7 +237,7 @@ BODIES = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None)
 @given(JSON | BODIES | st.binary(max_size=40))
-def test_whatever_comes_is_read_or_refused(body: Any) -> None:
+def test_any_body_is_parsed_or_refused(body: Any) -> None:
     encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
     try:
         rows = parse_request(encoded).rows

@@ -1,4 +1,4 @@
-"""What breaks servers, done to a running one. Each test first shows that the fault is one."""
+"""Faults that break servers, injected into a running one. Each test first shows that the input is faulty."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 @pytest.fixture
 def start(toy_bundle: Path, tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
-    """Starts servers of this test's own."""
+    """Start servers for one test."""
     with contextlib.ExitStack() as servers:
         yield lambda *options: servers.enter_context(run_server(tmp_path, "--model", str(toy_bundle), *options))
 
@@ -48,11 +48,11 @@ def features(reply: Any, row: int = 0) -> np.ndarray:
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():
-        assert time.monotonic() < deadline, "it did not come"
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.02)
 
 
-def test_one_in_ten_images_corrupt_under_load(server: ServerProcess, toy: MedImageInsight) -> None:
+def test_corrupt_images_under_load(server: ServerProcess, toy: MedImageInsight) -> None:
     images = [make_image(seed) for seed in range(40)]
     for index in range(0, 40, 10):
         images[index] = images[index][:100]
@@ -72,13 +72,13 @@ def test_one_in_ten_images_corrupt_under_load(server: ServerProcess, toy: MedIma
         list(pool.map(ask, range(400)))
 
 
-def test_a_picture_of_one_pixel(server: ServerProcess, toy: MedImageInsight) -> None:
+def test_an_image_of_one_pixel(server: ServerProcess, toy: MedImageInsight) -> None:
     image = make_image(size=(1, 1))
     assert Image.open(io.BytesIO(image)).size == (1, 1)
     np.testing.assert_array_equal(features(server.score([b64(image), None])), toy.embed_images(image))
 
 
-def test_pixels_that_are_not_numbers(server: ServerProcess) -> None:
+def test_nan_pixels(server: ServerProcess) -> None:
     encoded = io.BytesIO()
     Image.fromarray(np.full((20, 20), np.nan, np.float32)).save(encoded, format="TIFF")
     assert np.isnan(np.asarray(Image.open(io.BytesIO(encoded.getvalue())))).all()
@@ -99,7 +99,7 @@ def test_a_decompression_bomb(server: ServerProcess) -> None:
     packed = zeros.compress(bytes(1 << 24)) + zeros.flush()
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
     assert len(bomb) < 100_000
-    assert 3 * side * side > 7e9, "bytes, where it were decoded"
+    assert 3 * side * side > 7e9, "bytes, if it were decoded"
     before = memory(server.process.pid)
     reply = server.score([b64(bomb), None], [b64(make_image()), None])
     assert reply.json[0]["error"]["code"] == "image_too_large"
@@ -121,30 +121,30 @@ def test_a_body_of_200_megabytes(server: ServerProcess, chunked: bool) -> None:
     assert (response.status, json.loads(response.read())["error"]["code"]) == (413, "request_too_large")
     connection.close()
     assert server.score([None, "x-ray"]).status == 200
-    assert memory(server.process.pid) < before + (150 << 20), "a body over the limit is not kept"
+    assert memory(server.process.pid) < before + (150 << 20), "a body over the limit is not stored"
 
 
-def test_a_client_that_leaves_while_it_sends(server: ServerProcess) -> None:
+def test_a_client_disconnects_while_sending(server: ServerProcess) -> None:
     before = server.log.count('"status": 499')
-    with server.connect() as one:
+    with server.connect() as connection:
         head = b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
-        one.sendall(head)
+        connection.sendall(head)
         time.sleep(0.1)
     wait_for(lambda: server.log.count('"status": 499') > before)
     assert server.score([None, "x-ray"]).status == 200
 
 
-def test_a_client_that_leaves_before_its_answer(server: ServerProcess) -> None:
+def test_a_client_disconnects_before_the_response(server: ServerProcess) -> None:
     body = slow_request()
     started = time.monotonic()
     assert server.post("/score", body).status == 200
     assert time.monotonic() - started > 0.2, "long enough to leave in the midst"
     before = server.log.count('"status": 499')
-    with server.connect() as one:
+    with server.connect() as connection:
         head = (
             f"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        one.sendall(head.encode() + body)
+        connection.sendall(head.encode() + body)
         wait_for(lambda: server.metric("mi2_queue_rows") > 0)
     wait_for(lambda: server.log.count('"status": 499') > before)
     wait_for(lambda: server.metric("mi2_queue_rows") == 0)
@@ -160,7 +160,7 @@ def test_slow_loris(start: Callable[..., ServerProcess]) -> None:
         for index, connection in enumerate(connections):
             connection.sendall((heads + bodies)[index % 4])
         assert len(connections) == 100
-        assert server.score([None, "x-ray"]).status == 200, "others are answered meanwhile"
+        assert server.score([None, "x-ray"]).status == 200, "other clients are answered meanwhile"
         answers = []
         for connection in connections:
             received = b""
@@ -172,7 +172,7 @@ def test_slow_loris(start: Callable[..., ServerProcess]) -> None:
     assert answers == [b"", b"", b"", b"HTTP/1.1 408 Request Timeout"] * 25
 
 
-def test_a_head_that_trickles_in_on_a_used_connection(start: Callable[..., ServerProcess]) -> None:
+def test_a_slow_head_on_a_reused_connection(start: Callable[..., ServerProcess]) -> None:
     server = start("--header-timeout-s", "1")
     with server.connect() as connection:
         connection.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -182,10 +182,10 @@ def test_a_head_that_trickles_in_on_a_used_connection(start: Callable[..., Serve
             for byte in b"GET /ping HTTP/1.1\r\n" * 1000:
                 connection.sendall(bytes([byte]))
                 time.sleep(0.05)
-        assert time.monotonic() - started < 20, "1,000 s, if the server let it"
+        assert time.monotonic() - started < 20, "1,000 s without a limit"
 
 
-def test_the_queue_full(start: Callable[..., ServerProcess], toy: MedImageInsight) -> None:
+def test_a_full_queue(start: Callable[..., ServerProcess], toy: MedImageInsight) -> None:
     server = start("--queue-rows", "4")
     images = [make_image(seed, size=(1200, 1200)) for seed in range(3)]
     expected = toy.embed_images(images)
@@ -203,7 +203,7 @@ def test_the_queue_full(start: Callable[..., ServerProcess], toy: MedImageInsigh
     for reply in answered:
         for row in range(3):
             np.testing.assert_allclose(features(reply, row), expected[row], atol=1e-6)
-    assert server.post("/score", body).status == 200, "and it heals"
+    assert server.post("/score", body).status == 200, "it recovers"
 
 
 def test_sigterm_under_load(start: Callable[..., ServerProcess], toy: MedImageInsight) -> None:
@@ -214,7 +214,7 @@ def test_sigterm_under_load(start: Callable[..., ServerProcess], toy: MedImageIn
     statuses: list[list[int]] = [[] for _ in bodies]
 
     def ask(client: int) -> None:
-        """One client on one connection, until the server sends it away."""
+        """Send requests on one connection until the server refuses them."""
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_S)
         status = 0
         while status != 503:
@@ -234,11 +234,11 @@ def test_sigterm_under_load(start: Callable[..., ServerProcess], toy: MedImageIn
         wait_for(lambda: all(len(seen) > 5 for seen in statuses))
         server.process.send_signal(signal.SIGTERM)
         for client in clients:
-            client.result(TIMEOUT_S)  # an answer to each request, and no connection broken
+            client.result(TIMEOUT_S)  # every request was answered and no connection broke
     assert server.process.wait(TIMEOUT_S) in (0, -signal.SIGTERM)
 
 
-def test_what_was_accepted_before_sigterm_is_answered(start: Callable[..., ServerProcess]) -> None:
+def test_accepted_requests_are_answered_after_sigterm(start: Callable[..., ServerProcess]) -> None:
     server = start()
     body = slow_request()
     reply: list[Any] = []
@@ -307,7 +307,7 @@ def test_memory_does_not_grow_with_the_number_of_requests(start: Callable[..., S
 
 
 def slow_request() -> bytes:
-    """Forty pictures that are small to send and take a while to decode."""
+    """Return a request with forty images that are small but slow to decode."""
     rows: list[list[str | None]] = []
     for seed in range(40):
         encoded = io.BytesIO()
@@ -317,12 +317,12 @@ def slow_request() -> bytes:
 
 
 def memory(process: int) -> int:
-    """Resident bytes."""
+    """Return the resident bytes of a process."""
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def workers(server: ServerProcess) -> list[int]:
-    """The processes that serve: children of the one that was started, but for Python's own helper."""
+    """Return the worker processes: children of the started process, without Python's resource tracker."""
     parent = server.process.pid
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]

@@ -1,4 +1,4 @@
-"""Who holds a key of the file gets in, in either form; a broken file lets nobody else in and locks nobody out."""
+"""Keys of the file are accepted in both forms; an invalid new version of the file changes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ THIRD = "third-key-0123456789"
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -48,7 +48,7 @@ def ring(key_file: Path, clock: Clock) -> KeyRing:
 
 
 def write(path: Path, text: str) -> Path:
-    """A new version of the file, private to its owner; replaced as a whole, so that it is another inode."""
+    """Replace the file by a new one (another inode) that is private to its owner."""
     partial = path.with_suffix(".new")
     partial.write_bytes(text.encode())
     partial.chmod(0o600)
@@ -71,7 +71,7 @@ def basic(credentials: str) -> str:
         basic(f"Zoë:{FIRST}").replace("Basic", "basic"),
     ],
 )
-def test_a_key_of_the_file_is_accepted(ring: KeyRing, authorization: str) -> None:
+def test_accepts_keys_of_the_file(ring: KeyRing, authorization: str) -> None:
     assert ring.accepts(authorization)
 
 
@@ -100,22 +100,22 @@ def test_a_key_of_the_file_is_accepted(ring: KeyRing, authorization: str) -> Non
         "\udcff €",
     ],
 )
-def test_all_else_is_not(ring: KeyRing, authorization: str | None) -> None:
+def test_rejects_other_headers(ring: KeyRing, authorization: str | None) -> None:
     assert not ring.accepts(authorization)
 
 
 @given(value=st.text() | st.builds("{} {}".format, st.sampled_from(["Bearer", "Basic"]), st.text()))
-def test_no_header_raises(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
+def test_arbitrary_headers_raise_nothing(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
     path = write(tmp_path_factory.getbasetemp() / "keys", FIRST)
     assert not KeyRing.from_file(path).accepts(value)
 
 
-def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path: Path) -> None:
+def test_ignores_a_byte_order_mark(tmp_path: Path) -> None:
     assert KeyRing.from_file(write(tmp_path / "keys", f"\ufeff{FIRST}")).accepts(f"Bearer {FIRST}")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "one key a line, got none"),
         (b"# nothing yet\n\n", "one key a line, got none"),
@@ -126,17 +126,17 @@ def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path: Path) -> None:
         (FIRST.encode("utf-16"), "UTF-8"),
     ],
 )
-def test_a_file_without_good_keys_is_refused_at_start(tmp_path: Path, content: bytes, said: str) -> None:
+def test_rejects_files_without_valid_keys(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "keys"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=said) as refused:
+    with pytest.raises(ConfigError, match=message) as refused:
         KeyRing.from_file(path)
     assert refused.value.code == "api_keys_unusable"
     for secret in (str(tmp_path), FIRST, "fifteen", "short", "schl"):
         assert secret not in refused.value.message
 
 
-def test_a_missing_file_and_a_folder_are_refused_at_start(tmp_path: Path) -> None:
+def test_rejects_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(ConfigError) as refused:
             KeyRing.from_file(path)
@@ -144,7 +144,7 @@ def test_a_missing_file_and_a_folder_are_refused_at_start(tmp_path: Path) -> Non
         assert str(tmp_path) not in refused.value.message
 
 
-def test_a_new_version_holds_after_the_interval(ring: KeyRing, key_file: Path, clock: Clock) -> None:
+def test_a_new_version_applies_after_the_interval(ring: KeyRing, key_file: Path, clock: Clock) -> None:
     write(key_file, THIRD)
     clock.now = 0.9
     assert ring.accepts(f"Bearer {FIRST}")
@@ -154,7 +154,7 @@ def test_a_new_version_holds_after_the_interval(ring: KeyRing, key_file: Path, c
     assert not ring.accepts(f"Bearer {FIRST}")
 
 
-def test_a_change_in_place_is_seen(ring: KeyRing, key_file: Path, clock: Clock) -> None:
+def test_notices_a_change_in_place(ring: KeyRing, key_file: Path, clock: Clock) -> None:
     with key_file.open("a") as file:
         file.write(THIRD)
     clock.now = 1.0
@@ -163,7 +163,7 @@ def test_a_change_in_place_is_seen(ring: KeyRing, key_file: Path, clock: Clock) 
 
 
 @pytest.mark.parametrize("content", [None, "", "short"], ids=["gone", "empty", "a short key"])
-def test_a_broken_version_leaves_the_last_good_keys_and_warns_once(
+def test_an_invalid_version_keeps_the_last_keys_and_warns_once(
     ring: KeyRing, key_file: Path, clock: Clock, caplog: pytest.LogCaptureFixture, content: str | None
 ) -> None:
     if content is None:
@@ -185,15 +185,15 @@ def test_a_broken_version_leaves_the_last_good_keys_and_warns_once(
     assert not ring.accepts(f"Bearer {FIRST}")
 
 
-def test_a_second_breakage_is_told_again(
+def test_warns_again_about_a_second_invalid_version(
     ring: KeyRing, key_file: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept = key_file.with_suffix(".kept")
+    moved = key_file.with_suffix(".moved")
     for second in (1, 3):
-        key_file.rename(kept)
+        key_file.rename(moved)
         clock.now = second
         assert ring.accepts(f"Bearer {FIRST}")
-        kept.rename(key_file)
+        moved.rename(key_file)
         clock.now = second + 1
         assert ring.accepts(f"Bearer {FIRST}")
     assert len(caplog.records) == 2
@@ -201,7 +201,7 @@ def test_a_second_breakage_is_told_again(
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of group and others are POSIX's")
 @pytest.mark.parametrize(("mode", "warns"), [(0o600, False), (0o640, False), (0o604, True), (0o611, False)])
-def test_a_file_that_others_can_read_is_told(
+def test_warns_about_a_file_that_others_can_read(
     key_file: Path, caplog: pytest.LogCaptureFixture, mode: int, warns: bool
 ) -> None:
     key_file.chmod(mode)

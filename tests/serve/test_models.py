@@ -1,4 +1,4 @@
-"""Readiness, which is an embedding that was made, and rows that fail with their model."""
+"""Readiness, and rows of images, texts and URLs embedded by a served model."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ def with_model(folder: Path, use: Callable[[ServedModel], Awaitable[Any]]) -> An
     return asyncio.run(main())
 
 
-def test_readiness_makes_an_embedding_of_each_kind_and_fails_where_it_cannot(toy_bundle: Path) -> None:
+def test_readiness_embeds_both_kinds_and_fails_with_the_model(toy_bundle: Path) -> None:
     async def use(served: ServedModel) -> None:
         await served.check_ready()
-        proved = dict(served.batcher.last_success)
-        assert min(proved.values()) > 0
+        succeeded = dict(served.batcher.last_success)
+        assert min(succeeded.values()) > 0
         await served.check_ready()
-        assert served.batcher.last_success == proved, "a moment ago is proof enough"
+        assert served.batcher.last_success == succeeded, "no new probe within a few seconds"
         for kind in ("image", "text"):
-            served.batcher.last_success = {**proved, kind: float("-inf")}
+            served.batcher.last_success = {**succeeded, kind: float("-inf")}
             await served.check_ready()
             assert min(served.batcher.last_success.values()) > 0
         served.model.close()
-        served.batcher.last_success = {"image": proved["image"], "text": float("-inf")}
+        served.batcher.last_success = {"image": succeeded["image"], "text": float("-inf")}
         with pytest.raises(InputError, match="open model"):
             await served.check_ready()
 
     with_model(toy_bundle, use)
 
 
-def test_a_model_that_fails_fails_rows_and_not_the_server(toy_bundle: Path) -> None:
+def test_a_failing_model_fails_rows_only(toy_bundle: Path) -> None:
     async def use(served: ServedModel) -> list[Any]:
         served.model.close()
         return await served.embed_rows([Row(image=make_image()), Row(text="x-ray")], served.model.preprocessing)
@@ -63,7 +63,7 @@ def test_a_model_that_fails_fails_rows_and_not_the_server(toy_bundle: Path) -> N
     assert [result.code for result in with_model(toy_bundle, use)] == ["model_closed", "model_closed"]
 
 
-def test_rows_keep_their_order_whatever_they_hold(toy_bundle: Path, toy: MedImageInsight) -> None:
+def test_results_are_in_the_order_of_rows(toy_bundle: Path, toy: MedImageInsight) -> None:
     bad = InputError("expected a row, got none", code="row_empty")
     rows = [Row(text="a"), Row(error=bad), Row(image=make_image(1), text="b"), Row(image=make_image(2)), Row(text="a")]
 
@@ -78,7 +78,7 @@ def test_rows_keep_their_order_whatever_they_hold(toy_bundle: Path, toy: MedImag
     assert (found[0].image, found[3].text) == (None, None)
 
 
-def test_a_url_is_fetched_and_embedded_as_its_bytes_are(
+def test_an_image_url_is_fetched_and_embedded(
     toy_bundle: Path, toy: MedImageInsight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fetch(url: str, policy: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The server as an operator and a browser meet it: health, keys, TLS, pages, numbers, several models and workers."""
+"""Operation: health, keys, TLS, pages, metrics, several models and workers, OpenAI's and the inference protocol."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", 
 KEYED = ("/docs", "/swagger.json", "/metrics", "/v1/models", "/v2", "/v2/models/toy")
 
 
-def test_what_the_server_says_of_itself(server: ServerProcess) -> None:
+def test_health_version_and_documentation(server: ServerProcess) -> None:
     assert server.get("/health/live").status == server.get("/ping").status == 200
     assert server.get("/health/ready").json["ready"] is True
     assert server.get("/version").json == {"version": __version__, "models": ["toy"]}
@@ -45,7 +45,7 @@ def test_what_the_server_says_of_itself(server: ServerProcess) -> None:
     assert server.get("/swagger.json").json["paths"]["/score"]["post"]
 
 
-def test_routes_and_methods_that_are_none(server: ServerProcess) -> None:
+def test_unknown_routes_and_methods(server: ServerProcess) -> None:
     assert server.get("/none").json["error"]["code"] == "route_not_found"
     reply = server.get("/score")
     assert (reply.status, reply.headers["allow"]) == (405, "POST")
@@ -53,7 +53,7 @@ def test_routes_and_methods_that_are_none(server: ServerProcess) -> None:
     assert isinstance(server.get("/v2/none").json["error"], str)
 
 
-def test_numbers_for_prometheus(server: ServerProcess) -> None:
+def test_prometheus_metrics(server: ServerProcess) -> None:
     before = server.metric("mi2_text_cache_hits_total"), server.metric("mi2_rows_total")
     for _ in range(2):
         server.score([None, "a text that is sent twice"])
@@ -66,7 +66,7 @@ def test_numbers_for_prometheus(server: ServerProcess) -> None:
         assert name in text
 
 
-def test_the_log_holds_nothing_of_a_request(server: ServerProcess) -> None:
+def test_the_log_has_no_content_of_requests(server: ServerProcess) -> None:
     image = make_image(77)
     server.post("/score?model=Doe^Jane", score_request([b64(image), "Jane Doe's film"]), {"X-Request-Id": "known-id"})
     reply = server.post("/score", score_request([b64(image), "Jane Doe's film"]), {"X-Request-Id": "known-id"})
@@ -131,13 +131,13 @@ def test_tls(toy_bundle: Path, tmp_path: Path) -> None:
                 connection.close()
 
 
-def test_cors_is_off_unless_an_origin_is_named(server: ServerProcess, toy_bundle: Path, tmp_path: Path) -> None:
-    asked = {"Origin": "https://lab.example", "Access-Control-Request-Method": "POST"}
-    assert "access-control-allow-origin" not in server.send("OPTIONS", "/score", headers=asked).headers
+def test_cors_is_off_by_default(server: ServerProcess, toy_bundle: Path, tmp_path: Path) -> None:
+    preflight = {"Origin": "https://lab.example", "Access-Control-Request-Method": "POST"}
+    assert "access-control-allow-origin" not in server.send("OPTIONS", "/score", headers=preflight).headers
     with run_server(tmp_path, "--model", str(toy_bundle), "--cors-origins", "https://lab.example") as other:
-        reply = other.send("OPTIONS", "/score", headers=asked)
+        reply = other.send("OPTIONS", "/score", headers=preflight)
         assert reply.headers["access-control-allow-origin"] == "https://lab.example"
-        foreign = other.send("OPTIONS", "/score", headers={**asked, "Origin": "https://other.example"})
+        foreign = other.send("OPTIONS", "/score", headers={**preflight, "Origin": "https://other.example"})
         assert "access-control-allow-origin" not in foreign.headers
 
 
@@ -147,14 +147,14 @@ def test_several_models_on_one_server(toy_bundle: Path, tmp_path: Path) -> None:
     (other / "manifest.json").write_text(json.dumps({**manifest, "name": "other"}))
     assert Manifest.load(other).name == "other"
     with run_server(tmp_path, "--model", f"{toy_bundle},{other}") as server:
-        assert [one["id"] for one in server.get("/v1/models").json["data"]] == ["toy", "other"]
+        assert [model["id"] for model in server.get("/v1/models").json["data"]] == ["toy", "other"]
         for name in ("toy", "other"):
             assert server.post(f"/score?model={name}", score_request([None, "x-ray"])).status == 200
             assert server.post("/v1/embeddings", {"model": name, "input": "x-ray"}).json["model"] == name
             assert server.get(f"/v2/models/{name}/ready").json["ready"] is True
 
 
-def test_workers_share_the_port_and_their_numbers(toy_bundle: Path, tmp_path: Path) -> None:
+def test_workers_share_the_port_and_the_metrics(toy_bundle: Path, tmp_path: Path) -> None:
     with run_server(tmp_path, "--model", str(toy_bundle), "--workers", "2") as server:
         done = 0
         deadline = time.monotonic() + TIMEOUT_S
@@ -169,7 +169,7 @@ def test_workers_share_the_port_and_their_numbers(toy_bundle: Path, tmp_path: Pa
     ("options", "code"),
     [(["--model", "/none"], "bundle"), (["--api-key-file", "/none"], "key"), (["--port", "x"], "port")],
 )
-def test_what_cannot_start_says_why_in_one_line(tmp_path: Path, options: list[str], code: str) -> None:
+def test_a_failed_start_prints_one_line(tmp_path: Path, options: list[str], code: str) -> None:
     with run_server(tmp_path, *options, ready=False) as server:
         assert server.process.wait(TIMEOUT_S) in (1, 2)
         assert code in server.log
@@ -177,7 +177,7 @@ def test_what_cannot_start_says_why_in_one_line(tmp_path: Path, options: list[st
         assert len(server.log.strip().splitlines()) <= 4
 
 
-def test_a_model_that_cannot_be_run_ends_the_process(toy_bundle: Path, tmp_path: Path) -> None:
+def test_a_model_that_cannot_run_ends_the_process(toy_bundle: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(toy_bundle, tmp_path / "broken")
     graph = broken / "image_encoder.onnx"
     graph.write_bytes(bytes(graph.stat().st_size))
@@ -187,13 +187,13 @@ def test_a_model_that_cannot_be_run_ends_the_process(toy_bundle: Path, tmp_path:
         assert "Traceback" not in server.log
 
 
-def test_a_port_that_is_taken(server: ServerProcess, toy_bundle: Path, tmp_path: Path) -> None:
+def test_a_port_in_use(server: ServerProcess, toy_bundle: Path, tmp_path: Path) -> None:
     with run_server(tmp_path, "--model", str(toy_bundle), "--port", str(server.port), ready=False) as second:
         assert second.process.wait(TIMEOUT_S) != 0
         assert "Traceback" not in second.log
 
 
-def test_options_come_from_variables_too(toy_bundle: Path, tmp_path: Path) -> None:
+def test_options_from_environment_variables(toy_bundle: Path, tmp_path: Path) -> None:
     port = free_port()
     with run_server(tmp_path, "--port", str(port), MI2_MODEL=str(toy_bundle), MI2_RESPONSE_SHAPE="rows",
                  ready=False) as server:  # fmt: skip
@@ -204,11 +204,11 @@ def test_options_come_from_variables_too(toy_bundle: Path, tmp_path: Path) -> No
         assert set(row) == {"image_features", "text_features", "scaling_factor"}
 
 
-def test_nothing_is_sent_anywhere(toy_bundle: Path, tmp_path: Path) -> None:
+def test_sends_no_telemetry(toy_bundle: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        asked = {"FASTAPI_OTEL_AUTO_CONFIGURE": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": address}
-        with run_server(tmp_path, "--model", str(toy_bundle), **asked) as server:
+        variables = {"FASTAPI_OTEL_AUTO_CONFIGURE": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": address}
+        with run_server(tmp_path, "--model", str(toy_bundle), **variables) as server:
             assert server.score([None, "x-ray"]).status == 200
             assert server.stop() in (0, -signal.SIGTERM)
         listener.setblocking(False)
@@ -220,10 +220,10 @@ def test_openai(server: ServerProcess, toy: MedImageInsight) -> None:
     uri = "data:image/png;base64," + b64(make_image())
     inputs = ["x-ray", uri, {"image": b64(make_image())}, {"text": "mri"}]
     reply = server.post("/v1/embeddings", {"model": "toy", "input": inputs})
-    found = [np.float32(one["embedding"]) for one in reply.json["data"]]
+    found = [np.float32(item["embedding"]) for item in reply.json["data"]]
     image = toy.embed_images(make_image())
     np.testing.assert_array_equal(found, [toy.embed_texts("x-ray"), image, image, toy.embed_texts("mri")])
-    assert [one["index"] for one in reply.json["data"]] == [0, 1, 2, 3]
+    assert [item["index"] for item in reply.json["data"]] == [0, 1, 2, 3]
     assert reply.json["usage"]["prompt_tokens"] == sum(map(len, toy.tokenizer.encode(["x-ray", "mri"])))
     packed = server.post("/v1/embeddings", {"input": "x-ray", "encoding_format": "base64"}).json
     vector = np.frombuffer(base64.b64decode(packed["data"][0]["embedding"]), "<f4")
@@ -269,7 +269,9 @@ def test_open_inference(server: ServerProcess, toy: MedImageInsight) -> None:
     expected = toy.embed_images([make_image(0), make_image(1)])
     np.testing.assert_allclose(np.float32(images["data"]).reshape(2, 8), expected, atol=1e-6)
     chosen = {"inputs": [image, text], "outputs": [{"name": "text_embeddings"}]}
-    assert [one["name"] for one in server.post("/v2/models/toy/infer", chosen).json["outputs"]] == ["text_embeddings"]
+    assert [output["name"] for output in server.post("/v2/models/toy/infer", chosen).json["outputs"]] == [
+        "text_embeddings"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every request form of the contract, sent to a running server."""
+"""All request forms of the contract, sent to a running server."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def test_every_form_of_the_contract(server: ServerProcess, toy: MedImageInsight,
         assert row["scaling_factor"] == LOGIT_SCALE
 
 
-def test_the_model_cards_sample_gets_the_model_cards_answer(server: ServerProcess) -> None:
+def test_the_model_card_s_sample_gets_its_response_shape(server: ServerProcess) -> None:
     images, texts, scale = server.post("/score", SAMPLE).json
     assert (list(images), list(texts), list(scale)) == (["image_features"], ["text_features"], ["scaling_factor"])
     assert np.shape(images["image_features"]) == np.shape(texts["text_features"]) == (1, 8)
     assert scale["scaling_factor"] == LOGIT_SCALE
 
 
-def test_what_clients_of_the_hosted_endpoint_read(server: ServerProcess) -> None:
+def test_responses_can_be_read_by_clients_of_the_hosted_endpoint(server: ServerProcess) -> None:
     result = server.score(ROW, [ROW[0], None], response_shape="rows").json
     assert len(result[0]["image_features"][0]) == len(result[1]["image_features"][0]) == 8
     assert all(isinstance(value, float) for value in result[0]["text_features"])
@@ -104,7 +104,7 @@ def test_dicom(server: ServerProcess, toy: MedImageInsight) -> None:
 
 
 @pytest.mark.parametrize("preprocessing", ["direct", "azure"])
-def test_both_ways_of_preparing_an_image(server: ServerProcess, toy_bundle: Any, preprocessing: Any) -> None:
+def test_both_preprocessings(server: ServerProcess, toy_bundle: Any, preprocessing: Any) -> None:
     from medimageinsight import MedImageInsight
 
     with MedImageInsight.load(toy_bundle, preprocessing=preprocessing) as local:
@@ -123,7 +123,7 @@ BAD_ROWS: dict[str, tuple[list[str | None], str]] = {
 
 
 @pytest.mark.parametrize("bad", BAD_ROWS)
-def test_a_bad_row_costs_its_own_answer_alone(server: ServerProcess, toy: MedImageInsight, bad: str) -> None:
+def test_a_bad_row_fails_alone(server: ServerProcess, toy: MedImageInsight, bad: str) -> None:
     row, code = BAD_ROWS[bad]
     alone = server.score(row)
     assert alone.status == 422 if code != "row_empty" else 400 <= alone.status < 500
@@ -153,24 +153,24 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], int, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_is_refused_as_a_whole(server: ServerProcess, what: str) -> None:
-    body, headers, status, code = REFUSED[what]
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_requests(server: ServerProcess, case: str) -> None:
+    body, headers, status, code = REFUSED[case]
     reply = server.post("/score", body, headers)
     assert (reply.status, reply.json["error"]["code"]) == (status, code)
     assert reply.json["error"]["message"]
 
 
-def test_no_rows_is_an_empty_answer(server: ServerProcess) -> None:
+def test_no_rows_give_an_empty_list(server: ServerProcess) -> None:
     assert server.post("/score", {"instances": []}).json == []
 
 
-def test_another_model_is_chosen_by_the_query(server: ServerProcess) -> None:
+def test_the_query_selects_a_model(server: ServerProcess) -> None:
     assert server.post("/score?model=toy", score_request([None, TEXT])).status == 200
     reply = server.post("/score?model=other", score_request([None, TEXT]))
     assert (reply.status, reply.json["error"]["code"]) == (404, "model_not_found")
 
 
-def test_equal_images_of_a_request_get_equal_answers(server: ServerProcess) -> None:
+def test_equal_images_get_equal_features(server: ServerProcess) -> None:
     rows = server.score([ROW[0], None], [b64(make_image(3)), None], [ROW[0], None]).json
     assert rows[0] == rows[2] != rows[1]

@@ -1,4 +1,4 @@
-"""Requests answered by a real, tiny model: bytes in, status and JSON out."""
+"""Requests answered by a tiny model: bytes in, status and JSON out."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def body(*rows: Any, **params: Any) -> bytes:
 
 
 def answer(request: bytes, model: MedImageInsight, **options: Any) -> Any:
-    """The answer as a client reads it, where the request is good."""
+    """Return the parsed response to a valid request."""
     found = score(request, model, **options)
     assert found.status == 200, found.body
     return json.loads(to_json(found))
 
 
-def test_the_contracts_sample(model: MedImageInsight) -> None:
+def test_the_contract_s_sample(model: MedImageInsight) -> None:
     sample = {
         "input_data": {"columns": ["image", "text"], "index": [0], "data": [[b64(make_image()), TEXT]]},
         "params": {"get_scaling_factor": True},
@@ -83,7 +83,7 @@ def test_dicom(model: MedImageInsight) -> None:
     np.testing.assert_array_equal(np.float32(row["image_features"][0]), model.embed_images(path))
 
 
-def test_mixed_rows_answer_in_order_and_a_bad_one_does_not_fail_the_others(model: MedImageInsight) -> None:
+def test_mixed_rows_keep_their_order_and_bad_rows_fail_alone(model: MedImageInsight) -> None:
     rows = [
         [b64(make_image(1)), "a"],
         ["", "b"],
@@ -166,7 +166,7 @@ def test_each_image_and_text_is_embedded_once(model: MedImageInsight, monkeypatc
     assert found[0] == found[2] != found[1]
 
 
-def test_preprocessing_is_the_manifests_for_scoring_unless_the_request_says(model: MedImageInsight) -> None:
+def test_the_request_s_preprocessing_precedes_the_manifest_s(model: MedImageInsight) -> None:
     image = make_image(form="JPEG")
 
     def scored(**params: Any) -> np.ndarray:
@@ -189,7 +189,7 @@ def test_preprocessing_is_the_manifests_for_scoring_unless_the_request_says(mode
     assert not np.array_equal(azure, scored())
 
 
-def test_an_azure_models_requests_are_standardized_by_default(toy_bundle: Path, tmp_path: Path) -> None:
+def test_a_manifest_with_azure_scoring_standardizes_by_default(toy_bundle: Path, tmp_path: Path) -> None:
     hosted = tmp_path / "hosted"
     hosted.mkdir()
     for file in toy_bundle.iterdir():
@@ -227,7 +227,7 @@ SECRET = "Doe^Jane"
         body(SECRET),
     ],
 )
-def test_no_answer_echoes_the_request(model: MedImageInsight, request_body: bytes) -> None:
+def test_no_error_quotes_the_request(model: MedImageInsight, request_body: bytes) -> None:
     found = score(request_body, model)
     assert found.status in (400, 422)
     assert SECRET.encode() not in to_json(found)
@@ -240,7 +240,7 @@ ROWS = st.lists(CELLS, max_size=3) | st.dictionaries(st.sampled_from(["image", "
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(ROWS, max_size=5), st.sampled_from(["auto", "rows", "card"]), st.sampled_from(["in_place", "fail"]))
-def test_every_row_gets_its_place(model: MedImageInsight, rows: list[Any], shape: str, on_error: str) -> None:
+def test_every_row_has_a_result(model: MedImageInsight, rows: list[Any], shape: str, on_error: str) -> None:
     found = score(body(*rows, response_shape=shape, on_error=on_error), model)
     printed = json.loads(to_json(found))
     if found.status != 200:
@@ -249,6 +249,6 @@ def test_every_row_gets_its_place(model: MedImageInsight, rows: list[Any], shape
     elif shape == "card" and printed and "error" not in printed[0]:
         *lists, scale = printed
         assert scale == {"scaling_factor": LOGIT_SCALE}
-        assert all(len(cells) == len(rows) for one in lists for cells in one.values())
+        assert all(len(cells) == len(rows) for entry in lists for cells in entry.values())
     else:
         assert len(printed) == len(rows)

@@ -1,4 +1,4 @@
-"""Both shapes of the answer, the rule between them, and every status."""
+"""Both shapes of the response, the choice between them, and the statuses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rows(results: list[Features | InputError], **params: Any) -> Any:
     return json.loads(to_json(found))
 
 
-def test_one_object_a_row_with_the_keys_it_asked_for() -> None:
+def test_rows_have_the_requested_keys() -> None:
     assert rows([BOTH, Features(image=IMAGE), BAD, Features(text=TEXT)]) == [
         {"image_features": [[0.5, -0.25]], "text_features": [-1.0, 0.0], "scaling_factor": SCALE},
         {"image_features": [[0.5, -0.25]], "scaling_factor": SCALE},
@@ -49,7 +49,7 @@ def test_one_object_a_row_with_the_keys_it_asked_for() -> None:
     assert rows([]) == []
 
 
-def test_the_card() -> None:
+def test_card_shape() -> None:
     assert rows([BOTH], response_shape="card") == [
         {"image_features": [[0.5, -0.25]]},
         {"text_features": [[-1.0, 0.0]]},
@@ -65,7 +65,7 @@ def test_the_card() -> None:
     ]
 
 
-def test_the_card_keeps_the_place_of_missing_cells_and_bad_rows() -> None:
+def test_card_shape_with_missing_cells_and_bad_rows() -> None:
     assert rows([Features(text=TEXT), BAD, BOTH], response_shape="card", get_scaling_factor=False) == [
         {"image_features": [None, ERROR, [0.5, -0.25]]},
         {"text_features": [[-1.0, 0.0], ERROR, [-1.0, 0.0]]},
@@ -88,13 +88,13 @@ def test_the_card_keeps_the_place_of_missing_cells_and_bad_rows() -> None:
         ([CELLS], {"get_scaling_factor": True, "response_shape": "auto"}, False),
     ],
 )
-def test_auto_is_the_card_for_its_sample_and_rows_for_all_else(table: Any, params: Any, card: bool) -> None:
+def test_auto_is_card_for_the_card_s_sample_only(table: Any, params: Any, card: bool) -> None:
     request = parse_request({"input_data": {"columns": ["image", "text"], "data": table}, "params": params})
     body = answer_request(request, [BOTH] * len(table), logit_scale=SCALE).body
     assert (body[0].keys() == {"image_features"}) is card
 
 
-def test_the_request_says_the_shape_before_the_server_does() -> None:
+def test_the_request_s_shape_precedes_the_server_s() -> None:
     card = {"get_scaling_factor": True}
     assert len(answer([BOTH], card).body) == 3
     assert len(answer([BOTH], card, server="rows").body) == 1
@@ -102,12 +102,12 @@ def test_the_request_says_the_shape_before_the_server_does() -> None:
     assert len(answer([BOTH], {"response_shape": "rows"}, server="card").body) == 1
 
 
-def test_a_bad_row_that_is_the_only_one_is_the_answer() -> None:
+def test_a_single_bad_row_fails_the_request() -> None:
     assert answer([BAD]) == ScoringResponse(status=422, body=ERROR)
     assert answer([BAD], {"response_shape": "card"}) == ScoringResponse(status=422, body=ERROR)
 
 
-def test_a_bad_row_can_fail_the_request_and_is_located() -> None:
+def test_on_error_fail_names_the_row() -> None:
     found = answer([BOTH, BAD, BAD], {"on_error": "fail"})
     assert found.status == 422
     message = "row 1, counted from 0: expected an image, got an empty file"
@@ -134,7 +134,7 @@ def test_statuses(error: InputError, status: int) -> None:
     )
 
 
-def test_vectors_are_read_back_to_the_same_bits() -> None:
+def test_printed_vectors_have_the_same_bits() -> None:
     rng = np.random.default_rng(3)
     values = rng.standard_normal(5_000, dtype=np.float32) / 32
     bits = rng.integers(0, 0x7F800000, 5_000, dtype=np.int32).view(np.float32)  # any finite value, tiny ones too

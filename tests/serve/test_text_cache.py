@@ -1,4 +1,4 @@
-"""Equal texts are embedded once, and nobody loses an answer by another's leaving."""
+"""Equal texts are embedded once, also when one of the callers is cancelled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VECTOR = np.ones(4, dtype=np.float32)
 
 
 class Work:
-    """Counts how often it was asked for; ends when it is told to."""
+    """Returns futures that the test resolves, and records them."""
 
     def __init__(self) -> None:
         self.futures: list[asyncio.Future[Any]] = []
@@ -24,7 +24,7 @@ class Work:
         return self.futures[-1]
 
 
-def test_equal_texts_in_flight_are_asked_for_once() -> None:
+def test_concurrent_equal_texts_are_embedded_once() -> None:
     async def main() -> None:
         cache, work = TextCache(10), Work()
         tasks = [asyncio.create_task(cache.share("a", work)) for _ in range(3)]
@@ -38,7 +38,7 @@ def test_equal_texts_in_flight_are_asked_for_once() -> None:
     asyncio.run(main())
 
 
-def test_the_others_keep_waiting_when_one_leaves() -> None:
+def test_a_cancelled_caller_does_not_affect_the_others() -> None:
     async def main() -> None:
         cache, work = TextCache(10), Work()
         leaving, staying = (asyncio.create_task(cache.share("a", work)) for _ in range(2))
@@ -52,7 +52,7 @@ def test_the_others_keep_waiting_when_one_leaves() -> None:
     asyncio.run(main())
 
 
-def test_the_work_is_dropped_when_the_last_leaves_and_begun_anew_for_the_next() -> None:
+def test_work_is_cancelled_with_its_last_caller_and_restarted() -> None:
     async def main() -> None:
         cache, work = TextCache(10), Work()
         leaving = asyncio.create_task(cache.share("a", work))
@@ -68,7 +68,7 @@ def test_the_work_is_dropped_when_the_last_leaves_and_begun_anew_for_the_next() 
     asyncio.run(main())
 
 
-def test_a_failure_reaches_all_and_is_not_kept() -> None:
+def test_a_failure_reaches_all_callers_and_is_not_cached() -> None:
     async def main() -> None:
         cache, work = TextCache(10), Work()
         tasks = [asyncio.create_task(cache.share("a", work)) for _ in range(2)]
@@ -82,7 +82,7 @@ def test_a_failure_reaches_all_and_is_not_kept() -> None:
     asyncio.run(main())
 
 
-def test_the_least_recently_used_goes_first_and_long_texts_are_not_kept() -> None:
+def test_evicts_the_least_recently_used_and_skips_long_texts() -> None:
     async def main() -> None:
         cache = TextCache(2)
 

@@ -1,4 +1,4 @@
-"""Images come from allowed hosts on the internet and from nowhere else, whatever the URL, its name or the host says."""
+"""Images are fetched from allowed public hosts only, for all kinds of URLs, addresses and responses."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ PUBLIC = "93.184.215.14"
 
 
 class Site(ThreadingHTTPServer):
-    """A host on this machine that answers each path as a test says, and notes what it was asked."""
+    """A host on this machine with a handler per path, which records its requests."""
 
-    daemon_threads = False  # so that closing it waits for its answers
+    daemon_threads = False  # so that closing it waits for its handlers
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -53,7 +53,7 @@ class Site(ThreadingHTTPServer):
         return UrlPolicy(hosts=frozenset({self.host}), **settings)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is what several tests are about."""
+        """Ignore clients that disconnect, as several tests do."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -95,7 +95,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """The addresses that names stand for; changed by a test. Nothing is asked of a real resolver."""
+    """Addresses by host name, instead of a real resolver; tests change them."""
     names = {NAME: ["127.0.0.1"]}
     real = socket.getaddrinfo
 
@@ -108,13 +108,13 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 @pytest.fixture
 def reachable(monkeypatch: pytest.MonkeyPatch, resolved: dict[str, list[str]]) -> None:
-    """This machine's own addresses count as public, so that a fetch from a test's host can succeed."""
+    """Treat addresses of this machine as public, so that a fetch from a test's host can succeed."""
     monkeypatch.setattr(urls, "_is_public", lambda address: True)
 
 
 @pytest.fixture
-def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every address that something connects to."""
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Record every address that a socket connects to."""
     addresses: list[Any] = []
     real = socket.socket.connect
 
@@ -127,7 +127,7 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def error_of(url: str, policy: UrlPolicy) -> ImageError:
-    """The error that a fetch ends with; its message must not tell where it went."""
+    """Return the error of a fetch; its message must not contain parts of the URL."""
     with pytest.raises(ImageError) as caught:
         fetch(url, policy)
     for secret in (url or NAME, NAME, "127.0.0.1", "evil", "secret"):
@@ -140,14 +140,14 @@ def code_of(url: str, policy: UrlPolicy) -> str:
     return error_of(url, policy).code
 
 
-def assert_cut_off(url: str, policy: UrlPolicy) -> None:
+def assert_times_out(url: str, policy: UrlPolicy) -> None:
     error = error_of(url, policy)
     assert error.code == "image_url_failed"
     assert f"within {policy.timeout_s:g} s" in error.message
 
 
 @pytest.mark.usefixtures("reachable")
-def test_the_bytes_of_an_allowed_url(site: Site) -> None:
+def test_fetches_an_allowed_url(site: Site) -> None:
     assert fetch(site.url("/a/b.png?series=1&x=%20#top"), site.policy()) == IMAGE
     assert site.hits == ["/a/b.png?series=1&x=%20"]
     assert site.headers[0]["Host"] == site.host
@@ -155,13 +155,13 @@ def test_the_bytes_of_an_allowed_url(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("reachable")
-def test_a_name_is_compared_without_regard_to_case_on_either_side(site: Site) -> None:
+def test_host_names_are_case_insensitive(site: Site) -> None:
     policy = UrlPolicy(hosts=frozenset({f"Images.Test:{site.port}"}))
     assert fetch(site.url().replace(NAME, "IMAGES.test").replace("http", "HTTP"), policy) == IMAGE
 
 
 @pytest.mark.usefixtures("reachable")
-def test_a_body_in_chunks_or_until_the_end(site: Site) -> None:
+def test_bodies_without_a_length(site: Site) -> None:
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (IMAGE[:5], IMAGE[5:])) + b"0\r\n\r\n"
     site.answers["/chunks"] = send(chunks, headers={"Transfer-Encoding": "chunked"}, announce=False)
     site.answers["/end"] = send(IMAGE, announce=False)
@@ -170,11 +170,11 @@ def test_a_body_in_chunks_or_until_the_end(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("reachable")
-def test_proxies_of_the_environment_are_ignored(site: Site, monkeypatch: pytest.MonkeyPatch, dialled: Any) -> None:
+def test_proxies_of_the_environment_are_ignored(site: Site, monkeypatch: pytest.MonkeyPatch, connections: Any) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert fetch(site.url(), site.policy()) == IMAGE
-    assert dialled == [("127.0.0.1", site.port)]
+    assert connections == [("127.0.0.1", site.port)]
 
 
 @pytest.mark.usefixtures("reachable")
@@ -212,20 +212,20 @@ def test_proxies_of_the_environment_are_ignored(site: Site, monkeypatch: pytest.
         "http://images.test:{port}/" + "a" * 9000,
     ],
 )
-def test_what_the_policy_does_not_allow_is_refused_unasked(site: Site, dialled: list[Any], url: str) -> None:
+def test_refuses_other_urls_without_connecting(site: Site, connections: list[Any], url: str) -> None:
     assert code_of(url.format(port=site.port), site.policy()) == "image_url_refused"
-    assert not dialled
+    assert not connections
 
 
-def test_no_host_is_allowed_by_an_empty_policy(dialled: list[Any]) -> None:
+def test_an_empty_policy_allows_no_host(connections: list[Any]) -> None:
     assert code_of(f"http://{NAME}/", UrlPolicy(hosts=frozenset())) == "image_url_refused"
-    assert not dialled
+    assert not connections
 
 
 @pytest.mark.usefixtures("reachable")
-def test_a_name_alone_allows_no_other_port(site: Site, dialled: list[Any]) -> None:
+def test_a_name_without_port_allows_only_the_default_port(site: Site, connections: list[Any]) -> None:
     assert code_of(site.url(), UrlPolicy(hosts=frozenset({NAME}))) == "image_url_refused"
-    assert not dialled
+    assert not connections
 
 
 @pytest.mark.parametrize(
@@ -257,66 +257,64 @@ def test_a_name_alone_allows_no_other_port(site: Site, dialled: list[Any]) -> No
         "ff0e::1",
     ],
 )
-def test_an_allowed_name_that_stands_for_no_public_address_is_refused(
-    resolved: dict[str, list[str]], dialled: list[Any], address: str
+def test_refuses_names_with_private_addresses(
+    resolved: dict[str, list[str]], connections: list[Any], address: str
 ) -> None:
     policy = UrlPolicy(hosts=frozenset({NAME}))
     for addresses in ([address], [PUBLIC, address], [address, PUBLIC]):
         resolved[NAME] = addresses
         assert code_of(f"http://{NAME}/", policy) == "image_url_refused"
         assert code_of(f"https://{NAME}/", policy) == "image_url_refused"
-    assert not dialled
+    assert not connections
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "2130706433", "0x7f.1", "localhost"])
-def test_an_address_of_this_machine_is_refused_even_where_it_is_listed(host: str, dialled: list[Any]) -> None:
+def test_refuses_local_addresses_even_if_listed(host: str, connections: list[Any]) -> None:
     policy = UrlPolicy(hosts=frozenset({host.strip("[]")}))
     assert code_of(f"http://{host}/", policy) == "image_url_refused"
-    assert not dialled
+    assert not connections
 
 
 @pytest.mark.parametrize("address", [PUBLIC, "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
-def test_a_public_address_is_dialled(
+def test_connects_to_public_addresses(
     resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
-    dialled = []
+    connections = []
 
     def connect(sock: socket.socket, address: tuple[Any, ...]) -> None:
-        dialled.append(address[:2])
+        connections.append(address[:2])
         raise ConnectionRefusedError
 
     monkeypatch.setattr(socket.socket, "connect", connect)
     resolved[NAME] = [address]
     assert code_of(f"https://{NAME}/", UrlPolicy(hosts=frozenset({NAME}))) == "image_url_failed"
-    assert dialled == [(address, 443)]
+    assert connections == [(address, 443)]
 
 
 @pytest.mark.usefixtures("reachable")
-def test_a_name_is_resolved_once_and_that_address_is_dialled(
-    site: Site, monkeypatch: pytest.MonkeyPatch, dialled: list[Any]
-) -> None:
-    asked = []
+def test_resolves_a_name_once(site: Site, monkeypatch: pytest.MonkeyPatch, connections: list[Any]) -> None:
+    resolved_names = []
     patched = socket.getaddrinfo
 
     def getaddrinfo(host: str, *args: Any, **kwargs: Any) -> list[Any]:
-        asked.append(host)
+        resolved_names.append(host)
         return patched(host, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     assert fetch(site.url(), site.policy()) == IMAGE
-    assert asked == [NAME]
-    assert dialled == [("127.0.0.1", site.port)]
+    assert resolved_names == [NAME]
+    assert connections == [("127.0.0.1", site.port)]
 
 
 @pytest.mark.usefixtures("reachable")
-def test_the_next_address_is_tried_where_one_does_not_answer(site: Site, resolved: dict[str, list[str]]) -> None:
-    resolved[NAME] = ["127.0.0.2", "127.0.0.1"]  # the site listens on the second alone
+def test_tries_the_next_address(site: Site, resolved: dict[str, list[str]]) -> None:
+    resolved[NAME] = ["127.0.0.2", "127.0.0.1"]  # the site listens on the second only
     assert fetch(site.url(), site.policy()) == IMAGE
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.usefixtures("reachable")
-def test_a_redirect_is_not_followed(site: Site, status: int) -> None:
+def test_rejects_redirects(site: Site, status: int) -> None:
     site.answers["/moved"] = send(b"", status=status, headers={"Location": site.url("/target")})
     assert code_of(site.url("/moved"), site.policy()) == "image_url_failed"
     assert site.hits == ["/moved"]
@@ -324,7 +322,7 @@ def test_a_redirect_is_not_followed(site: Site, status: int) -> None:
 
 @pytest.mark.parametrize("status", [201, 204, 206, 401, 404, 500, 503])
 @pytest.mark.usefixtures("reachable")
-def test_any_other_status_is_a_failure(site: Site, status: int) -> None:
+def test_rejects_other_statuses(site: Site, status: int) -> None:
     site.answers["/image.png"] = send(b"" if status == 204 else IMAGE, status=status)
     assert code_of(site.url(), site.policy()) == "image_url_failed"
 
@@ -333,13 +331,13 @@ def test_any_other_status_is_a_failure(site: Site, status: int) -> None:
     "headers", [{"Content-Encoding": "gzip"}, {"Content-Encoding": "br"}, {"Transfer-Encoding": "gzip, chunked"}]
 )
 @pytest.mark.usefixtures("reachable")
-def test_a_compressed_answer_is_refused(site: Site, headers: dict[str, str]) -> None:
+def test_rejects_compressed_responses(site: Site, headers: dict[str, str]) -> None:
     site.answers["/image.png"] = send(IMAGE, headers=headers)
     assert code_of(site.url(), site.policy()) == "image_url_failed"
 
 
 @pytest.mark.usefixtures("reachable")
-def test_a_body_up_to_the_bound_and_no_further(site: Site) -> None:
+def test_limits_the_size_of_a_body(site: Site) -> None:
     site.answers["/unannounced"] = send(IMAGE, announce=False)
     for path in ("/image.png", "/unannounced"):
         assert fetch(site.url(path), site.policy(max_bytes=len(IMAGE))) == IMAGE
@@ -347,7 +345,7 @@ def test_a_body_up_to_the_bound_and_no_further(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("reachable")
-def test_a_body_announced_as_too_large_is_not_waited_for(site: Site) -> None:
+def test_rejects_a_large_content_length_at_once(site: Site) -> None:
     def announce_and_wait(handler: BaseHTTPRequestHandler) -> None:
         send(b"", headers={"Content-Length": "1000000000"}, announce=False)(handler)
         site.stopped.wait()
@@ -357,7 +355,7 @@ def test_a_body_announced_as_too_large_is_not_waited_for(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("reachable")
-def test_a_body_without_end_is_cut_off(site: Site) -> None:
+def test_stops_reading_an_endless_body(site: Site) -> None:
     def pour(handler: BaseHTTPRequestHandler) -> None:
         send(b"", announce=False)(handler)
         while not site.stopped.is_set():
@@ -369,7 +367,7 @@ def test_a_body_without_end_is_cut_off(site: Site) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\x89PNG"])
 @pytest.mark.usefixtures("reachable")
-def test_a_body_that_ends_early_is_a_failure(site: Site, body: bytes) -> None:
+def test_rejects_truncated_bodies(site: Site, body: bytes) -> None:
     site.answers["/image.png"] = send(body, headers={"Content-Length": "500"}, announce=False)
     assert code_of(site.url(), site.policy()) == "image_url_failed"
 
@@ -388,12 +386,12 @@ def test_a_body_that_ends_early_is_a_failure(site: Site, body: bytes) -> None:
     ids=["nothing", "garbage", "no status", "many headers", "a long header", "a bad chunk", "a broken chunk"],
 )
 @pytest.mark.usefixtures("reachable")
-def test_what_is_no_answer_over_http_is_a_failure(site: Site, answer: bytes) -> None:
+def test_rejects_responses_that_are_not_http(site: Site, answer: bytes) -> None:
     site.answers["/image.png"] = lambda handler: handler.wfile.write(answer) and None
     assert code_of(site.url(), site.policy()) == "image_url_failed"
 
 
-def test_a_name_that_nobody_knows_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_host_names_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_such_name(*args: Any, **kwargs: Any) -> list[Any]:
         raise socket.gaierror(socket.EAI_NONAME, f"{NAME} is not known")
 
@@ -411,32 +409,32 @@ TRICKLES = {
 
 @pytest.mark.parametrize("start", TRICKLES.values(), ids=TRICKLES)
 @pytest.mark.usefixtures("reachable")
-def test_a_host_that_trickles_is_cut_off(site: Site, start: bytes) -> None:
+def test_slow_hosts_time_out(site: Site, start: bytes) -> None:
     def trickle(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(start)
-        for _ in range(200):  # each byte well within the time, all of them never
+        for _ in range(200):  # each byte is in time, all of them together are not
             handler.wfile.write(b"1")
             site.stopped.wait(0.02)
 
     site.answers["/image.png"] = trickle
-    assert_cut_off(site.url(), site.policy(timeout_s=0.3))
+    assert_times_out(site.url(), site.policy(timeout_s=0.3))
 
 
 @pytest.mark.usefixtures("reachable")
-def test_a_host_that_is_silent_is_cut_off(site: Site) -> None:
+def test_silent_hosts_time_out(site: Site) -> None:
     site.answers["/image.png"] = lambda handler: site.stopped.wait() and None
-    assert_cut_off(site.url(), site.policy(timeout_s=0.1))
+    assert_times_out(site.url(), site.policy(timeout_s=0.1))
 
 
 @pytest.mark.usefixtures("reachable")
-def test_a_host_that_never_greets_over_tls_is_cut_off() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+def test_a_silent_tls_handshake_times_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and sends nothing
         host = f"{NAME}:{silent.getsockname()[1]}"
         policy = UrlPolicy(hosts=frozenset({host}), timeout_s=0.1)
-        assert_cut_off(f"https://{host}/", policy)
+        assert_times_out(f"https://{host}/", policy)
 
 
-def test_a_resolver_that_is_silent_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_resolver_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
 
     def getaddrinfo(*args: Any, **kwargs: Any) -> list[Any]:
@@ -445,14 +443,14 @@ def test_a_resolver_that_is_silent_is_cut_off(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     try:
-        assert_cut_off(f"http://{NAME}/", UrlPolicy(hosts=frozenset({NAME}), timeout_s=0.1))
+        assert_times_out(f"http://{NAME}/", UrlPolicy(hosts=frozenset({NAME}), timeout_s=0.1))
     finally:
         answered.set()
 
 
 @pytest.fixture
 def secure_site(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """The host over TLS, with a certificate for its name that the system trusts."""
+    """The host over TLS, with a trusted certificate for its name."""
     if shutil.which("openssl") is None:
         pytest.skip("making a certificate needs openssl")
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
@@ -472,13 +470,13 @@ def secure_site(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("reachable")
-def test_tls_greets_by_name_and_verifies_it(secure_site: Site) -> None:
+def test_tls_verifies_the_host_name(secure_site: Site) -> None:
     assert fetch(secure_site.url().replace("http:", "https:"), secure_site.policy()) == IMAGE
     assert secure_site.server_names == [NAME]
 
 
 @pytest.mark.usefixtures("reachable")
-def test_a_certificate_for_another_name_is_a_failure(secure_site: Site, resolved: dict[str, list[str]]) -> None:
+def test_rejects_a_certificate_for_another_name(secure_site: Site, resolved: dict[str, list[str]]) -> None:
     resolved["other.test"] = ["127.0.0.1"]
     host = f"other.test:{secure_site.port}"
     assert code_of(f"https://{host}/", UrlPolicy(hosts=frozenset({host}))) == "image_url_failed"
@@ -486,9 +484,7 @@ def test_a_certificate_for_another_name_is_a_failure(secure_site: Site, resolved
 
 
 @pytest.mark.usefixtures("reachable")
-def test_a_certificate_that_nobody_vouches_for_is_a_failure(
-    secure_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rejects_an_untrusted_certificate(secure_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     urls._tls_context.cache_clear()
     assert code_of(secure_site.url().replace("http:", "https:"), secure_site.policy()) == "image_url_failed"

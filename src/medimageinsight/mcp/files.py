@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.errors import InputError
 from medimageinsight.search import find_image
-from medimageinsight.serve.images import thumbnail
+from medimageinsight.serve import thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

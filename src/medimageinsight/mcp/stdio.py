@@ -15,7 +15,7 @@ from medimageinsight.bundle import ModelIdentity
 from medimageinsight.errors import InputError
 from medimageinsight.mcp.server import build_server
 from medimageinsight.mcp.tools import Tools
-from medimageinsight.serve.logs import configure_logging
+from medimageinsight.serve import configure_logging
 from medimageinsight.tagging import load_tagger
 
 if TYPE_CHECKING:

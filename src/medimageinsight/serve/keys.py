@@ -100,7 +100,7 @@ def _load(path: Path) -> tuple[_Signature, tuple[bytes, ...]]:
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise _unreadable(error) from None
+        raise _unusable(f"a readable file, got: {error.strerror}") from None
     except UnicodeDecodeError:
         raise _unusable("text in UTF-8, got bytes that are not") from None
     digests = _digests(text)
@@ -125,7 +125,7 @@ def _status(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except OSError as error:
-        raise _unreadable(error) from None
+        raise _unusable(f"a readable file, got: {error.strerror}") from None
 
 
 def _signature(status: os.stat_result) -> _Signature:
@@ -144,10 +144,6 @@ def _extract_key(authorization: str) -> bytes | None:
     except (UnicodeEncodeError, binascii.Error):
         pass
     return None
-
-
-def _unreadable(error: OSError) -> ConfigError:
-    return _unusable(f"a readable file, got: {error.strerror}")
 
 
 def _unusable(expected: str) -> ConfigError:

@@ -145,7 +145,13 @@ class ServedModels:
         """
         loaded: dict[str, ServedModel] = {}
         for name in self.settings.model or (None,):
-            model = await asyncio.to_thread(self._open, name)
+            model = await asyncio.to_thread(
+                MedImageInsight.load,
+                name,
+                providers=self.settings.providers or None,
+                threads=self.settings.threads,
+                limits=self.image_limits,
+            )
             if model.name in loaded:
                 raise InputError(
                     f"expected models of different names, got two called {model.name!r}", code="model_names_equal"
@@ -153,14 +159,6 @@ class ServedModels:
             loaded[model.name] = ServedModel(model, self.settings, self.metrics, self._fetchers)
             await loaded[model.name].check_ready()
         self._models = loaded
-
-    def _open(self, name: str | None) -> MedImageInsight:
-        return MedImageInsight.load(
-            name,
-            providers=self.settings.providers or None,
-            threads=self.settings.threads,
-            limits=self.image_limits,
-        )
 
     @property
     def image_limits(self) -> images.Limits:

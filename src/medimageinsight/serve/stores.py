@@ -107,12 +107,7 @@ class ServedStores:
         Raises:
             Rejection: 404 for an unknown name, 503 while stores are opened.
         """
-        self.check_open()
-        if name not in self._stores:
-            raise Rejection(
-                404, "expected the name of a store of this server, got an unknown one", code="store_not_found"
-            )
-        return self._stores[name]
+        return self._find(self._stores, name, "store", "store_not_found")
 
     def tagger(self, name: str) -> ServedTagger:
         """Return the tagger of a name.
@@ -120,12 +115,13 @@ class ServedStores:
         Raises:
             Rejection: 404 for an unknown name, 503 while taggers are read.
         """
+        return self._find(self._taggers, name, "tagger", "tagger_not_found")
+
+    def _find(self, named: dict[str, _T], name: str, kind: str, code: str) -> _T:
         self.check_open()
-        if name not in self._taggers:
-            raise Rejection(
-                404, "expected the name of a tagger of this server, got an unknown one", code="tagger_not_found"
-            )
-        return self._taggers[name]
+        if name not in named:
+            raise Rejection(404, f"expected the name of a {kind} of this server, got an unknown one", code=code)
+        return named[name]
 
     def all(self) -> list[ServedStore]:
         """Return every store."""
