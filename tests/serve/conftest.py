@@ -1,12 +1,15 @@
-"""One running server with a toy model, shared by the tests that do not change it."""
+"""A running server with a toy model, shared by the tests that do not change it; and a host of images to fetch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from medimageinsight import MedImageInsight
+from tests.serve.image_host import NAME, ImageHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,3 +44,48 @@ def toy(toy_bundle: Path) -> Iterator[MedImageInsight]:
     """The toy model in this process, to compare with."""
     with MedImageInsight.load(toy_bundle, threads=1) as model:
         yield model
+
+
+@pytest.fixture
+def image_host() -> Iterator[ImageHost]:
+    """A host of images on this machine."""
+    with ImageHost() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.stopped.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Addresses by host name, instead of a real resolver; tests change them."""
+    names = {NAME: ["127.0.0.1"]}
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
+        return [info for address in names[host] for info in real(address, port, *args, **kwargs)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return names
+
+
+@pytest.fixture
+def reachable(monkeypatch: pytest.MonkeyPatch, resolved: dict[str, list[str]]) -> None:
+    """Treat addresses of this machine as public, so that a fetch from a test's host can succeed."""
+    monkeypatch.setattr("medimageinsight.serve.urls._is_public", lambda address: True)
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Record every address that a socket connects to."""
+    addresses: list[Any] = []
+    real = socket.socket.connect
+
+    def connect(sock: socket.socket, address: Any) -> None:
+        addresses.append(address)
+        real(sock, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    return addresses
