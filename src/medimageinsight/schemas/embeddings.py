@@ -16,6 +16,7 @@ from typing_extensions import TypeAliasType, TypedDict
 from medimageinsight.errors import RequestError
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel, documented
 from medimageinsight.schemas.fields import IMAGE, ModelName, Text, Vector
+from medimageinsight.schemas.validation import WRONG_TYPES, kind_of
 
 
 class ImageInput(RequestModel):
@@ -50,6 +51,11 @@ class EmbeddingsRequest(RequestModel, extra="ignore"):
         try:
             return handler(value)
         except ValidationError:
+            for item in value if isinstance(value, list) else [value]:
+                for member, (error, code) in WRONG_TYPES.items() if isinstance(item, dict) else ():
+                    if not isinstance(item.get(member, ""), str | None):
+                        message = f"expected '{member}' to be a string, got {kind_of(item[member])}"
+                        raise error(message, code=code) from None
             raise RequestError(
                 'expected inputs that are not empty: texts, data: URIs, {"image": ...} or {"text": ...}, got another '
                 "type or none: lists of token ids are not read"

@@ -24,7 +24,7 @@ class TagRequest(RequestModel):
     images: Images
     frame: Frame = 0
     vocabulary: Annotated[
-        Annotated[str, documented(enum=list(VOCABULARIES))] | None, Field(description=_VOCABULARY)
+        Annotated[Name, documented(enum=list(VOCABULARIES))] | None, Field(description=_VOCABULARY)
     ] = None
     tagger: Annotated[Name | None, Field(description=_TAGGER)] = None
     threshold: Annotated[Annotated[float, documented(minimum=0, maximum=1)] | None, Field(description=_THRESHOLD)] = (

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from medimageinsight.errors import InputError, RequestError
+from medimageinsight.errors import ImageError, InputError, RequestError, TextError
 from medimageinsight.schemas.base import RequestModel, member_names
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -23,6 +23,12 @@ _EXPECTED = {
     "string_type": "to be a string",
 }
 _KINDS = {bool: "a boolean", float: "a decimal number", int: "a whole number", type(None): "null"}
+# Members, and items of members, whose wrong type has an error code of its own.
+WRONG_TYPES = {
+    "image": (ImageError, "image_not_a_string"),
+    "labels[]": (InputError, "label_invalid"),
+    "text": (TextError, "text_not_a_string"),
+}
 _SHOULD = re.compile(r"\w+ should (.+?)(?: after validation, not \d+)?")
 
 
@@ -69,7 +75,11 @@ def first_error(errors: Sequence[Any], known: Sequence[str] = ()) -> InputError:
     deepest = [item for item in same if len(item["loc"]) == depth]
     expected = " or ".join(dict.fromkeys(map(_expected, deepest)))
     path = _path(deepest[0]["loc"])
-    return RequestError(f"expected {repr(path) if path else 'the body'} {expected}, got {kind_of(deepest[0]['input'])}")
+    message = f"expected {repr(path) if path else 'the body'} {expected}, got {kind_of(deepest[0]['input'])}"
+    member = "" if path.startswith("labels.") else path.rpartition(".")[2]  # a label may have any name
+    if deepest[0]["type"] in _EXPECTED and (known_error := WRONG_TYPES.get(re.sub(r"\[\d+\]", "[]", member))):
+        return known_error[0](message, code=known_error[1])
+    return RequestError(message)
 
 
 def kind_of(value: object) -> str:
