@@ -18,7 +18,7 @@ from medimageinsight.train.checkpoint import load_state, save_state
 from medimageinsight.train.config import OptimizerConfig, ParallelConfig
 from medimageinsight.train.distributed import Processes, full_tensor
 from medimageinsight.train.ema import WeightEMA
-from medimageinsight.train.gradients import StepSettings, compute_gradients
+from medimageinsight.train.gradients import compute_gradients
 from medimageinsight.train.loss import unicl_loss
 from medimageinsight.train.optim import build_optimizer, clip_gradients
 from medimageinsight.train.placement import parallelize
@@ -68,7 +68,7 @@ def create_batch() -> Batch:
     ids = torch.randint(1, 38, (BATCH_SIZE, 12), generator=generator)
     ids[:, 9] = 39  # end of text
     classes = torch.tensor([0, 1, 2, 0, 1, 2, 2, 1])
-    pixels = torch.randn(BATCH_SIZE, 3, 32, 32, generator=generator)
+    pixels = torch.randn(BATCH_SIZE, 3, 32, 32, generator=generator, dtype=torch.float64)
     return Batch(
         pixel_values=pixels.contiguous(memory_format=torch.channels_last),
         input_ids=ids,
@@ -89,10 +89,10 @@ def own_part(processes: Processes) -> Batch:
 
 
 def create_model(*, drop: float = 0.0) -> UniCLModel:
-    """Return a network with the same weights for every call."""
+    """Return a network with the same weights for every call, in float64, so that rounding hides no wrong gradient."""
     torch.manual_seed(1)
     image, text = replace(MODEL.image, drop_path=drop), replace(MODEL.text, dropout=drop)
-    return UniCLModel(replace(MODEL, image=image, text=text))
+    return UniCLModel(replace(MODEL, image=image, text=text)).double()
 
 
 def full_gradients(model: UniCLModel) -> dict[str, torch.Tensor]:
@@ -123,15 +123,13 @@ def compare_model(processes: Processes, expected: dict[str, torch.Tensor]) -> No
     """Compare the gradients of all weights, with and without micro-batches, with those of one process."""
     for micro_batch in (None, 1):
         model = create_model()
-        settings = StepSettings(seed=0, micro_batch=micro_batch)
-        compute_gradients(model, own_part(processes), 0, settings, processes)
+        compute_gradients(model, own_part(processes), 0, processes, seed=0, micro_batch=micro_batch)
         processes.average_gradients(list(model.parameters()))
         _compare_gradients(full_gradients(model), expected)
 
 
 def compare_shards(processes: Processes, expected: dict[str, torch.Tensor], norm: float, folder: Path) -> None:
     """With FSDP, compare gradients, their norm, a step, and a state that is saved and loaded."""
-    settings = StepSettings(seed=0, micro_batch=2)
     trained = {name for name, _ in create_model().named_parameters()}
 
     def create() -> tuple[UniCLModel, torch.optim.Optimizer, WeightEMA]:
@@ -141,7 +139,7 @@ def compare_shards(processes: Processes, expected: dict[str, torch.Tensor], norm
 
     def step(model: UniCLModel, optimizer: torch.optim.Optimizer, average: WeightEMA) -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
-        compute_gradients(model, own_part(processes), 0, settings, processes)
+        compute_gradients(model, own_part(processes), 0, processes, seed=0, micro_batch=2)
         processes.average_gradients(list(model.parameters()))
         if not optimizer.state_dict()["state"]:
             _compare_gradients(full_gradients(model), expected)

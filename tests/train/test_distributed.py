@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from medimageinsight.train.distributed import Processes
-from medimageinsight.train.gradients import StepSettings, compute_gradients
+from medimageinsight.train.gradients import compute_gradients
 from medimageinsight.train.optim import clip_gradients
 from tests.train.gloo_processes import (
     BATCH_SIZE,
@@ -46,7 +46,7 @@ def reference(images: torch.Tensor, texts: torch.Tensor, log_scale: torch.Tensor
 def single_process() -> tuple[dict[str, torch.Tensor], float]:
     """Gradients of one process with the whole batch, and their norm."""
     model = create_model()
-    compute_gradients(model, create_batch(), 0, StepSettings(seed=0), Processes())
+    compute_gradients(model, create_batch(), 0, Processes(), seed=0)
     gradients = {name: value.clone() for name, value in full_gradients(model).items()}
     return gradients, float(clip_gradients(list(model.parameters()), 1e9))
 
@@ -73,14 +73,14 @@ def test_gathered_loss_and_gradients_equal_the_reference(world_size: int) -> Non
 def test_micro_batches_give_the_gradients_of_the_batch_with_repeatable_randomness() -> None:
     whole_batch = create_model(drop=0.3).eval()  # no randomness, which differs between chunks
     in_chunks = create_model(drop=0.3).eval()
-    compute_gradients(whole_batch, create_batch(), 0, StepSettings(seed=0), Processes())
-    compute_gradients(in_chunks, create_batch(), 0, StepSettings(seed=0, micro_batch=3), Processes())
+    compute_gradients(whole_batch, create_batch(), 0, Processes(), seed=0)
+    compute_gradients(in_chunks, create_batch(), 0, Processes(), seed=0, micro_batch=3)
     for name, value in full_gradients(whole_batch).items():
         assert (full_gradients(in_chunks)[name] - value).abs().max() < 1e-5 * value.abs().max(), name
 
     def random_gradients() -> dict[str, torch.Tensor]:
         model = create_model(drop=0.3).train()
-        compute_gradients(model, create_batch(), 4, StepSettings(seed=0, micro_batch=3), Processes())
+        compute_gradients(model, create_batch(), 4, Processes(), seed=0, micro_batch=3)
         return full_gradients(model)
 
     first, second = random_gradients(), random_gradients()

@@ -46,7 +46,7 @@ from medimageinsight.train.distributed import Processes
 from medimageinsight.train.placement import parallelize
 from medimageinsight.train.optim import build_optimizer
 from medimageinsight.train.initialization import choose_trained
-from medimageinsight.train.gradients import StepSettings, compute_gradients
+from medimageinsight.train.gradients import compute_gradients
 
 given = json.loads(sys.argv[1])
 torch.set_num_threads(1)
@@ -65,7 +65,7 @@ ids = torch.ones(count, tokens, dtype=torch.int64)
 for step in range(2):
     batch = Batch(torch.randn(count, 3, side, side), ids, ids, torch.eye(count, dtype=torch.bool))
     optimizer.zero_grad(set_to_none=True)
-    compute_gradients(model, batch, step, StepSettings(seed=0), Processes())
+    compute_gradients(model, batch, step, Processes(), seed=0)
     optimizer.step()
     average.update(step, 0.9)
 print(peak_bytes() - before)

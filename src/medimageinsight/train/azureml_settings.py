@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -66,17 +67,9 @@ def read_azureml_settings(
 
 def azureml_files(data: AzureMLData, folder: Path) -> AzureMLFiles:
     """Return the files of the dataset as paths below the folder."""
-
-    def path(name: str | None) -> Path | None:
-        return None if name is None else folder / name
-
-    return AzureMLFiles(
-        image_tsv=path(data.image_tsv),
-        text_tsv=path(data.text_tsv),
-        eval_image_tsv=path(data.eval_image_tsv),
-        eval_text_tsv=path(data.eval_text_tsv),
-        label_file=path(data.label_file),
-    )
+    names = dataclasses.asdict(data)
+    del names["config"]
+    return AzureMLFiles(**{key: folder / name for key, name in names.items() if name is not None})
 
 
 def _positive(steps: int | None) -> int | None:

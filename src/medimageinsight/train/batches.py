@@ -74,20 +74,8 @@ class ImageLoader(Protocol):
 class BatchMaker:
     """Makes the batch of a step at one image size.
 
-    With several processes each draws the same batch of ``batch_size`` samples and makes its own part of it.
-
-    Args:
-        table: The training split.
-        writer: The caption writer of the table's samples.
-        tokenizer: The tokenizer of the captions.
-        preprocessing: Mean and standard deviation of the images.
-        loader: The loader of the table's images.
-        batch_size: Number of samples of all processes together.
-        seed: The only source of randomness together with the step.
-        data: Settings of the sampling weights.
-        sources_per_batch: As in `StageConfig`.
-        rank: This process's number.
-        world_size: Number of processes.
+    With several processes each draws the same batch of ``batch_size`` samples of the training split, ``table``, and
+    makes its own part of it. The seed is the only source of randomness together with the step.
     """
 
     def __init__(

@@ -52,19 +52,14 @@ class Template:
             )
         return cls(pieces)
 
-    @property
-    def required(self) -> tuple[str, ...]:
-        """The fields outside of brackets."""
-        return tuple(name for text, optional in self.pieces if not optional for name in _FIELD.findall(text))
-
     def words(self) -> list[str]:
         """Return the template's own words between its fields."""
         between = [part.strip(" ,.;:") for text, _ in self.pieces for part in _FIELD.split(text)[::2]]
         return [words for words in between if words]
 
     def fits(self, values: Mapping[str, str]) -> bool:
-        """Return True if the required fields have a value."""
-        return all(values.get(name) for name in self.required)
+        """Return True if the fields outside of brackets have a value."""
+        return all(values.get(name) for text, optional in self.pieces if not optional for name in _FIELD.findall(text))
 
     def fill(self, values: Mapping[str, str]) -> str:
         """Return the text with the fields' values, without brackets that have an empty field."""

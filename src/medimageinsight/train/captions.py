@@ -41,10 +41,7 @@ class CaptionWriter:
     If the parts of a sample do not contain all of its caption, the caption is used unchanged. Its class is then its
     label within its source; without a label, the caption is a class of its own.
 
-    Args:
-        samples: The samples to write captions for.
-        settings: Probabilities and synonyms of the wording.
-        templates: Sentences of `PARTS` (see `caption_wording.Template`); one is drawn for each caption.
+    With ``templates``, sentences of `PARTS` (see `caption_wording.Template`), one is drawn for each caption.
     """
 
     def __init__(self, samples: Sequence[Sample], settings: CaptionAugmentation, templates: Sequence[str] = ()) -> None:
@@ -78,12 +75,8 @@ class CaptionWriter:
         return Captions([text for text, _ in written], np.array([stated for _, stated in written], dtype=np.int64))
 
     def positives(self, indices: npt.NDArray[np.int64], stated: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Return (samples, texts) bool, True if the text is true of the sample."""
-        return self.matches(self.facts[indices], stated)
-
-    def matches(self, facts: npt.NDArray[np.int64], stated: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Return (N, M) bool, True if the statements of a text (M, 6) hold for the facts of a sample (N, 6)."""
-        facts = facts[:, None, :]  # (N, 1, 6)
+        """Return (N, M) bool, True if the statements of a text (M, 6) hold for the facts of a sample (N,)."""
+        facts = self.facts[indices, None, :]  # (N, 1, 6)
         stated = stated[None, :, :]  # (1, M, 6)
         unstated = stated == UNSTATED
         equal = stated == facts

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.train.head import LabelHead
 
-STATE = "state.safetensors"
-
-
-def has_state(folder: Path) -> bool:
-    """Return True if a run can be resumed from the folder."""
-    return (folder / STATE).exists()
+STATE = "state.safetensors"  # its presence means that the run can be resumed
 
 
 def save_state(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from medimageinsight.errors import ConfigError
 
@@ -67,9 +68,8 @@ class Processes:
         """Replace each gradient by its mean over processes. FSDP does this itself for sharded parameters."""
         if self.world_size == 1:
             return
-        gradients = [
-            parameter.grad for parameter in parameters if parameter.grad is not None and not is_sharded(parameter)
-        ]
+        whole = [parameter for parameter in parameters if not isinstance(parameter, DTensor)]
+        gradients = [parameter.grad for parameter in whole if parameter.grad is not None]
         for bucket in _buckets(gradients):
             flat = torch.cat([gradient.flatten() for gradient in bucket])
             dist.all_reduce(flat)
@@ -85,10 +85,9 @@ def join_processes(device: Literal["auto", "cpu", "cuda"] = "auto") -> Processes
     Raises:
         ConfigError: A GPU is requested and there is none for this process (``gpu_missing``).
     """
-    world_size, rank, local_rank = (
-        int(os.environ.get(name, default))
-        for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
-    )
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if cuda and local_rank >= torch.cuda.device_count():
         raise ConfigError(
@@ -111,32 +110,19 @@ def leave_processes() -> None:
         dist.destroy_process_group()
 
 
-def is_sharded(tensor: Tensor) -> bool:
-    """Return True if each process holds a part of the tensor."""
-    from torch.distributed.tensor import DTensor
-
-    return isinstance(tensor, DTensor)
-
-
 def local_shard(tensor: Tensor) -> Tensor:
     """Return this process's part, or all of a tensor that is not sharded. Memory is shared."""
-    from torch.distributed.tensor import DTensor
-
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
     """Return the whole tensor, detached, on every process; a collective call."""
-    from torch.distributed.tensor import DTensor
-
     tensor = tensor.detach()
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def shard_like(value: Tensor, like: Tensor) -> Tensor:
     """Return a whole tensor on the device, and with the shards, of `like`."""
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
     if isinstance(like, DTensor):
         return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
     return value.to(like.device)

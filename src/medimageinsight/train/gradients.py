@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -26,22 +25,15 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _SEED_FACTOR, _RANK_FACTOR, _CHUNK_FACTOR = 1_000_003, 15_485_863, 32_452_843
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepSettings:
-    """Seed, precision and chunk size of a step."""
-
-    seed: int
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    micro_batch: int | None = None  # images of a process that are embedded at a time; None: all
-
-
 def compute_gradients(
     model: UniCLModel,
     batch: Batch,
     step: int,
-    settings: StepSettings,
     processes: Processes,
     *,
+    seed: int,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    micro_batch: int | None = None,
     loss_scale: float = 1.0,
     head: LabelHead | None = None,
     classes: Tensor | None = None,
@@ -52,21 +44,23 @@ def compute_gradients(
         model: The network.
         batch: This process's part of the batch, on its device.
         step: Counted from 0; the only source of randomness together with the seed.
-        settings: Seed, precision and chunk size.
         processes: The processes that share the batch.
+        seed: The run's seed.
+        precision: Of the encoders.
+        micro_batch: Number of images of a process that are embedded at a time; None: all.
         loss_scale: The factor on the gradients.
         head: A label head, whose cross-entropy replaces the UniCL objective.
         classes: With a head, the classes (B,) int64 of the images of all processes.
     """
     count = len(batch.pixel_values)
-    size = settings.micro_batch or count
+    size = micro_batch or count
     chunks = [slice(start, start + size) for start in range(0, count, size)]
 
     def embed(index: int) -> Embeddings:
         torch.manual_seed(
-            settings.seed * _SEED_FACTOR + step + processes.rank * _RANK_FACTOR + index * _CHUNK_FACTOR
+            seed * _SEED_FACTOR + step + processes.rank * _RANK_FACTOR + index * _CHUNK_FACTOR
         )  # for stochastic depth and dropout
-        return _embed(model, batch, chunks[index], settings.precision, texts=head is None)
+        return _embed(model, batch, chunks[index], precision, texts=head is None)
 
     def compute_loss(images: Tensor, texts: Tensor | None) -> Tensor:
         if texts is None:
@@ -114,7 +108,6 @@ def _backward_in_chunks(
 
 
 def _embed(model: UniCLModel, batch: Batch, chunk: slice, precision: str, *, texts: bool) -> Embeddings:
-    """Embed a chunk of the images and texts."""
     device = batch.pixel_values.device.type
     with torch.autocast(device, dtype=AUTOCAST.get(precision), enabled=precision != "fp32"):
         image_features = model.image_encoder(batch.pixel_values[chunk])

@@ -84,12 +84,7 @@ class LabelHead(nn.Module):
 
 
 def head_to_adapter(head: Mapping[str, Any], model: ModelIdentity, training: dict[str, Any]) -> Adapter:
-    """Convert a head to an adapter for the bundle of the encoder that it was trained with.
-
-    Args:
-        head: The content of ``head.json``.
-        model: The bundle's identity.
-        training: Provenance of the head, for readers.
+    """Convert the content of ``head.json`` to an adapter for the bundle of the encoder that it was trained with.
 
     Raises:
         ModelError: The content is not that of `LabelHead.to_dict` (``head_invalid``).

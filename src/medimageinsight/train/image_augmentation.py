@@ -49,24 +49,16 @@ _ATTEMPTS = 10
 class PixelAugmentation:
     """The strength of the random changes to a training image. Everything is off by default.
 
-        PixelAugmentation(crop_area=(0.8, 1.0), crop_ratio=(0.9, 1.11), trivial=True, erase=0.25)
-
-    Args:
-        crop_area: Minimum and maximum area of a crop, as a fraction of the image.
-        crop_ratio: Minimum and maximum aspect ratio (width / height) of a crop, relative to the image's own.
-        trivial: Apply one random change of `CHANGES`, of random strength (TrivialAugment).
-        trivial_strength: Maximum strength of that change, 0 to 1.
-        erase: Probability of replacing one rectangle by one grey value.
-        erase_area: Minimum and maximum area of the rectangle, as a fraction of the image.
-        flips: The flips that keep an image valid, by ``"modality anatomy"``; ``"*"`` applies to all other kinds.
+    PixelAugmentation(crop_area=(0.8, 1.0), crop_ratio=(0.9, 1.11), trivial=True, erase=0.25)
     """
 
-    crop_area: tuple[float, float] = (1.0, 1.0)
-    crop_ratio: tuple[float, float] = (1.0, 1.0)
-    trivial: bool = False
-    trivial_strength: float = 1.0
-    erase: float = 0.0
-    erase_area: tuple[float, float] = (0.02, 0.2)
+    crop_area: tuple[float, float] = (1.0, 1.0)  # minimum and maximum of a crop, as a fraction of the image
+    crop_ratio: tuple[float, float] = (1.0, 1.0)  # width / height of a crop, relative to the image's own
+    trivial: bool = False  # one random change of `CHANGES`, of random strength (TrivialAugment, arXiv 2103.10158)
+    trivial_strength: float = 1.0  # maximum, 0 to 1
+    erase: float = 0.0  # probability of replacing one rectangle by one grey value
+    erase_area: tuple[float, float] = (0.02, 0.2)  # of the rectangle, as a fraction of the image
+    # That keep an image valid, by "modality anatomy"; "*" applies to all other kinds.
     flips: dict[str, tuple[Flip, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -106,7 +98,8 @@ def augment_image(
     image = Image.fromarray(pixels)
     x = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + width, top + height)))
     if settings.trivial:
-        x = trivial_augment(x, settings.trivial_strength, rng)
+        change = CHANGES[list(CHANGES)[rng.integers(len(CHANGES))]]
+        x = change(x, settings.trivial_strength * rng.uniform(-1, 1), rng)
     for flip in settings.flips.get(kind, settings.flips.get("*", ())):
         if rng.random() < 0.5:
             x = _FLIPS[flip](x)
@@ -126,18 +119,6 @@ def crop_box(
         if w <= 1 and h <= 1:
             return rng.uniform(0, 1 - w) * width, rng.uniform(0, 1 - h) * height, w * width, h * height
     return 0.0, 0.0, float(width), float(height)
-
-
-def trivial_augment(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
-    """Apply one random change of `CHANGES`, of random strength (TrivialAugment, arXiv 2103.10158).
-
-    Args:
-        pixels: (H, W, 3) uint8.
-        strength: Maximum strength, 0 to 1.
-        rng: The only source of randomness.
-    """
-    name = list(CHANGES)[rng.integers(len(CHANGES))]
-    return CHANGES[name](pixels, strength * rng.uniform(-1, 1), rng)
 
 
 def erase(pixels: Pixels, settings: PixelAugmentation, rng: np.random.Generator) -> Pixels:
@@ -171,30 +152,10 @@ def _rotate(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
     return _affine(pixels, (math.cos(angle), math.sin(angle), 0, -math.sin(angle), math.cos(angle), 0))
 
 
-def _shear_x(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
-    return _affine(pixels, (1, _SHEAR * amount, 0, 0, 1, 0))
-
-
-def _shear_y(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
-    return _affine(pixels, (1, 0, 0, _SHEAR * amount, 1, 0))
-
-
-def _shift_x(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
-    return _affine(pixels, (1, 0, _SHIFT * amount * pixels.shape[1], 0, 1, 0))
-
-
-def _shift_y(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
-    return _affine(pixels, (1, 0, 0, 0, 1, _SHIFT * amount * pixels.shape[0]))
-
-
 def _apply_table(pixels: Pixels, levels: NDArray[np.floating]) -> Pixels:
     """Replace each value by its entry of a table (256,), the same for all channels, so that grey remains grey."""
     x: Pixels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[pixels]
     return x
-
-
-def _brightness(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
-    return _apply_table(pixels, np.arange(256) + 255 * _BRIGHTNESS * amount)
 
 
 def _contrast(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
@@ -219,18 +180,14 @@ def _noise(pixels: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     return np.clip(np.rint(pixels + grain), 0, 255).astype(np.uint8)
 
 
-def _unchanged(pixels: Pixels, _amount: float, _: np.random.Generator) -> Pixels:
-    return pixels
-
-
 CHANGES: Mapping[str, Callable[[Pixels, float, np.random.Generator], Pixels]] = {
-    "none": _unchanged,
+    "none": lambda pixels, _amount, _rng: pixels,
     "rotate": _rotate,
-    "shear_x": _shear_x,
-    "shear_y": _shear_y,
-    "shift_x": _shift_x,
-    "shift_y": _shift_y,
-    "brightness": _brightness,
+    "shear_x": lambda pixels, amount, _rng: _affine(pixels, (1, _SHEAR * amount, 0, 0, 1, 0)),
+    "shear_y": lambda pixels, amount, _rng: _affine(pixels, (1, 0, 0, _SHEAR * amount, 1, 0)),
+    "shift_x": lambda pixels, amount, _rng: _affine(pixels, (1, 0, _SHIFT * amount * pixels.shape[1], 0, 1, 0)),
+    "shift_y": lambda pixels, amount, _rng: _affine(pixels, (1, 0, 0, 0, 1, _SHIFT * amount * pixels.shape[0])),
+    "brightness": lambda pixels, amount, _rng: _apply_table(pixels, np.arange(256) + 255 * _BRIGHTNESS * amount),
     "contrast": _contrast,
     "gamma": _gamma,
     "sharpness": _sharpness,

@@ -30,13 +30,7 @@ MARGIN = 1.15  # images are held a little larger than the network sees them, for
 class MemoryImages:
     """Holds all images of the training split in memory and augments a batch at a time.
 
-    Args:
-        samples: The training split.
-        size: Width and height of the network's input, pixels.
-        augmentation: Strength of the random changes.
-        seed: With several processes, the only source of randomness together with step and rank.
-        rank: This process's number.
-        world_size: Number of processes.
+    With several processes the augmentation depends only on the seed, the step and the process's rank.
     """
 
     def __init__(

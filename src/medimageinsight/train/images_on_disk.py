@@ -25,15 +25,7 @@ if TYPE_CHECKING:
 
 
 class DiskImages:
-    """Decodes and augments the images of a batch in threads.
-
-    Args:
-        table: The training split.
-        size: Width and height of the network's input, pixels.
-        augmentation: Strength of the random changes.
-        seed: The only source of randomness together with step and id.
-        workers: Number of threads.
-    """
+    """Decodes and augments the images of the training split in threads, at the size of the network's input."""
 
     def __init__(self, table: Table, size: int, augmentation: PixelAugmentation, *, seed: int, workers: int) -> None:
         self.samples, self.ids = table.samples, table.ids

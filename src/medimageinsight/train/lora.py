@@ -7,16 +7,12 @@ has the usual parameters.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from medimageinsight.errors import ConfigError
 from medimageinsight.network.text_encoder import SelfAttention
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Matrix products of attention and MLP in both encoders; not embeddings, convolutions and projections.
 PRODUCTS = r"\.(qkv|proj|fc1|fc2|attn|out_proj|c_fc|c_proj)$"
@@ -44,12 +40,15 @@ def add_updates(model: nn.Module, rank: int, alpha: float, layers: str = PRODUCT
     """
     pattern = re.compile(layers)
     found = [
-        (name, module) for name, module in model.named_modules() if pattern.search(f".{name}") and _is_supported(module)
+        (name, module)
+        for name, module in model.named_modules()
+        if pattern.search(f".{name}") and isinstance(module, nn.Linear | SelfAttention)
     ]
     if not found:
         raise ConfigError(f"expected layers that match {layers!r}, got none", code="lora_no_layer")
     for _, module in found:
-        outputs, inputs = _weight(module).shape
+        weight = module.in_proj_weight if isinstance(module, SelfAttention) else module.weight
+        outputs, inputs = weight.shape
         module.lora = LowRankUpdate(inputs, outputs, rank, alpha)
         if isinstance(module, nn.Linear):
             module.register_forward_hook(_add_update)
@@ -57,37 +56,18 @@ def add_updates(model: nn.Module, rank: int, alpha: float, layers: str = PRODUCT
 
 
 def merged_state(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights with their updates added, named as in a network without updates.
-
-    Args:
-        model: The network with updates.
-        state: Its full tensors by name.
-    """
+    """Return the full tensors `state` with their updates added, named as in a network without updates."""
     merged = {name: value for name, value in state.items() if ".lora." not in f".{name}"}
-    for name, module in _updated(model):
+    for name, module in model.named_modules():
+        if not isinstance(getattr(module, "lora", None), LowRankUpdate):
+            continue
         weight = f"{name}.in_proj_weight" if isinstance(module, SelfAttention) else f"{name}.weight"
         a, b = state[f"{name}.lora.a"], state[f"{name}.lora.b"]
-        delta = module.lora.scale * (b.double() @ a.double())  # type: ignore[union-attr, operator]
+        delta = module.lora.scale * (b.double() @ a.double())
         merged[weight] = (merged[weight].double() + delta).to(merged[weight].dtype)
     return merged
-
-
-def _is_supported(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear | SelfAttention)
-
-
-def _weight(module: nn.Module) -> Tensor:
-    weight = module.in_proj_weight if isinstance(module, SelfAttention) else module.weight
-    assert isinstance(weight, Tensor)  # by `_is_supported`  # noqa: S101
-    return weight
 
 
 def _add_update(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     added: Tensor = module.lora(inputs[0])  # type: ignore[operator]
     return output + added
-
-
-def _updated(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    for name, module in model.named_modules():
-        if isinstance(getattr(module, "lora", None), LowRankUpdate):
-            yield name, module

@@ -88,30 +88,24 @@ def estimate_memory(
         parameter.requires_grad_(name in trained)
     count = sum(parameter.numel() for parameter in model.parameters())
     trained_count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    saved = _measure_activations(model, tokens)
+    outside, blocks, block_inputs, largest = _measure_activations(model, tokens)
     return Memory(
         weights=FLOAT * count,
         gradients=FLOAT * trained_count,
         optimizer=2 * FLOAT * trained_count,
         average=FLOAT * trained_count,
-        activations=images * (saved.outside + (saved.block_inputs if checkpointing else sum(saved.blocks))),
-        recomputed=images * max(saved.blocks) if checkpointing else 0,
-        passing=images * BACKWARD_TENSORS * saved.largest,
+        activations=images * (outside + (block_inputs if checkpointing else sum(blocks))),
+        recomputed=images * max(blocks) if checkpointing else 0,
+        passing=images * BACKWARD_TENSORS * largest,
         copies=0 if precision == "fp32" else 2 * count,
     )
 
 
-@dataclass(frozen=True)
-class _Activations:
-    """Bytes saved for the backward pass of one image and one text."""
+def _measure_activations(model: UniCLModel, tokens: int) -> tuple[int, list[int], int, int]:
+    """Return the bytes that one image and one text save for the backward pass.
 
-    outside: int  # of encoder blocks
-    blocks: list[int]  # of each encoder block
-    block_inputs: int  # sum over blocks
-    largest: int  # tensor
-
-
-def _measure_activations(model: UniCLModel, tokens: int) -> _Activations:
+    In this order: outside of encoder blocks, in each block, the inputs of all blocks, and the largest tensor.
+    """
     parameters = {_storage_id(parameter) for parameter in model.parameters()}
     seen: dict[int, Tensor] = {}  # references, so that no storage id is reused
     saved: list[int] = [0]  # bytes outside of blocks, then of each block
@@ -146,7 +140,7 @@ def _measure_activations(model: UniCLModel, tokens: int) -> _Activations:
         embedded = model.encode_image(pixels), model.encode_text(ids, ids)
     del embedded
     largest = max(tensor.untyped_storage().nbytes() for tensor in seen.values())
-    return _Activations(saved[0] + pixels.nbytes, saved[1:], sum(inputs), largest)
+    return saved[0] + pixels.nbytes, saved[1:], sum(inputs), largest
 
 
 def _storage_id(tensor: Tensor) -> int:

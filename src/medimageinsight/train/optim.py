@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
-from medimageinsight.train.distributed import is_sharded, local_shard
+from medimageinsight.train.distributed import local_shard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,13 +31,7 @@ def build_optimizer(
 
     Biases, norms, depth-wise filters, embeddings and the logit scale have no weight decay. Each group has a ``scale``,
     the factor on the scheduled learning rate: ``layer_decay`` to the power of the number of blocks that follow, times
-    the factor of ``rate_factors``.
-
-    Args:
-        model: The network.
-        settings: Learning rates and weight decays.
-        config: The network's config, for the number of blocks.
-        trained: Names of the trained parameters.
+    the factor of ``rate_factors``. ``trained`` names the parameters to include.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -54,7 +49,6 @@ def build_optimizer(
 
 
 def _first_match(patterns: Mapping[str, float], name: str, default: float) -> float:
-    """Return the value of the first pattern that matches within the name."""
     return next((value for pattern, value in patterns.items() if re.search(pattern, name)), default)
 
 
@@ -76,15 +70,15 @@ def clip_gradients(parameters: Sequence[nn.Parameter], limit: float) -> Tensor:
         The norm before scaling; not finite if a gradient is not.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not any(is_sharded(gradient) for gradient in gradients):
+    if not any(isinstance(gradient, DTensor) for gradient in gradients):
         return torch.nn.utils.clip_grad_norm_(parameters, limit)
     square = torch.zeros((), device=gradients[0].device)
     for gradient in gradients:
-        if is_sharded(gradient):
+        if isinstance(gradient, DTensor):
             square += local_shard(gradient).float().square().sum()
     dist.all_reduce(square)  # sums over shards; gradients that are not sharded are the same on all processes
     for gradient in gradients:
-        if not is_sharded(gradient):
+        if not isinstance(gradient, DTensor):
             square += gradient.float().square().sum()
     norm = square.sqrt()
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)

@@ -11,7 +11,7 @@ from medimageinsight.files.atomic import restore_folder
 from medimageinsight.train.captions import CaptionWriter
 from medimageinsight.train.config import FinetuneConfig, TrainConfig
 from medimageinsight.train.config_file import Config, read_config_as
-from medimageinsight.train.distributed import Processes, join_processes, leave_processes
+from medimageinsight.train.distributed import join_processes, leave_processes
 from medimageinsight.train.initialization import TOKENIZER, InitialModel, create_model, load_pretrained
 from medimageinsight.train.run_files import make_folder
 from medimageinsight.train.run_record import check_folder, write_record
@@ -21,8 +21,6 @@ from medimageinsight.train.validate_config import validate_data, validate_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from medimageinsight.datasets import Table
 
 
 def train(
@@ -70,41 +68,24 @@ def _run(
     config = read_config_as(config_path, kind, problems)
     config = config if seed is None else dataclasses.replace(config, seed=seed)
     processes = join_processes(config.parallel.device)
-    log = log if processes.is_main else _discard
+    log = log if processes.is_main else lambda _line: None
     try:
         table = read_samples(config.data, config_path.parent, check=processes.is_main, log=log, problems=problems)
         validate_data(config, table, processes.world_size, problems)
         problems.raise_any()
         training = table.of_split(config.data.train_split)
         writer = CaptionWriter(training.samples, config.captions, config.templates)
-        initial = _prepare_folder(config, initialize, config_path, folder, writer, processes, table)
+        initial: InitialModel | None = None
+        if processes.is_main:
+            make_folder(folder)
+            if not check_folder(config, folder, table):
+                (folder / TOKENIZER).unlink(missing_ok=True)  # of a run that never began
+            initial = initialize(config, folder, config_path.parent, writer)  # writes the tokenizer for the others
+            validate_model(config, initial)
+            write_record(config, config_path, folder, initial, table, processes)
+            restore_folder(folder / "best")
+        processes.wait()
+        initial = initial or initialize(config, folder, config_path.parent, writer)
         return Trainer(config, folder, initial, writer, processes, table, log).run()
     finally:
         leave_processes()
-
-
-def _prepare_folder(
-    config: Config,
-    initialize: Callable[[Config, Path, Path, CaptionWriter], InitialModel],
-    config_path: Path,
-    folder: Path,
-    writer: CaptionWriter,
-    processes: Processes,
-    table: Table,
-) -> InitialModel:
-    """Check and record the run in its folder, and return the initial model."""
-    initial: InitialModel | None = None
-    if processes.is_main:
-        make_folder(folder)
-        if not check_folder(config, folder, table):
-            (folder / TOKENIZER).unlink(missing_ok=True)  # of a run that never began
-        initial = initialize(config, folder, config_path.parent, writer)  # writes the tokenizer for the others
-        validate_model(config, initial)
-        write_record(config, config_path, folder, initial, table, processes)
-        restore_folder(folder / "best")
-    processes.wait()
-    return initial or initialize(config, folder, config_path.parent, writer)
-
-
-def _discard(line: str) -> None:
-    """Only the main process logs."""

@@ -43,7 +43,6 @@ WRITTEN_FILES = (
 _CLAIMED = {"begun": False}  # ``run.json`` before the first step
 _DIGESTED = ("source", "split", "label", "caption", "modality", "anatomy", "view", "finding")
 _LIBRARIES = ("safetensors", "tokenizers", "pillow", "pydicom")
-_RESUMABLE_CHANGES = ("parallel",)  # sections that may change when a run is resumed
 
 
 def check_folder(config: RunConfig, folder: Path, table: Table) -> bool:
@@ -62,7 +61,8 @@ def check_folder(config: RunConfig, folder: Path, table: Table) -> bool:
         if record == _CLAIMED:  # its files are of a run that never began
             return False
         earlier = strict.build(type(config), record["config"], "config")  # adds defaults of newer keys
-        changed = ", ".join(_changed_keys(resolved(earlier), resolved(config)))
+        before, now = resolved(earlier), resolved(config)
+        changed = ", ".join(key for key in before if key != "parallel" and before[key] != now[key])
     except (KeyError, TypeError, ValueError):
         record, changed = {}, "everything, as its run.json is not readable"
     if changed:
@@ -97,13 +97,23 @@ def write_record(
     """Write the config as given, and ``run.json``: config with defaults, seed, versions, machine, data and parents."""
     with replace_file(folder / CONFIG) as partial:
         partial.write_text(config_text(config_path), "utf-8")
+    gpu = processes.device.type == "cuda"
+    sources: dict[str, dict[str, int]] = {}  # number of images by split and source
+    for sample in table:
+        counts = sources.setdefault(sample.split or "(none)", {})
+        counts[sample.source or "(none)"] = counts.get(sample.source or "(none)", 0) + 1
     record = {
         "name": config.name,
         "seed": config.seed,
         "config": resolved(config),
         "versions": {name: found for name in _LIBRARIES if (found := _version(name))},
-        "environment": describe_environment(processes),
-        "data": describe_data(table),
+        "environment": {
+            **describe_machine(torch.get_num_threads(), "cuda" if gpu else "cpu"),
+            "processes": processes.world_size,
+            "nodes": processes.world_size // int(os.environ.get("LOCAL_WORLD_SIZE", processes.world_size)),
+            **({"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if gpu else {}),
+        },
+        "data": {"splits": table.splits, "sources": sources, "sha256": table_digest(table)},
         "parameters": {
             "all": sum(parameter.numel() for parameter in initial.network.parameters()),
             "learned": sum(
@@ -141,26 +151,6 @@ def resolved(config: RunConfig) -> dict[str, Any]:
     return plain
 
 
-def describe_environment(processes: Processes) -> dict[str, Any]:
-    """Return the machine, library versions and number of processes."""
-    gpu = processes.device.type == "cuda"
-    return {
-        **describe_machine(torch.get_num_threads(), "cuda" if gpu else "cpu"),
-        "processes": processes.world_size,
-        "nodes": processes.world_size // int(os.environ.get("LOCAL_WORLD_SIZE", processes.world_size)),
-        **({"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if gpu else {}),
-    }
-
-
-def describe_data(table: Table) -> dict[str, Any]:
-    """Return the number of images by split and source, and a digest of the table; no ids, no paths."""
-    sources: dict[str, dict[str, int]] = {}
-    for sample in table:
-        counts = sources.setdefault(sample.split or "(none)", {})
-        counts[sample.source or "(none)"] = counts.get(sample.source or "(none)", 0) + 1
-    return {"splits": table.splits, "sources": sources, "sha256": table_digest(table)}
-
-
 def table_digest(table: Table) -> str:
     """Return the SHA-256 of the ids, texts, labels and splits of all samples in order; pixels are not included."""
     digest = hashlib.sha256()
@@ -168,10 +158,6 @@ def table_digest(table: Table) -> str:
         row = (sample_id, *(getattr(sample, name) for name in _DIGESTED))
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
-
-
-def _changed_keys(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    return [key for key in a if key not in _RESUMABLE_CHANGES and a[key] != b[key]]
 
 
 def _version(name: str) -> str | None:

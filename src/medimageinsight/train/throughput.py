@@ -26,12 +26,10 @@ if TYPE_CHECKING:
     from medimageinsight.network.config import ModelConfig
     from medimageinsight.train.batches import Batch
 
-MATRIX_SIZES = {"cpu": 1024, "cuda": 8192}  # of the square matrices whose product measures a device's peak
-
 
 def measure_peak(device: torch.device, dtype: torch.dtype, *, repeats: int = 5) -> float:
     """Measure the FLOP/s of one large square matrix product, the best of several."""
-    size = MATRIX_SIZES.get(device.type, 1024)
+    size = 8192 if device.type == "cuda" else 1024
     a = torch.ones(size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(repeats + 1):  # the first is a warm-up
@@ -46,12 +44,8 @@ def count_training_flops(
 ) -> float:
     """Count the operations of one image and its text, forward and backward, for the parameters that are trained.
 
-    Args:
-        config: The network's config.
-        image_size: Width and height of the image, pixels.
-        tokens: Length of the text.
-        model: Parameters with ``requires_grad``; with low-rank updates, gradients also flow through frozen layers.
-        texts: True if the text encoder runs.
+    These are the model's parameters with ``requires_grad``; with low-rank updates, gradients also flow through frozen
+    layers. With ``texts=False`` the text encoder does not run.
     """
     config = replace(config, image=replace(config.image, image_size=(image_size, image_size)))
     trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}

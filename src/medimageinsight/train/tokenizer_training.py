@@ -61,11 +61,8 @@ def _read_corpus(path: Path) -> list[str]:
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> tokenizers.Tokenizer:
     """Train a tokenizer on texts; it encodes any other text too, byte by byte if necessary.
 
-    The start and end tokens have the two highest ids: the text encoder finds the end by the highest id.
-
-    Args:
-        texts: Texts like the captions and prompts to encode.
-        vocab_size: Number of entries, at least 514: the bytes, each also at the end of a word, and two special tokens.
+    The start and end tokens have the two highest ids: the text encoder finds the end by the highest id. The vocabulary
+    has at least 514 entries: the bytes, each also at the end of a word, and two special tokens.
     """
     from tokenizers import pre_tokenizers
 
@@ -84,9 +81,8 @@ def learn_merges(words: Mapping[str, int], count: int) -> list[tuple[str, str]]:
     The tokenizers library learns the same but breaks ties at random. Here the first pair in alphabetical order is
     merged, so that a run can be repeated.
 
-    Args:
-        words: The number of occurrences of each word.
-        count: Maximum number of merges; fewer if no pair is left.
+    Returns:
+        At most `count` merges; fewer if no pair is left.
     """
     spelled = [([*word[:-1], word[-1] + WORD_END], times) for word, times in sorted(words.items())]
     pairs: Counter[tuple[str, str]] = Counter()

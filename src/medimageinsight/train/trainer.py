@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from medimageinsight.errors import ConfigError
-from medimageinsight.train.checkpoint import has_state, load_state, save_model, save_state
+from medimageinsight.train.checkpoint import STATE, load_state, save_model, save_state
 from medimageinsight.train.distributed import full_tensor
 from medimageinsight.train.ema import WeightEMA
-from medimageinsight.train.gradients import AUTOCAST, StepSettings, compute_gradients
+from medimageinsight.train.gradients import AUTOCAST, compute_gradients
 from medimageinsight.train.head import LabelHead
 from medimageinsight.train.history import CURVE_COLUMNS, SPEED_COLUMNS, plot_history, read_history, write_history
 from medimageinsight.train.initialization import TOKENIZER
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medimageinsight.datasets import Table
-    from medimageinsight.preprocess import Preprocessing
     from medimageinsight.train.batches import Batch, BatchMaker
     from medimageinsight.train.captions import CaptionWriter
     from medimageinsight.train.config import RunConfig, StageConfig
@@ -77,8 +76,7 @@ class Trainer:
 
     def run(self) -> Path:
         """Run the remaining stages and return the best model's folder."""
-        if self._has_state():
-            self._resume()
+        self._resume()
         count = sum(parameter.numel() for parameter in self.model.parameters())
         self.log(f"{count / 1e6:.2f} M parameters, {len(self.training)} images, {self.config.steps} steps")
         end = 0
@@ -92,22 +90,21 @@ class Trainer:
             plot_history(self.folder / "curve.png", self.curve, self.speed)
         return self.folder / "best"
 
-    def _has_state(self) -> bool:
-        """Return True if the run resumes.
+    def _resume(self) -> None:
+        """Load the state of an interrupted run, if the folder contains one.
 
         Raises:
             ConfigError: Some processes see a state and others do not (``out_not_shared``).
         """
-        here = has_state(self.folder)
+        here = (self.folder / STATE).exists()
         if self.processes.broadcast(float(here)) != float(here):
             raise ConfigError(
                 "expected one folder for the run that all processes see, got a folder on this node whose state differs "
                 "from the main process's: name a shared one",
                 code="out_not_shared",
             )
-        return here
-
-    def _resume(self) -> None:
+        if not here:
+            return
         progress = load_state(self.folder, self.model, self.optimizer, self.average.values)
         self.step, self.best, self.losses = progress["done"], progress["best"], progress["losses"]
         self.scale.value, self.scale.finite_steps = progress.get("loss_scale", (self.scale.value, 0))
@@ -121,7 +118,11 @@ class Trainer:
         config, size = self.config, stage.image_size
         self.log(f"to step {end}: {size} x {size} pixels, batches of {stage.batch_size}")
         preprocessing = dataclasses.replace(self.initial.preprocessing, image_size=(size, size))
-        validator = self._create_validator(preprocessing)
+        validator: TextValidator | LabelValidator
+        if self.head is None:
+            validator = TextValidator(self.table, config.data.val_split, preprocessing, self.initial.tokenizer)
+        else:
+            validator = LabelValidator(self.table, config.data.val_split, preprocessing, self.head)
         maker = create_batch_maker(
             config, stage, self.training, self.writer, self.initial.tokenizer, preprocessing, self.processes
         )
@@ -129,7 +130,7 @@ class Trainer:
         meter = self._create_meter(size, maker(self.step))
         with Prefetcher(maker, self.step, end, depth=config.data.ahead) as batches:
             for batch in meter.timed(batches):
-                self.losses.append(self._train_step(batch.to(self.processes.device), self._classes(maker)))
+                self.losses.append(self._train_step(batch.to(self.processes.device), maker))
                 self.step += 1
                 if self.step % LOG_EVERY == 0:
                     self.speed.append(meter.row(self.step, self.losses[-1], self.processes.world_size))
@@ -157,31 +158,24 @@ class Trainer:
         architecture, texts = self.initial.architecture, self.head is None
         return ThroughputMeter(peak, count_training_flops(architecture, image_size, tokens, self.model, texts=texts))
 
-    def _create_validator(self, preprocessing: Preprocessing) -> TextValidator | LabelValidator:
-        split = self.config.data.val_split
-        if self.head is not None:
-            return LabelValidator(self.table, split, preprocessing, self.head)
-        return TextValidator(self.table, split, preprocessing, self.initial.tokenizer)
-
-    def _classes(self, maker: BatchMaker) -> torch.Tensor | None:
-        """Return the classes (B,) of the next step's whole batch, with a label head."""
-        if self.head is None:
-            return None
-        return self.head.classes_of(maker.sample_indices(self.step)).to(self.processes.device)
-
-    def _train_step(self, batch: Batch, classes: torch.Tensor | None) -> float:
+    def _train_step(self, batch: Batch, maker: BatchMaker) -> float:
         """Run forward and backward pass and update the weights; return the loss."""
         config, settings, model = self.config, self.config.optimizer, self.model
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(self.step) * group["scale"]
         model.train()
         self.optimizer.zero_grad(set_to_none=True)
+        classes = None  # (B,), of the whole batch
+        if self.head is not None:
+            classes = self.head.classes_of(maker.sample_indices(self.step)).to(self.processes.device)
         loss = compute_gradients(
             model,
             batch,
             self.step,
-            StepSettings(seed=config.seed, precision=config.precision, micro_batch=config.parallel.micro_batch),
             self.processes,
+            seed=config.seed,
+            precision=config.precision,
+            micro_batch=config.parallel.micro_batch,
             loss_scale=self.scale.value,
             head=self.head,
             classes=classes,
