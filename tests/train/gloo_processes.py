@@ -167,4 +167,5 @@ def _compare_gradients(gradients: dict[str, torch.Tensor], expected: dict[str, t
     errors = {
         name: float((gradients[name] - value).abs().max() / value.abs().max()) for name, value in expected.items()
     }
-    assert max(errors.values()) < 1e-5, errors
+    # Rounding of float32 reaches 1e-4 of a gradient whose parts cancel; a missing part would be off by far more.
+    assert max(errors.values()) < 1e-3, errors
