@@ -6,8 +6,7 @@ import shutil
 
 import pytest
 
-from medimageinsight.bench import BenchSettings, run, to_json
-from medimageinsight.bench import candidate_process
+from medimageinsight.bench import BenchSettings, candidate_process, run, to_json
 from medimageinsight.bundle import Bundle
 from medimageinsight.errors import InputError, ModelError
 from medimageinsight.network.config import ModelConfig

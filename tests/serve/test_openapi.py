@@ -14,7 +14,7 @@ pytest.importorskip("fastapi", reason="the server needs the serve extra")
 from medimageinsight import images
 from medimageinsight.errors import InputError
 from medimageinsight.serve import RequestLimits, score, to_json
-from medimageinsight.serve.contract import parse_request
+from medimageinsight.serve.scoring_request import parse_request
 from tests.serve.described import MAX_ROWS, PNG, PNG_URI, described, operations
 from tests.toy import DIM
 

@@ -68,7 +68,7 @@ def create_batch() -> Batch:
     ids = torch.randint(1, 38, (BATCH_SIZE, 12), generator=generator)
     ids[:, 9] = 39  # end of text
     classes = torch.tensor([0, 1, 2, 0, 1, 2, 2, 1])
-    pixels = torch.randn(BATCH_SIZE, 3, 32, 32, generator=generator, dtype=torch.float64)
+    pixels = torch.randn(BATCH_SIZE, 3, 32, 32, generator=generator)
     return Batch(
         pixel_values=pixels.contiguous(memory_format=torch.channels_last),
         input_ids=ids,
@@ -89,10 +89,10 @@ def own_part(processes: Processes) -> Batch:
 
 
 def create_model(*, drop: float = 0.0) -> UniCLModel:
-    """Return a network with the same weights for every call, in float64, so that rounding hides no wrong gradient."""
+    """Return a network with the same weights for every call."""
     torch.manual_seed(1)
     image, text = replace(MODEL.image, drop_path=drop), replace(MODEL.text, dropout=drop)
-    return UniCLModel(replace(MODEL, image=image, text=text)).double()
+    return UniCLModel(replace(MODEL, image=image, text=text))
 
 
 def full_gradients(model: UniCLModel) -> dict[str, torch.Tensor]:

@@ -9,11 +9,11 @@ from medimageinsight.evaluate.assessment_folder import write_assessment
 from medimageinsight.evaluate.comparison import AssessedModels, Comparison, Difference, compare
 from medimageinsight.evaluate.embedding import EmbeddedTable, ImageSet, embed_image_table, embed_table, read_embeddings
 from medimageinsight.evaluate.evaluation import MEDMIX_FINDING_SOURCES, evaluate, score_table
-from medimageinsight.evaluate.figures import EvaluationSettings, FindingFigures, Report, SourceFigures
 from medimageinsight.evaluate.group_columns import read_groups
 from medimageinsight.evaluate.groups import GroupFigures, Grouping
 from medimageinsight.evaluate.methods import Choice
 from medimageinsight.evaluate.model_card import card_section, update_model_card
+from medimageinsight.evaluate.results import EvaluationSettings, FindingFigures, Report, SourceFigures
 from medimageinsight.evaluate.sections.summary import methods_table
 from medimageinsight.evaluate.zero_shot import caption_prompts
 from medimageinsight.metrics.bootstrap import Figure

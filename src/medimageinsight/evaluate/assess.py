@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from medimageinsight.datasets import Table
     from medimageinsight.evaluate.classes import SourceClasses
     from medimageinsight.evaluate.embedding import EmbeddedTable
-    from medimageinsight.evaluate.figures import EvaluationSettings, Report
     from medimageinsight.evaluate.methods import MethodScores
+    from medimageinsight.evaluate.results import EvaluationSettings, Report
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Floats, Weights
 

@@ -6,18 +6,18 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import ConfigError
-from medimageinsight.evaluate.figures import EvaluationSettings
+from medimageinsight.evaluate.results import EvaluationSettings
 from medimageinsight.metrics.thresholds import Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from medimageinsight.evaluate.classification import ClassFigures
-    from medimageinsight.evaluate.figures import Report
     from medimageinsight.evaluate.groups import Grouping
     from medimageinsight.evaluate.methods import Choice, MethodScores
     from medimageinsight.evaluate.operating_points import OperatingPoints
     from medimageinsight.evaluate.reliability import Bin, Reliability
+    from medimageinsight.evaluate.results import Report
     from medimageinsight.metrics.bootstrap import Figure
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from medimageinsight.evaluate.assessment import AssessmentSettings
     from medimageinsight.evaluate.classes import SourceClasses
-    from medimageinsight.evaluate.figures import Report
     from medimageinsight.evaluate.methods import MethodScores
+    from medimageinsight.evaluate.results import Report
 
 
 def list_choices(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.figures import DASH, source_name
+from medimageinsight.evaluate.results import DASH, source_name
 from medimageinsight.reports.figure import COLORS, DASHES, INK, MARKERS, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from medimageinsight.evaluate.assessment import Assessment, MethodAssessment, SourceAssessment
     from medimageinsight.evaluate.comparison import Comparison, Difference
-    from medimageinsight.evaluate.figures import Report
     from medimageinsight.evaluate.groups import Grouping
+    from medimageinsight.evaluate.results import Report
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.reports.document import Plot
 

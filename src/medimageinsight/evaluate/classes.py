@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.data import number_sample_patients, number_values
-from medimageinsight.evaluate.figures import source_name
+from medimageinsight.evaluate.evaluation_data import number_sample_patients, number_values
+from medimageinsight.evaluate.results import source_name
 
 if TYPE_CHECKING:
     from medimageinsight.evaluate.embedding import EmbeddedTable

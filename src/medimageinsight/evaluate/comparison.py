@@ -9,7 +9,7 @@ import numpy as np
 
 from medimageinsight.errors import ConfigError
 from medimageinsight.evaluate.classification import MEASURES, is_correct
-from medimageinsight.evaluate.data import number_values
+from medimageinsight.evaluate.evaluation_data import number_values
 from medimageinsight.evaluate.resamples import Resamples
 from medimageinsight.metrics.bootstrap import resampled_means
 from medimageinsight.metrics.permutation import (

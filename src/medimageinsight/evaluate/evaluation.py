@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.errors import ConfigError
-from medimageinsight.evaluate.data import prepare_data, scored_samples
 from medimageinsight.evaluate.embedding import embed_samples
-from medimageinsight.evaluate.figures import EvaluationSettings, Report, SourceFigures
+from medimageinsight.evaluate.evaluation_data import prepare_data, scored_samples
+from medimageinsight.evaluate.results import EvaluationSettings, Report, SourceFigures
 from medimageinsight.evaluate.scoring import (
     best_prompt_accuracy,
     find_neighbours,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.datasets import Table
-    from medimageinsight.evaluate.data import EvaluationData
     from medimageinsight.evaluate.embedding import Model
+    from medimageinsight.evaluate.evaluation_data import EvaluationData
 
 # The sources of medmix whose labels are findings that a reader would report; the published mean AUC is over these.
 MEDMIX_FINDING_SOURCES = ("kermany_cxr", "knee_kl", "brain_tumor_mri", "busi", "idrid", "isic_uda1", "pbc_blood")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
 from medimageinsight.errors import InputError
-from medimageinsight.evaluate.figures import Report, figure_cell, source_name
+from medimageinsight.evaluate.results import Report, figure_cell, source_name
 from medimageinsight.evaluate.sections.summary import RETRIEVAL_NOTE, methods_table, overall_rows
 from medimageinsight.files.atomic import replace_file
 from medimageinsight.reports import markdown_table, markdown_text
 
 if TYPE_CHECKING:
     from medimageinsight.evaluate.assessment import Assessment
-    from medimageinsight.evaluate.figures import SourceFigures
+    from medimageinsight.evaluate.results import SourceFigures
 
 
 def card_section(result: Report | Assessment) -> str:

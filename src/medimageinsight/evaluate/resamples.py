@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.data import number_sample_patients, number_values
+from medimageinsight.evaluate.evaluation_data import number_sample_patients, number_values
 from medimageinsight.metrics.bootstrap import bootstrap_figure, draw_bootstrap_weights
 
 if TYPE_CHECKING:
     from medimageinsight.evaluate.embedding import EmbeddedTable
-    from medimageinsight.evaluate.figures import EvaluationSettings
+    from medimageinsight.evaluate.results import EvaluationSettings
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Floats, Integers, Weights
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.evaluate.classification import label_aucs
-from medimageinsight.evaluate.data import number_values
-from medimageinsight.evaluate.figures import FindingFigures
+from medimageinsight.evaluate.evaluation_data import number_values
+from medimageinsight.evaluate.results import FindingFigures
 from medimageinsight.evaluate.zero_shot import ensemble_prompts, prompt_membership, zero_shot_probabilities
 from medimageinsight.metrics.bootstrap import Figure, bootstrap_figure, draw_bootstrap_weights, resampled_means
 from medimageinsight.metrics.retrieval import has_relevant, nearest, same_label
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from medimageinsight.datasets import Sample
-    from medimageinsight.evaluate.data import EvaluationData
+    from medimageinsight.evaluate.evaluation_data import EvaluationData
     from medimageinsight.metrics.scores import Floats, Integers
 
 

@@ -22,8 +22,8 @@ from medimageinsight.embedder import Embedder, prefetch_map
 from medimageinsight.engine import Engine, available_cpus, choose_providers
 from medimageinsight.engine.machine import processor
 from medimageinsight.errors import DatasetError, InputError
-from medimageinsight.evaluate.data import prepare_data, scored_samples
-from medimageinsight.evaluate.figures import EvaluationSettings
+from medimageinsight.evaluate.evaluation_data import prepare_data, scored_samples
+from medimageinsight.evaluate.results import EvaluationSettings
 from medimageinsight.evaluate.zero_shot import caption_prompts
 from medimageinsight.export.accuracy_results import Accuracy, score_source
 from medimageinsight.export.pytorch_encoders import PyTorchEncoders, limit_torch_threads

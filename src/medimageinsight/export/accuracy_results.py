@@ -14,7 +14,7 @@ from medimageinsight.metrics import bootstrap_figure
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medimageinsight.evaluate.data import EvaluationData
+    from medimageinsight.evaluate.evaluation_data import EvaluationData
     from medimageinsight.evaluate.scoring import ScoredFindings
     from medimageinsight.metrics import Figure
     from medimageinsight.metrics.scores import Floats, Integers

@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medimageinsight._lazy import lazy_exports
-from medimageinsight.serve.contract import RequestLimits, Row, ScoreRequest, parse_request
 from medimageinsight.serve.images import thumbnail
 from medimageinsight.serve.logs import configure_logging
-from medimageinsight.serve.params import Params, ResponseShape
 from medimageinsight.serve.scoring import embed_request, score
+from medimageinsight.serve.scoring_params import Params, ResponseShape
+from medimageinsight.serve.scoring_request import RequestLimits, Row, ScoreRequest, parse_request
 from medimageinsight.serve.scoring_response import Features, ScoringResponse, answer_request, refuse, to_json
 
 if TYPE_CHECKING:

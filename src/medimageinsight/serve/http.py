@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 from starlette.responses import Response
 
-from medimageinsight.serve.contract import not_json
 from medimageinsight.serve.rejection import Rejection, overloaded
+from medimageinsight.serve.scoring_request import not_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from medimageinsight.preprocess import Preprocessing
     from medimageinsight.serve.batcher import Ticket
-    from medimageinsight.serve.contract import Row
     from medimageinsight.serve.metrics import Metrics
+    from medimageinsight.serve.scoring_request import Row
     from medimageinsight.serve.scoring_response import Features
     from medimageinsight.serve.settings import ServerSettings
 

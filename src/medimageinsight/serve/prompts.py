@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.errors import TextError
 from medimageinsight.prompts import label_prompts
-from medimageinsight.serve.contract import check_rows
+from medimageinsight.serve.scoring_request import check_rows
 from medimageinsight.tokenizer import MAX_CHARACTERS
 
 if TYPE_CHECKING:

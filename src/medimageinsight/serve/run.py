@@ -15,8 +15,8 @@ from medimageinsight.bundle import Bundle, find
 from medimageinsight.serve.app import create_app
 from medimageinsight.serve.logs import configure_logging
 from medimageinsight.serve.metrics import MULTIPROCESS_FOLDER
-from medimageinsight.serve.protocol import ServerConfig
 from medimageinsight.serve.settings import ServerSettings
+from medimageinsight.serve.timed_http import ServerConfig
 from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:

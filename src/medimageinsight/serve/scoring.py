@@ -13,7 +13,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from medimageinsight.errors import InputError, TextError
-from medimageinsight.serve.contract import RequestLimits, parse_request
+from medimageinsight.serve.scoring_request import RequestLimits, parse_request
 from medimageinsight.serve.scoring_response import Features, ScoringResponse, answer_request, refuse
 from medimageinsight.tokenizer import clean
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.preprocess import Preprocessing, Steps
-    from medimageinsight.serve.contract import Row, ScoreRequest
-    from medimageinsight.serve.params import Params, ResponseShape
+    from medimageinsight.serve.scoring_params import Params, ResponseShape
+    from medimageinsight.serve.scoring_request import Row, ScoreRequest
 
     Vector: TypeAlias = NDArray[np.float32]
 
@@ -41,7 +41,7 @@ def score(
     """Answer one scoring request.
 
     Args:
-        body: JSON, or the parsed value, of a form that `medimageinsight.serve.contract` documents.
+        body: JSON, or the parsed value, of a form that `medimageinsight.serve.scoring_request` documents.
         model: Embeds the rows. Images are preprocessed as the request asks, else as the manifest does for scoring.
         response_shape: As for `answer_request`.
         limits: Limits of the request.

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from medimageinsight.serve.contract import ScoreRequest
-    from medimageinsight.serve.params import ResponseShape
+    from medimageinsight.serve.scoring_params import ResponseShape
+    from medimageinsight.serve.scoring_request import ScoreRequest
 
 Json: TypeAlias = dict[str, Any]
 

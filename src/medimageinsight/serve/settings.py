@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from medimageinsight.errors import ConfigError, InputError
 from medimageinsight.images import Limits
 from medimageinsight.preprocess import Steps  # noqa: TC001
-from medimageinsight.serve.contract import RequestLimits
-from medimageinsight.serve.params import ResponseShape  # noqa: TC001
+from medimageinsight.serve.scoring_params import ResponseShape  # noqa: TC001
+from medimageinsight.serve.scoring_request import RequestLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

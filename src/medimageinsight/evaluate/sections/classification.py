@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.figures import DASH, figure_cell, source_name
+from medimageinsight.evaluate.results import DASH, figure_cell, source_name
 from medimageinsight.reports.document import Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from medimageinsight.evaluate.figures import DASH, source_name
+from medimageinsight.evaluate.results import DASH, source_name
 from medimageinsight.reports.document import Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.figures import figure_cell, source_name
+from medimageinsight.evaluate.results import figure_cell, source_name
 from medimageinsight.reports.document import Listing, Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medimageinsight.evaluate.assessment import Assessment
-    from medimageinsight.evaluate.figures import Report
+    from medimageinsight.evaluate.results import Report
     from medimageinsight.reports.document import Block, Plot
 
 RETRIEVAL_NOTE = (

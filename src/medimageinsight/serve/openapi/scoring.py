@@ -1,11 +1,11 @@
-"""The schema of scoring requests, in all forms that `medimageinsight.serve.contract` reads."""
+"""The schema of scoring requests, in all forms that `medimageinsight.serve.scoring_request` reads."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from medimageinsight.schemas import ScoreParams
-from medimageinsight.serve.contract import COLUMNS, FORMS
+from medimageinsight.serve.scoring_request import COLUMNS, FORMS
 
 if TYPE_CHECKING:
     from medimageinsight.serve.scoring_response import Json

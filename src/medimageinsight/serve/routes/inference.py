@@ -7,13 +7,13 @@ from fastapi import Path
 
 from medimageinsight import schemas
 from medimageinsight.errors import MedImageInsightError
-from medimageinsight.serve.contract import check_rows, make_row
-from medimageinsight.serve.params import parse_params
 from medimageinsight.serve.routes.route import body_errors, errors, examples, new_router
 from medimageinsight.serve.routes.rows import embed_all
 from medimageinsight.serve.routes.samples import OTHER_TEXT, PNG, TEXT
 from medimageinsight.serve.routes.state import Server
 from medimageinsight.serve.scoring import scoring_preprocessing
+from medimageinsight.serve.scoring_params import parse_params
+from medimageinsight.serve.scoring_request import check_rows, make_row
 from medimageinsight.version import __version__
 
 router = new_router("Open Inference Protocol", "/v2")

@@ -9,14 +9,14 @@ from fastapi import Path
 from medimageinsight import schemas
 from medimageinsight.errors import MedImageInsightError
 from medimageinsight.images import is_data_uri
-from medimageinsight.serve.contract import Row, check_rows, make_row
 from medimageinsight.serve.models import ServedModel
-from medimageinsight.serve.params import Params
 from medimageinsight.serve.routes.route import body_errors, errors, examples, new_router
 from medimageinsight.serve.routes.rows import embed_all
 from medimageinsight.serve.routes.samples import PNG, PNG_URI, TEXT
 from medimageinsight.serve.routes.state import OpenServer, Server
 from medimageinsight.serve.scoring import scoring_preprocessing
+from medimageinsight.serve.scoring_params import Params
+from medimageinsight.serve.scoring_request import Row, check_rows, make_row
 
 router = new_router("OpenAI", "/v1")
 

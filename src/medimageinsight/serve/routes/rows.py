@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from medimageinsight.errors import InputError
 from medimageinsight.preprocess import Preprocessing
-from medimageinsight.serve.contract import Row, check_rows, make_row
 from medimageinsight.serve.models import ServedModel
 from medimageinsight.serve.routes.state import ServerState
+from medimageinsight.serve.scoring_request import Row, check_rows, make_row
 
 Vector: TypeAlias = NDArray[np.float32]  # (D,)
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 
 from medimageinsight.schemas import ModelName, ScoreResponse
-from medimageinsight.serve.contract import parse_request
 from medimageinsight.serve.http import json_response, unless_gone
 from medimageinsight.serve.models import ServedModel
 from medimageinsight.serve.routes.route import body_errors, new_router
 from medimageinsight.serve.routes.samples import OTHER_TEXT, PNG, PNG_URI, TEXT
 from medimageinsight.serve.routes.state import Server, ServerState
 from medimageinsight.serve.scoring import scoring_preprocessing
+from medimageinsight.serve.scoring_request import parse_request
 from medimageinsight.serve.scoring_response import ScoringResponse, answer_request
 
 router = new_router("Scoring")

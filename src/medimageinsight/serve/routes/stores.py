@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from medimageinsight import schemas
 from medimageinsight.errors import InputError, RequestError
 from medimageinsight.search import StoreClassification, classify_vector
-from medimageinsight.serve.contract import make_row
 from medimageinsight.serve.routes.route import body_errors, errors, examples, new_router
 from medimageinsight.serve.routes.rows import Vector, embed_all, embed_images, image_row, image_rows
 from medimageinsight.serve.routes.samples import PNG, TEXT
 from medimageinsight.serve.routes.state import OpenServer, Server
+from medimageinsight.serve.scoring_request import make_row
 from medimageinsight.serve.stores import ServedStore
 from medimageinsight.tagging.vocabularies import VOCABULARIES, vocabulary
 from medimageinsight.tasks.neighbours import NeighbourSettings

@@ -7,13 +7,13 @@ import numpy as np
 
 from medimageinsight import schemas
 from medimageinsight.errors import InputError, RequestError
-from medimageinsight.serve.contract import Row, check_rows, make_row
 from medimageinsight.serve.images import view as view_image
 from medimageinsight.serve.prompts import make_prompts
 from medimageinsight.serve.routes.route import body_errors, examples, new_router
 from medimageinsight.serve.routes.rows import embed_all, embed_images, embed_texts, image_row, image_rows
 from medimageinsight.serve.routes.samples import PNG, TEXT
 from medimageinsight.serve.routes.state import Server
+from medimageinsight.serve.scoring_request import Row, check_rows, make_row
 from medimageinsight.tagging import Tagger, tag_vectors
 from medimageinsight.tagging.vocabularies import vocabulary
 from medimageinsight.tasks import cosine_similarity, mean_by_label, probabilities

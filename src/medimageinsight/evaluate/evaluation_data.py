@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.datasets import Sample, Table
-    from medimageinsight.evaluate.figures import EvaluationSettings
+    from medimageinsight.evaluate.results import EvaluationSettings
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Flags, Floats, Integers, Weights
 

@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TypeGuard
 
 from medimageinsight.errors import ImageError, InputError, RequestError, TextError
 from medimageinsight.images import decode_base64
-from medimageinsight.serve.params import Params, json_kind, parse_params
+from medimageinsight.serve.scoring_params import Params, json_kind, parse_params
 
 FORMS = ("input_data", "dataframe_split", "dataframe_records", "inputs", "instances")
 COLUMNS = ("image", "text")
