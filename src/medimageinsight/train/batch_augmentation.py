@@ -15,22 +15,14 @@ if TYPE_CHECKING:
 
     from medimageinsight.train.config import ImageAugmentation
 
-ERASED_AREA = (0.02, 0.2)
-
 
 def augment_batch(
     pixels: Tensor, size: int, kinds: Sequence[str], settings: ImageAugmentation, rng: np.random.Generator
 ) -> Tensor:
     """Crop, rotate, stretch, flip, change the brightness of, and erase part of each image of a batch.
 
-    Hue is never changed: in medical images colour is a finding.
-
-    Args:
-        pixels: (B, 3, S, S) uint8 with S a little larger than `size`.
-        size: Side of the result, pixels.
-        kinds: The key of each image in `settings.flips`.
-        settings: The strength of each change.
-        rng: The only source of randomness.
+    Hue is never changed: in medical images colour is a finding. ``pixels`` is (B, 3, S, S) uint8 with S a little larger
+    than ``size``; ``kinds`` are the images' keys in ``settings.flips``.
 
     Returns:
         (B, 3, size, size) float32 in 0..1, channels last.
@@ -84,7 +76,7 @@ def _adjust_intensity(x: Tensor, settings: ImageAugmentation, rng: np.random.Gen
 def _erase(x: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
     side = x.shape[-1]
     for i in np.flatnonzero(rng.random(len(x)) < probability):
-        area, ratio = rng.uniform(*ERASED_AREA), math.exp(rng.uniform(-1, 1))
+        area, ratio = rng.uniform(0.02, 0.2), math.exp(rng.uniform(-1, 1))
         height, width = (min(side, max(1, round(side * math.sqrt(area * r)))) for r in (ratio, 1 / ratio))
         top, left = rng.integers(side - height + 1), rng.integers(side - width + 1)
         x[i, :, top : top + height, left : left + width] = float(rng.random())

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-WARMUP = 10  # steps
-
 
 class WeightEMA:
     """Exponential moving average of the trained weights; the model's other weights are shared with it.
@@ -32,7 +30,7 @@ class WeightEMA:
     @torch.no_grad()
     def update(self, step: int, decay: float) -> None:
         """Add the current weights. The first steps have a smaller decay, so that the average starts close to them."""
-        decay = min(decay, (1 + step) / (WARMUP + step))
+        decay = min(decay, (1 + step) / (10 + step))
         current = dict(self.model.named_parameters())
         torch._foreach_lerp_(
             [local_shard(value) for value in self.values.values()],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional as F
 
 from medimageinsight.train.loss import unicl_loss
@@ -27,31 +28,18 @@ _SEED_FACTOR, _RANK_FACTOR, _CHUNK_FACTOR = 1_000_003, 15_485_863, 32_452_843
 
 def compute_gradients(
     model: UniCLModel,
-    batch: Batch,
-    step: int,
+    batch: Batch,  # this process's part, on its device
+    step: int,  # counted from 0; the only source of randomness together with the seed
     processes: Processes,
     *,
     seed: int,
     precision: Literal["fp32", "bf16", "fp16"] = "fp32",
-    micro_batch: int | None = None,
-    loss_scale: float = 1.0,
-    head: LabelHead | None = None,
-    classes: Tensor | None = None,
+    micro_batch: int | None = None,  # images of a process that are embedded at a time; None: all
+    loss_scale: float = 1.0,  # the factor on the gradients
+    head: LabelHead | None = None,  # its cross-entropy replaces the UniCL objective
+    classes: Tensor | None = None,  # with a head, (B,) int64, of the images of all processes
 ) -> float:
-    """Add the gradients of the whole batch's loss to the model's and return the loss.
-
-    Args:
-        model: The network.
-        batch: This process's part of the batch, on its device.
-        step: Counted from 0; the only source of randomness together with the seed.
-        processes: The processes that share the batch.
-        seed: The run's seed.
-        precision: Of the encoders.
-        micro_batch: Number of images of a process that are embedded at a time; None: all.
-        loss_scale: The factor on the gradients.
-        head: A label head, whose cross-entropy replaces the UniCL objective.
-        classes: With a head, the classes (B,) int64 of the images of all processes.
-    """
+    """Add the gradients of the whole batch's loss to the model's and return the loss."""
     count = len(batch.pixel_values)
     size = micro_batch or count
     chunks = [slice(start, start + size) for start in range(0, count, size)]
@@ -119,8 +107,6 @@ def _embed(model: UniCLModel, batch: Batch, chunk: slice, precision: str, *, tex
 
 def _sync_gradients(model: UniCLModel, *, enabled: bool) -> None:
     """With FSDP, sum the gradients of the chunks locally and reduce them over processes once, after the last chunk."""
-    from torch.distributed.fsdp import FSDPModule
-
     for encoder in (model.image_encoder, model.lang_encoder):
         if isinstance(encoder, FSDPModule):
             encoder.set_requires_gradient_sync(enabled)

@@ -13,7 +13,7 @@ from medimageinsight.adapters import Adapter, AdapterFigures
 from medimageinsight.errors import ModelError
 from medimageinsight.files import strict
 from medimageinsight.metrics.heads import Layer
-from medimageinsight.train.label_names import LabelNames
+from medimageinsight.train.samples import LabelNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

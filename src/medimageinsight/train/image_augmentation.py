@@ -82,14 +82,7 @@ def image_rng(seed: int, step: int, sample_id: str) -> np.random.Generator:
 def augment_image(
     pixels: Pixels, size: int, settings: PixelAugmentation, rng: np.random.Generator, *, kind: str = ""
 ) -> Pixels:
-    """Crop, change, flip and erase part of one image.
-
-    Args:
-        pixels: (H, W, 3) uint8.
-        size: Side of the result, pixels.
-        settings: The strength of each change.
-        rng: The only source of randomness; see `image_rng`.
-        kind: The key of the image in ``settings.flips``.
+    """Crop, change, flip and erase part of one image, (H, W, 3) uint8; ``kind`` is its key in ``settings.flips``.
 
     Returns:
         (size, size, 3) uint8. With the default settings, the image resized as for inference.

@@ -6,6 +6,8 @@ import functools
 from typing import TYPE_CHECKING
 
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.utils.checkpoint import checkpoint
 
 from medimageinsight.errors import ConfigError
@@ -32,27 +34,19 @@ def parallelize(model: UniCLModel, settings: ParallelConfig, processes: Processe
     if settings.checkpointing:
         for block in encoder_blocks(model):
             block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
-    if settings.strategy == "shard":
-        _shard(model, processes)
+    if settings.strategy == "shard":  # both encoders; the projections and the logit scale are small and remain whole
+        if processes.world_size == 1:
+            raise ConfigError(
+                "config.parallel.strategy: expected several processes for shard, got 1: start it with torchrun",
+                code="shard_alone",
+            )
+        mesh = init_device_mesh(processes.device.type, (processes.world_size,))
+        for module in [*encoder_blocks(model), model.image_encoder, model.lang_encoder]:
+            # Without resharding, an encoder's parameters would remain whole after a validation.
+            fully_shard(module, mesh=mesh, reshard_after_forward=True)
     return model
 
 
 def encoder_blocks(model: UniCLModel) -> list[nn.Module]:
     """Return the blocks of both encoders: the units of activation checkpointing and of sharding."""
     return [module for module in model.modules() if isinstance(module, Block | TextBlock)]
-
-
-def _shard(model: UniCLModel, processes: Processes) -> None:
-    """Shard both encoders with FSDP. The projections and the logit scale are small and remain whole."""
-    if processes.world_size == 1:
-        raise ConfigError(
-            "config.parallel.strategy: expected several processes for shard, got 1: start it with torchrun",
-            code="shard_alone",
-        )
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    mesh = init_device_mesh(processes.device.type, (processes.world_size,))
-    for module in [*encoder_blocks(model), model.image_encoder, model.lang_encoder]:
-        # Without resharding, an encoder's parameters would remain whole after a validation.
-        fully_shard(module, mesh=mesh, reshard_after_forward=True)

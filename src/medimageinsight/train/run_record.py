@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -42,7 +43,6 @@ WRITTEN_FILES = (
 )
 _CLAIMED = {"begun": False}  # ``run.json`` before the first step
 _DIGESTED = ("source", "split", "label", "caption", "modality", "anatomy", "view", "finding")
-_LIBRARIES = ("safetensors", "tokenizers", "pillow", "pydicom")
 
 
 def check_folder(config: RunConfig, folder: Path, table: Table) -> bool:
@@ -97,6 +97,10 @@ def write_record(
     """Write the config as given, and ``run.json``: config with defaults, seed, versions, machine, data and parents."""
     with replace_file(folder / CONFIG) as partial:
         partial.write_text(config_text(config_path), "utf-8")
+    versions = {}
+    for name in ("safetensors", "tokenizers", "pillow", "pydicom"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
     gpu = processes.device.type == "cuda"
     sources: dict[str, dict[str, int]] = {}  # number of images by split and source
     for sample in table:
@@ -106,7 +110,7 @@ def write_record(
         "name": config.name,
         "seed": config.seed,
         "config": resolved(config),
-        "versions": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "versions": versions,
         "environment": {
             **describe_machine(torch.get_num_threads(), "cuda" if gpu else "cpu"),
             "processes": processes.world_size,
@@ -158,10 +162,3 @@ def table_digest(table: Table) -> str:
         row = (sample_id, *(getattr(sample, name) for name in _DIGESTED))
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -1,4 +1,4 @@
-"""Read the samples of a run's config, assign splits, and check them. Works without PyTorch."""
+"""Read the samples of a run's config, assign splits, check them, and name their labels. Works without PyTorch."""
 
 from __future__ import annotations
 
@@ -19,22 +19,19 @@ from medimageinsight.errors import DatasetError
 from medimageinsight.train.azureml_settings import azureml_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from medimageinsight.datasets import Sample
     from medimageinsight.train.config import DataConfig
 
 
 def read_samples(
     data: DataConfig, base: Path, *, check: bool, log: Callable[[str], None], problems: Problems | None = None
 ) -> Table:
-    """Read the samples of all splits.
+    """Read the samples of all splits; paths are relative to the folder `base`.
 
-    Args:
-        data: Location and checks of the data.
-        base: The folder that paths are relative to.
-        check: True to look at every image and for leaks between splits.
-        log: Receives notes, one line at a time.
-        problems: Collects the problems; the valid samples, possibly none, are returned.
+    With ``check``, also look at every image, and for leaks between splits. If given, ``problems`` collects the
+    problems, and the valid samples, possibly none, are returned.
 
     Raises:
         DatasetProblems: All problems in one list, if ``problems`` is not given.
@@ -93,3 +90,19 @@ def _assign_splits(table: Table, data: DataConfig, problems: Problems, log: Call
     elif count := table.splits.get("", 0):
         log(f"{count:,} images have no split and are not used; data.splits would assign one")
     return table
+
+
+class LabelNames:
+    """Label names that are unique over sources: "source: label" if there are several sources.
+
+    Attributes:
+        labels: The label names of the samples, sorted.
+    """
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._several_sources = len({sample.source for sample in samples}) > 1
+        self.labels = tuple(sorted({self.name(sample) for sample in samples}))
+
+    def name(self, sample: Sample) -> str:
+        """Return the name of a sample's label, which need not be one of ``labels``."""
+        return f"{sample.source}: {sample.label}" if self._several_sources else sample.label

@@ -37,21 +37,13 @@ def sampling_weights(samples: Sequence[Sample], settings: DataConfig) -> npt.NDA
 
 
 def draw_samples(
-    weights: npt.NDArray[np.float64],
-    sources: npt.NDArray[np.str_],
+    weights: npt.NDArray[np.float64],  # (N,), the probability of each sample, with sum 1
+    sources: npt.NDArray[np.str_],  # (N,)
     count: int,
-    sources_per_batch: int | None,
+    sources_per_batch: int | None,  # to draw from in equal parts; None draws each sample from all sources
     rng: np.random.Generator,
 ) -> npt.NDArray[np.int64]:
-    """Draw the samples of one batch, (count,) indices.
-
-    Args:
-        weights: (N,), the probability of each sample, with sum 1.
-        sources: (N,), the source of each sample.
-        count: Number of samples to draw, with replacement.
-        sources_per_batch: Number of sources to draw from, in equal parts; None draws each sample from all sources.
-        rng: The only source of randomness.
-    """
+    """Draw the samples of one batch with replacement, (count,) indices."""
     names, source_ids = np.unique(sources, return_inverse=True)
     if sources_per_batch is None or sources_per_batch >= len(names):
         return rng.choice(len(weights), count, p=weights)

@@ -127,7 +127,10 @@ class Trainer:
             config, stage, self.training, self.writer, self.initial.tokenizer, preprocessing, self.processes
         )
         self._begin_stage(stage, end)
-        meter = self._create_meter(size, maker(self.step))
+        tokens = round(float(maker(self.step).attention_mask.sum(dim=1).float().mean()))
+        peak = measure_peak(self.processes.device, AUTOCAST.get(config.precision, torch.float32))
+        flops = count_training_flops(self.initial.architecture, size, tokens, self.model, texts=self.head is None)
+        meter = ThroughputMeter(peak, flops)
         with Prefetcher(maker, self.step, end, depth=config.data.ahead) as batches:
             for batch in meter.timed(batches):
                 self.losses.append(self._train_step(batch.to(self.processes.device), maker))
@@ -151,12 +154,6 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             frozen = any(re.search(pattern, name) for pattern in stage.freeze)
             parameter.requires_grad_(name in self.trained and not frozen)
-
-    def _create_meter(self, image_size: int, batch: Batch) -> ThroughputMeter:
-        tokens = round(float(batch.attention_mask.sum(dim=1).float().mean()))
-        peak = measure_peak(self.processes.device, AUTOCAST.get(self.config.precision, torch.float32))
-        architecture, texts = self.initial.architecture, self.head is None
-        return ThroughputMeter(peak, count_training_flops(architecture, image_size, tokens, self.model, texts=texts))
 
     def _train_step(self, batch: Batch, maker: BatchMaker) -> float:
         """Run forward and backward pass and update the weights; return the loss."""

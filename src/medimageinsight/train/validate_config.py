@@ -11,14 +11,13 @@ from medimageinsight.errors import ConfigError
 from medimageinsight.preprocess import MAX_IMAGE_SIZE
 from medimageinsight.train.config import CaptionAugmentation, FinetuneConfig, ImageAugmentation, OptimizerConfig
 from medimageinsight.train.image_augmentation import PixelAugmentation
-from medimageinsight.train.label_names import LabelNames
+from medimageinsight.train.samples import LabelNames
 
 if TYPE_CHECKING:
     from medimageinsight.datasets import Problems, Sample, Table
     from medimageinsight.train.config import DataConfig, RunConfig, StageConfig
     from medimageinsight.train.initialization import InitialModel
 
-MIN_IMAGE_SIZE = 32  # pixels: the image encoder downsamples by 32
 SEEDS = 1 << 32
 
 
@@ -132,9 +131,8 @@ class _Checks:
 def _check_stage(stage: StageConfig, section: str, checks: _Checks) -> None:
     checks.expect(stage.steps >= 1, f"{section}.steps", "at least 1", stage.steps)
     checks.expect(stage.batch_size >= 2, f"{section}.batch_size", "at least 2", stage.batch_size)
-    sizes = range(MIN_IMAGE_SIZE, MAX_IMAGE_SIZE + 1)
-    expected = f"{MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}"
-    checks.expect(stage.image_size in sizes, f"{section}.image_size", expected, stage.image_size)
+    sizes = range(32, MAX_IMAGE_SIZE + 1)  # pixels: the image encoder downsamples by 32
+    checks.expect(stage.image_size in sizes, f"{section}.image_size", f"32 to {MAX_IMAGE_SIZE}", stage.image_size)
     for key in ("sources_per_batch", "logit_scale", "learning_rate"):
         value = getattr(stage, key)
         checks.expect(value is None or 0 < value < math.inf, f"{section}.{key}", "a number above 0", value)
