@@ -52,3 +52,7 @@ _.drop_anatomy
 _.drop_finding
 _.drop_modality
 _.drop_view
+_.eval_image_tsv
+_.eval_text_tsv
+_.image_tsv
+_.text_tsv
