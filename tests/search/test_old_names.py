@@ -23,7 +23,7 @@ def test_methods_that_became_functions_or_were_renamed(store):
         assert np.array_equal(projection.place(given), projection.transform(given))
 
 
-def test_the_argument_other_than_same_is_exclude_same(store):
+def test_the_old_argument_is_exclude_same(store):
     store.add([item(f"{number:02}", patient=f"p{number // 4}") for number in range(8)])
     expected = store.more_like("00", exclude_same="patient", k=3)
     with pytest.warns(DeprecationWarning, match="exclude_same"):
