@@ -57,8 +57,8 @@ class EmbeddingsRequest(RequestModel, extra="ignore"):
                         message = f"expected '{member}' to be a string, got {kind_of(item[member])}"
                         raise error(message, code=code) from None
             raise RequestError(
-                'expected inputs that are not empty: texts, data: URIs, {"image": ...} or {"text": ...}, got another '
-                "type or none: lists of token ids are not read"
+                'expected inputs that are not empty: texts, data: URIs, {"image": ...} or {"text": ...}, got '
+                f"{kind_of(value)}: lists of token ids are not read"
             ) from None
 
     @field_validator("dimensions", mode="before")
