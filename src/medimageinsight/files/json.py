@@ -29,6 +29,14 @@ def load_json(content: str | bytes) -> Any:  # noqa: ANN401 - any JSON
     return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
 
 
+def json_kind(value: object) -> str:
+    """Return the type of a JSON value in words, never the value."""
+    kinds = ((bool, "a boolean"), (str, "a string"), (int | float, "a number"), (list | tuple, "a list"))
+    if value is None:
+        return "null"
+    return next((name for kind, name in kinds if isinstance(value, kind)), "an object")
+
+
 def read_document(path: str | os.PathLike[str], cls: type[T], *, kind: str, limit: int = MAX_BYTES) -> T:
     """Read a JSON document ``{"format", "kind", ...}`` as a dataclass for `strict.build`, without these two keys.
 

@@ -13,7 +13,7 @@ from pydantic import (
 )
 from typing_extensions import TypeAliasType, TypedDict
 
-from medimageinsight.errors import RequestError
+from medimageinsight.errors import InputError, RequestError
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel, documented
 from medimageinsight.schemas.fields import IMAGE, ModelName, Text, Vector
 from medimageinsight.schemas.validation import WRONG_TYPES, kind_of
@@ -37,6 +37,16 @@ EmbeddingsInput = TypeAliasType(
 )
 
 
+def _wrong_member(value: object) -> InputError | None:
+    """Return the error of the first input object whose image or text is no string."""
+    inputs = value if isinstance(value, list) else [value]
+    for item in (item for item in inputs if isinstance(item, dict)):
+        for member, (error, code) in WRONG_TYPES.items():
+            if not isinstance(item.get(member, ""), str | None):
+                return error(f"expected '{member}' to be a string, got {kind_of(item[member])}", code=code)
+    return None
+
+
 class EmbeddingsRequest(RequestModel, extra="ignore"):
     """One input or several. Other members, as ``user``, are ignored."""
 
@@ -51,12 +61,7 @@ class EmbeddingsRequest(RequestModel, extra="ignore"):
         try:
             return handler(value)
         except ValidationError:
-            for item in value if isinstance(value, list) else [value]:
-                for member, (error, code) in WRONG_TYPES.items() if isinstance(item, dict) else ():
-                    if not isinstance(item.get(member, ""), str | None):
-                        message = f"expected '{member}' to be a string, got {kind_of(item[member])}"
-                        raise error(message, code=code) from None
-            raise RequestError(
+            raise _wrong_member(value) or RequestError(
                 'expected inputs that are not empty: texts, data: URIs, {"image": ...} or {"text": ...}, got '
                 f"{kind_of(value)}: lists of token ids are not read"
             ) from None

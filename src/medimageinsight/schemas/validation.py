@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from medimageinsight.errors import ImageError, InputError, RequestError, TextError
+from medimageinsight.files.json import json_kind
 from medimageinsight.schemas.base import RequestModel, member_names
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -22,7 +23,7 @@ _EXPECTED = {
     "model_type": "to be an object",
     "string_type": "to be a string",
 }
-_KINDS = {bool: "a boolean", float: "a decimal number", int: "a whole number", type(None): "null"}
+_NUMBERS = {float: "a decimal number", int: "a whole number"}
 # Members, and items of members, whose wrong type has an error code of its own.
 WRONG_TYPES = {
     "image": (ImageError, "image_not_a_string"),
@@ -88,7 +89,7 @@ def kind_of(value: object) -> str:
         return f"a string of {len(value):,} characters"
     if isinstance(value, list):
         return f"a list of {len(value):,} items"
-    return _KINDS.get(type(value), "an object")
+    return _NUMBERS.get(type(value)) or json_kind(value)
 
 
 def _expected(item: Any) -> str:  # noqa: ANN401 - an error of pydantic

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from medimageinsight.errors import RequestError
+from medimageinsight.files.json import json_kind
 from medimageinsight.preprocess import MAX_IMAGE_SIZE, Steps
 
 ResponseShape: TypeAlias = Literal["auto", "rows", "card"]
@@ -55,14 +56,6 @@ def parse_params(params: object) -> Params:
         response_shape=_choice(params, "response_shape", get_args(ResponseShape)),
         on_error=_choice(params, "on_error", get_args(OnRowError)) or "in_place",
     )
-
-
-def json_kind(value: object) -> str:
-    """Return the type of a JSON value in words, never the value."""
-    kinds = ((bool, "a boolean"), (str, "a string"), (int | float, "a number"), (list | tuple, "a list"))
-    if value is None:
-        return "null"
-    return next((name for kind, name in kinds if isinstance(value, kind)), "an object")
 
 
 def _flag(params: Mapping[Any, Any], key: str, *, default: bool) -> bool:

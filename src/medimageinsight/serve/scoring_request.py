@@ -20,8 +20,9 @@ from itertools import zip_longest
 from typing import Any, NoReturn, TypeGuard
 
 from medimageinsight.errors import ImageError, InputError, RequestError, TextError
+from medimageinsight.files.json import json_kind
 from medimageinsight.images import decode_base64
-from medimageinsight.serve.scoring_params import Params, json_kind, parse_params
+from medimageinsight.serve.scoring_params import Params, parse_params
 
 FORMS = ("input_data", "dataframe_split", "dataframe_records", "inputs", "instances")
 COLUMNS = ("image", "text")
