@@ -157,6 +157,10 @@ def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[
     return decorate
 
 
+# Asked for every import that nothing else finds, of any package.
+_OLD_MODULES = frozenset(old.rpartition(".")[0] for old in MOVED)
+
+
 class _OldModules(MetaPathFinder, Loader):
     """Finds modules that no longer exist but whose names `MOVED` contains."""
 
@@ -167,9 +171,7 @@ class _OldModules(MetaPathFinder, Loader):
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         """Return a spec for the module, or None for any other one."""
-        if any(old.rpartition(".")[0] == fullname for old in MOVED):
-            return ModuleSpec(fullname, self)
-        return None
+        return ModuleSpec(fullname, self) if fullname in _OLD_MODULES else None
 
     def exec_module(self, module: ModuleType) -> None:
         """Let the module resolve names when they are used."""
