@@ -1,4 +1,4 @@
-"""Bounds on the size of an image, checked against its header before anything is decoded."""
+"""Bounds on the size of an image and on the work to decode it, checked against its header before decoding."""
 
 from __future__ import annotations
 
@@ -17,10 +17,18 @@ class Limits:
         max_bytes: Maximum bytes of one source, encoded (and inflated, for a deflated DICOM file).
         max_pixels: Maximum pixels of one frame, width times height. The default is Pillow's own bound, which also
             applies to files that Pillow decodes: to exceed it, raise ``PIL.Image.MAX_IMAGE_PIXELS`` too.
+        max_frames: Frames of a file beyond this number are neither counted nor decoded.
+        max_walked_pixels: Maximum pixels of all frames up to the chosen frame, where each is decoded on top of the
+            previous one: GIF, APNG, animated WebP and AVIF.
+        max_decoded_bytes: Maximum bytes that decoders need at once, in all threads of the process. An image that needs
+            more by itself is refused; otherwise its thread waits until others have finished.
     """
 
     max_bytes: int = 1 << 30
     max_pixels: int = 178_956_970
+    max_frames: int = 100_000
+    max_walked_pixels: int = 1 << 29
+    max_decoded_bytes: int = 3 << 30
 
     def check_bytes(self, count: int) -> None:
         """Reject a source of more than ``max_bytes`` bytes (``image_too_large``)."""
@@ -39,6 +47,24 @@ class Limits:
             )
         if width * height > self.max_pixels:
             raise self.too_many_pixels(f"{width:,} x {height:,}")
+
+    def check_frame(self, frame: int) -> None:
+        """Reject an index that no frame may have (``image_frame_out_of_range``)."""
+        if not 0 <= frame < self.max_frames:
+            raise ImageError(
+                f"expected a frame from 0 to at most {self.max_frames - 1:,}, got {frame:,}",
+                code="image_frame_out_of_range",
+            )
+
+    def check_walk(self, frame: int, width: int, height: int) -> None:
+        """Reject a frame that more than ``max_walked_pixels`` pixels come before (``image_too_large``)."""
+        walked = (frame + 1) * width * height
+        if frame and walked > self.max_walked_pixels:
+            raise ImageError(
+                f"expected a frame with at most {self.max_walked_pixels:,} pixels up to its end, got {walked:,}: "
+                "choose an earlier frame, or extract the frame with a video tool",
+                code="image_too_large",
+            )
 
     def too_many_pixels(self, got: str = "a larger image") -> ImageError:
         """Return the error for an image rejected by its header."""
