@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
 # Up to 16 bits, a table of all values is smaller than most images.
 _MAX_TABLE_SIZE = 1 << 16
+# Values computed at a time: intermediate floats need megabytes, however large the image.
+_BLOCK = 1 << 18
 
 
 def scale_to_uint8(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
@@ -35,19 +37,48 @@ def round_to_uint8(values: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def map_distinct_values(pixels: NDArray[Any], render: Callable[[NDArray[Any]], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return ``render(pixels)``, computed once for each distinct value where integers repeat.
+    """Return ``render(pixels)``, computed in blocks, and once for each distinct value where integers repeat.
 
-    `render` is element-wise and is called with values that occur in the pixels only.
+    `render` is element-wise and is called with values that occur in the pixels only. Apart from the result, little
+    memory is used.
     """
     if pixels.dtype.kind in "iu":
         low, high = int(pixels.min()), int(pixels.max())
         if high - low < _MAX_TABLE_SIZE:
-            # Modular arithmetic: the difference is right as unsigned even where it overflows the signed type.
-            index = np.subtract(pixels, pixels.min()).astype(f"u{pixels.dtype.itemsize}")
-            present = np.zeros(high - low + 1, bool)
-            present[index] = True
-            table = np.zeros(high - low + 1, np.uint8)
-            table[present] = render(np.flatnonzero(present) + low)
-            rendered: NDArray[np.uint8] = table[index]
-            return rendered
-    return render(pixels)
+            return _map_by_table(pixels, low, high, render)
+    result = np.empty(pixels.shape, np.uint8)
+    for values, rendered in _blocks(pixels, result):
+        rendered[...] = render(values)
+    return result
+
+
+def _map_by_table(
+    pixels: NDArray[Any], low: int, high: int, render: Callable[[NDArray[Any]], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    # Modular arithmetic: the difference is right as unsigned even where it overflows the signed type.
+    first, unsigned = pixels.dtype.type(low), f"u{pixels.dtype.itemsize}"
+    present = np.zeros(high - low + 1, bool)
+    result = np.empty(pixels.shape, np.uint8)
+    for values, _ in _blocks(pixels, result):
+        present[np.subtract(values, first).view(unsigned)] = True
+    table = np.zeros(high - low + 1, np.uint8)
+    table[present] = render(np.flatnonzero(present) + low)
+    for values, rendered in _blocks(pixels, result):
+        rendered[...] = table[np.subtract(values, first).view(unsigned)]
+    return result
+
+
+def _blocks(pixels: NDArray[Any], result: NDArray[np.uint8]) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
+    """Yield one-dimensional blocks of the pixels, in native byte order, with the blocks of the result to write to."""
+    native = pixels.dtype.newbyteorder("=")
+    flags, access = ["external_loop", "buffered", "zerosize_ok"], [["readonly"], ["writeonly"]]
+    with np.nditer(
+        [pixels, result],  # type: ignore[arg-type]
+        flags=flags,  # type: ignore[arg-type]
+        op_flags=access,  # type: ignore[arg-type]
+        op_dtypes=[native, np.dtype(np.uint8)],
+        order="C",
+        casting="equiv",
+        buffersize=_BLOCK,
+    ) as blocks:
+        yield from blocks
