@@ -3,6 +3,7 @@
 from medimageinsight import images
 
 pixels = images.load("chest.dcm")                 # (H, W, 3) uint8 RGB, upright
+pixels = images.load("ct.dcm", window="lung")     # or "40/400", an index of the file's windows, "1%-99%"
 decoded = images.open("stack.tif", frame=3)       # DecodedImage in its own Pillow mode
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from medimageinsight._lazy import lazy_exports
 from medimageinsight.images.data_uri import decode_base64, is_data_uri
-from medimageinsight.images.decoded import DecodedImage, to_rgb
+from medimageinsight.images.decoded import DecodedImage, ImageWarning, to_rgb
 from medimageinsight.images.limits import Limits
 from medimageinsight.images.source import (
     Source,
@@ -21,11 +22,16 @@ from medimageinsight.images.source import (
     open,  # noqa: A004 - images.open reads well
     read_source,
 )
+from medimageinsight.images.window import PRESETS, WindowLike, WindowSelection, parse_window
 
 __all__ = [
+    "PRESETS",
     "DecodedImage",
+    "ImageWarning",
     "Limits",
     "Source",
+    "WindowLike",
+    "WindowSelection",
     "count_frames",
     "decode_base64",
     "is_data_uri",
@@ -33,6 +39,7 @@ __all__ = [
     "is_single",
     "load",
     "open",
+    "parse_window",
     "read_source",
     "to_rgb",
 ]

@@ -8,24 +8,29 @@ import numpy as np
 from PIL import Image
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images.eight_bit import map_distinct_values, scale_to_uint8
+from medimageinsight.images.decoded import WINDOW_NOT_APPLIED, DecodedImage
+from medimageinsight.images.eight_bit import map_distinct_values
+from medimageinsight.images.grey import grey_mapping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.images.limits import Limits
+    from medimageinsight.images.window import WindowSelection
 
 
-def from_array(array: NDArray[Any], limits: Limits) -> Image.Image:
+def from_array(array: NDArray[Any], *, window: WindowSelection | None, limits: Limits) -> DecodedImage:
     """Return an image in mode L, RGB or RGBA.
 
     Args:
         array: (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA. uint8 is used unchanged and bool as 0 and 255; other
             integers and floats are mapped from the array's minimum..maximum to 0..255, a constant array to 0.
+        window: The range to display instead.
         limits: Bounds on the image size.
 
     Raises:
-        ImageError: ``image_bad_shape``, ``image_bad_dtype``, ``image_not_finite``, ``image_too_large``.
+        ImageError: ``image_bad_shape``, ``image_bad_dtype``, ``image_not_finite``, ``image_too_large``,
+            ``image_window_not_applicable``.
     """
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
@@ -36,17 +41,22 @@ def from_array(array: NDArray[Any], limits: Limits) -> Image.Image:
             code="image_bad_shape",
         )
     limits.check_size(array.shape[1], array.shape[0])
-    return Image.fromarray(np.ascontiguousarray(_to_uint8(array)))
+    windowed = array.ndim == 2 and array.dtype not in (np.uint8, np.bool_)
+    pixels = _to_uint8(array, window if windowed else None)
+    return DecodedImage(
+        image=Image.fromarray(np.ascontiguousarray(pixels)),
+        warnings=(WINDOW_NOT_APPLIED,) if window and not windowed else (),
+    )
 
 
-def reduce_depth(image: Image.Image) -> Image.Image:
+def reduce_depth(image: Image.Image, window: WindowSelection | None) -> DecodedImage:
     """Return the image unchanged if it has 8 bits a channel, else in mode L, its minimum..maximum as 0..255."""
     if image.mode.startswith(("I", "F")):  # also I;16, I;16B, ...
-        return Image.fromarray(_to_uint8(np.asarray(image)))
-    return image
+        return DecodedImage(image=Image.fromarray(_to_uint8(np.asarray(image), window)))
+    return DecodedImage(image=image, warnings=(WINDOW_NOT_APPLIED,) if window else ())
 
 
-def _to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
+def _to_uint8(array: NDArray[Any], window: WindowSelection | None) -> NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.bool_:
@@ -60,8 +70,7 @@ def _to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
         raise ImageError(
             f"expected an array of integers, floats or booleans, got dtype {array.dtype}", code="image_bad_dtype"
         )
-    low, high = float(array.min()), float(array.max())
-    return map_distinct_values(array, lambda values: scale_to_uint8(values, low, high))
+    return map_distinct_values(array, grey_mapping(array, window))
 
 
 def _shape_advice(shape: tuple[int, ...]) -> str:

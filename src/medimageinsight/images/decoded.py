@@ -21,6 +21,28 @@ _TO_UPRIGHT = {
 ORIENTATION_TAG = 0x0112
 
 
+@dataclass(frozen=True)
+class ImageWarning:
+    """A defect of a file that did not prevent its display, for example an unusable look-up table.
+
+    Args:
+        code: Stable identifier for a program, lower snake case.
+        message: One line for a person: what was wrong and what was used instead; never patient data.
+    """
+
+    code: str
+    message: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return ``{"code": ..., "message": ...}``."""
+        return {"code": self.code, "message": self.message}
+
+
+WINDOW_NOT_APPLIED = ImageWarning(
+    "window_not_applied", "the selected window was not applied: colour, or grey of 8 bits, is displayed as it is"
+)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecodedImage:
     """One decoded frame.
@@ -29,10 +51,12 @@ class DecodedImage:
         image: 8 bits a channel, fully decoded, in the mode it was stored in: ``1``, ``L``, ``LA``, ``P``, ``PA``,
             ``RGB``, ``RGBA``, ``CMYK``, ``YCbCr``, ``LAB``, ``HSV`` (or their variants ``RGBX``, ``La``, ``RGBa``).
         orientation: The EXIF orientation, 1 to 8, not yet applied to ``image``.
+        warnings: The defects that did not prevent the display.
     """
 
     image: Image.Image
     orientation: int = 1
+    warnings: tuple[ImageWarning, ...] = ()
 
     def upright(self) -> Image.Image:
         """Return the image rotated and mirrored by its EXIF orientation."""

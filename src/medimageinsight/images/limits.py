@@ -17,6 +17,8 @@ class Limits:
         max_bytes: Maximum bytes of one source, encoded (and inflated, for a deflated DICOM file).
         max_pixels: Maximum pixels of one frame, width times height. The default is Pillow's own bound, which also
             applies to files that Pillow decodes: to exceed it, raise ``PIL.Image.MAX_IMAGE_PIXELS`` too.
+        accept_maps: Whether segmentations, dose grids and parametric maps, which are no images of a patient, are
+            accepted as images.
         max_frames: Frames of a file beyond this number are neither counted nor decoded.
         max_walked_pixels: Maximum pixels of all frames up to the chosen frame, where each is decoded on top of the
             previous one: GIF, APNG, animated WebP and AVIF.
@@ -26,6 +28,7 @@ class Limits:
 
     max_bytes: int = 1 << 30
     max_pixels: int = 178_956_970
+    accept_maps: bool = False
     max_frames: int = 100_000
     max_walked_pixels: int = 1 << 29
     max_decoded_bytes: int = 3 << 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from medimageinsight.images.decoded import DecodedImage, exif_orientation
 
 if TYPE_CHECKING:
     from medimageinsight.images.limits import Limits
+    from medimageinsight.images.window import WindowSelection
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
 _SIGNATURES = (
@@ -30,7 +32,7 @@ _SIGNATURES = (
 )
 
 
-def decode(data: bytes, *, frame: int, limits: Limits) -> DecodedImage:
+def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
     """Decode one frame of a PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or PNM file.
 
     Raises:
@@ -49,7 +51,7 @@ def decode(data: bytes, *, frame: int, limits: Limits) -> DecodedImage:
             f"got a file of another kind ({len(data):,} bytes)",
             code="image_not_an_image",
         ) from None
-    return decode_opened(image, frame=frame, limits=limits)
+    return decode_opened(image, frame=frame, window=window, limits=limits)
 
 
 def count_frames(data: bytes) -> int:
@@ -58,7 +60,7 @@ def count_frames(data: bytes) -> int:
         return int(getattr(image, "n_frames", 1))
 
 
-def decode_opened(image: Image.Image, *, frame: int, limits: Limits) -> DecodedImage:
+def decode_opened(image: Image.Image, *, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
     """Decode one frame of an opened image, within limits; an image already in memory is not changed."""
     limits.check_size(*image.size)
     if frame:
@@ -76,7 +78,7 @@ def decode_opened(image: Image.Image, *, frame: int, limits: Limits) -> DecodedI
         raise
     except Exception:  # Pillow's codecs raise OSError, SyntaxError, struct.error, ValueError, ... for damaged data
         raise _damaged() from None
-    return DecodedImage(image=reduce_depth(image), orientation=exif_orientation(image))
+    return dataclasses.replace(reduce_depth(image, window), orientation=exif_orientation(image))
 
 
 def _damaged() -> ImageError:

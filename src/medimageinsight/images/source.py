@@ -19,6 +19,7 @@ from medimageinsight.images.data_uri import decode_base64, is_data_uri
 from medimageinsight.images.decoded import DecodedImage, to_rgb
 from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 from medimageinsight.images.limits import Limits
+from medimageinsight.images.window import WindowLike, WindowSelection, parse_window
 
 if TYPE_CHECKING:
     from typing import Any
@@ -37,26 +38,32 @@ def open(  # noqa: A001 - images.open reads well
     source: Source,
     *,
     frame: int = 0,
+    window: WindowLike | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> DecodedImage:
     """Decode one frame of a source, in its own Pillow mode; DICOM and pixels deeper than 8 bits become 8-bit L or RGB.
 
     The format is detected from the content, never from the name. Pixels of more than 8 bits are mapped from the
-    image's minimum..maximum to 0..255, DICOM images by their window where they have one. Thread-safe.
+    image's minimum..maximum to 0..255, DICOM images by their window where they have one, unless another window is
+    selected. Colour, and grey of 8 bits outside DICOM, has nothing to select: a warning is recorded. Thread-safe.
 
     Args:
         source: See `Source`. A file object is read from its current position and not closed.
         frame: Index of a frame of a multi-frame DICOM, TIFF, GIF or WebP; for a PIL image, 0 is its current frame.
+        window: The range of grey values to display, see `parse_window`; None is the file's own choice.
         limits: Bounds on the size of a source.
 
     Raises:
-        ImageError: The source cannot be decoded; the code begins with ``image_``.
+        ImageError: The source cannot be decoded; the code begins with ``image_``. ``image_window_not_applicable`` for
+            a preset of an image that is not in Hounsfield units, or an index beyond the file's windows.
+        InputError: ``window_invalid``.
     """
+    selection = None if window is None else parse_window(window)
     if frame < 0:
         raise ImageError(f"expected a frame from 0 on, got {frame}", code="image_frame_out_of_range")
     try:
         with suppress_decoder_warnings():
-            return _open(source, frame, limits)
+            return _open(source, frame, selection, limits)
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -86,28 +93,34 @@ def count_frames(data: bytes, *, limits: Limits = Limits()) -> int:  # noqa: B00
         return 1
 
 
-def load(source: Source, *, frame: int = 0, limits: Limits = Limits()) -> NDArray[np.uint8]:  # noqa: B008 - frozen
+def load(
+    source: Source,
+    *,
+    frame: int = 0,
+    window: WindowLike | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> NDArray[np.uint8]:
     """Return the pixels of one frame, (H, W, 3) uint8 RGB, upright. Arguments and errors are those of `open`."""
-    return np.array(to_rgb(open(source, frame=frame, limits=limits).upright()))
+    return np.array(to_rgb(open(source, frame=frame, window=window, limits=limits).upright()))
 
 
-def _open(source: Source, frame: int, limits: Limits) -> DecodedImage:
+def _open(source: Source, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
     if isinstance(source, Image.Image):
-        return pillow.decode_opened(source, frame=frame, limits=limits)
+        return pillow.decode_opened(source, frame=frame, window=window, limits=limits)
     if isinstance(source, np.ndarray):
         if frame:
             raise ImageError(
                 f"expected frame 0 of a source with one frame, got {frame}", code="image_frame_out_of_range"
             )
-        return DecodedImage(image=from_array(source, limits))
+        return from_array(source, window=window, limits=limits)
     if is_dataset(source):
-        return DecodedImage(image=dicom.decode(source, frame=frame, limits=limits))
+        return dicom.decode(source, frame=frame, window=window, limits=limits)
     data = read_source(source, limits)
     if not data:
         raise ImageError("expected an image, got an empty file", code="image_empty")
     if dicom.is_dicom(data):
-        return DecodedImage(image=dicom.decode(dicom.read(data, limits), frame=frame, limits=limits))
-    return pillow.decode(data, frame=frame, limits=limits)
+        return dicom.decode(dicom.read(data, limits), frame=frame, window=window, limits=limits)
+    return pillow.decode(data, frame=frame, window=window, limits=limits)
 
 
 def read_source(source: object, limits: Limits) -> bytes:

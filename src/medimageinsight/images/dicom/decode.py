@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from medimageinsight.errors import ImageError
+from medimageinsight.images.decoded import DecodedImage
 from medimageinsight.images.dicom.lookup_tables import read_palette
 from medimageinsight.images.dicom.monochrome import grey_transforms, render_grey
 from medimageinsight.images.dicom.pixel_data import decode_pixel_data, transfer_syntax
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from medimageinsight.images.limits import Limits
+    from medimageinsight.images.window import WindowSelection
 
 
-def decode(dataset: Dataset, *, frame: int, limits: Limits) -> Image.Image:
+def decode(dataset: Dataset, *, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
     """Decode one frame as a viewer shows it first.
 
     Monochrome frames go through the modality LUT or rescale, then the first VOI LUT or window, then the inversion of
@@ -45,7 +47,7 @@ def decode(dataset: Dataset, *, frame: int, limits: Limits) -> Image.Image:
         pixels = _rgb_to_uint8(stored.values, stored.bits)
     else:
         raise _unsupported(stored.photometric)
-    return Image.fromarray(np.ascontiguousarray(pixels))
+    return DecodedImage(image=Image.fromarray(np.ascontiguousarray(pixels)), warnings=())
 
 
 def _rgb_to_uint8(stored: NDArray[Any], bits: int) -> NDArray[np.uint8]:
