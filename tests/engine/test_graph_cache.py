@@ -120,6 +120,61 @@ def test_a_damaged_copy_is_replaced(large_graph: Path, x: np.ndarray, damage) ->
     assert run(large_graph, x, copy) == plain
 
 
+@pytest.mark.parametrize("name", [GRAPH, DATA])
+def test_each_single_bit_that_flips_is_detected(large_graph: Path, x: np.ndarray, name: str) -> None:
+    plain, copy = run(large_graph, x), make_copy(large_graph)
+    run(large_graph, x, copy)
+    content = (copy.folder / name).read_bytes()
+    for offset in np.linspace(0, len(content) - 1, 25).astype(int):
+        damaged = bytearray(content)
+        damaged[offset] ^= 0x40
+        (copy.folder / name).write_bytes(damaged)
+        assert run(large_graph, x, copy) == plain
+        assert copy.is_complete()
+        assert (copy.folder / name).read_bytes() == content
+
+
+def replace_by_one_that_fails(copy: GraphCopy) -> None:
+    """Exchange the copy for a complete one of a graph that loads and does not run: its rows cannot be reshaped."""
+    onnx = pytest.importorskip("onnx")
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    shape = onnx.numpy_helper.from_array(np.array([7, 8], dtype=np.int64), "shape")
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        "fails",
+        [helper.make_tensor_value_info("x", floats, ["batch", 64])],
+        [helper.make_tensor_value_info("y", floats, ["batch", 8])],
+        initializer=[shape],
+    )
+    copy.remove()
+    with copy.writing() as folder:
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), folder / GRAPH)
+        (folder / DATA).write_bytes(b"")
+
+
+def test_a_copy_that_fails_to_run_is_written_again(large_graph: Path, x: np.ndarray) -> None:
+    plain, copy = run(large_graph, x), make_copy(large_graph)
+    replace_by_one_that_fails(copy)
+    assert copy.is_complete()
+    session = Session(large_graph, providers=["cpu"], threads=1, copy=copy)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: session.run("y", {"x": x}).tobytes(), range(8)))
+    assert results == [plain] * 8
+    assert entries() == [copy.key]
+    assert run(large_graph, x, copy) == plain
+
+
+def test_a_run_that_fails_on_every_copy_is_an_error(large_graph: Path, x: np.ndarray) -> None:
+    session = Session(large_graph, providers=["cpu"], copy=(copy := make_copy(large_graph)))
+    for _ in range(2):
+        with pytest.raises(ModelError) as caught:
+            session.run("y", {"x": np.full_like(x, np.nan)})
+        assert caught.value.code == "inference_not_finite"
+    written = copy.graph.stat().st_mtime_ns
+    session.run("y", {"x": x})
+    assert copy.graph.stat().st_mtime_ns == written
+
+
 def test_a_changed_packed_weight_is_detected(large_graph: Path, x: np.ndarray) -> None:
     onnx = pytest.importorskip("onnx")
     plain, copy = run(large_graph, x), make_copy(large_graph)

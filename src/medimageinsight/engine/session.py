@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,6 +79,8 @@ class Session:
         self._copy = copy
         self._verify = verify or (lambda: None)
         self._cuda_graph = cuda_graph
+        self._maps_copy = False
+        self._rebuilding = threading.Lock()
         self._session = self._open(chosen, requested=providers is not None or cuda_graph)
         first = self.providers[0]
         self._bound = BoundRuns(self._session, record=cuda_graph) if first == CUDA else None
@@ -93,16 +96,29 @@ class Session:
     def run(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Return an output of the graph for a batch, (N, D) float32.
 
+        If a run on the optimised copy fails, the copy is written again and the run repeated, once in a session.
+
         Raises:
             ModelError: ONNX Runtime failed (``inference_failed``), or its result is not finite
                 (``inference_not_finite``).
         """
+        session = self._session
+        try:
+            return self._run(session, output, inputs)
+        except ModelError:
+            if not self._replace_copy(session):
+                raise
+            return self._run(self._session, output, inputs)
+
+    def _run(
+        self, session: ort.InferenceSession, output: str, inputs: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.float32]:
         try:
             if self._bound is not None:
                 result = self._bound.run(output, inputs)
             else:
                 with self._serial:
-                    result = self._session.run([output], dict(inputs))[0]
+                    result = session.run([output], dict(inputs))[0]
         except Exception as error:
             raise ModelError(
                 f"expected the network to run, ONNX Runtime failed ({type(error).__name__}): "
@@ -141,11 +157,13 @@ class Session:
 
     def _open_on_cpu(self) -> ort.InferenceSession:
         if self._copy is not None:
+            self._maps_copy = True
             if (session := self._map_copy(self._copy)) is not None:
                 return session
             self._verify()
             if self._write_copy(self._copy) and (session := self._map_copy(self._copy)) is not None:
                 return session
+            self._maps_copy = False
         self._verify()
         try:
             return self._load(self._path, [CPU])
@@ -153,14 +171,29 @@ class Session:
             raise _bad_graph(error) from error
 
     def _map_copy(self, copy: GraphCopy) -> ort.InferenceSession | None:
-        """Return a session on the copy, or None without a complete one; a copy that ONNX Runtime refuses is removed."""
+        """Return a session on the copy, or None without a complete one; a copy that cannot be used is removed."""
         if not copy.is_complete():
             return None
-        try:
-            return self._load(copy.graph, [CPU], optimise=False)
-        except Exception:
+        session: ort.InferenceSession | None = None
+        with ThreadPoolExecutor(1) as pool:
+            intact = pool.submit(copy.has_intact_data)  # at the same time: one core computes while the other loads
+            with contextlib.suppress(Exception):
+                session = self._load(copy.graph, [CPU], optimise=False)
+        if session is None or not intact.result():
             copy.remove()
             return None
+        return session
+
+    def _replace_copy(self, failed: ort.InferenceSession) -> bool:
+        """Replace a session on the copy that failed to run; return whether there is another session to try."""
+        with self._rebuilding:
+            if self._session is failed:
+                if not self._maps_copy or self._copy is None:
+                    return False
+                self._copy.remove()
+                self._session = self._open_on_cpu()
+                self._maps_copy = False  # of a new copy the failure is final
+            return True
 
     def _write_copy(self, copy: GraphCopy) -> bool:
         """Return whether the copy was written. The session that writes it is freed: its weights are not shared."""
