@@ -13,12 +13,13 @@ A copy is complete or does not exist: it is written to a hidden folder and renam
 again, since a damaged weight would give wrong embeddings without an error: of the graph before it is read, of the data
 while ONNX Runtime maps them. A damaged copy, and one that ONNX Runtime cannot load or run, is removed and written
 again. Where no copy can be written, the graph itself is loaded. ``MI2_GRAPH_CACHE=0`` disables the cache,
-`clear_graph_cache` empties it. On Windows the folders' access rights are not checked, since they are private to a user by default.
+`clear_graph_cache` empties it. On Windows the folders' access rights are not checked, since they are private to a user
+by default.
 
-Measured with the released image encoder, 1.45 GB, on two cores: 1.8 s to load, the checksum of
-2.8 GB included, instead of 3.2 s; 0.35 GB of private memory instead of 1.8 GB while a process embeds an image, if
-another process has mapped the copy too; 2.8 GB of disk. The embeddings have the same bits. What the disk returns for a
-page that the system dropped and reads again after loading is not checked.
+Measured with the released image encoder, 1.45 GB, on two cores: 1.8 s to load, the checksum of 2.8 GB included, instead
+of 3.2 s; 0.35 GB of private memory instead of 1.8 GB while a process embeds an image, if another process has mapped the
+copy too; 2.8 GB of disk. The embeddings have the same bits. What the disk returns for a page that the system dropped
+and reads again after loading is not checked.
 """
 
 from __future__ import annotations
