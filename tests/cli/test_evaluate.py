@@ -58,6 +58,20 @@ def test_full_report(mi2, table: Path, tmp_path: Path, toy_bundle: Path) -> None
     assert again["criteria"] == ["youden", "sensitivity:0.8"]
 
 
+def test_prompts_come_from_a_template_or_a_file(mi2, table: Path, tmp_path: Path) -> None:
+    plain = mi2("evaluate", table, "--json")
+    assert plain.json["prompt_source"] == "the captions of the splits train and val"
+    shown = mi2("evaluate", table, "--template", "phantom {}")
+    assert shown.code == 0, shown.err
+    assert "prompts: the template 'phantom {}'" in shown.err
+    file = tmp_path / "prompts.json"
+    file.write_text(json.dumps({"Bright Spot": ["a spot", "bright"], "No Finding": "nothing"}))
+    done = mi2("evaluate", table, "--prompts", file, "--json")
+    assert (done.json["prompts"], done.json["prompt_source"]) == (3, "a file of prompts")
+    file.write_text(json.dumps({"Bright Spot": "a spot"}))
+    assert "got none for 'No Finding'" in mi2("evaluate", table, "--prompts", file).err
+
+
 def test_comparison_of_two_models(mi2, table: Path, toy_bundle: Path, tmp_path: Path) -> None:
     done = mi2("evaluate", table, "--against", toy_bundle, "--json")
     assert done.code == 0, done.err

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medimageinsight.datasets import Sample, Table
-from medimageinsight.evaluate import EmbeddedTable, caption_prompts
+from medimageinsight.evaluate import EmbeddedTable, choose_prompts
 
 DIM = 16
 
@@ -49,13 +49,13 @@ def make_table(
 def make_embedded(table, *, noise=1.0, seed=0, scale=3.0):
     """Return image vectors near the vector of their caption; more noise moves them away."""
     generator = np.random.default_rng(seed)
-    prompts = caption_prompts(table)
+    prompts = choose_prompts(table, "test", template="{source} {}")
     vectors = np.stack([direction(sample.caption) for sample in table])
     images = unit(vectors + noise * generator.standard_normal(vectors.shape) / np.sqrt(DIM))
     return EmbeddedTable(
         table=table,
         images=images,
         prompts=prompts,
-        prompt_embeddings=np.stack([direction(prompt) for prompt in prompts]),
+        prompt_embeddings=np.stack([direction(prompt) for prompt in prompts.texts]),
         logit_scale=scale,
     )

@@ -11,7 +11,9 @@ from medimageinsight.errors import ConfigError, DatasetError, ImageError, InputE
 from medimageinsight.evaluate import (
     MEDMIX_FINDING_SOURCES,
     EvaluationSettings,
+    PromptSet,
     caption_prompts,
+    choose_prompts,
     evaluate,
     score_table,
 )
@@ -54,17 +56,16 @@ class Oracle:
     logit_scale = 4.5
 
     def __init__(self, table, noise=0.0):
-        self.vectors = {caption: unit_vector(caption) for caption in caption_prompts(table)}
         self.captions = {sample.path: sample.caption for sample in table}
         self.noise = noise
 
     def embed_texts(self, texts):
-        return np.stack([self.vectors[text] for text in texts])
+        return np.stack([unit_vector(text) for text in texts])
 
     def embed_images(self, sources, *, errors="raise", progress=None):
         generator = np.random.default_rng(len(sources))
         noise = self.noise * generator.standard_normal((len(sources), 64)) / 8
-        vectors = np.stack([self.vectors[self.captions[source]] for source in sources]) + noise
+        vectors = self.embed_texts([self.captions[source] for source in sources]) + noise
         if progress is not None:
             progress(len(sources))
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
@@ -105,7 +106,7 @@ def test_perfect_model_scores_one():
 
 
 def test_random_model_scores_chance():
-    table = build_table(per_class=100, splits=("test",))
+    table = build_table(per_class=100)
     report = evaluate(Oracle(table, noise=1e6), table, settings=SETTINGS)
     assert report.mean_auc.low < 0.5 < report.mean_auc.high
     assert report.mean_auc.high - report.mean_auc.low < 0.2
@@ -208,7 +209,7 @@ def test_medmix_averages_its_seven_sources(shared):
     prompts = caption_prompts(table)
     report = score_table(table, images, prompts, oracle.embed_texts(prompts), 4.5, settings=SETTINGS)
     assert report.finding_sources == MEDMIX_FINDING_SOURCES
-    assert (report.images, report.prompts, report.mean_auc.count) == (1661, 255, 7)
+    assert (report.images, report.prompts, report.mean_auc.count) == (1661, 229, 7)
     assert report.mean_auc.low < 0.5 < report.mean_auc.high
     assert report.sources["mednist"].findings is None
     assert report.sources["isic_uda1"].findings.left_out == ("benign",)
@@ -216,16 +217,17 @@ def test_medmix_averages_its_seven_sources(shared):
 
 def test_mean_auc_of_a_source_equals_scikit_learn():
     sklearn = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn")
-    table = build_table(per_class=60, splits=("test",))
+    table = build_table(per_class=60)
     oracle = Oracle(table, noise=8.0)
     prompts = caption_prompts(table)
-    images = oracle.embed_images([sample.path for sample in table])
+    scored = table.of_split("test")
+    images = oracle.embed_images([sample.path for sample in scored])
     report = score_table(table, images, prompts, oracle.embed_texts(prompts), 4.5, settings=SETTINGS)
-    chest = [index for index, sample in enumerate(table) if sample.source == "chest"]
+    chest = [index for index, sample in enumerate(scored) if sample.source == "chest"]
     edema = unit_vector("x-ray chest edema") + unit_vector("x-ray chest severe edema")
     classes = np.stack([unit_vector("x-ray chest normal"), edema / np.linalg.norm(edema)])
     logits = np.exp(4.5) * images[chest].astype(float) @ classes.T
-    truth = [table.samples[index].label == "edema" for index in chest]
+    truth = [scored.samples[index].label == "edema" for index in chest]
     expected = sklearn.roc_auc_score(truth, logits[:, 1] - logits[:, 0])
     assert 0.55 < expected < 0.95
     assert report.sources["chest"].findings.mean_auc.value == pytest.approx(expected, abs=1e-6)
@@ -234,3 +236,64 @@ def test_mean_auc_of_a_source_equals_scikit_learn():
 def test_public_functions_are_not_hidden_by_modules():
     for name in ("evaluate", "assess", "compare"):
         assert callable(getattr(medimageinsight.evaluate, name))
+
+
+def reports_of_single_images(*, splits, count=30):
+    """Return a table with a text for each image, near which its image is, and labels without information."""
+    generator = np.random.default_rng(0)
+    samples = tuple(
+        Sample(path=Path(f"{i}.png"), caption=f"report number {i}", label=label, finding=label, split=split)
+        for i, split in enumerate(split for split in splits for _ in range(count))
+        for label in ("sick" if i % 2 else "well",)
+    )
+    images = np.stack([unit_vector(sample.caption) for sample in samples])
+    images += 0.5 * np.stack([unit_vector(str(value)) for value in generator.random(len(samples))])
+    return Table(samples=samples, root=Path()), images / np.linalg.norm(images, axis=1, keepdims=True)
+
+
+def test_captions_of_scored_images_are_no_prompts():
+    table, images = reports_of_single_images(splits=("train", "test"))
+    prompts = caption_prompts(table)
+    texts = np.stack([unit_vector(prompt) for prompt in prompts])
+    report = score_table(table, images[30:], prompts, texts, 4.6, settings=SETTINGS)
+    assert report.prompts == 30
+    assert report.prompt_source == "the captions of the split train"
+    own = score_table(
+        table,
+        images[30:],
+        PromptSet(rows=table.samples[:30], source="train"),
+        texts[:30],
+        4.6,
+        settings=SETTINGS,
+    )
+    assert report.mean_auc == own.mean_auc
+    assert 0.2 < report.mean_auc.value < 0.8
+    assert "60 captions for 60 images" in report.warnings[0]
+
+
+def test_table_without_another_split_needs_prompts():
+    table, images = reports_of_single_images(splits=("test",))
+    prompts = caption_prompts(table)
+    texts = np.stack([unit_vector(prompt) for prompt in prompts])
+    with pytest.raises(InputError) as caught:
+        score_table(table, images, prompts, texts, 4.6, settings=SETTINGS)
+    assert caught.value.code == "prompts_of_scored_images"
+    assert choose_prompts(table, "test").texts == ("well", "sick")
+    report = evaluate(Oracle(table), table, settings=SETTINGS)
+    assert report.prompts == 2
+    assert "2 labels that no other split has" in report.prompt_source
+
+
+def test_prompts_from_a_template_or_a_file():
+    table = build_table()
+    filled = choose_prompts(table, "test", template="{modality} of {anatomy}: {}")
+    assert filled.texts[:2] == ("x-ray of chest: normal", "x-ray of chest: edema")
+    labels = {sample.label for sample in table}
+    given = choose_prompts(table, "test", prompts={label: [f"a {label}", label] for label in labels})
+    assert given.texts[:2] == ("a normal", "normal")
+    assert evaluate(Oracle(table), table, settings=SETTINGS, prompts=given).prompt_source == "a file of prompts"
+    with pytest.raises(ConfigError) as caught:
+        choose_prompts(table, "test", prompts={"edema": ["edema"]})
+    assert caught.value.code == "prompts_incomplete"
+    with pytest.raises(ConfigError, match="both"):
+        choose_prompts(table, "test", template="{}", prompts={})

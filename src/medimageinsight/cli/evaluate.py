@@ -18,7 +18,7 @@ from medimageinsight.reports import check_report_folder
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.datasets import Table
-    from medimageinsight.evaluate import AssessedModels, Assessment, Report
+    from medimageinsight.evaluate import AssessedModels, Assessment, PromptSet, Report
 
 DEFAULT_SENSITIVITY = 0.9
 
@@ -40,6 +40,18 @@ GroupColumns = Annotated[
 Sensitivity = Annotated[
     float, typer.Option(min=0.01, max=1.0, help="The minimum sensitivity of the second operating point.")
 ]
+Template = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Prompts from labels instead of captions, such as 'x-ray chest {}'; also {modality}, {anatomy}, {view}, "
+        "{finding}, {source}.",
+    ),
+]
+PromptsFile = Annotated[
+    Path | None,
+    typer.Option("--prompts", metavar="FILE", help='Prompts instead of captions, JSON: {"label": ["prompt", ...]}.'),
+]
 UpdateCard = Annotated[bool, typer.Option("--update-card", help="Copy the scores into the bundle's model card.")]
 RunFolder = Annotated[
     Path | None,
@@ -56,6 +68,8 @@ def evaluate(
     against: Against = None,
     group: GroupColumns = None,
     sensitivity: Sensitivity = DEFAULT_SENSITIVITY,
+    template: Template = None,
+    prompts: PromptsFile = None,
     update_card: UpdateCard = False,
     run: RunFolder = None,
     model: Model = None,
@@ -65,7 +79,8 @@ def evaluate(
 
     With --out or --against also kNN, a linear probe, operating points, calibration and groups: methods are trained on
     the split 'train' and their settings chosen on 'val'. --out and --against need the extra 'evaluate', a Parquet table
-    the extra 'parquet'. A training config gives the data and splits of that training, in any format.
+    the extra 'parquet'. Prompts are the captions of the other splits, never those of scored images. A training config
+    gives the data and splits of that training, in any format.
     """
     from medimageinsight.evaluate import write_assessment
 
@@ -79,20 +94,22 @@ def evaluate(
     loaded = load_model(model)
     with error_context(table, (DatasetError, ConfigError)):
         rows, columns_file = _read(table)
-        count = len(rows.of_split(split))
+        rows.of_split(split)
+    prompt_set = _choose_prompts(rows, split, template, prompts)
     options = {
         "--split": split, "--model": model or os.environ.get("MI2_MODEL"), "--against": against, "--out": out,
+        "--template": template, "--prompts": prompts,
         "--group": group, "--sensitivity": None if sensitivity == DEFAULT_SENSITIVITY else f"{sensitivity:g}",
     }  # fmt: skip
     command = format_command("evaluate", [table], options)
     if not in_full:
-        report = _evaluate(loaded, rows, count, split, command)
+        report = _evaluate(loaded, rows, split, prompt_set, command)
         if update_card:
             _update_card(model, report, run)
         output.print_json(report.to_dict()) if as_json else _print_report(report)
         return
     with error_context(table, (DatasetError, ConfigError)):
-        result = _assess(loaded, against, rows, columns_file, split, group, sensitivity, command)
+        result = _assess(loaded, against, rows, columns_file, split, group, sensitivity, prompt_set, command)
     if out is not None:
         with error_context(out):
             write_assessment(result.assessment, out, comparison=result.comparison, other=result.other)
@@ -127,13 +144,28 @@ def _read(source: Path) -> "tuple[Table, Path | None]":
     return rows, source.parent / data.table if data.table and has_all_rows else None
 
 
-def _evaluate(loaded: "MedImageInsight", rows: "Table", count: int, split: str, command: str) -> "Report":
+def _choose_prompts(rows: "Table", split: str, template: str | None, file: Path | None) -> "PromptSet":
+    from medimageinsight.evaluate import choose_prompts
+    from medimageinsight.tagging import read_prompts
+
+    with error_context(file):
+        prompts = None if file is None else {name: tag.positive for name, tag in read_prompts(file).items()}
+        return choose_prompts(rows, split, template=template, prompts=prompts)
+
+
+def _evaluate(loaded: "MedImageInsight", rows: "Table", split: str, prompts: "PromptSet", command: str) -> "Report":
     from medimageinsight.evaluate import EvaluationSettings
     from medimageinsight.evaluate import evaluate as evaluate_model
 
-    with output.counting("embedding", count) as progress:
+    with output.counting("embedding", rows.splits[split]) as progress:
         return evaluate_model(
-            loaded, rows, settings=EvaluationSettings(split=split), name=loaded.name, command=command, progress=progress
+            loaded,
+            rows,
+            settings=EvaluationSettings(split=split),
+            prompts=prompts,
+            name=loaded.name,
+            command=command,
+            progress=progress,
         )
 
 
@@ -145,6 +177,7 @@ def _assess(
     split: str,
     group: list[str] | None,
     sensitivity: float,
+    prompts: "PromptSet",
     command: str,
 ) -> "AssessedModels":
     from medimageinsight.evaluate import AssessmentSettings, EvaluationSettings, assess_models, read_groups
@@ -165,6 +198,7 @@ def _assess(
         against=None if against is None else load_model(against),
         settings=settings,
         groups=groups,
+        prompts=prompts,
         command=command,
         progress=lambda name: output.counting(f"embedding with {name}", len(rows)),
     )
@@ -229,6 +263,9 @@ def _print_report(report: "Report") -> None:
             for name, source in report.sources.items()
         ],
     )
+    output.note(f"prompts: {report.prompt_source}")
+    for warning in report.warnings:
+        output.note(f"warning: {warning}")
 
 
 def _print_assessed(result: "AssessedModels") -> None:

@@ -13,9 +13,9 @@ from medimageinsight.evaluate.group_columns import read_groups
 from medimageinsight.evaluate.groups import GroupFigures, Grouping
 from medimageinsight.evaluate.methods import Choice
 from medimageinsight.evaluate.model_card import card_section, update_model_card
+from medimageinsight.evaluate.prompt_set import PromptSet, caption_prompts, choose_prompts
 from medimageinsight.evaluate.results import EvaluationSettings, FindingFigures, Report, SourceFigures
 from medimageinsight.evaluate.sections.summary import methods_table
-from medimageinsight.evaluate.zero_shot import caption_prompts
 from medimageinsight.metrics.bootstrap import Figure
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Grouping",
     "ImageSet",
     "MethodAssessment",
+    "PromptSet",
     "Report",
     "SourceAssessment",
     "SourceFigures",
@@ -41,6 +42,7 @@ __all__ = [
     "assess_models",
     "caption_prompts",
     "card_section",
+    "choose_prompts",
     "compare",
     "embed_image_table",
     "embed_table",

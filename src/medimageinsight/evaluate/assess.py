@@ -17,6 +17,7 @@ from medimageinsight.evaluate.evaluation import score_table
 from medimageinsight.evaluate.groups import by_group
 from medimageinsight.evaluate.methods import KNN, PROBE, ZERO_SHOT, score_trained, score_zero_shot
 from medimageinsight.evaluate.operating_points import find_operating_points
+from medimageinsight.evaluate.prompt_set import choose_prompts
 from medimageinsight.evaluate.reliability import pooled_reliability, score_reliability
 from medimageinsight.evaluate.resamples import Resamples
 from medimageinsight.metrics.scores import mean_ignoring_nan, roc_corners
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from medimageinsight.evaluate.classes import SourceClasses
     from medimageinsight.evaluate.embedding import EmbeddedTable
     from medimageinsight.evaluate.methods import MethodScores
+    from medimageinsight.evaluate.prompt_set import PromptSet
     from medimageinsight.evaluate.results import EvaluationSettings, Report
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Floats, Weights
@@ -50,13 +52,14 @@ def assess_models(
     against: NamedModel | None = None,
     settings: AssessmentSettings | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
+    prompts: PromptSet | None = None,
     command: str = "",
     progress: Callable[[str], AbstractContextManager[Callable[[int], None]]] | None = None,
 ) -> AssessedModels:
     """Embed a table with one model or two, `assess` each, and `compare` the two by a paired test.
 
-    ``progress`` is called with a model's name; the block gets a function that takes the number of images embedded so
-    far.
+    The prompts are those of `choose_prompts` by default. ``progress`` is called with a model's name; the block gets a
+    function that takes the number of images embedded so far.
 
     Raises:
         DatasetError: The table has no such split, or images cannot be read (``dataset_broken_images``).
@@ -67,10 +70,12 @@ def assess_models(
     names = [named.name for named in models]
     if len(set(names)) < len(names):
         names = [f"{names[0]} (model)", f"{names[1]} (against)"]
+    settings = settings or AssessmentSettings()
+    prompts = prompts or choose_prompts(table, settings.evaluation.split)
     embedded, assessed = [], []
     for named, name in zip(models, names, strict=True):
         with nullcontext() if progress is None else progress(name) as done:
-            embedded.append(embed_table(named, table, progress=done))
+            embedded.append(embed_table(named, table, prompts=prompts, progress=done))
         assessed.append(assess(embedded[-1], settings=settings, groups=groups, name=name, command=command))
     if against is None:
         return AssessedModels(assessment=assessed[0])
@@ -98,6 +103,7 @@ def assess(
         MissingExtraError: scikit-learn is not installed.
     """
     settings = settings or AssessmentSettings()
+    embedded = embedded.with_prompts_for(settings.evaluation.split)
     report = _score_table(embedded, settings.evaluation, name=name, command=command)
     resamples = Resamples.draw(embedded, settings.evaluation)
     splits = embedded.table.splits
@@ -145,13 +151,16 @@ def _score_methods(
     embedded: EmbeddedTable, sources: Sequence[SourceClasses], val_split: str | None
 ) -> dict[str, dict[str, MethodScores]]:
     """Return the scores by method and source, without methods that cannot be used."""
-    scores: dict[str, dict[str, MethodScores]] = {
+    found: dict[str, dict[str, MethodScores | None]] = {
         ZERO_SHOT: {classes.source: score_zero_shot(embedded, classes) for classes in sources}
     }
     if val_split is not None:
         for method in (KNN, PROBE):
-            by_source = {classes.source: score_trained(method, embedded, classes, val_split) for classes in sources}
-            scores[method] = {source: scored for source, scored in by_source.items() if scored and len(scored.rows)}
+            found[method] = {classes.source: score_trained(method, embedded, classes, val_split) for classes in sources}
+    scores = {
+        method: {source: scored for source, scored in by_source.items() if scored and len(scored.rows)}
+        for method, by_source in found.items()
+    }
     return {method: by_source for method, by_source in scores.items() if by_source}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.methods import Choice
+from medimageinsight.evaluate.methods import ZERO_SHOT, Choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def list_choices(
 ) -> list[Choice]:
     """Return every choice, how it was made and on which split."""
     fixed = [
-        Choice(what="prompts", value=f"{report.prompts:,} captions", how="the distinct captions of the whole table"),
+        Choice(what="prompts", value=f"{report.prompts:,} texts", how=report.prompt_source),
         Choice(
             what="sources in the mean",
             value=", ".join(report.finding_sources) or "all",
@@ -78,15 +78,18 @@ def list_notes(
             names = ", ".join(classes.names[index] for index in absent)
             notes.append(f"{name}: not in the {val_split} split: {names}.")
         for method, by_source in scores.items():
+            needed = (
+                "two classes with a prompt"
+                if method == ZERO_SHOT
+                else f"two classes in the {settings.train_split} split and images of them in the {val_split} split"
+            )
+            lacking = "have no prompt" if method == ZERO_SHOT else f"are not in the {settings.train_split} split"
             if classes.source not in by_source:
-                notes.append(
-                    f"{name}: no {method}: it needs two classes in the {settings.train_split} split and images of them "
-                    f"in the {val_split} split."
-                )
+                notes.append(f"{name}: no {method}: it needs {needed}.")
             elif unseen := by_source[classes.source].unseen:
                 notes.append(
-                    f"{name}: {method} cannot predict {', '.join(unseen)}, which the {settings.train_split} split "
-                    "lacks; images of these classes are left out of its figures."
+                    f"{name}: {method} cannot predict {', '.join(unseen)}, which {lacking}; images of these classes "
+                    "are left out of its figures."
                 )
     return notes
 

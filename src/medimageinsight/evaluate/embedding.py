@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from medimageinsight.datasets import broken_images, patient_ids
 from medimageinsight.errors import ImageError, InputError
-from medimageinsight.evaluate.zero_shot import caption_prompts
+from medimageinsight.evaluate.prompt_set import PromptSet, caption_prompts, select_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,36 +46,65 @@ class EmbeddedTable:
     Attributes:
         table: All its splits.
         images: (N, D) float32, L2-normalised, one for each image of ``table`` in order.
-        prompts: P texts, the table's distinct captions.
+        prompts: P prompts; or P texts, the table's distinct captions, see `select_prompts`.
         prompt_embeddings: (P, D) float32, L2-normalised.
         logit_scale: A logarithm.
     """
 
     table: Table
     images: NDArray[np.float32]
-    prompts: tuple[str, ...]
+    prompts: tuple[str, ...] | PromptSet
     prompt_embeddings: NDArray[np.float32]
     logit_scale: float
+
+    @property
+    def prompt_set(self) -> PromptSet:
+        """The prompts with the classes that they name."""
+        if isinstance(self.prompts, PromptSet):
+            return self.prompts
+        return PromptSet(rows=self.table.samples, source="the captions of the table")
 
     def rows_of(self, split: str | None) -> Integers:
         """Return the table rows of one split, of all splits for None: (n,) int."""
         return np.flatnonzero([split is None or sample.split == split for sample in self.table])
 
+    def with_prompts_for(self, split: str | None) -> EmbeddedTable:
+        """Return the same table without prompts that are captions of images to score only.
 
-def embed_table(model: Model, table: Table, *, progress: Callable[[int], None] | None = None) -> EmbeddedTable:
-    """Embed every image and every distinct caption of a table.
+        Raises:
+            InputError: As `select_prompts`.
+        """
+        prompts, embeddings = select_prompts(self.prompts, self.prompt_embeddings, self.table, split)
+        return replace(self, prompts=prompts, prompt_embeddings=embeddings)
+
+
+def embed_table(
+    model: Model,
+    table: Table,
+    *,
+    prompts: PromptSet | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> EmbeddedTable:
+    """Embed every image of a table, and prompts; by default every distinct caption.
 
     Raises:
         DatasetError: Images cannot be read (``dataset_broken_images``).
     """
-    prompts = caption_prompts(table)
+    images = embed_samples(model, table, table.samples, progress=progress)
+    given = prompts or caption_prompts(table)
     return EmbeddedTable(
         table=table,
-        images=embed_samples(model, table, table.samples, progress=progress),
-        prompts=prompts,
-        prompt_embeddings=model.embed_texts(prompts),
+        images=images,
+        prompts=given,
+        prompt_embeddings=embed_prompts(model, given, images.shape[1]),
         logit_scale=model.logit_scale,
     )
+
+
+def embed_prompts(model: Model, prompts: PromptSet | Sequence[str], dim: int) -> NDArray[np.float32]:
+    """Embed the texts of prompts: (P, D) float32; P may be 0."""
+    texts = prompts.texts if isinstance(prompts, PromptSet) else tuple(prompts)
+    return model.embed_texts(texts) if texts else np.zeros((0, dim), dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,8 +1,8 @@
 """Evaluate a model on a table of labelled images: zero-shot classification, findings, retrieval.
 
-The prompts are the captions of all splits (see :mod:`medimageinsight.evaluate.zero_shot`); one split is scored. A label
-is a class within its source, so "normal" of two sources are two labels. Intervals come from resampling patients within
-each source, for caption queries from resampling labels; galleries are not resampled.
+The prompts are never captions of scored images (see :mod:`medimageinsight.evaluate.prompt_set`); one split is scored. A
+label is a class within its source, so "normal" of two sources are two labels. Intervals come from resampling patients
+within each source, for caption queries from resampling labels; galleries are not resampled.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.errors import ConfigError
-from medimageinsight.evaluate.embedding import embed_samples
+from medimageinsight.evaluate.embedding import embed_prompts, embed_samples
 from medimageinsight.evaluate.evaluation_data import prepare_data, scored_samples
+from medimageinsight.evaluate.prompt_set import choose_prompts
 from medimageinsight.evaluate.results import EvaluationSettings, Report, SourceFigures
 from medimageinsight.evaluate.scoring import (
     best_prompt_accuracy,
@@ -24,7 +25,6 @@ from medimageinsight.evaluate.scoring import (
     score_findings,
     text_to_image,
 )
-from medimageinsight.evaluate.zero_shot import caption_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from medimageinsight.datasets import Table
     from medimageinsight.evaluate.embedding import Model
     from medimageinsight.evaluate.evaluation_data import EvaluationData
+    from medimageinsight.evaluate.prompt_set import PromptSet
 
 # The sources of medmix whose labels are findings that a reader would report; the published mean AUC is over these.
 MEDMIX_FINDING_SOURCES = ("kermany_cxr", "knee_kl", "brain_tumor_mri", "busi", "idrid", "isic_uda1", "pbc_blood")
@@ -44,13 +45,14 @@ def evaluate(
     table: Table,
     *,
     settings: EvaluationSettings | None = None,
+    prompts: PromptSet | None = None,
     name: str = "model",
     command: str = "",
     progress: Callable[[int], None] | None = None,
 ) -> Report:
-    """Embed the images of a split and the captions of the table, which has all splits, and `score_table` them.
+    """Embed the images of a split and prompts, those of `choose_prompts` by default, and `score_table` them.
 
-    ``progress`` is called with the number of images embedded so far.
+    The table has all splits. ``progress`` is called with the number of images embedded so far.
 
     Raises:
         DatasetError: The table has no such split, or images cannot be read (``dataset_broken_images``).
@@ -58,12 +60,13 @@ def evaluate(
     """
     settings = settings or EvaluationSettings()
     samples = scored_samples(table, settings)
-    prompts = caption_prompts(table)
+    prompts = prompts or choose_prompts(table, settings.split)
+    images = embed_samples(model, table, samples, progress=progress)
     return score_table(
         table,
-        embed_samples(model, table, samples, progress=progress),
+        images,
         prompts,
-        model.embed_texts(prompts),
+        embed_prompts(model, prompts, images.shape[1]),
         model.logit_scale,
         settings=settings,
         name=name,
@@ -74,7 +77,7 @@ def evaluate(
 def score_table(
     table: Table,
     image_embeddings: NDArray[np.float32],
-    prompts: Sequence[str],
+    prompts: Sequence[str] | PromptSet,
     prompt_embeddings: NDArray[np.float32],
     logit_scale: float,
     *,
@@ -85,9 +88,10 @@ def score_table(
     """Score existing embeddings: the core of `evaluate`, arrays in and figures out.
 
     Args:
-        table: All splits of a table, which define the classes of the captions.
+        table: All splits of a table.
         image_embeddings: (N, D) float32, L2-normalised, the scored split's images in the table's order.
-        prompts: P texts, the table's distinct captions in any order (``caption_prompts``).
+        prompts: A set of `choose_prompts`; or P texts, the table's distinct captions in any order
+            (``caption_prompts``), where those that only scored images have are not used.
         prompt_embeddings: (P, D) float32, L2-normalised.
         logit_scale: A logarithm.
         settings: What to score and how; ``settings.split`` names the scored split.
@@ -95,7 +99,8 @@ def score_table(
         command: The command that repeats the evaluation, for the report.
 
     Raises:
-        InputError: Arrays of another shape, values that are not finite, or prompts that are not the table's captions.
+        InputError: Arrays of another shape, values that are not finite, texts that are not the table's captions
+            (``prompts_mismatched``) or are captions of scored images only (``prompts_of_scored_images``).
         DatasetError: The table has no such split.
         ConfigError: A finding source is not in the table or has no AUC (``finding_sources_unknown``).
     """
@@ -117,6 +122,8 @@ def _score(data: EvaluationData, *, name: str, command: str) -> Report:
         images=len(data.samples),
         patients=len(np.unique(data.groups)),
         prompts=len(data.prompts),
+        prompt_source=data.prompt_set.source,
+        warnings=data.prompt_set.warnings,
         modality_accuracy=best_prompt_accuracy(data, ("modality",)),
         anatomy_accuracy=best_prompt_accuracy(data, ("modality", "anatomy")),
         mean_auc=mean_over_sources(data, [findings[source] for source in averaged]),

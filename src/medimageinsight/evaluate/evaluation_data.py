@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.evaluate.zero_shot import caption_prompts, prompt_membership
+from medimageinsight.evaluate.prompt_set import PromptSet, select_prompts
+from medimageinsight.evaluate.zero_shot import prompt_membership
 from medimageinsight.metrics.bootstrap import bootstrap_figure, draw_bootstrap_weights, resampled_means
 
 if TYPE_CHECKING:
@@ -29,20 +30,20 @@ class EvaluationData:
     """N scored images and P prompts.
 
     Attributes:
-        table: All splits, which define the classes of the prompts.
+        prompt_set: The prompts and the classes that they name.
         images: (N, D) float32.
         prompts: (P, D) float32.
-        prompt_of_row: (rows of the table,) int, the prompt that is a row's caption.
+        prompt_of_row: (rows of the prompt set,) int, the prompt that is a row's caption.
         labels: (N,) int, a label within its source; -1 for an unlabelled image.
         label_names: Source and label of each of the L labels of the whole table.
-        finding_labels: Sorted numbers of the labels that have a finding in some row of the table.
+        finding_labels: Sorted numbers of the labels that have a finding in some row of the table, and a prompt.
         prompt_labels: (P, L + 1) bool, see :func:`~medimageinsight.evaluate.zero_shot.prompt_membership`.
         groups: (N,) int, the patient; an image without a patient id is its own patient.
         weights: (R, N) float32, bootstrap weights.
         logit_scale: A logarithm.
     """
 
-    table: Table
+    prompt_set: PromptSet
     samples: tuple[Sample, ...]
     images: NDArray[np.float32]
     prompts: NDArray[np.float32]
@@ -71,7 +72,7 @@ class EvaluationData:
 def prepare_data(
     table: Table,
     image_embeddings: NDArray[np.float32],
-    prompts: Sequence[str],
+    prompts: Sequence[str] | PromptSet,
     prompt_embeddings: NDArray[np.float32],
     logit_scale: float,
     *,
@@ -80,35 +81,33 @@ def prepare_data(
     """Validate the arguments of `score_table` and number labels, captions and patients."""
     samples = scored_samples(table, settings)
     images = _check_embeddings("image", image_embeddings, len(samples))
-    texts = _check_embeddings("prompt", prompt_embeddings, len(prompts))
+    given = prompts.texts if isinstance(prompts, PromptSet) else prompts
+    texts = _check_embeddings("prompt", prompt_embeddings, len(given))
     if images.shape[1] != texts.shape[1]:
         raise InputError(
             f"expected images and prompts of one space, got {images.shape[1]} and {texts.shape[1]} dimensions",
             code="embeddings_misshapen",
         )
-    captions = set(caption_prompts(table))
-    if len(set(prompts)) != len(prompts) or set(prompts) != captions:
-        raise InputError(
-            f"expected the table's {len(captions)} distinct captions as prompts, got {len(prompts)} prompts, "
-            f"{len(captions & set(prompts))} of them captions: take them from caption_prompts(table)",
-            code="prompts_mismatched",
-        )
-    prompt_of_row, _ = number_values([sample.caption for sample in table], known=prompts)
+    prompt_set, texts = select_prompts(prompts, texts, table, settings.split)
+    prompt_of_row, _ = number_values([row.caption for row in prompt_set.rows], known=prompt_set.texts)
     label_of_row, label_names = number_values([_label_name(sample) for sample in table])
     labels, _ = number_values([_label_name(sample) for sample in samples], known=label_names)
+    label_of_prompt_row, _ = number_values([_label_name(row) for row in prompt_set.rows], known=label_names)
+    shape = (len(prompt_set.texts), len(label_names))
+    prompt_labels = prompt_membership(prompt_of_row, label_of_prompt_row, shape=shape)
     has_finding = np.array([bool(sample.label and sample.finding) for sample in table])
     groups = number_sample_patients(samples)
     strata, _ = number_values([sample.source for sample in samples])
     return EvaluationData(
-        table=table,
+        prompt_set=prompt_set,
         samples=samples,
         images=images,
         prompts=texts,
         prompt_of_row=prompt_of_row,
         labels=labels,
         label_names=label_names,
-        finding_labels=np.unique(label_of_row[has_finding]),
-        prompt_labels=prompt_membership(prompt_of_row, label_of_row, shape=(len(prompts), len(label_names))),
+        finding_labels=np.intersect1d(label_of_row[has_finding], np.flatnonzero(prompt_labels.any(axis=0))),
+        prompt_labels=prompt_labels,
         groups=groups,
         weights=draw_bootstrap_weights(groups, strata, resamples=settings.resamples, seed=settings.seed),
         logit_scale=logit_scale,

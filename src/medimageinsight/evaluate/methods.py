@@ -73,19 +73,26 @@ class MethodScores:
     choices: tuple[Choice, ...]
 
 
-def score_zero_shot(embedded: EmbeddedTable, classes: SourceClasses) -> MethodScores:
-    """Classify zero-shot: each class is the ensemble of its captions; nothing is trained or chosen."""
-    prompt_index = {prompt: index for index, prompt in enumerate(embedded.prompts)}
+def score_zero_shot(embedded: EmbeddedTable, classes: SourceClasses) -> MethodScores | None:
+    """Classify zero-shot: each class is the ensemble of its prompts; nothing is trained or chosen.
+
+    None if fewer than two classes have a prompt.
+    """
+    prompts = embedded.prompt_set
+    prompt_index = {prompt: index for index, prompt in enumerate(prompts.texts)}
     class_index = {name: index for index, name in enumerate(classes.names)}
-    member = np.zeros((len(embedded.prompts), len(classes.names)), dtype=bool)
-    for sample in embedded.table:
-        if sample.source == classes.source and sample.label in class_index:
-            member[prompt_index[sample.caption], class_index[sample.label]] = True
-    texts = ensemble_prompts(embedded.prompt_embeddings, member)
+    member = np.zeros((len(prompt_index), len(classes.names)), dtype=bool)
+    for row in prompts.rows:
+        if row.source == classes.source and row.label in class_index:
+            member[prompt_index[row.caption], class_index[row.label]] = True
+    known = np.flatnonzero(member.any(axis=0))
+    if len(known) < 2:
+        return None
+    texts = ensemble_prompts(embedded.prompt_embeddings, member[:, known])
     return _scores(
         ZERO_SHOT,
         classes,
-        np.arange(len(classes.names)),
+        known,
         lambda images: zero_shot_probabilities(embedded.images[images.rows], texts, embedded.logit_scale),
     )
 

@@ -86,8 +86,8 @@ def _source_row(name: str, source: SourceFigures) -> tuple[str, ...]:
 def _notes(report: Report) -> str:
     """Return how the figures were made and what they leave out."""
     sentences = [
-        "Zero-shot: prompts are the distinct captions of the whole table; for the AUC of findings the captions of a "
-        "label are averaged.",
+        f"Zero-shot: prompts are {report.prompt_source}; for the AUC of findings the prompts of a label are averaged.",
+        *report.warnings,
         f"The mean AUC is over {', '.join(report.finding_sources)}." if report.finding_sources else "",
         RETRIEVAL_NOTE,
     ]

@@ -104,7 +104,9 @@ class Report:
     Attributes:
         command: The command that repeats the evaluation, or ''.
         patients: Distinct patient ids among them; an image without an id counts as one patient.
-        prompts: Distinct captions of the whole table.
+        prompts: Number of distinct prompts.
+        prompt_source: Where the prompts are from, in words.
+        warnings: What may make the figures too good.
         modality_accuracy: Share of images whose best prompt has their modality.
         anatomy_accuracy: Share of images whose best prompt has their modality and their anatomy.
         mean_auc: Mean of the sources' mean AUC over ``finding_sources``.
@@ -130,6 +132,8 @@ class Report:
     image_to_text: Mapping[int, Figure]
     text_to_image: Mapping[int, Figure]
     text_to_image_precision: Figure | None
+    prompt_source: str = ""
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON types."""

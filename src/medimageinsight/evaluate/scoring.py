@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.datasets import Sample
     from medimageinsight.evaluate.evaluation_data import EvaluationData
-    from medimageinsight.metrics.scores import Floats, Integers
+    from medimageinsight.metrics.scores import Flags, Floats, Integers
 
 
 def best_prompt_accuracy(data: EvaluationData, attributes: tuple[str, ...]) -> Figure | None:
@@ -38,9 +38,11 @@ def best_prompt_accuracy(data: EvaluationData, attributes: tuple[str, ...]) -> F
         values = tuple(getattr(sample, attribute) for attribute in attributes)
         return values if all(values) else None
 
-    of_row, names = number_values([values_of(sample) for sample in data.table])
-    of_image, _ = number_values([values_of(sample) for sample in data.samples], known=names)
-    member = prompt_membership(data.prompt_of_row, of_row, shape=(len(data.prompts), len(names)))
+    if not len(data.prompts):
+        return None
+    of_row, names = number_values([values_of(row) for row in data.prompt_set.rows])
+    of_image, all_names = number_values([values_of(sample) for sample in data.samples], known=names)
+    member = prompt_membership(data.prompt_of_row, of_row, shape=(len(data.prompts), len(all_names)))
     images = np.flatnonzero(of_image >= 0)
     best = nearest(data.images[images], data.prompts, 1)[:, 0]
     return data.mean_figure(member[best, of_image[images]], images)
@@ -57,8 +59,8 @@ class ScoredFindings:
 def score_findings(data: EvaluationData, source: str) -> ScoredFindings | None:
     """Score zero-shot classification among the labels of a source that have a finding in some row of the table.
 
-    Each label is the ensemble of its captions. A label without scored images remains a class of the softmax; it has no
-    AUC, so the mean is over the other labels. None if no label has an AUC.
+    Each label is the ensemble of its prompts. A label without scored images remains a class of the softmax; it has no
+    AUC, so the mean is over the other labels. Labels without a prompt are left out. None if no label has an AUC.
     """
     rows = data.rows_of(source)
     columns = np.array([label for label in data.finding_labels if data.label_names[label][0] == source], dtype=int)
@@ -118,7 +120,10 @@ def image_to_image_precision(data: EvaluationData, neighbours: Integers, images:
 
 def image_to_text_recall(data: EvaluationData) -> Mapping[int, Figure]:
     """Return the recall at each k: how often the k best of all prompts contain a caption of the image's label."""
-    images = np.flatnonzero(data.labels >= 0)
+    has_prompt: Flags = data.prompt_labels.any(axis=0)
+    images = np.flatnonzero(has_prompt[data.labels])
+    if not len(images):
+        return {}
     best = nearest(data.images[images], data.prompts, max(data.settings.recall_at))
     relevant = data.prompt_labels[best, data.labels[images, None]]
     figures = {k: data.mean_figure(recall_at_k(relevant, k), images) for k in data.settings.recall_at}
@@ -132,7 +137,7 @@ def text_to_image(data: EvaluationData) -> tuple[Mapping[int, Figure], Figure | 
     the labels with the most captions would dominate. Labels are resampled.
     """
     k, ks = data.settings.neighbours, data.settings.recall_at
-    labels = np.unique(data.labels[data.labels >= 0])
+    labels = np.intersect1d(data.labels, np.flatnonzero(data.prompt_labels.any(axis=0)))
     if not len(labels):
         return {}, None
     best = nearest(data.prompts, data.images, max(k, *ks))

@@ -1,8 +1,4 @@
-"""Zero-shot classification with the captions of a table as prompts.
-
-A table's captions are a closed vocabulary that names the classes. So the prompts are the distinct captions of *all*
-splits, while only the images of one split are scored.
-"""
+"""Zero-shot classification: each class is the mean of its prompts."""
 
 from __future__ import annotations
 
@@ -15,19 +11,13 @@ from medimageinsight.metrics.heads import softmax
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from medimageinsight.datasets import Table
     from medimageinsight.metrics.scores import Flags, Floats, Integers
 
 _MIN_LENGTH = 1e-12  # the mean of opposite directions has length 0
 
 
-def caption_prompts(table: Table) -> tuple[str, ...]:
-    """Return the distinct captions of a table, in the order of first appearance."""
-    return tuple(dict.fromkeys(sample.caption for sample in table))
-
-
 def prompt_membership(prompts: Integers, classes: Integers, *, shape: tuple[int, int]) -> Flags:
-    """Return which of P prompts name which of L classes, from the prompt and the class (-1 for none) of N table rows.
+    """Return which of P prompts name which of L classes, from the prompt and the class (-1 for none) of N prompt rows.
 
     Returns:
         (P, L + 1) bool. The last column is false, so that class -1, used as an index, has no prompt.

@@ -23,8 +23,8 @@ from medimageinsight.engine import Engine, available_cpus, choose_providers
 from medimageinsight.engine.machine import processor
 from medimageinsight.errors import DatasetError, InputError
 from medimageinsight.evaluate.evaluation_data import prepare_data, scored_samples
+from medimageinsight.evaluate.prompt_set import choose_prompts
 from medimageinsight.evaluate.results import EvaluationSettings
-from medimageinsight.evaluate.zero_shot import caption_prompts
 from medimageinsight.export.accuracy_results import Accuracy, score_source
 from medimageinsight.export.pytorch_encoders import PyTorchEncoders, limit_torch_threads
 from medimageinsight.version import __version__
@@ -61,7 +61,7 @@ def measure_accuracy(
 
     Args:
         bundle: It is run as its users run it.
-        table: All splits of a table, whose captions are the prompts.
+        table: All splits of a table; the prompts are those of `choose_prompts`.
         original: The bundle's checkpoint, see `load_original`; both read texts with the bundle's tokenizer.
         split: The split to score; by default all images.
         providers: As in `Engine`.
@@ -76,7 +76,7 @@ def measure_accuracy(
     settings = EvaluationSettings(split=split)
     table = _use_labels_as_findings(table, settings)
     samples = scored_samples(table, settings)
-    prompts = caption_prompts(table)
+    prompts = choose_prompts(table, settings.split)
     logit_scales = [bundle.manifest.logit_scale]
     with Engine(bundle, providers=providers, threads=threads) as engine, contextlib.ExitStack() as stack:
         embedder = Embedder(bundle, engine)
@@ -85,7 +85,7 @@ def measure_accuracy(
             stack.enter_context(limit_torch_threads(threads or available_cpus()))
             encoders.append(PyTorchEncoders(original))
             logit_scales.append(original.logit_scale.item())
-        tokens = embedder.tokenizer.encode(prompts)
+        tokens = embedder.tokenizer.encode(prompts.texts)
         texts = [encoder.embed_tokens(tokens) for encoder in encoders]
         embeddings, milliseconds = _embed_in_turn([sample.path for sample in samples], embedder, encoders, progress)
     data = [

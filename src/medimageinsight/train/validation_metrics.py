@@ -11,7 +11,7 @@ import torch
 from medimageinsight import images
 from medimageinsight.adapters import score_probabilities
 from medimageinsight.datasets import patient_ids
-from medimageinsight.evaluate import EvaluationSettings, caption_prompts, score_table
+from medimageinsight.evaluate import EvaluationSettings, choose_prompts, score_table
 from medimageinsight.metrics.calibration import fit_temperature
 from medimageinsight.metrics.heads import activate, head_logits
 from medimageinsight.metrics.patients import number_patients
@@ -76,7 +76,7 @@ class TextValidator:
     def __init__(self, table: Table, split: str, preprocessing: Preprocessing, tokenizer: Tokenizer) -> None:
         self.table = limit_captions(table, split)
         self.settings = EvaluationSettings(split=split, resamples=1)  # no intervals during training
-        self.prompts = caption_prompts(self.table)
+        self.prompts = choose_prompts(self.table, split)
         self.tokenizer = tokenizer
         samples = table.of_split(split).samples
         self.images = ValidationImages(samples, preprocessing)
@@ -87,7 +87,7 @@ class TextValidator:
     def score(self, model: UniCLModel) -> dict[str, float]:
         """Return the scores that the split allows, by name."""
         vectors = self.images.embed(model)
-        prompts = self._embed_texts(model, self.prompts)
+        prompts = self._embed_texts(model, self.prompts.texts)
         report = score_table(
             self.table, vectors, self.prompts, prompts, model.logit_scale.item(), settings=self.settings
         )

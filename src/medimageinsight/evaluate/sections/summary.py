@@ -80,7 +80,7 @@ def choices_section(assessment: Assessment) -> Section:
     if len(rows) > len(common):
         by_source = tuple(row for row in rows if row not in common)
         blocks.append(TableBlock(caption="Choices of each source", columns=columns, rows=by_source, folded=True))
-    blocks += [Paragraph(text=note) for note in assessment.notes]
+    blocks += [Paragraph(text=note) for note in (*assessment.report.warnings, *assessment.notes)]
     return Section(title="How each choice was made", blocks=tuple(blocks))
 
 
