@@ -28,11 +28,13 @@ _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 _T = TypeVar("_T")
 
 
-def encode_image(source: images.Source, *, frame: int) -> str | InputError:
+def encode_image(
+    source: images.Source, *, frame: int = 0, window: images.WindowSelection | None = None
+) -> str | InputError:
     """Return a source as base64, or its error; runs in a worker thread."""
     try:
         with suppress_decoder_warnings():
-            return base64.b64encode(_to_file(source, frame)).decode("ascii")
+            return base64.b64encode(_to_file(source, frame, window)).decode("ascii")
     except ImageError as error:
         return error
     except Exception as error:  # as in `images.open`: the libraries' own messages may quote a header
@@ -65,9 +67,9 @@ def encode_request(column: Column, cells: Sequence[str], params: Mapping[str, ob
     return json.dumps({"input_data": table, "params": params}).encode()
 
 
-def _to_file(source: images.Source, frame: int) -> bytes:
-    if frame or isinstance(source, Image.Image | np.ndarray):
-        return _to_png(images.open(source, frame=frame))
+def _to_file(source: images.Source, frame: int, window: images.WindowSelection | None) -> bytes:
+    if frame or window is not None or isinstance(source, Image.Image | np.ndarray):
+        return _to_png(images.open(source, frame=frame, window=window))
     if images.is_dataset(source):
         return _to_dicom(source)
     data = images.read_source(source, images.Limits())
@@ -90,7 +92,7 @@ def _to_dicom(dataset: Dataset) -> bytes:
     """Return a dataset as a file of PS3.10 7.1, in its own transfer syntax, with or without file meta information."""
     from pydicom import dcmwrite
 
-    from medimageinsight.images.dicom.pixel_data import transfer_syntax
+    from medimageinsight.images.dicom.transfer_syntax import transfer_syntax
 
     syntax = transfer_syntax(dataset)
     buffer = io.BytesIO()

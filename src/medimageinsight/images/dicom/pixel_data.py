@@ -1,83 +1,63 @@
-"""Decompress the stored values of one frame, after the header has been checked against the pixel data."""
+"""Read the stored values of one frame, after the header has been checked against the pixel data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images.dicom.codestream import frame_size, is_complete
-from medimageinsight.images.dicom.elements import required_integer, text
+from medimageinsight.images.budget import reserve
+from medimageinsight.images.decoded import ImageWarning
+from medimageinsight.images.dicom.codestream import read_codestream
+from medimageinsight.images.dicom.colour import is_ybr, ybr_to_rgb
+from medimageinsight.images.dicom.compressed import decode_compressed
+from medimageinsight.images.dicom.elements import text
+from medimageinsight.images.dicom.fragments import find_frame, is_encapsulated
+from medimageinsight.images.dicom.native import decode_native, decode_rle, rle_segments
+from medimageinsight.images.dicom.pixel_description import PixelDescription, describe, number_of_frames
+from medimageinsight.images.dicom.stored_pixels import StoredPixels, damaged, header_overruled
+from medimageinsight.images.dicom.transfer_syntax import transfer_syntax
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
     from pydicom.uid import UID
 
     from medimageinsight.images.limits import Limits
 
-# The first of these that supports a transfer syntax decodes it. All give the same pixels; damaged frames make
-# pylibjpeg's RLE decoder panic and can crash gdcm, which is used only where no other can read: lossless JPEG.
-_PLUGINS = ("pydicom", "pylibjpeg", "pyjpegls", "pillow", "gdcm")
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StoredPixels:
-    """The stored values of one frame."""
-
-    values: NDArray[Any]  # (H, W), or (H, W, 3) for RGB
-    photometric: str  # photometric interpretation of the values; YBR is converted to RGB
-    bits: int  # stored, of a sample
+_OFFSET_TABLE_IGNORED = ImageWarning(
+    "offset_table_ignored", "the offset table contradicts the fragments; frames were found by their first bytes"
+)
 
 
 def decode_pixel_data(dataset: Dataset, *, frame: int, limits: Limits) -> StoredPixels:
-    """Decompress one frame only.
+    """Decode one frame only.
+
+    The pixel data decide where the header contradicts them, with a warning: whether and how they are compressed, the
+    samples of a pixel, their depth and colour space, and where a frame begins.
 
     Raises:
         ImageError: ``image_no_pixels``, ``image_bad_header``, ``image_frame_out_of_range``, ``image_too_large``,
-            ``image_truncated``, ``image_inconsistent``, ``image_unsupported``, ``image_unreadable``.
+            ``image_truncated``, ``image_inconsistent``, ``image_unsupported``, ``image_is_video``.
     """
     keyword = next((keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset), None)
     if keyword is None:
         raise _without_pixels(dataset)
-    frames = required_integer(dataset, "NumberOfFrames", default=1)
-    if frame >= max(frames, 1):
-        raise ImageError(
-            f"expected a frame from 0 to {max(frames, 1) - 1}, got {frame}", code="image_frame_out_of_range"
-        )
-    rows, columns = required_integer(dataset, "Rows"), required_integer(dataset, "Columns")
-    limits.check_size(columns, rows)
+    frames = number_of_frames(dataset)
+    if frame >= frames:
+        raise ImageError(f"expected a frame from 0 to {frames - 1}, got {frame}", code="image_frame_out_of_range")
     syntax = transfer_syntax(dataset)
-    if syntax.is_compressed and syntax.is_encapsulated:
-        _check_depth(dataset, syntax)
-        _check_codestream(_encapsulated_frame(dataset, frame, frames), rows, columns)
-    else:
-        _check_length(dataset, keyword, rows * columns, max(frames, 1))
-    return _decompress(dataset, syntax, frame)
-
-
-def transfer_syntax(dataset: Dataset) -> UID:
-    """Return the dataset's transfer syntax; without one, the uncompressed syntax that it was parsed with.
-
-    Raises:
-        ImageError: ``image_unsupported`` if no installed decoder supports it.
-    """
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
-
-    stated = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
-    if not stated:
-        _, little_endian = dataset.original_encoding
-        return ExplicitVRBigEndian if little_endian is False else ExplicitVRLittleEndian
-    syntax = UID(str(stated))
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
-        raise _unsupported(syntax)
-    return syntax
+    element = dataset[keyword]
+    data: bytes = element.value or b""
+    if is_encapsulated(data) and (syntax.is_encapsulated or element.is_undefined_length):
+        return _decode_encapsulated(dataset, keyword, frame, limits)
+    description = describe(dataset, keyword)
+    limits.check_size(description.columns, description.rows)
+    return _decode_uncompressed(data, description, frame, syntax, element.VR, limits)
 
 
 def _without_pixels(dataset: Dataset) -> ImageError:
@@ -98,99 +78,121 @@ def _without_pixels(dataset: Dataset) -> ImageError:
     )
 
 
-def _encapsulated_frame(dataset: Dataset, frame: int, frames: int) -> bytes:
-    from pydicom.encaps import get_frame
+def _decode_encapsulated(dataset: Dataset, keyword: str, frame: int, limits: Limits) -> StoredPixels:
+    found = find_frame(dataset[keyword].value, frame, number_of_frames(dataset), _extended_offsets(dataset))
+    if found is None or not found.data:
+        raise damaged()
+    warnings = (_OFFSET_TABLE_IGNORED,) if found.offset_table_ignored else ()
+    codestream = read_codestream(found.data)
+    description = describe(dataset, keyword, codestream)
+    limits.check_size(description.columns, description.rows)
+    if codestream is not None:
+        with reserve(_decoded_bytes(description, codestream.samples), limits):
+            stored = decode_compressed(found.data, codestream, description)
+    elif rle_segments(found.data):
+        with reserve(_decoded_bytes(description, description.samples), limits):
+            stored = _decode_run_length(found.data, description)
+    else:
+        raise damaged()
+    return replace(stored, warnings=(*warnings, *stored.warnings))
 
-    offsets = None
-    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
-        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+
+def _extended_offsets(dataset: Dataset) -> tuple[int, ...]:
+    """Return the extended offset table (PS3.3 C.7.6.3.1.8), or nothing."""
+    table = dataset.get("ExtendedOffsetTable")
+    if not isinstance(table, bytes):
+        return ()
+    return struct.unpack(f"<{len(table) // 8}Q", table[: len(table) // 8 * 8])
+
+
+def _decoded_bytes(description: PixelDescription, samples: int) -> int:
+    """Return the bytes that a decoder needs for a frame: its result, and 4 a sample of its own in JPEG 2000."""
+    return description.rows * description.columns * samples * (4 + max(1, description.allocated // 8))
+
+
+def _decode_run_length(data: bytes, description: PixelDescription) -> StoredPixels:
+    described, warnings = _fit_to_segments(rle_segments(data), description)
     try:
-        data: bytes = get_frame(dataset.PixelData, frame, number_of_frames=frames, extended_offsets=offsets)
-    except Exception:  # fragments that do not add up raise ValueError, struct.error, StopIteration
-        raise _damaged() from None
-    if not data:
-        raise _damaged()
-    return data
+        values = decode_rle(data, described)
+    except (RuntimeError, ValueError):  # pydicom's summary of the plug-in's error
+        raise damaged() from None
+    return _to_stored(values, described, warnings)
 
 
-def _check_depth(dataset: Dataset, syntax: UID) -> None:
-    """Reject the depths that no installed decoder supports: JPEG of 12 bits, RLE of single bits."""
-    from pydicom.uid import JPEGExtended12Bit, RLELossless
-
-    allocated = required_integer(dataset, "BitsAllocated")
-    stored = required_integer(dataset, "BitsStored", default=allocated)
-    if (syntax == JPEGExtended12Bit and stored != 8) or (syntax == RLELossless and allocated == 1):
-        raise _unsupported(syntax, stored)
-
-
-def _check_codestream(data: bytes, rows: int, columns: int) -> None:
-    """Reject a compressed frame whose size differs from the header, or that is incomplete."""
-    size = frame_size(data)
-    if size is None:
-        return  # RLE has no header of its own
-    if size != (columns, rows):
-        raise ImageError(
-            f"expected a compressed frame of {columns} x {rows} as in the header, got {size[0]} x {size[1]}",
-            code="image_inconsistent",
-        )
-    if not is_complete(data):
-        raise _damaged()
+def _fit_to_segments(segments: int, description: PixelDescription) -> tuple[PixelDescription, tuple[ImageWarning, ...]]:
+    """Correct the samples or the depth by the number of segments, one for each byte of a pixel (PS3.5 G.2)."""
+    allocated = max(description.allocated, 8)
+    if segments == description.samples * allocated // 8:
+        return description, ()
+    samples, rest = divmod(8 * segments, allocated)
+    if rest == 0 and samples in (1, 3):
+        warning = header_overruled(f"{description.samples} samples a pixel", f"{samples}")
+        return replace(description, samples=samples), (warning,)
+    allocated = 8 * segments // description.samples
+    if segments % description.samples or allocated not in (8, 16, 32):
+        raise damaged()
+    stored = min(description.stored, allocated)
+    warning = header_overruled(f"{description.allocated} bits allocated", f"{allocated}")
+    return replace(description, allocated=allocated, stored=stored, high_bit=stored - 1), (warning,)
 
 
-def _check_length(dataset: Dataset, keyword: str, pixels: int, frames: int) -> None:
-    """Reject uncompressed pixel data that ends early (PS3.5 8.1.1, 8.2)."""
-    samples = required_integer(dataset, "SamplesPerPixel", default=1)
-    default_bits = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(keyword)
-    bits = pixels * samples * frames * required_integer(dataset, "BitsAllocated", default=default_bits)
-    if text(dataset, "PhotometricInterpretation") == "YBR_FULL_422":
-        bits = bits * 2 // 3  # PS3.3 C.7.6.3.1.2: two pixels share a pair of colour samples
-    if len(dataset[keyword].value) < bits // 8:
-        raise _damaged()
+def _decode_uncompressed(
+    data: bytes, description: PixelDescription, frame: int, syntax: UID, vr: str, limits: Limits
+) -> StoredPixels:
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    described, warnings = _fit_to_length(len(data), description)
+    excess = len(data) - described.native_bits() // 8
+    if excess < 0 or (syntax.is_encapsulated and excess > described.frames):  # a byte of padding for each
+        raise damaged()
+    if syntax.is_encapsulated:
+        warnings = (*warnings, header_overruled("compressed pixel data", "uncompressed frames"))
+        syntax = ExplicitVRLittleEndian
+    with reserve(_decoded_bytes(described, described.samples), limits):
+        try:
+            values = decode_native(data, described, frame, syntax, vr)
+        except ValueError:
+            raise _unsupported_layout(described) from None
+        return _to_stored(values, described, warnings)
 
 
-def _decompress(dataset: Dataset, syntax: UID, frame: int) -> StoredPixels:
-    from pydicom.pixels.decoders.base import get_decoder
-
-    decoder = get_decoder(syntax)
-    plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
-    options: Any = {"allow_excess_frames": False, **_missing_options(dataset)}
-    try:
-        values, properties = decoder.as_array(dataset, index=frame, decoding_plugin=plugin, **options)
-    except RuntimeError:  # pydicom's summary of the plug-in's error
-        raise _damaged() from None
-    return StoredPixels(
-        values=values,
-        photometric=str(properties["photometric_interpretation"]),
-        bits=int(properties.get("bits_stored", properties["bits_allocated"])),
+def _fit_to_length(length: int, description: PixelDescription) -> tuple[PixelDescription, tuple[ImageWarning, ...]]:
+    """Correct the samples of a pixel by the length of the pixel data (PS3.5 8.1.1)."""
+    alternatives = [description]
+    if description.is_subsampled:  # YBR_FULL_422 that is not subsampled
+        alternatives.insert(0, replace(description, photometric=description.photometric.removesuffix("_422")))
+    elif description.samples == 1 and description.is_colour:
+        alternatives.insert(0, replace(description, samples=3))
+        alternatives.append(replace(description, photometric="MONOCHROME2"))
+    elif description.samples == 3 and not description.is_colour:
+        alternatives.append(replace(description, samples=1))
+    fitting = next((choice for choice in alternatives if choice.native_bits() <= 8 * length), description)
+    if fitting is description:
+        return description, ()
+    return fitting, (
+        header_overruled(
+            f"{description.samples} samples a pixel of {description.photometric or 'no'} interpretation",
+            f"{fitting.samples} of {fitting.photometric or 'no'} interpretation",
+        ),
     )
 
 
-def _missing_options(dataset: Dataset) -> dict[str, Any]:
-    """Return decoder options for missing elements that have only one sensible value."""
-    samples = required_integer(dataset, "SamplesPerPixel", default=1)
-    defaults: dict[str, Any] = {
-        "SamplesPerPixel": ("samples_per_pixel", samples),
-        "PhotometricInterpretation": ("photometric_interpretation", "RGB" if samples == 3 else "MONOCHROME2"),
-        "PixelRepresentation": ("pixel_representation", 0),
-        "PlanarConfiguration": ("planar_configuration", 0),
-        "BitsStored": ("bits_stored", required_integer(dataset, "BitsAllocated", default=0)),
-    }
-    return dict(option for keyword, option in defaults.items() if keyword not in dataset)
+def _to_stored(values: NDArray[Any], description: PixelDescription, warnings: tuple[ImageWarning, ...]) -> StoredPixels:
+    """Convert YBR to RGB, and name what a missing or contradictory photometric interpretation can only be."""
+    photometric = description.photometric
+    if values.ndim == 2:
+        photometric = photometric if photometric and not description.is_colour else "MONOCHROME2"
+    elif is_ybr(photometric) and values.shape[2] == 3:
+        values = ybr_to_rgb(values, bits=description.stored, partial=photometric.startswith("YBR_PARTIAL"))
+        photometric = "RGB"
+    elif not description.is_colour:
+        photometric = "RGB"
+    return StoredPixels(values=values, photometric=photometric, bits=description.stored, warnings=warnings)
 
 
-def _unsupported(syntax: UID, bits: int | None = None) -> ImageError:
-    # Only a name from the standard is reported, never the text of the file.
-    name = "a private or unknown transfer syntax" if syntax.name == str(syntax) else syntax.name
-    depth = "" if bits is None else f" of {bits} bits"
+def _unsupported_layout(description: PixelDescription) -> ImageError:
     return ImageError(
-        f"expected a transfer syntax that can be decoded here, got {name}{depth}: "
-        "convert the file to Explicit VR Little Endian",
+        f"expected pixels of 1, 8, 16, 32 or 64 bits allocated, got {description.allocated} bits: "
+        "export the image again",
         code="image_unsupported",
-    )
-
-
-def _damaged() -> ImageError:
-    return ImageError(
-        "expected a whole DICOM image, got one whose pixel data is cut off or damaged: copy it again from its source",
-        code="image_truncated",
     )

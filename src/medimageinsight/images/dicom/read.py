@@ -1,8 +1,9 @@
-"""Recognise and parse DICOM files, with and without the standard's preamble."""
+"""Recognise and parse DICOM files: with and without the standard's preamble, compressed with gzip."""
 
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from typing import TYPE_CHECKING
@@ -14,24 +15,41 @@ if TYPE_CHECKING:
 
     from medimageinsight.images.limits import Limits
 
+_PREAMBLE_BYTES = 128
+_PREFIX = b"DICM"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _LONG_LENGTHS = (b"OB", b"OW", b"SQ", b"UN", b"UT")
+_GZIP = b"\x1f\x8b\x08"  # RFC 1952 2.3.1
+_GZIP_WBITS = zlib.MAX_WBITS + 16
+_BEGINNING = 1024  # bytes that are enough to recognise a file
+_JSON = re.compile(rb'\s*\[?\s*\{\s*"[0-9A-Fa-f]{8}"\s*:\s*\{\s*"(?:vr|Value)"')  # PS3.18 F.2
 
 
 def is_dicom(data: bytes) -> bool:
-    """Return whether the bytes are a DICOM file, or begin like a dataset written without preamble."""
-    return _has_prefix(data) or _begins_like_a_dataset(data)
+    """Return whether the bytes are a DICOM file, also in gzip or as JSON, or begin like a dataset without preamble."""
+    beginning = _uncompressed_beginning(data)
+    return _has_prefix(beginning) or _begins_like_a_dataset(beginning) or bool(_JSON.match(beginning))
 
 
 def read(data: bytes, limits: Limits) -> Dataset:
     """Parse a DICOM file, without decoding its pixels.
 
     Raises:
-        ImageError: ``image_truncated``, ``image_not_an_image``, ``image_too_large`` (a deflated file that inflates
-            beyond ``limits.max_bytes``).
+        ImageError: ``image_truncated``, ``image_not_an_image``, ``image_is_dicom_json``, ``image_too_large`` (a
+            compressed file that inflates beyond ``limits.max_bytes``).
     """
     import pydicom
 
+    if data.startswith(_GZIP):
+        data = _inflate_gzip(data, limits)
+    if _JSON.match(data):
+        raise ImageError(
+            "expected a DICOM file, got DICOM JSON, whose pixels are elsewhere: "
+            "request the instance as application/dicom, or save the JSON and its bulk data as a DICOM file",
+            code="image_is_dicom_json",
+        )
+    if data.startswith(_PREFIX):  # some writers omit the preamble, but not the prefix
+        data = bytes(_PREAMBLE_BYTES) + data
     try:
         _check_inflated_size(data, limits)
         dataset = pydicom.dcmread(io.BytesIO(data), force=True)
@@ -50,9 +68,31 @@ def read(data: bytes, limits: Limits) -> Dataset:
     return dataset
 
 
+def _uncompressed_beginning(data: bytes) -> bytes:
+    if not data.startswith(_GZIP):
+        return data[:_BEGINNING]
+    try:
+        return zlib.decompressobj(_GZIP_WBITS).decompress(data[:_BEGINNING], _BEGINNING)
+    except zlib.error:
+        return b""
+
+
+def _inflate_gzip(data: bytes, limits: Limits) -> bytes:
+    """Return the first member of a gzip file, of at most ``limits.max_bytes`` bytes."""
+    inflater = zlib.decompressobj(_GZIP_WBITS)
+    try:
+        inflated = inflater.decompress(data, limits.max_bytes + 1)
+    except zlib.error:
+        raise _damaged() from None
+    limits.check_bytes(len(inflated))
+    if not inflater.eof:
+        raise _damaged()
+    return inflated
+
+
 def _has_prefix(data: bytes) -> bool:
     # PS3.10 7.1: a preamble of 128 arbitrary bytes, then the prefix.
-    return data[128:132] == b"DICM"
+    return data.startswith(_PREFIX, _PREAMBLE_BYTES) or data.startswith(_PREFIX)
 
 
 def _begins_like_a_dataset(data: bytes) -> bool:

@@ -1,0 +1,144 @@
+"""Read the markers of a JPEG 2000 codestream (ISO/IEC 15444-1 annex A): its size, its end, and its cost to decode."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+START = b"\xff\x4f\xff\x51"  # SOC and SIZ, A.4.1 and A.5.1
+END = b"\xff\xd9"  # EOC, A.4.4; no packet contains it: after FF comes at most 8F (B.10.1, C.2.2)
+_SOT, _SOD, _COD, _COC = b"\xff\x90", b"\xff\x93", b"\xff\x52", b"\xff\x53"
+_TILE_PART_HEADER = 12  # bytes of the SOT marker segment, A.4.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """The SIZ marker segment (A.5.1)."""
+
+    width: int
+    height: int
+    samples: int
+    precision: int  # bits of the first component
+    signed: bool  # of the first component
+    tiles: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """The end of a codestream, and how finely it is divided."""
+
+    end: int | None  # offset after the last byte; None if it is cut off
+    has_end_marker: bool
+    blocks: int  # precincts and code-blocks of all components, about
+    packets: int  # layers times precincts of a component, about
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CodingStyle:
+    """The part of a COD or COC marker segment (A.6.1, A.6.2) that decides on the number of blocks."""
+
+    layers: int
+    levels: int
+    block_width: int  # exponents of two, here and below
+    block_height: int
+    precincts: bytes  # of each resolution, from the lowest: width in the low, height in the high half; empty for 2**15
+
+
+def read_size(data: bytes, start: int) -> Size | None:
+    """Return the SIZ segment of the codestream that starts at an offset; None if it is incomplete or impossible."""
+    if len(data) < start + 45:
+        return None
+    x, y, x_offset, y_offset, tile_x, tile_y, tile_x_offset, tile_y_offset, samples, depth = struct.unpack_from(
+        ">8IHB", data, start + 8
+    )
+    if x <= x_offset or y <= y_offset or not tile_x or not tile_y or not samples:
+        return None
+    return Size(
+        width=x - x_offset,
+        height=y - y_offset,
+        samples=samples,
+        precision=(depth & 0x7F) + 1,
+        signed=depth >= 0x80,
+        tiles=max(1, -(-(x - tile_x_offset) // tile_x) * -(-(y - tile_y_offset) // tile_y)),
+    )
+
+
+def read_extent(data: bytes, start: int, size: Size) -> Extent:
+    """Follow the tile-parts to the end of a codestream. Bytes after its end do not matter.
+
+    Without an end marker it is whole if the data end with a tile-part and contain every tile.
+    """
+    position, styles = _skip_segments(data, start + 2, _SOT)
+    end, has_end_marker = None, False
+    tiles: set[int] = set()
+    while position is not None and position <= len(data):
+        if data.startswith(END, position):
+            end, has_end_marker = position + len(END), True
+            break
+        if len(data) - position < len(END) and len(tiles) == size.tiles:
+            end = position
+            break
+        if not data.startswith(_SOT, position) or len(data) < position + _TILE_PART_HEADER:
+            break
+        tile, length = struct.unpack_from(">HI", data, position + 4)
+        tiles.add(tile)
+        body, tile_styles = _skip_segments(data, position + _TILE_PART_HEADER, _SOD)
+        styles += tile_styles
+        if body is None:
+            break
+        # A.4.2: a length of 0 is that of the last tile-part, which reaches to the end marker
+        position = position + length if length else data.find(END, body)
+        if position < body:
+            break
+    counts = [_count_blocks(style, size) for style in styles]
+    return Extent(
+        end=end,
+        has_end_marker=has_end_marker,
+        blocks=size.samples * max((blocks for blocks, _ in counts), default=0),
+        packets=max((style.layers for style in styles), default=0) * max((number for _, number in counts), default=0),
+    )
+
+
+def _skip_segments(data: bytes, position: int, until: bytes) -> tuple[int | None, list[_CodingStyle]]:
+    """Return the offset of the first marker of a kind (None without one) and the coding styles before it."""
+    styles: list[_CodingStyle] = []
+    while not data.startswith(until, position):
+        if len(data) < position + 4 or data[position] != 0xFF:
+            return None, styles
+        segment = data[position + 4 : position + 2 + struct.unpack_from(">H", data, position + 2)[0]]
+        if data.startswith(_COD, position) and len(segment) >= 8:
+            layers = struct.unpack_from(">H", segment, 2)[0]
+            styles.append(_coding_style(segment[5:], layers, has_precincts=bool(segment[0] & 1)))
+        elif data.startswith(_COC, position) and len(segment) >= 5:
+            styles.append(_coding_style(segment[2:], 0, has_precincts=bool(segment[1] & 1)))
+        position += 4 + len(segment)
+    return position, styles
+
+
+def _coding_style(parameters: bytes, layers: int, *, has_precincts: bool) -> _CodingStyle:
+    return _CodingStyle(
+        layers=layers,
+        levels=min(parameters[0], 32),
+        block_width=(parameters[1] & 0x0F) + 2,
+        block_height=(parameters[2] & 0x0F) + 2,
+        precincts=parameters[5:] if has_precincts else b"",
+    )
+
+
+def _count_blocks(style: _CodingStyle, size: Size) -> tuple[int, int]:
+    """Return the numbers of precincts and code-blocks together, and of precincts, of one component (B.6, B.7)."""
+    blocks = precincts = 0
+    for resolution in range(style.levels + 1):
+        exponents = style.precincts[resolution] if resolution < len(style.precincts) else 0xFF
+        horizontal, vertical = exponents & 0x0F, exponents >> 4
+        width, height = (-(-extent >> (style.levels - resolution)) for extent in (size.width, size.height))
+        precincts += _ceil_shift(width, horizontal) * _ceil_shift(height, vertical) + size.tiles
+        # the sub-bands of all but the lowest resolution have half its width and height, so has their precinct
+        half = int(resolution > 0)
+        block_width, block_height = min(style.block_width, horizontal - half), min(style.block_height, vertical - half)
+        blocks += _ceil_shift(width, max(block_width, 0)) * _ceil_shift(height, max(block_height, 0)) + size.tiles
+    return blocks + precincts, precincts
+
+
+def _ceil_shift(extent: int, exponent: int) -> int:
+    return -(-extent >> exponent)
