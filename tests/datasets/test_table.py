@@ -105,7 +105,7 @@ def test_rejects_unknown_splits_fields_columns_and_files(tmp_path):
     (tmp_path / "table.xlsx").touch()
     with pytest.raises(DatasetError, match=r"got \.xlsx"):
         read_table(tmp_path / "table.xlsx")
-    (tmp_path / "bad.csv").write_bytes(b"path,caption\n\xff\xfe,x\n")
+    (tmp_path / "bad.csv").write_bytes(b"path,caption\n\x81\xfe,x\n")
     with pytest.raises(DatasetError, match="UTF-8"):
         read_table(tmp_path / "bad.csv")
 
@@ -115,6 +115,27 @@ def test_rejects_a_file_that_is_not_parquet(tmp_path):
     (tmp_path / "table.parquet").write_text("path,caption")
     with pytest.raises(DatasetError, match="expected Parquet"):
         read_table(tmp_path / "table.parquet")
+
+
+def test_reads_only_the_columns_that_a_task_needs(tmp_path):
+    file = write_csv(tmp_path, "Path,Diagnosis", "1.png,a", "2.png,")
+    table = read_table(file, columns={"label": "diagnosis"}, required=("label",))
+    assert [(sample.path.name, sample.label, sample.caption) for sample in table] == [
+        ("1.png", "a", ""),
+        ("2.png", "", ""),
+    ]
+    assert len(read_table(file, required=())) == 2
+    with pytest.raises(DatasetError, match="no column 'label'"):
+        read_table(file, required=("label",))
+
+
+def test_reads_absolute_paths_below_the_root_and_windows_separators(tmp_path):
+    (tmp_path / "images").mkdir()
+    file = write_csv(tmp_path, "File name,caption", f"{tmp_path / 'images' / 'a.png'},x", "b\\c.png,y")
+    table = read_table(file, root=tmp_path / "images", columns={"path": "file_name"})
+    assert [sample.path for sample in table] == [tmp_path / "images" / "a.png", tmp_path / "images" / "b" / "c.png"]
+    with pytest.raises(DatasetError, match="outside the folder"):
+        read_table(file, root=tmp_path / "other", columns={"path": "File name"})
 
 
 def test_reads_medmix_equally_from_both_formats(shared):

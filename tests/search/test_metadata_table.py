@@ -93,13 +93,59 @@ def test_reads_requested_columns_and_ids(tmp_path):
         ("path,age\n1\n", "dataset_rows_invalid"),
         ("path,age\n1,2\n./1,3\n", "dataset_rows_invalid"),
         ("path,age\n,2\n", "dataset_rows_invalid"),
-        ("path,score\n1,2\n", "metadata_column_invalid"),
-        ("path,1st\n1,2\n", "metadata_column_invalid"),
         ('path,age\n"1,2\n', "dataset_unreadable"),
     ],
 )
 def test_rejects_unusable_tables(tmp_path, text, code):
     assert code_of(lambda: search.read_metadata(write(tmp_path, text))) == code
+
+
+def test_stores_columns_of_any_name_and_a_column_of_scores(tmp_path):
+    file = write(tmp_path, "File;score;2nd read;Age (years);embedding;ctid\n1;0,5;x;3;y;z\n")
+    table = search.read_metadata(file, path_column="file")
+    assert table.row(tmp_path / "1") == {
+        "score": 0.5,
+        "column_2nd_read": "x",
+        "Age_years": 3,
+        "column_embedding": "y",
+        "column_ctid": "z",
+    }
+    assert search.read_metadata(file, path_column="file", columns=["2ND READ"]).columns == ("column_2nd_read",)
+
+
+def test_a_repeated_row_counts_once_and_rows_without_images_are_counted(tmp_path):
+    table = search.read_metadata(write(tmp_path, "path,age\n1,2\n./1,2\n3,4\n"))
+    assert table.row(tmp_path / "1") == {"age": 2}
+    assert table.count_unmatched([tmp_path / "1"]) == 1
+
+
+def test_types_widen_to_hold_the_values_of_the_store_and_the_table(tmp_path, caplog):
+    stored = {"bmi": "integer", "stage": "integer", "mrn": "integer", "smoker": "boolean", "Site": "string"}
+    file = write(tmp_path, "path,bmi,stage,mrn,smoker,site\n1,20,2a,000,true,7\n2,20.5,2,001,,8\n")
+    table = search.read_metadata(file, stored=stored)
+    assert table.types == {"bmi": "float", "stage": "string", "mrn": "string", "smoker": "boolean", "Site": "string"}
+    assert table.row(tmp_path / "1") == {"bmi": 20.0, "stage": "2a", "mrn": "000", "smoker": True, "Site": "7"}
+    assert "stage changes from integer to string" in caplog.text
+    assert "bmi" not in caplog.text
+    declared = search.read_metadata(file, types={"BMI": "string"}, stored={})
+    assert declared.row(tmp_path / "1")["bmi"] == "20"
+
+
+def test_reads_real_exports(shared):
+    folder = shared / "cases" / "uses"
+    first = search.read_metadata(folder / "m1.csv")
+    assert first.types == {"mrn": "integer", "stage": "integer", "bmi": "integer", "smoker": "boolean"}
+    for name, changed in (
+        ("m2_bmi", {"bmi": "float"}),
+        ("m2_stage", {"stage": "string"}),
+        ("m2_zeros", {"mrn": "string"}),
+    ):
+        assert search.read_metadata(folder / f"{name}.csv", stored=first.types).types == {**first.types, **changed}
+    assert search.read_metadata(folder / "excel_de.csv").columns == ("age", "sex")
+    for name in ("pandas_index.csv", "semicolon.csv"):
+        table = search.read_metadata(folder / name)
+        assert table.columns[:2] == ("patient_id", "age")
+        assert table.row(folder / "kermany_cxr" / "viral" / "scan (1).jpg")["patient_id"] == "00001"
 
 
 def test_rejects_missing_and_unreadable_files(tmp_path):

@@ -171,9 +171,7 @@ def test_ids_have_a_length_limit(store):
     assert code_of(lambda: store.add([item("")])) == "id_invalid"
 
 
-@pytest.mark.parametrize(
-    "name", ["id", "PATH", "embedding", "score", "_distance", "ctid", "a b", "a`b", 'a"b', "", "x" * 64]
-)
+@pytest.mark.parametrize("name", ["id", "PATH", "embedding", "_distance", "ctid", "a b", "a`b", 'a"b', "", "x" * 64])
 def test_rejects_invalid_column_names(store, name):
     given = search.Item(id="a", embedding=vectors(1)[0], metadata={name: 1})
     assert code_of(lambda: store.add([given])) == "metadata_column_invalid"
@@ -203,6 +201,19 @@ def test_columns_have_fixed_types(store):
 @pytest.mark.parametrize("value", [math.inf, 2**63, -(2**63), b"bytes", [1], {"a": 1}, object()])
 def test_rejects_values_that_cannot_be_stored(store, value):
     assert code_of(lambda: store.add([item("a", x=value)])) == "metadata_value_invalid"
+
+
+def test_columns_widen_and_keep_their_values(store, location):
+    store.add([item("a", stage=1, bmi=20, smoker=True, note="x"), item("b", bmi=21)])
+    store.widen({"stage": "string", "bmi": "float", "smoker": "string", "note": "integer", "none": "float"})
+    assert store.columns == {"stage": "string", "bmi": "float", "smoker": "string", "note": "string"}
+    store.add([item("c", stage="2a", bmi=20.5, smoker="no")])
+    assert store.get(["a"])[0].metadata == {"stage": "1", "bmi": 20.0, "smoker": "true", "note": "x"}
+    assert store.count(where="bmi >= 20.5") == 2
+    assert store.count(where="stage like '2%'") == 1
+    with search.open_store(location) as again:
+        assert again.identity == store.identity
+        assert again.columns["bmi"] == "float"
 
 
 def test_extreme_values_are_returned_exactly(store):

@@ -1,26 +1,33 @@
-"""Columns of CSV and Parquet tables, read as text, and the errors for tables that cannot be used."""
+"""Columns of delimited and Parquet tables: the one reader of every table of images."""
 
 from __future__ import annotations
 
-import csv
+import decimal
 import math
+import re
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from medimageinsight.errors import DatasetError, missing_extra
+from medimageinsight.files.delimited import logger, read_delimited
+from medimageinsight.files.table_errors import bad_columns, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     # Maps a table's header to the columns to read: name of the caller's choice to column.
     ChooseColumns: TypeAlias = Callable[[Sequence[str]], Mapping[str, str]]
 
-_ROWS_NAMED = 5  # in a message, before "and N more"
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+# Row numbers that pandas writes as a column, and their names when it has read and written them again.
+_ROW_NUMBERS = re.compile(r"(?:Unnamed: \d+|__index_level_\d+__)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+)")
 
 
 def check_table_file(file: Path) -> str:
-    """Return the suffix of a table's file, ``.csv`` or ``.parquet``.
+    """Return the suffix of a table's file, one of `TABLE_SUFFIXES`.
 
     Raises:
         DatasetError: No such file (``dataset_not_found``), or another suffix (``dataset_format_unknown``).
@@ -28,7 +35,7 @@ def check_table_file(file: Path) -> str:
     if not file.is_file():
         raise DatasetError("expected a table file, found none: check the path", code="dataset_not_found")
     suffix = file.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
+    if suffix not in TABLE_SUFFIXES:
         raise DatasetError(
             f"expected a .csv or .parquet table, got {suffix or 'a name without ending'}: convert it",
             code="dataset_format_unknown",
@@ -36,34 +43,75 @@ def check_table_file(file: Path) -> str:
     return suffix
 
 
+def find_column(header: Iterable[str], name: str) -> str | None:
+    """Return the column with a name, else the only one that differs by case, spaces or punctuation, else None.
+
+        find_column(["Path", "Patient ID"], "patient_id")  # "Patient ID"
+
+    Raises:
+        DatasetError: Several columns differ from it so (``dataset_columns_invalid``).
+    """
+    columns = list(header)
+    if name in columns:
+        return name
+    similar = [column for column in columns if _letters(column) == _letters(name) != ""]
+    if len(similar) > 1:
+        raise bad_columns(f"{name!r} may be {' or '.join(map(repr, similar))}", "Name the column")
+    return similar[0] if similar else None
+
+
 def read_header(file: Path) -> list[str]:
-    """Return the column names of a ``.csv`` or ``.parquet`` file.
+    """Return the named columns of a table, in order.
 
     Raises:
         DatasetError: As `read_columns`.
         MissingExtraError: Parquet without pyarrow.
     """
-    if check_table_file(file) == ".csv":
-        with _open_csv(file) as rows:
-            return [name.strip() for name in next(rows, [])]
-    with open_parquet(file) as table:
-        return list(table.schema_arrow.names)
+    if check_table_file(file) == ".parquet":
+        with open_parquet(file) as table:
+            return _named(table.schema_arrow.names)
+    return _named(read_delimited(file).header)
 
 
 def read_columns(file: Path, choose: ChooseColumns) -> dict[str, list[str]]:
-    """Read the chosen columns of a ``.csv`` (UTF-8, comma) or ``.parquet`` file as text without surrounding spaces.
+    """Read the chosen columns of a ``.csv``, ``.tsv`` or ``.parquet`` file as text without surrounding spaces.
 
         read_columns(Path("scans.csv"), lambda header: {"caption": "report"})  # {"caption": ["normal", ...]}
 
-    ``choose`` returns a name for each column to read; it may raise. The other columns of a Parquet file are not read:
-    they may contain whole images. Null and NaN are ''; empty lines of a CSV file are skipped.
+    ``choose`` returns a name for each column to read; it may raise. Columns without a name, as pandas writes row
+    numbers, are not in the header. Separator and encoding are detected, see `read_delimited`. The other columns of a
+    Parquet file are not read: they may contain whole images. Null and NaN are ''; empty rows are skipped.
 
     Raises:
         DatasetError: No such file, another format, not readable as such (``dataset_unreadable``), or a row whose
             length is not the header's (``dataset_rows_invalid``).
         MissingExtraError: Parquet without pyarrow.
     """
-    return _read_csv(file, choose) if check_table_file(file) == ".csv" else _read_parquet(file, choose)
+    if check_table_file(file) == ".parquet":
+        values = _read_parquet(file, choose)
+        return {name: [_as_text(value) for value in column] for name, column in values.items()}
+    cells, _ = _read_delimited(file, choose)
+    return cells
+
+
+def read_values(file: Path, choose: ChooseColumns) -> dict[str, list[Any]]:
+    """Read the chosen columns as `read_columns` does, with the types of a Parquet file, and decimal points.
+
+    A column of numbers with a decimal comma, as in ``12,5``, gets a point where commas do not separate the columns.
+    Decimals of a Parquet file become floats, dates and times ISO 8601 text. Columns of other types, such as bytes and
+    lists, are not in the header.
+
+    Raises:
+        DatasetError: As `read_columns`.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    if check_table_file(file) == ".parquet":
+        return {
+            name: [_plain(value) for value in column]
+            for name, column in _read_parquet(file, choose, only_scalars=True).items()
+        }
+    cells, separator = _read_delimited(file, choose)
+    return cells if separator == "," else {name: _with_decimal_points(column) for name, column in cells.items()}
 
 
 @contextmanager
@@ -83,61 +131,68 @@ def open_parquet(file: Path) -> Iterator[Any]:
         with parquet.ParquetFile(file) as table:
             yield table
     except (OSError, pyarrow.ArrowException) as error:
-        raise _unreadable("Parquet", error) from error
+        raise unreadable("Parquet", error) from error
 
 
-def bad_rows(problems: Mapping[str, Sequence[int]]) -> DatasetError:
-    """Return the error for rows that cannot be used: each problem with the numbers of its rows, from 1."""
-    described = "; ".join(f"{problem} in {named_rows(numbers)}" for problem, numbers in problems.items())
-    return DatasetError(
-        f"the table's rows cannot be used: {described}. Correct them (row 1 is the first below the header)",
-        code="dataset_rows_invalid",
-    )
+def _named(header: Iterable[str]) -> list[str]:
+    return [name for name in header if not _ROW_NUMBERS.fullmatch(name)]
 
 
-def named_rows(numbers: Sequence[int]) -> str:
-    """Return the first few row numbers as text, and how many more there are."""
-    named = ", ".join(map(str, numbers[:_ROWS_NAMED]))
-    more = len(numbers) - _ROWS_NAMED
-    return f"row{'s' if len(numbers) > 1 else ''} {named}" + (f" and {more} more" if more > 0 else "")
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))
 
 
-def _unreadable(kind: str, error: Exception) -> DatasetError:
-    return DatasetError(
-        f"expected {kind}, got a file that cannot be read as such ({type(error).__name__}): write it again",
-        code="dataset_unreadable",
-    )
+def _read_delimited(file: Path, choose: ChooseColumns) -> tuple[dict[str, list[str]], str]:
+    """Return the chosen columns and the separator."""
+    text = read_delimited(file)
+    chosen = choose(_named(text.header))
+    unnamed = [
+        index for index, name in enumerate(text.header) if index and not name and any(row[index] for row in text.rows)
+    ]
+    if unnamed:
+        logger.warning("%d columns of the table have no name and are not read", len(unnamed))
+    indices = {name: text.header.index(column) for name, column in chosen.items()}
+    return {name: [row[index] for row in text.rows] for name, index in indices.items()}, text.separator
 
 
-@contextmanager
-def _open_csv(file: Path) -> Iterator[Iterator[list[str]]]:
-    """Open a CSV file as rows that are not empty. ``utf-8-sig``: spreadsheets write a byte order mark."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            yield (row for row in csv.reader(stream, strict=True) if row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _unreadable("CSV in UTF-8", error) from error
-
-
-def _read_csv(file: Path, choose: ChooseColumns) -> dict[str, list[str]]:
-    with _open_csv(file) as lines:
-        header = [name.strip() for name in next(lines, [])]
-        chosen = choose(header)
-        rows = list(lines)
-    if ragged := [number for number, row in enumerate(rows, start=1) if len(row) != len(header)]:
-        raise bad_rows({f"not the header's {len(header)} cells": ragged})
-    indices = {name: header.index(column) for name, column in chosen.items()}
-    return {name: [row[index].strip() for row in rows] for name, index in indices.items()}
-
-
-def _read_parquet(file: Path, choose: ChooseColumns) -> dict[str, list[str]]:
+def _read_parquet(file: Path, choose: ChooseColumns, *, only_scalars: bool = False) -> dict[str, list[Any]]:
     with open_parquet(file) as table:
-        chosen = choose(table.schema_arrow.names)
+        fields = [field for field in table.schema_arrow if not only_scalars or _is_scalar(field.type)]
+        chosen = choose(_named(field.name for field in fields))
+        repeated = [name for name, count in Counter(table.schema_arrow.names).items() if count > 1]
+        if clash := [column for column in chosen.values() if column in repeated]:
+            raise bad_columns(f"the column {clash[0]!r} occurs twice", "Rename one")
         data = table.read(columns=list(chosen.values()))
-    return {name: [_as_text(value) for value in data[column].to_pylist()] for name, column in chosen.items()}
+        return {name: data[column].to_pylist() for name, column in chosen.items()}
+
+
+def _is_scalar(kind: Any) -> bool:  # noqa: ANN401 - pyarrow has no types
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    names = "string large_string string_view integer floating boolean decimal date time timestamp null"
+    return any(getattr(types, f"is_{name}")(kind) for name in names.split())
+
+
+def _with_decimal_points(column: list[str]) -> list[str]:
+    """Return numbers with a decimal point; a column with any other text, or with whole numbers alone, as it is."""
+    filled = [cell for cell in column if cell]
+    if not any("," in cell for cell in filled) or not all(map(_DECIMAL_COMMA.fullmatch, filled)):
+        return column
+    return [cell.replace(".", "").replace(",", ".") if "," in cell else cell for cell in column]
 
 
 def _as_text(value: object) -> str:
     """Return a Parquet value as text; null and NaN, which pandas writes for an empty cell, are empty."""
     is_empty = value is None or (isinstance(value, float) and math.isnan(value))
     return "" if is_empty else str(value).strip()
+
+
+def _plain(value: Any) -> object:  # noqa: ANN401 - any value of Parquet
+    """Return text, a number, a boolean or None; dates and times as ISO 8601, and NaT and NaN as None."""
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    if hasattr(value, "isoformat"):
+        text = value.isoformat()
+        return None if text == "NaT" else text
+    return value

@@ -23,7 +23,7 @@ from medimageinsight.search.metadata_table import MetadataTable, read_metadata
 from medimageinsight.search.projection import Projection
 from medimageinsight.search.query import read_vector, search
 from medimageinsight.search.recall import measure_recall
-from medimageinsight.search.records import Hit, IndexInfo, Item, Pair, Recall, StoreInfo
+from medimageinsight.search.records import ColumnType, Hit, IndexInfo, Item, Pair, Recall, StoreInfo
 from medimageinsight.search.store import Store
 from medimageinsight.search.store_locations import (
     create_store,
@@ -35,6 +35,7 @@ from medimageinsight.search.store_locations import (
 from medimageinsight.search.stored_images import find_image
 
 __all__ = [
+    "ColumnType",
     "Hit",
     "Identity",
     "IndexInfo",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 # Columns of every store, which filters may name.
 OWN_COLUMNS: dict[str, ColumnType] = {"id": "string", "path": "string"}
-# Other columns of results and of PostgreSQL; those of Lance start with _.
-_RESERVED = {*OWN_COLUMNS, "embedding", "score", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+# Columns of every table and those of PostgreSQL itself; those of Lance start with _.
+_RESERVED = {*OWN_COLUMNS, "embedding", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 MAX_NAME_BYTES = 63  # PostgreSQL cuts longer identifiers
 MAX_COLUMNS = 500
 MAX_INTEGER = 2**63 - 1  # its negative is the smallest: not every store reads -2**63 as a literal
@@ -75,6 +76,23 @@ def find_new_columns(stored: Mapping[str, ColumnType], given: Mapping[str, Colum
             code="metadata_column_invalid",
         )
     return new
+
+
+def wider_type(first: ColumnType, second: ColumnType) -> ColumnType:
+    """Return the narrowest type that holds the values of both: integers fit floats, and text holds everything."""
+    if first == second:
+        return first
+    return "float" if {first, second} == {"integer", "float"} else "string"
+
+
+def storable_name(name: str) -> str:
+    """Return a column name that every store supports: other characters than letters and digits become ``_``.
+
+    storable_name("Age (years)")  # "Age_years"
+    storable_name("2nd read")     # "column_2nd_read"
+    """
+    stored = re.sub(r"\W+", "_", name.strip()).strip("_")
+    return f"column_{stored}" if not stored.isidentifier() or stored.lower() in _RESERVED else stored
 
 
 def convert_column(values: Iterable[Value], kind: ColumnType) -> list[Value]:

@@ -19,6 +19,7 @@ from medimageinsight.search.rows import check_ids, check_new, check_unique
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
+    from medimageinsight.search.records import ColumnType
     from medimageinsight.search.store import Store
 
 # Limits of a transaction, in rows and in seconds since its first row: a crash loses no more.
@@ -49,6 +50,7 @@ def index_images(
     *,
     ids: Sequence[str] | None = None,
     metadata: Sequence[MetadataSource] = (),
+    types: Mapping[str, ColumnType] | None = None,
     existing: Existing = "refuse",
     batch_size: int = BATCH_SIZE,
     frame: int = 0,
@@ -57,14 +59,15 @@ def index_images(
 ) -> IndexReport:
     """Embed image files with the store's model and add them. Unusable files are reported, the others are stored.
 
-        table = search.read_metadata("chest.csv", types=store.columns)
-        search.index_images(model, store, paths, metadata=[table.row, search.read_dicom_metadata])
+        table = search.read_metadata("chest.csv", stored=store.columns)
+        search.index_images(model, store, paths, metadata=[table.row, search.read_dicom_metadata], types=table.types)
 
     The store holds the `paths` as given, which are the `ids` unless these are given. `metadata` are functions from path
-    to metadata: `MetadataTable.row`, `read_dicom_metadata`, a dict's ``get``. If the store already has ids, `existing`
-    is to ``refuse`` the call before anything is written, ``skip`` them, so that an interrupted call can be continued,
-    or ``update`` them. `progress` is called with the number of images processed so far, `stored` with the ids of each
-    transaction; they are durable. The other arguments are those of `MedImageInsight.embed_images`.
+    to metadata: `MetadataTable.row`, `read_dicom_metadata`, a dict's ``get``. `types` are column types to which the
+    store's columns are widened before the first image is embedded (`Store.widen`). If the store already has ids,
+    `existing` is to ``refuse`` the call before anything is written, ``skip`` them, so that an interrupted call can be
+    continued, or ``update`` them. `progress` is called with the number of images processed so far, `stored` with the
+    ids of each transaction; they are durable. The other arguments are those of `MedImageInsight.embed_images`.
 
     Raises:
         InputError: ``store_other_model``, ``store_other_preprocessing``, ``ids_duplicate``, ``metadata_column_twice``
@@ -79,6 +82,7 @@ def index_images(
     store.identity.check_preprocessing(identity)
     report = IndexReport()
     chosen, present = _choose(store, [os.fspath(path) for path in paths], ids, existing, report)
+    store.widen(types or {})
     writer = _Writer(store, report, present, stored)
     processed = len(report.failed) + report.skipped
     stream = model.stream_images(

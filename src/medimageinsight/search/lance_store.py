@@ -22,7 +22,7 @@ from medimageinsight.search.store import Store
 from medimageinsight.search.store_errors import store_exists, store_not_found, store_not_writable, store_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -148,7 +148,7 @@ class LanceStore(Store):
             self._table.optimize(cleanup_older_than=NOW, delete_unverified=True)
             # LanceDB leaves a file with few deleted rows as it is, and their content with it.
             if any((_table_folder(self._folder) / "_deletions").glob("*")):
-                self._rewrite()
+                self._rewrite(self._table.schema)
                 self._table.optimize(cleanup_older_than=NOW, delete_unverified=True)
 
     def maintain(self) -> None:
@@ -182,11 +182,18 @@ class LanceStore(Store):
             if names and self._table.count_rows():
                 build_indexes(self._table, self.identity.embedding_dim)
 
-    def _rewrite(self) -> None:
-        """Write the remaining rows to new files, as a new version of the table."""
+    def _widen(self, types: Mapping[str, ColumnType]) -> None:
+        # LanceDB changes the size of numbers, not their kind: all rows are written again.
+        with _translate_errors(writing=True), self._lock, self._rebuilt_indexes():
+            schema = self._table.schema
+            for name, kind in types.items():
+                schema = schema.set(schema.get_field_index(name), new_field(name, kind))
+            self._rewrite(schema)
+
+    def _rewrite(self, schema: Any) -> None:  # noqa: ANN401 - of pyarrow
+        """Write the remaining rows to new files, as a new version of the table with this schema."""
         import pyarrow as pa
 
-        schema = self._table.schema
         batches = (batch.cast(schema) for batch in self._table.search().to_batches(REWRITTEN_ROWS))
         reader = pa.RecordBatchReader.from_batches(schema, batches)
         self._table = _connect(self._folder).create_table(_TABLE, data=reader, schema=schema, mode="overwrite")

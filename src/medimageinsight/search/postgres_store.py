@@ -18,7 +18,7 @@ from medimageinsight.search.store import Store
 from medimageinsight.search.store_errors import store_exists, store_not_found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -35,7 +35,12 @@ _TYPES: dict[ColumnType, LiteralString] = {
     "float": "double precision",
     "boolean": "boolean",
 }
-_COPY_TYPES: dict[ColumnType, str] = {"string": "text", "integer": "int8", "float": "float8", "boolean": "bool"}
+_COPY_TYPES: dict[ColumnType, LiteralString] = {
+    "string": "text",
+    "integer": "int8",
+    "float": "float8",
+    "boolean": "bool",
+}
 MAX_INDEXED_DIM = 2000  # pgvector's limit for an index of float32
 # Candidates of an index search (hnsw.ef_search): pgvector's default of 40 loses recall, 100 finds 0.98 of the ten
 # nearest among a million and 200 finds 0.99; 1,000 is its maximum.
@@ -182,6 +187,18 @@ class PostgresStore(Store):
                 )
             )
         cursor.execute(sql.SQL("UPDATE {} SET columns = %s").format(self._about), [json.dumps(columns)])
+
+    def _widen(self, types: Mapping[str, ColumnType]) -> None:
+        with self._server.transaction(writing=True) as cursor:
+            columns = {**self._read_columns(cursor, lock=True), **types}
+            for name, kind in types.items():
+                column = sql.Identifier(name)
+                cursor.execute(
+                    sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE {} USING {}::{}").format(
+                        self._items, column, sql.SQL(_TYPES[kind]), column, sql.SQL(_COPY_TYPES[kind])
+                    )
+                )
+            cursor.execute(sql.SQL("UPDATE {} SET columns = %s").format(self._about), [json.dumps(columns)])
 
     def _copy(self, cursor: Cursor[Any], rows: Rows, columns: dict[str, ColumnType]) -> None:
         names = [name for name in columns if name in rows.values]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from medimageinsight._deprecated import OldMethods, renamed_argument
 from medimageinsight.errors import InputError
-from medimageinsight.search.columns import OWN_COLUMNS
+from medimageinsight.search.columns import OWN_COLUMNS, wider_type
 from medimageinsight.search.filter_parser import parse_filter
 from medimageinsight.search.filters import And, Compare, In, IsNull, Not, Or
 from medimageinsight.search.records import StoreInfo
@@ -18,7 +18,7 @@ from medimageinsight.search.rows import check_known, normalize_query, to_rows
 from medimageinsight.search.store_errors import store_empty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
@@ -83,6 +83,18 @@ class Store(OldMethods, ABC):
         """
         if items:
             self._write(to_rows(items, self.identity.embedding_dim), replace=True)
+
+    def widen(self, types: Mapping[str, ColumnType]) -> None:
+        """Change columns to types that hold their values and others too: integer to float, and any to string.
+
+        Columns that the store does not have, or that hold the type already, are ignored.
+
+        Raises:
+            StoreError: ``store_not_writable``.
+        """
+        wider = {name: wider_type(kind, types[name]) for name, kind in self.columns.items() if name in types}
+        if changed := {name: kind for name, kind in wider.items() if kind != self.columns[name]}:
+            self._widen(changed)
 
     def delete(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> int:
         """Delete items by their ids, or those that match a filter, and return their number; ignore unknown ids.
@@ -233,6 +245,10 @@ class Store(OldMethods, ABC):
     @abstractmethod
     def _write(self, rows: Rows, *, replace: bool) -> None:
         """Add rows, or replace those with the same ids, in one transaction that checks ids and types."""
+
+    @abstractmethod
+    def _widen(self, types: Mapping[str, ColumnType]) -> None:
+        """Change the types of columns in one transaction."""
 
     @abstractmethod
     def _build_index(self) -> None: ...
