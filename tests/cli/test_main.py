@@ -106,3 +106,42 @@ def test_closed_pipe_prints_no_error(toy_bundle: Path) -> None:
         running.stdout.close()
         assert running.stderr.read() == b""
     assert running.returncode == 1
+
+
+def test_verbs_have_headings_and_examples(mi2) -> None:
+    assert "Store and search" in mi2("--help").out
+    for verb in (["embed"], ["tag", "fit"], ["index", "add"], ["serve"]):
+        assert "Examples:" in mi2(*verb, "--help").out
+
+
+def test_serve_has_the_help_of_the_other_verbs(mi2) -> None:
+    pytest.importorskip("fastapi", reason="the server needs the extra serve")
+    shown = mi2("serve", "--help").out
+    assert "╭─ Options" in shown
+    assert "--max-rows" in shown
+    assert "[default: 1024]" in shown
+
+
+def test_quiet_prints_results_and_errors_only(mi2, tmp_path: Path, image_files: list[Path]) -> None:
+    out = tmp_path / "v.npy"
+    missing = tmp_path / "missing.png"
+    loud = mi2("embed", *image_files, missing, "--out", out)
+    quiet = mi2("embed", *image_files, missing, "--out", out, "--quiet")
+    assert "embedded" in loud.err
+    assert "embedded" not in quiet.err
+    assert "missing.png" in quiet.err
+    assert "embedded" in mi2("embed", image_files[0], "--out", out).err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion_is_offered(shell: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "medimageinsight"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=os.environ | {"_MI2_COMPLETE": f"source_{shell}"},
+    )
+    assert "mi2" in result.stdout
+    assert "complete" in result.stdout

@@ -84,7 +84,7 @@ def _print(model: "MedImageInsight", examples: "list[Example]", ranked: list[lis
         )
     ]
     output.print_table(
-        ("image", f"the best {SHOWN_PROMPTS} prompts", "probability", ""),
+        ("image", f"the best {SHOWN_PROMPTS} prompts", "", "probability"),
         rows,
         title=f"{model.name}: {model.embedding_dim} numbers for each image",
     )

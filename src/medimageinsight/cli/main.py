@@ -23,6 +23,7 @@ from medimageinsight.cli import (
     mcp,
     models,
     outliers,
+    output,
     score,
     search,
     serve,
@@ -32,45 +33,41 @@ from medimageinsight.cli import (
 )
 from medimageinsight.cli.arguments import repeat_option
 from medimageinsight.cli.errors import report_errors
+from medimageinsight.cli.verbs import help_with_examples, register
 from medimageinsight.version import DISCLAIMER, __version__
 
 app = typer.Typer(
     help=f"Embed, compare, classify, tag and search medical images and texts on your own machine.\n\n{DISCLAIMER}",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",  # paragraphs of docstrings are wrapped to the width of the terminal
     pretty_exceptions_enable=False,  # errors.py prints them
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-VERBS = (
-    demo.demo,
-    embed.embed,
-    classify.classify,
-    compare.compare,
-    score.score,
-    models.models,
-    info.info,
-    convert.convert,
-    verify.verify,
-    doctor.doctor,
-    train.train,
-    finetune.finetune,
-    evaluate.evaluate,
-    bench.bench,
-    search.search,
-    mcp.mcp,
-)
+# The headings of the help, with their verbs; a pair is a group of verbs.
+SECTIONS = {
+    "Embed and compare": (demo.demo, embed.embed, classify.classify, compare.compare, ("tag", tag.app)),
+    "Store and search": (("index", index.app), search.search),
+    "Serve": (score.score, mcp.mcp),
+    "Evaluate and adapt": (evaluate.evaluate, ("adapter", adapter.app), ("outliers", outliers.app)),
+    "Train": (train.train, finetune.finetune),
+    "Models": (models.models, info.info, convert.convert, verify.verify, bench.bench, doctor.doctor),
+}
 MULTI_VALUE_OPTIONS = {"classify": ("--labels",), "tag": ("--labels",), "compare": ("--prior", "--current")}
 
-for verb in VERBS:
-    app.command()(report_errors(verb))
-for group_name, group in (("index", index.app), ("tag", tag.app), ("adapter", adapter.app), ("outliers", outliers.app)):
-    app.add_typer(group, name=group_name)
+for section, verbs in SECTIONS.items():
+    for verb in verbs:
+        if isinstance(verb, tuple):
+            app.add_typer(verb[1], name=verb[0], rich_help_panel=section)
+        else:
+            register(app, verb, section=section)
 # The server reads its flags itself, together with environment variables and a config file.
-app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    report_errors(serve.serve)
-)
+app.command(
+    cls=serve.SettingsCommand,
+    help=help_with_examples(serve.serve, "serve"),
+    rich_help_panel="Serve",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(report_errors(serve.serve))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -84,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = repeat_option(words, option)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a character of a file's name or a label
+    output.show_log("medimageinsight.tables")
     app(args=words, prog_name="mi2")
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
+
+from medimageinsight.cli.table_layout import fit_table, plain_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,8 +39,19 @@ def messages() -> Console:
     return Console(stderr=True, highlight=False, emoji=False, markup=False)
 
 
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Print no notes and no progress from now on, or print them again."""
+    global _quiet  # noqa: PLW0603 - one command line a process
+    _quiet = quiet
+
+
 def note(message: str) -> None:
-    """Print one line for a person."""
+    """Print one line for a person, unless only results and errors are wanted."""
+    if _quiet:
+        return
     messages().print(Text(printable(message)), soft_wrap=True)
 
 
@@ -56,6 +68,27 @@ def detail(line: str) -> None:
     messages().print(Text(printable(line, limit=None)), soft_wrap=True)
 
 
+class _LogNotes(logging.Handler):
+    """Prints each logged message once as a note."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message not in self._shown:
+            self._shown.add(message)
+            note(f"warning: {message}" if record.levelno >= logging.WARNING else message)
+
+
+def show_log(name: str) -> None:
+    """Print what a logger reports about the user's files from now on, each message once."""
+    logger = logging.getLogger(name)
+    logger.handlers = [_LogNotes()]
+    logger.setLevel(logging.INFO)
+
+
 def print_json(document: object) -> None:
     """Print one JSON document on standard output, in ASCII, so that any locale can print any file name."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
@@ -64,13 +97,17 @@ def print_json(document: object) -> None:
 def print_table(
     columns: tuple[str, ...], rows: Sequence[tuple[RenderableType, ...]], *, title: str | None = None
 ) -> None:
-    """Print a table on standard output."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    results().print(table)
+    """Print a table on standard output: on a terminal fitted to its width, else plain and unwrapped."""
+    console = results()
+    if title is not None:
+        console.print(Text(title, style="bold"), soft_wrap=True)
+    if not console.is_terminal:
+        sys.stdout.write(plain_table(columns, rows) + "\n")
+        return
+    table, left_out = fit_table(columns, rows, width=console.width)
+    console.print(table)
+    if left_out:
+        note(f"columns that do not fit this terminal: {', '.join(left_out)}; --json or a pipe shows them")
 
 
 def bar(fraction: float) -> ProgressBar:
@@ -116,5 +153,5 @@ def _progress(amount: MofNCompleteColumn | TaskProgressColumn, *, shown: bool = 
         console=messages(),
         transient=True,
         redirect_stdout=False,
-        disable=not (shown and messages().is_terminal),
+        disable=_quiet or not (shown and messages().is_terminal),
     )

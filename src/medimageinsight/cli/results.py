@@ -95,7 +95,7 @@ def print_ranked_labels(ranked: Iterable[tuple[str, RankedLabels]]) -> None:
             for label, probability in labels
         ]
         rows += name_first_row(source, cells)
-    output.print_table(("source", "label", "probability", ""), rows)
+    output.print_table(("source", "label", "", "probability"), rows)
 
 
 def name_first_row(source: str, rows: Iterable[Row], *, style: str = "") -> list[Row]:

@@ -7,7 +7,7 @@ from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from medimageinsight.errors import ConfigError, InputError
 from medimageinsight.images import Limits
@@ -39,6 +39,7 @@ class ServerSettings(BaseSettings):
         cli_hide_none_type=True,
         cli_implicit_flags=True,
         cli_avoid_json=True,
+        cli_exit_on_error=False,
     )
 
     config: Path | None = Field(None, description="A TOML file with these options.")
@@ -71,6 +72,7 @@ class ServerSettings(BaseSettings):
     max_body_bytes: int = Field(100 << 20, ge=1, description="Maximum size of one request.")
     max_rows: int = Field(1024, ge=1, description="Maximum number of rows of one request.")
     max_pixels: int = Field(Limits().max_pixels, ge=1, description="Maximum width times height of one image.")
+    accept_maps: bool = Field(False, description="Accept segmentations, dose grids and parametric maps as images.")
     header_timeout_s: float = Field(10.0, gt=0, description="Time for a request's head to arrive, in seconds.")
     body_timeout_s: float = Field(30.0, gt=0, description="Longest pause while a body arrives, in seconds.")
 
@@ -133,7 +135,7 @@ def load_settings(arguments: Sequence[str] = ()) -> ServerSettings:
     Raises:
         InputError: An option is unknown or has an invalid value (``option_invalid``).
         ConfigError: The config file cannot be read.
-        SystemExit: ``--help``, or an unknown flag.
+        SystemExit: ``--help``.
     """
     words = list(arguments)
     try:
@@ -145,6 +147,9 @@ def load_settings(arguments: Sequence[str] = ()) -> ServerSettings:
         problem = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in problem["loc"]) or "the options"
         raise InputError(f"{name}: {problem['msg']}", code="option_invalid") from None
+    except SettingsError as error:
+        problem = str(error).removeprefix("error parsing CLI: ")
+        raise InputError(f"{problem}: see mi2 serve --help", code="option_invalid") from None
 
 
 def _read_config(path: Path) -> dict[str, Any]:
