@@ -34,6 +34,7 @@ EXTRAS = {
     "serve": ("fastapi", "httptools", "orjson", "prometheus_client", "pydantic_settings", "uvicorn"),
     "mcp": ("mcp",),
     "client": ("httpx",),
+    "heic": ("pillow_heif",),
 }
 
 # A file of each family of compressed DICOM pixels, from pydicom's own package.

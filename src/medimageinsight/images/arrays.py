@@ -1,4 +1,4 @@
-"""Convert arrays, and images deeper than 8 bits, to 8-bit Pillow images."""
+"""Convert arrays of any depth to 8-bit Pillow images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images.decoded import WINDOW_NOT_APPLIED, DecodedImage
+from medimageinsight.images.decoded import WINDOW_NOT_APPLIED, DecodedImage, ImageWarning
 from medimageinsight.images.eight_bit import map_distinct_values
-from medimageinsight.images.grey import grey_mapping
+from medimageinsight.images.grey import ValueRange, grey_mapping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,36 +41,65 @@ def from_array(array: NDArray[Any], *, window: WindowSelection | None, limits: L
             code="image_bad_shape",
         )
     limits.check_size(array.shape[1], array.shape[0])
-    windowed = array.ndim == 2 and array.dtype not in (np.uint8, np.bool_)
-    pixels = _to_uint8(array, window if windowed else None)
-    return DecodedImage(
-        image=Image.fromarray(np.ascontiguousarray(pixels)),
-        warnings=(WINDOW_NOT_APPLIED,) if window and not windowed else (),
-    )
-
-
-def reduce_depth(image: Image.Image, window: WindowSelection | None) -> DecodedImage:
-    """Return the image unchanged if it has 8 bits a channel, else in mode L, its minimum..maximum as 0..255."""
-    if image.mode.startswith(("I", "F")):  # also I;16, I;16B, ...
-        return DecodedImage(image=Image.fromarray(_to_uint8(np.asarray(image), window)))
-    return DecodedImage(image=image, warnings=(WINDOW_NOT_APPLIED,) if window else ())
-
-
-def _to_uint8(array: NDArray[Any], window: WindowSelection | None) -> NDArray[np.uint8]:
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite([array.min(), array.max()]).all():
         raise ImageError(
             "expected finite pixel values, got NaN or infinity: replace them with numbers first",
             code="image_not_finite",
         )
-    if array.dtype.kind not in "iuf":
+    return from_samples(array, window=window)
+
+
+def from_image(image: Image.Image, *, window: WindowSelection | None, limits: Limits) -> DecodedImage:
+    """Return the image unchanged if it has 8 bits a channel, else in mode L as `from_array` maps its values."""
+    if image.mode.startswith(("I", "F")):  # also I;16, I;16B, ...
+        return from_array(np.asarray(image), window=window, limits=limits)
+    return DecodedImage(image=image, warnings=_not_windowed(window))
+
+
+def from_samples(
+    samples: NDArray[Any], *, window: WindowSelection | None, bits: int | None = None, inverted: bool = False
+) -> DecodedImage:
+    """Return the image of a file's samples, in mode L, RGB or RGBA.
+
+    Args:
+        samples: (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, mapped as by `from_array`. NaN is background, as in
+            DICOM: it becomes 0 and, like infinity, does not count for the range.
+        window: The range of grey values to display instead of their minimum..maximum.
+        bits: Bits of a sample in the file; up to 8, unsigned values are mapped from 0..2**bits-1 to 0..255.
+        inverted: Whether the smallest value is white.
+
+    Raises:
+        ImageError: ``image_bad_dtype``, ``image_window_not_applicable``.
+    """
+    windowed = samples.ndim == 2 and samples.dtype not in (np.uint8, np.bool_)
+    pixels = _to_uint8(samples, window if windowed else None, bits)
+    if inverted:
+        pixels = np.subtract(255, pixels, dtype=np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return DecodedImage(image=image, warnings=() if windowed else _not_windowed(window))
+
+
+def _not_windowed(window: WindowSelection | None) -> tuple[ImageWarning, ...]:
+    return () if window is None else (WINDOW_NOT_APPLIED,)
+
+
+def _to_uint8(samples: NDArray[Any], window: WindowSelection | None, bits: int | None) -> NDArray[np.uint8]:
+    if samples.dtype == np.uint8:
+        if bits is None or bits == 8:
+            return samples
+        return map_distinct_values(samples, ValueRange(low=0, high=(1 << bits) - 1))
+    if samples.dtype == np.bool_:
+        return samples.astype(np.uint8) * np.uint8(255)
+    if samples.dtype.kind not in "iuf":
         raise ImageError(
-            f"expected an array of integers, floats or booleans, got dtype {array.dtype}", code="image_bad_dtype"
+            f"expected an array of integers, floats or booleans, got dtype {samples.dtype}", code="image_bad_dtype"
         )
-    return map_distinct_values(array, grey_mapping(array, window))
+    finite = samples
+    if samples.dtype.kind == "f" and not np.isfinite([samples.min(), samples.max()]).all():
+        finite = samples[np.isfinite(samples)]
+        if not finite.size:
+            return np.zeros(samples.shape, np.uint8)
+    return map_distinct_values(samples, grey_mapping(finite, window))
 
 
 def _shape_advice(shape: tuple[int, ...]) -> str:

@@ -1,6 +1,6 @@
 """Suppress the warnings and logs of the decoding libraries, for the calling thread only.
 
-pydicom and Pillow warn about every malformed value and quote it, which may be a patient's name. The standard
+pydicom, tifffile and Pillow warn about every malformed value and quote it, which may be a patient's name. The standard
 ``warnings.catch_warnings`` replaces a list that all threads share, so images decoded in parallel would undo each
 other's settings. Here one permanent filter in that list matches only while the current thread is inside
 `suppress_decoder_warnings`.
@@ -23,7 +23,7 @@ class _ThreadState(threading.local):
 
 
 _state = _ThreadState()
-_LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils")
+_LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils", "tifffile")
 
 
 class _MatchesWhileSuppressed(type):
@@ -45,7 +45,7 @@ _log_filter = _LogFilter()
 
 @contextmanager
 def suppress_decoder_warnings() -> Iterator[None]:
-    """Suppress warnings, and pydicom's log, that the current thread causes inside the block."""
+    """Suppress warnings, and the logs of pydicom and tifffile, that the current thread causes inside the block."""
     if not warnings.filters or warnings.filters[0][2] is not _Suppressed:
         warnings.filterwarnings("ignore", category=_Suppressed)
     for name in _LOGGERS:

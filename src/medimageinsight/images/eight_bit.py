@@ -70,13 +70,11 @@ def _map_by_table(
 
 def _blocks(pixels: NDArray[Any], result: NDArray[np.uint8]) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
     """Yield one-dimensional blocks of the pixels, in native byte order, with the blocks of the result to write to."""
-    native = pixels.dtype.newbyteorder("=")
-    flags, access = ["external_loop", "buffered", "zerosize_ok"], [["readonly"], ["writeonly"]]
     with np.nditer(
-        [pixels, result],  # type: ignore[arg-type]
-        flags=flags,  # type: ignore[arg-type]
-        op_flags=access,  # type: ignore[arg-type]
-        op_dtypes=[native, np.dtype(np.uint8)],
+        (pixels, result),
+        flags=("external_loop", "buffered", "zerosize_ok"),
+        op_flags=(("readonly",), ("writeonly",)),
+        op_dtypes=(pixels.dtype.newbyteorder("="), np.uint8),
         order="C",
         casting="equiv",
         buffersize=_BLOCK,

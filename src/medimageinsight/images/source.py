@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images import dicom, pillow
+from medimageinsight.images import dicom, raster
 from medimageinsight.images.arrays import from_array
 from medimageinsight.images.data_uri import decode_base64, is_data_uri
 from medimageinsight.images.decoded import DecodedImage, to_rgb
@@ -88,7 +88,7 @@ def count_frames(data: bytes, *, limits: Limits = Limits()) -> int:  # noqa: B00
         with suppress_decoder_warnings():
             if dicom.is_dicom(data):
                 return max(1, int(dicom.read(data, limits).get("NumberOfFrames") or 1))
-            return max(1, pillow.count_frames(data))
+            return max(1, raster.count_frames(data, limits))
     except Exception:  # damaged files make the libraries raise anything; `open` reports the reason
         return 1
 
@@ -106,7 +106,7 @@ def load(
 
 def _open(source: Source, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
     if isinstance(source, Image.Image):
-        return pillow.decode_opened(source, frame=frame, window=window, limits=limits)
+        return raster.decode_opened(source, frame=frame, window=window, limits=limits)
     if isinstance(source, np.ndarray):
         if frame:
             raise ImageError(
@@ -120,7 +120,7 @@ def _open(source: Source, frame: int, window: WindowSelection | None, limits: Li
         raise ImageError("expected an image, got an empty file", code="image_empty")
     if dicom.is_dicom(data):
         return dicom.decode(dicom.read(data, limits), frame=frame, window=window, limits=limits)
-    return pillow.decode(data, frame=frame, window=window, limits=limits)
+    return raster.decode(data, frame=frame, window=window, limits=limits)
 
 
 def read_source(source: object, limits: Limits) -> bytes:

@@ -1,0 +1,108 @@
+"""Decode image files with Pillow: an allow-list of formats, size checked before decoding, complete or an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from medimageinsight.errors import ImageError
+from medimageinsight.images.arrays import from_image
+from medimageinsight.images.budget import reserve
+from medimageinsight.images.decoded import exif_orientation
+from medimageinsight.images.raster.errors import damaged, out_of_range
+
+if TYPE_CHECKING:
+    from medimageinsight.images.decoded import DecodedImage
+    from medimageinsight.images.limits import Limits
+    from medimageinsight.images.window import WindowSelection
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "AVIF")
+_SIGNATURES = (
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"II*\x00",
+    b"MM\x00*",
+    b"II+\x00",
+    b"MM\x00+",
+    b"BM",
+    b"GIF87a",
+    b"GIF89a",
+    b"\xff\x4f\xff\x51",
+    b"\x00\x00\x00\x0cjP  \r\n\x87\n",
+)
+# Formats whose frames are decoded on top of each other: the n-th needs all before it
+_SEQUENTIAL = ("AVIF", "GIF", "PNG", "WEBP")
+# Bytes of a pixel in Pillow's memory, for the modes that are not 4
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+# Bytes of a pixel that decoders hold besides Pillow's image: measured by benchmarks/decoding.py, rounded up
+_DECODER_BYTES = {"AVIF": 12, "GIF": 12, "JPEG": 6, "JPEG2000": 16, "PNG": 8, "WEBP": 12}
+
+
+def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
+    """Decode one frame of a PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000, PNM or AVIF file.
+
+    Raises:
+        ImageError: ``image_not_an_image``, ``image_truncated``, ``image_unsupported``, ``image_too_large``,
+            ``image_frame_out_of_range``, ``image_not_finite``.
+    """
+    return decode_opened(open_file(data), frame=frame, window=window, limits=limits)
+
+
+def open_file(data: bytes) -> Image.Image:
+    """Open a file of one of the accepted formats; nothing is decoded.
+
+    Raises:
+        ImageError: ``image_not_an_image``, ``image_truncated``, ``image_unsupported``, ``image_too_large``.
+    """
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except (MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception:  # UnidentifiedImageError, and whatever a plug-in raises for half a header
+        if data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP") or data[4:12] == b"ftypavif":
+            raise damaged() from None
+        raise ImageError(
+            "expected a DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, AVIF, HEIC, JPEG 2000, JPEG-LS, JPEG XL or PNM image, "
+            f"got a file of another kind ({len(data):,} bytes)",
+            code="image_not_an_image",
+        ) from None
+
+
+def count_frames(data: bytes) -> int:
+    """Return the number of pages or frames of a file; raises what Pillow raises for a damaged one."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return int(getattr(image, "n_frames", 1))
+
+
+def decode_opened(image: Image.Image, *, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
+    """Decode one frame of an opened image, within limits; an image already in memory is not changed."""
+    limits.check_size(*image.size)
+    if image.format in _SEQUENTIAL:
+        limits.check_walk(frame, *image.size)
+    with reserve(_needed_bytes(image), limits):
+        return _decode_opened(image, frame, window, limits)
+
+
+def _decode_opened(image: Image.Image, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
+    try:
+        if frame:
+            image.seek(frame)
+            limits.check_size(*image.size)  # pages of a file may differ in size
+        image.load()
+    except EOFError:
+        raise out_of_range(frame, getattr(image, "n_frames", 1)) from None
+    except (ImageError, MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception:  # Pillow's codecs raise OSError, SyntaxError, struct.error, ValueError, ... for damaged data
+        raise damaged() from None
+    return dataclasses.replace(from_image(image, window=window, limits=limits), orientation=exif_orientation(image))
+
+
+def _needed_bytes(image: Image.Image) -> int:
+    width, height = image.size
+    pixel = _PIXEL_BYTES.get(image.mode, 4)
+    # a format of None is an image in memory; deep pixels are copied once
+    return width * height * (pixel * 2 + _DECODER_BYTES.get(image.format or "", 0))

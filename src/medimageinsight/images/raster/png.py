@@ -1,0 +1,43 @@
+"""Decode PNG files with 16 bits a channel, which Pillow reduces to the high byte unless they are plain grey."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from typing import TYPE_CHECKING
+
+from medimageinsight.images.arrays import from_samples
+from medimageinsight.images.budget import reserve
+from medimageinsight.images.decoded import exif_orientation
+from medimageinsight.images.raster import pillow
+from medimageinsight.images.raster.codestreams import colour_of
+from medimageinsight.images.raster.errors import damaged
+
+if TYPE_CHECKING:
+    from medimageinsight.images.decoded import DecodedImage
+    from medimageinsight.images.limits import Limits
+    from medimageinsight.images.window import WindowSelection
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # of a colour type, PNG specification 11.2.1
+
+
+def matches(data: bytes) -> bool:
+    """Return whether the bytes begin as a PNG file of 16 bits a channel."""
+    return data.startswith(_SIGNATURE) and data[24:25] == b"\x10"
+
+
+def decode(data: bytes, *, window: WindowSelection | None, limits: Limits) -> DecodedImage:
+    """Decode a PNG file of 16 bits a channel; an alpha channel is dropped."""
+    import imagecodecs
+
+    width, height = struct.unpack_from(">II", data, len(_SIGNATURE))
+    limits.check_size(width, height)
+    orientation = exif_orientation(pillow.open_file(data))
+    channels = _CHANNELS.get(data[25], 4)
+    with reserve(width * height * channels * 3, limits):
+        try:
+            samples = imagecodecs.png_decode(data)
+        except Exception:  # libpng's own errors, for damaged data
+            raise damaged() from None
+        return dataclasses.replace(from_samples(colour_of(samples), window=window), orientation=orientation)
