@@ -109,9 +109,14 @@ class TestLookupTables:
         shown = decode_grey(make_dataset(values, VOILUTSequence=Sequence([table]), WindowCenter=0, WindowWidth=3))
         assert shown.tolist() == [[0, 0, 62, 255, 255]]
 
-    def test_rejects_a_short_table(self) -> None:
-        table = sequence_item(LUTDescriptor=[30, 0, 12], LUTData=[0, 1000, 4095])
-        assert error_code(make_dataset(LEVELS, VOILUTSequence=Sequence([table]))) == "image_bad_header"
+    def test_rejects_a_short_palette(self) -> None:
+        tables = {
+            f"{name}PaletteColorLookupTable{part}": value
+            for name in ("Red", "Green", "Blue")
+            for part, value in (("Descriptor", [30, 0, 16]), ("Data", bytes(20)))
+        }
+        dataset = make_dataset(np.zeros((5, 6), np.uint8), PhotometricInterpretation="PALETTE COLOR", **tables)
+        assert error_code(dataset) == "image_bad_header"
 
     @pytest.mark.parametrize("bits", [8, 16])
     def test_palette(self, bits: int) -> None:

@@ -83,6 +83,21 @@ class Percentiles:
         return f"{_format(self.low)}%-{_format(self.high)}%"
 
 
+@dataclass(frozen=True)
+class ListedWindow:
+    """One of a file's own windows.
+
+    Args:
+        index: The index that selects it, see `FileWindow`.
+        window: Its centre and width; None for a VOI LUT.
+        explanation: The file's free text about it, which may contain anything: show it to the user only.
+    """
+
+    index: int
+    window: CenterWidth | None
+    explanation: str
+
+
 WindowSelection: TypeAlias = CenterWidth | Preset | FileWindow | Percentiles
 WindowLike: TypeAlias = str | int | tuple[float, float] | WindowSelection
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images.decoded import DecodedImage
+from medimageinsight.images.decoded import WINDOW_NOT_APPLIED, DecodedImage
+from medimageinsight.images.dicom.grey_transforms import grey_transforms
 from medimageinsight.images.dicom.lookup_tables import read_palette
-from medimageinsight.images.dicom.monochrome import grey_transforms, render_grey
-from medimageinsight.images.dicom.pixel_data import decode_pixel_data, transfer_syntax
+from medimageinsight.images.dicom.maps import check_not_map
+from medimageinsight.images.dicom.monochrome import render_grey
+from medimageinsight.images.dicom.pixel_data import decode_pixel_data
+from medimageinsight.images.dicom.transfer_syntax import transfer_syntax
 from medimageinsight.images.eight_bit import map_distinct_values, scale_to_uint8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
+    from medimageinsight.images.dicom.lookup_tables import LookupTable
+    from medimageinsight.images.dicom.stored_pixels import StoredPixels
     from medimageinsight.images.limits import Limits
     from medimageinsight.images.window import WindowSelection
 
@@ -25,29 +31,53 @@ if TYPE_CHECKING:
 def decode(dataset: Dataset, *, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
     """Decode one frame as a viewer shows it first.
 
-    Monochrome frames go through the modality LUT or rescale, then the first VOI LUT or window, then the inversion of
-    MONOCHROME1; without a usable window, the frame's range without padding is shown. Overlays are not drawn.
+    Monochrome frames go through the modality LUT or rescale, then the selected or the first usable VOI LUT or window,
+    then the inversion of MONOCHROME1; without a usable window, the frame's range without padding is shown. Overlays are
+    not drawn.
 
     Returns:
-        An image of mode L, or RGB for colour.
+        An image of mode L, or RGB for colour, with a warning for each defect that did not prevent its display.
 
     Raises:
-        ImageError: As `decode_pixel_data`; ``image_unsupported`` for another photometric interpretation.
+        ImageError: As `decode_pixel_data`; ``image_unsupported`` for another photometric interpretation,
+            ``image_is_map`` unless ``limits.accept_maps``, ``image_window_not_applicable``.
     """
+    if not limits.accept_maps:
+        check_not_map(dataset)
     stored = decode_pixel_data(dataset, frame=frame, limits=limits)
     big_endian = not transfer_syntax(dataset).is_little_endian
+    bounds = _bounds(stored)
+    warnings = stored.warnings
     if stored.photometric in ("MONOCHROME1", "MONOCHROME2"):
-        transforms = grey_transforms(dataset, frame, big_endian=big_endian)
-        pixels = map_distinct_values(stored.values, lambda values: render_grey(values, transforms))
-    elif stored.photometric == "PALETTE COLOR":
-        first, palette = read_palette(dataset, big_endian=big_endian)
-        # Indices outside the palette are mapped to its nearest end (PS3.3 C.7.6.3.1.5).
-        pixels = palette[np.clip(stored.values.astype(np.int64) - first, 0, len(palette) - 1)]
-    elif stored.photometric == "RGB":
-        pixels = _rgb_to_uint8(stored.values, stored.bits)
+        transforms = grey_transforms(dataset, frame, bounds=bounds, big_endian=big_endian)
+        pixels = render_grey(stored.values, transforms, window)
+        warnings += transforms.warnings
     else:
-        raise _unsupported(stored.photometric)
-    return DecodedImage(image=Image.fromarray(np.ascontiguousarray(pixels)), warnings=())
+        if stored.photometric == "PALETTE COLOR":
+            pixels = _apply_palette(stored.values, read_palette(dataset, bounds=bounds, big_endian=big_endian))
+        elif stored.photometric == "RGB":
+            pixels = _rgb_to_uint8(stored.values, stored.bits)
+        else:
+            raise _unsupported(stored.photometric)
+        warnings += () if window is None else (WINDOW_NOT_APPLIED,)
+    return DecodedImage(image=Image.fromarray(np.ascontiguousarray(pixels)), warnings=warnings)
+
+
+def _bounds(stored: StoredPixels) -> tuple[float, float]:
+    """Return the smallest and largest possible stored value."""
+    if stored.values.dtype.kind == "f":
+        return -math.inf, math.inf
+    if stored.values.dtype.kind == "i":
+        return -(1 << stored.bits - 1), (1 << stored.bits - 1) - 1
+    return 0, (1 << stored.bits) - 1
+
+
+def _apply_palette(indices: NDArray[Any], palette: list[LookupTable]) -> NDArray[np.uint8]:
+    """Return RGB (H, W, 3) of indices (H, W)."""
+    result = np.empty((*indices.shape, 3), np.uint8)
+    for channel, table in enumerate(palette):
+        result[..., channel] = map_distinct_values(indices, table)
+    return result
 
 
 def _rgb_to_uint8(stored: NDArray[Any], bits: int) -> NDArray[np.uint8]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
+import struct
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import ImageError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+# A decimal string as written in practice: a comma may stand for the point, a unit may follow.
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
+_WORD = 1 << 16
 
 
 def required_integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
@@ -29,41 +35,113 @@ def required_integer(dataset: Dataset, keyword: str, default: int | None = None)
 
 
 def numbers(dataset: Dataset, keyword: str) -> list[float]:
-    """Return the finite numbers of an optional element of any multiplicity; empty if it is missing or malformed."""
+    """Return the numbers of an optional element of any multiplicity, NaN for an unreadable one; empty if missing."""
     try:
         value: Any = dataset.get(keyword)
-        if value is None or value == "":
-            return []
-        values = [value] if isinstance(value, int | float | str) or not hasattr(value, "__iter__") else value
-        return [number for number in map(float, values) if math.isfinite(number)]
     except Exception:  # as above; a malformed display hint must not make the image unusable
+        value = _undecoded(dataset, keyword)
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    if isinstance(value, str):
+        value = value.split("\\") if value.strip("\0 ") else None
+    if value is None:
         return []
+    return [_number(part) for part in (value if hasattr(value, "__iter__") else [value])]
+
+
+def first_number(dataset: Dataset, keyword: str) -> float | None:
+    """Return the first readable number of an optional element."""
+    return next((number for number in numbers(dataset, keyword) if math.isfinite(number)), None)
+
+
+def words(dataset: Dataset, keyword: str, *, big_endian: bool) -> list[int]:
+    """Return the 16-bit integers of an optional element, signed as its VR states; empty if missing or malformed."""
+    try:
+        value: Any = dataset.get(keyword)
+    except Exception:  # as above: for example, a VR of US or SS that nothing decides
+        value = _undecoded(dataset, keyword)
+    try:
+        if isinstance(value, bytes):
+            return list(struct.unpack(f"{'><'[not big_endian]}{len(value) // 2}H", value))
+        return [int(part) for part in (value if hasattr(value, "__iter__") else [value])]
+    except (struct.error, TypeError, ValueError, OverflowError):
+        return []
+
+
+def fit_word(word: int, bounds: tuple[float, float], count: int = 1) -> int:
+    """Return the value of a 16-bit word whose VR, US or SS, may not match the values that it applies to.
+
+    Of the unsigned and the signed reading, the one from which on more of ``count`` integers lie within the bounds; the
+    signed one if it is equal and the values can be negative; the stated one if neither has any (PS3.3 C.11.2.1.1).
+
+    Args:
+        word: The value as stated by the VR.
+        bounds: The smallest and largest value that it can be compared with.
+        count: The number of integers that begin with it: 1, or the entries of a look-up table.
+    """
+    unsigned = word % _WORD
+    signed = unsigned - _WORD
+    within = {
+        value: max(0.0, min(value + count - 1, bounds[1]) - max(value, bounds[0]) + 1) for value in (signed, unsigned)
+    }
+    return max(within, key=lambda value: within[value]) if any(within.values()) else word
 
 
 def text(dataset: Dataset, keyword: str) -> str:
     """Return the first value of an optional coded string in upper case; empty if it is missing or malformed."""
-    try:
-        value = dataset.get(keyword)
-    except Exception:  # as above
-        return ""
-    if value is not None and not isinstance(value, str):
-        value = next(iter(value), "")
-    return str(value or "").strip().upper()
+    return next(iter(texts(dataset, keyword)), "").upper()
 
 
-def items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """Return the items of an optional sequence; empty if it is missing or malformed."""
+def texts(dataset: Dataset, keyword: str) -> list[str]:
+    """Return the values of an optional text, without padding; empty if it is missing or malformed."""
     try:
-        return list(dataset.get(keyword) or [])
+        value: Any = dataset.get(keyword)
+        if value is None:
+            return []
+        return [str(part).strip("\0 ") for part in ([value] if isinstance(value, str) else value)]
     except Exception:  # as above
         return []
 
 
-def frame_group(dataset: Dataset, frame: int, keyword: str) -> Dataset:
-    """Return the functional group macro of one frame: its own, else the shared (PS3.3 C.7.6.16.2), else the dataset."""
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """Return the items of an optional sequence; a single empty item if it is malformed."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    try:
+        value: Any = dataset.get(keyword)
+        if not value:
+            return []
+        return list(value) if isinstance(value, Sequence) else [Dataset()]
+    except Exception:  # as above
+        return [Dataset()]
+
+
+def frame_groups(dataset: Dataset, frame: int, keyword: str) -> list[Dataset]:
+    """Return the datasets that may describe a frame, the most specific first.
+
+    The items of a functional group macro of the frame, those shared by all frames (PS3.3 C.7.6.16.2), the dataset.
+    """
     groups = items(dataset, "PerFrameFunctionalGroupsSequence")[frame : frame + 1]
     groups += items(dataset, "SharedFunctionalGroupsSequence")[:1]
-    for group in groups:
-        if macro := items(group, keyword):
-            return macro[0]
-    return dataset
+    return [*(macro for group in groups for macro in items(group, keyword)), dataset]
+
+
+def _number(value: object) -> float:
+    try:
+        if not isinstance(value, str):
+            return float(value)  # type: ignore[arg-type] # whatever it is
+        if "," in value and "." in value:  # a comma between thousands
+            value = value.replace(",", "")
+        match = _NUMBER.match(value)
+        return float(match[1].replace(",", ".")) if match else math.nan
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _undecoded(dataset: Dataset, keyword: str) -> object:
+    """Return the bytes of an element that pydicom cannot convert."""
+    try:
+        return dataset.get_item(keyword).value  # present, as its conversion failed
+    except Exception:  # as above
+        return None

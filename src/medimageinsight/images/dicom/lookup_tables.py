@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medimageinsight.errors import ImageError
+from medimageinsight.images.dicom.elements import fit_word, words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
 _MAX_ENTRIES = 1 << 16
+_MAX_SEGMENT_VALUES = 4 * _MAX_ENTRIES  # a segment for each entry
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,50 +23,57 @@ class LookupTable:
     """A table of values, applied to integers."""
 
     first: int  # input that is mapped to the first entry
-    entries: NDArray[np.uint16]  # (n,)
+    entries: NDArray[Any]  # (n,) uint8 or uint16
     bits: int  # of an entry, from the table's descriptor
 
-    def __call__(self, values: NDArray[Any]) -> NDArray[np.uint16]:
+    def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
         """Map values; those below the first or beyond the last input get the nearest entry (PS3.3 C.11.1.1.1)."""
-        index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1).astype(np.intp)
-        mapped: NDArray[np.uint16] = self.entries[index]
+        index = np.rint(np.asarray(values, np.float64)) - self.first
+        mapped: NDArray[Any] = self.entries[np.clip(index, 0, len(self.entries) - 1).astype(np.intp)]
         return mapped
 
 
-def read_lookup_table(item: Dataset, *, big_endian: bool) -> LookupTable:
+def read_lookup_table(item: Dataset, *, bounds: tuple[float, float], big_endian: bool) -> LookupTable:
     """Return the table of an item of a Modality LUT or VOI LUT Sequence (PS3.3 C.11.1.1, C.11.2.1.1).
 
+    Args:
+        item: An item of the sequence.
+        bounds: The smallest and largest value that the table can be applied to.
+        big_endian: Whether words are big endian.
+
     Raises:
-        ImageError: ``image_bad_header`` for a table that is empty or too short.
+        ImageError: ``image_bad_header`` for a table that is missing, short or malformed.
     """
-    count, first, bits = _descriptor(item, "LUTDescriptor")
-    return LookupTable(first=first, entries=_entries(item.LUTData, count, big_endian=big_endian), bits=bits)
+    count, first, bits = _descriptor(item, "LUTDescriptor", bounds, big_endian=big_endian)
+    entries = _entries(_value(item, "LUTData"), count, big_endian=big_endian)
+    return LookupTable(first=first, entries=entries, bits=bits)
 
 
-def read_palette(dataset: Dataset, *, big_endian: bool) -> tuple[int, NDArray[np.uint8]]:
-    """Return the first input mapped and the palette, (n, 3) uint8 RGB, of a PALETTE COLOR image.
+def read_palette(dataset: Dataset, *, bounds: tuple[float, float], big_endian: bool) -> list[LookupTable]:
+    """Return the tables of red, green and blue, with 8-bit entries, of a PALETTE COLOR image.
 
-    PS3.3 C.7.6.3.1.5, C.7.6.3.1.6 and, for segmented palettes, C.7.9.2.
+    PS3.3 C.7.6.3.1.5, C.7.6.3.1.6 and, for segmented palettes, C.7.9.2. Arguments are those of `read_lookup_table`.
 
     Raises:
         ImageError: ``image_bad_header`` for a palette that is missing, short or malformed.
     """
-    count, first, _ = _descriptor(dataset, "RedPaletteColorLookupTableDescriptor")
+    count, first, _ = _descriptor(dataset, "RedPaletteColorLookupTableDescriptor", bounds, big_endian=big_endian)
     channels = []
     for channel in ("Red", "Green", "Blue"):
-        if f"{channel}PaletteColorLookupTableData" in dataset:
-            data = dataset[f"{channel}PaletteColorLookupTableData"].value
+        data = _value(dataset, f"{channel}PaletteColorLookupTableData")
+        segments = _value(dataset, f"Segmented{channel}PaletteColorLookupTableData")
+        if data or not segments:
             channels.append(_entries(data, count, big_endian=big_endian))
-        elif f"Segmented{channel}PaletteColorLookupTableData" in dataset:
-            # C.7.9.2.1: segmented tables with 8-bit entries are bytes, with 16-bit entries words
-            _, _, bits = _descriptor(dataset, f"{channel}PaletteColorLookupTableDescriptor")
-            data = dataset[f"Segmented{channel}PaletteColorLookupTableData"].value
-            channels.append(expand_segments(_words(data, 1 if bits <= 8 else 2, big_endian=big_endian), count))
         else:
-            raise _bad_table()
+            # C.7.9.2.1: segmented tables with 8-bit entries are bytes, with 16-bit entries words
+            descriptor = f"{channel}PaletteColorLookupTableDescriptor"
+            _, _, bits = _descriptor(dataset, descriptor, bounds, big_endian=big_endian)
+            codes = _words(segments, big_endian=big_endian)
+            channels.append(expand_segments(_as_bytes(codes) if bits <= 8 else codes, count))
     entries = np.stack(channels, axis=1)
     # 16-bit entries use their whole range; entries that fit a byte are 8-bit, even if the descriptor states 16.
-    return first, (entries >> 8 if entries.max() > 255 else entries).astype(np.uint8)
+    entries = (entries >> 8 if entries.max() > 255 else entries).astype(np.uint8)
+    return [LookupTable(first=first, entries=channel, bits=8) for channel in entries.T]
 
 
 def expand_segments(segments: NDArray[np.uint8] | NDArray[np.uint16], count: int) -> NDArray[np.uint16]:
@@ -75,7 +82,7 @@ def expand_segments(segments: NDArray[np.uint8] | NDArray[np.uint16], count: int
     Raises:
         ImageError: ``image_bad_header`` for a table that is short or malformed.
     """
-    code = [int(value) for value in segments]
+    code = [int(value) for value in segments[:_MAX_SEGMENT_VALUES]]
     # The offset of an indirect segment has 32 bits, low part first: four 8-bit entries or two of 16 bits.
     parts, bits = (4, 8) if segments.dtype == np.uint8 else (2, 16)
     entries: list[int] = []
@@ -102,6 +109,8 @@ def expand_segments(segments: NDArray[np.uint8] | NDArray[np.uint16], count: int
 def _run_segment(code: list[int], position: int, entries: list[int]) -> int:
     """Append the entries of one discrete or linear segment, and return the position of the next."""
     opcode, length = code[position], code[position + 1]
+    if length == 0:
+        raise _bad_table()
     if opcode == 0:  # discrete: the entries themselves
         entries.extend(code[position + 2 : position + 2 + length])
         return position + 2 + length
@@ -112,28 +121,45 @@ def _run_segment(code: list[int], position: int, entries: list[int]) -> int:
     raise _bad_table()
 
 
-def _descriptor(item: Dataset, keyword: str) -> tuple[int, int, int]:
+def _descriptor(item: Dataset, keyword: str, bounds: tuple[float, float], *, big_endian: bool) -> tuple[int, int, int]:
     """Return the number of entries, the first input mapped and the bits of an entry (PS3.3 C.7.6.3.1.5)."""
-    try:
-        count, first, bits = (int(value) for value in item[keyword].value)
-    except Exception:  # missing, or of a wrong multiplicity or type
-        raise _bad_table() from None
+    values = words(item, keyword, big_endian=big_endian)
+    if len(values) != 3:
+        raise _bad_table()
+    count, first, bits = values
     # The count is unsigned even where the VR is signed, and 0 means 65,536.
-    return (count % _MAX_ENTRIES) or _MAX_ENTRIES, first, bits
+    count = (count % _MAX_ENTRIES) or _MAX_ENTRIES
+    return count, fit_word(first, bounds, count), max(0, min(bits, 16))
 
 
-def _entries(data: bytes | Sequence[int] | int, count: int, *, big_endian: bool) -> NDArray[np.uint16]:
+def _value(item: Dataset, keyword: str) -> object:
+    """Return the data of a table, or nothing where they are missing or malformed."""
+    try:
+        value: object = item.get(keyword)
+    except Exception:  # pydicom converts on access and raises anything for a malformed value
+        return None
+    return value
+
+
+def _entries(data: object, count: int, *, big_endian: bool) -> NDArray[np.uint16]:
+    entries = _words(data, big_endian=big_endian)
+    # C.11.1.1.1, C.7.6.3.1.6: 8-bit entries may be packed two a word; the length decides
+    return _exactly(entries if len(entries) >= count else _as_bytes(entries).astype(np.uint16), count)
+
+
+def _words(data: object, *, big_endian: bool) -> NDArray[np.uint16]:
+    """Return the words of an element: bytes of VR OW or integers of VR US or SS."""
     if isinstance(data, bytes):
-        # C.11.1.1.1, C.7.6.3.1.6: 8-bit entries may be packed two a word; the length decides
-        width = 1 if len(data) < 2 * count else 2
-        return _exactly(_words(data, width, big_endian=big_endian).astype(np.uint16), count)
-    return _exactly(np.atleast_1d(np.asarray(data)).astype(np.uint16), count)
+        return np.frombuffer(data[: len(data) // 2 * 2], ">u2" if big_endian else "<u2").astype(np.uint16)
+    try:
+        return np.atleast_1d(np.asarray(data, np.int64)).astype(np.uint16)
+    except (TypeError, ValueError, OverflowError):
+        raise _bad_table() from None
 
 
-def _words(data: bytes, width: int, *, big_endian: bool) -> NDArray[Any]:
-    """Return the entries, ``width`` bytes each, of an OW element; big endian stores the first of two bytes second."""
-    words = np.frombuffer(data[: len(data) // 2 * 2], ">u2" if big_endian else "<u2")
-    return words.astype(np.uint16) if width == 2 else words.astype("<u2").view(np.uint8)
+def _as_bytes(packed: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Return the two bytes of each word; the low one is first, whatever the byte order of the file."""
+    return packed.astype("<u2").view(np.uint8)
 
 
 def _exactly(entries: NDArray[np.uint16], count: int) -> NDArray[np.uint16]:

@@ -1,73 +1,114 @@
-"""The VOI transformation of modality values: window centre and width, or VOI LUT (PS3.3 C.11.2)."""
+"""The VOI transformations that a file offers: VOI LUTs, window centres and widths (PS3.3 C.11.2)."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-
-from medimageinsight.images.dicom.elements import frame_group, items, numbers, text
+from medimageinsight.errors import ImageError
+from medimageinsight.images.decoded import ImageWarning
+from medimageinsight.images.dicom.elements import frame_groups, items, numbers, text, texts
 from medimageinsight.images.dicom.lookup_tables import LookupTable, read_lookup_table
-from medimageinsight.images.eight_bit import round_to_uint8, scale_to_uint8
+from medimageinsight.images.eight_bit import scale_to_uint8
+from medimageinsight.images.grey import Window
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
-VoiFunction: TypeAlias = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+    from medimageinsight.images.grey import WindowFunction
+
+Spacing: TypeAlias = Literal["integer", "rescaled", "real"]
+"""Of modality values: integers, integers times a slope that is not one, real numbers."""
+
+_LUT_MALFORMED = ImageWarning(
+    "voi_lut_malformed", "a VOI LUT is empty, short or malformed: the next LUT, window or the value range was used"
+)
+_WINDOW_UNUSABLE = ImageWarning(
+    "window_unusable", "no window centre and width can be used: width not above 0, or unreadable numbers"
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """Window centre and width, in the units of the modality transformation's output."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VoiLut:
+    """A VOI LUT, scaled to 8 bits."""
 
-    center: float
-    width: float
-    function: VoiFunction = "LINEAR"
+    table: LookupTable
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Map values to 0..255."""
-        if self.function == "SIGMOID":  # PS3.3 C.11.2.1.3.1
-            with np.errstate(over="ignore"):  # exp overflows to infinity, whose reciprocal is correctly 0
-                return round_to_uint8(255 / (1 + np.exp(-4 * (values - self.center) / self.width)))
-        if self.function == "LINEAR_EXACT":  # PS3.3 C.11.2.1.3.2
-            center, width = self.center, self.width
-        else:  # PS3.3 C.11.2.1.2.1
-            center, width = self.center - 0.5, self.width - 1
-        if width == 0:
-            return np.where(values > center, 255, 0).astype(np.uint8)
-        return round_to_uint8(((values - center) / width + 0.5) * 255)
+        """Map modality values to 0..255 (PS3.3 C.11.2.1.1).
+
+        The entries span the descriptor's bits. Some writers state too few: then the largest entry is white. Others
+        (Agfa) state the bits that an entry is stored in: then the bits, 8 or more, that the largest entry needs count,
+        as in dcm4che and cornerstone, so that a table that honestly ends a little below its range is not stretched.
+        """
+        largest = int(self.table.entries.max())
+        bits = min(self.table.bits, max(8, largest.bit_length()))
+        return scale_to_uint8(self.table(values), 0, max((1 << bits) - 1, largest))
 
 
-def voi_transform(dataset: Dataset, frame: int, *, big_endian: bool) -> Window | LookupTable | None:
-    """Return the first VOI LUT of a dataset, else the first usable window of one frame (PS3.3 C.11.2.1)."""
-    if sequence := items(dataset, "VOILUTSequence"):
-        return read_lookup_table(sequence[0], big_endian=big_endian)
-    group = frame_group(dataset, frame, "FrameVOILUTSequence")
-    center, width = numbers(group, "WindowCenter"), numbers(group, "WindowWidth")
-    if not center or not width:
-        return None
-    # LINEAR subtracts half a step from the centre and one step from the width; only integers have steps.
-    real = "PixelData" not in dataset
-    window = Window(center=center[0], width=width[0], function=_voi_function(group, real=real))
-    # The width is at least 1 for LINEAR (PS3.3 C.11.2.1.2.1), else above 0 (C.11.2.1.3).
-    usable = window.width >= 1 if window.function == "LINEAR" else window.width > 0
-    return window if usable else None
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VoiChoice:
+    """One of a file's own VOI transformations."""
+
+    transform: Window | VoiLut
+    explanation: str  # free text of the file
 
 
-def apply_voi_lut(table: LookupTable, values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Map values through a VOI LUT to 0..255; its entries span the descriptor's bits or more (PS3.3 C.11.2.1.1)."""
-    # Some writers state too few bits.
-    high = max((1 << table.bits) - 1, int(table.entries.max()))
-    return scale_to_uint8(table(values), 0, high)
+def voi_choices(
+    dataset: Dataset, frame: int, *, bounds: tuple[float, float], spacing: Spacing, big_endian: bool
+) -> tuple[list[VoiChoice], tuple[ImageWarning, ...]]:
+    """Return a frame's usable VOI LUTs, then its usable windows, and a warning for each kind that is not.
+
+    The frame's own functional group comes first, then the shared one, then the dataset (PS3.3 C.7.6.16.2.10).
+
+    Args:
+        dataset: The image.
+        frame: Index of the frame.
+        bounds: The smallest and largest possible modality value.
+        spacing: Of the modality values.
+        big_endian: Whether words are big endian.
+    """
+    groups = frame_groups(dataset, frame, "FrameVOILUTSequence")
+    luts, malformed = [], False
+    for item in (item for group in groups for item in items(group, "VOILUTSequence")):
+        try:
+            table = read_lookup_table(item, bounds=bounds, big_endian=big_endian)
+        except ImageError:
+            malformed = True
+        else:
+            explanation = next(iter(texts(item, "LUTExplanation")), "")
+            luts.append(VoiChoice(transform=VoiLut(table=table), explanation=explanation))
+    windows = [window for group in groups for window in _windows(group, spacing)]
+    unusable = not windows and any(numbers(group, "WindowCenter") for group in groups)
+    warnings = (*((_LUT_MALFORMED,) if malformed else ()), *((_WINDOW_UNUSABLE,) if unusable else ()))
+    return [*luts, *windows], warnings
 
 
-def _voi_function(group: Dataset, *, real: bool) -> VoiFunction:
-    match text(group, "VOILUTFunction"):
-        case "SIGMOID":
-            return "SIGMOID"
-        case "LINEAR_EXACT":
-            return "LINEAR_EXACT"
-        case _:  # PS3.3 C.11.2.1.3: LINEAR is the default
-            return "LINEAR_EXACT" if real else "LINEAR"
+def _windows(group: Dataset, spacing: Spacing) -> list[VoiChoice]:
+    explanations = texts(group, "WindowCenterWidthExplanation")
+    centers, widths = numbers(group, "WindowCenter"), numbers(group, "WindowWidth")
+    return [
+        VoiChoice(transform=window, explanation=explanations[index] if index < len(explanations) else "")
+        for index, (center, width) in enumerate(zip(centers, widths, strict=False))
+        if (window := _window(center, width, text(group, "VOILUTFunction"), spacing)) is not None
+    ]
+
+
+def _window(center: float, width: float, stated: str, spacing: Spacing) -> Window | None:
+    """Return a window, or None where it is not usable."""
+    function: WindowFunction
+    match stated:
+        case "SIGMOID" | "LINEAR_EXACT":
+            function = stated
+        # LINEAR, the default (PS3.3 C.11.2.1.3), subtracts half a step from the centre and one step from the width,
+        # which is at least 1 (C.11.2.1.2.1). Real numbers have no steps, and in an ADC map of rescaled integers, a
+        # width of 0.004 is meant.
+        case _ if spacing == "real" or (spacing == "rescaled" and width < 1):
+            function = "LINEAR_EXACT"
+        case _:
+            function = "LINEAR"
+    usable = math.isfinite(center) and math.isfinite(width) and (width >= 1 if function == "LINEAR" else width > 0)
+    return Window(center=center, width=width, function=function) if usable else None
