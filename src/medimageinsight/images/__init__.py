@@ -18,17 +18,19 @@ from medimageinsight.images.source import (
     count_frames,
     is_dataset,
     is_single,
+    list_windows,
     load,
     open,  # noqa: A004 - images.open reads well
     read_source,
 )
-from medimageinsight.images.window import PRESETS, WindowLike, WindowSelection, parse_window
+from medimageinsight.images.window import PRESETS, ListedWindow, WindowLike, WindowSelection, parse_window
 
 __all__ = [
     "PRESETS",
     "DecodedImage",
     "ImageWarning",
     "Limits",
+    "ListedWindow",
     "Source",
     "WindowLike",
     "WindowSelection",
@@ -37,6 +39,7 @@ __all__ = [
     "is_data_uri",
     "is_dataset",
     "is_single",
+    "list_windows",
     "load",
     "open",
     "parse_window",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, Union, cast
 
@@ -19,7 +20,7 @@ from medimageinsight.images.data_uri import decode_base64, is_data_uri
 from medimageinsight.images.decoded import DecodedImage, to_rgb
 from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 from medimageinsight.images.limits import Limits
-from medimageinsight.images.window import WindowLike, WindowSelection, parse_window
+from medimageinsight.images.window import ListedWindow, WindowLike, WindowSelection, parse_window
 
 if TYPE_CHECKING:
     from typing import Any
@@ -61,9 +62,33 @@ def open(  # noqa: A001 - images.open reads well
     selection = None if window is None else parse_window(window)
     if frame < 0:
         raise ImageError(f"expected a frame from 0 on, got {frame}", code="image_frame_out_of_range")
+    with _image_errors(limits):
+        return _open(source, frame, selection, limits)
+
+
+def list_windows(
+    source: Source,
+    *,
+    frame: int = 0,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> tuple[ListedWindow, ...]:
+    """Return the VOI LUTs and windows that a frame of a DICOM file offers; nothing for other sources and for colour.
+
+    The first is the default. Errors are those of `open`; pixels are not decoded.
+    """
+    with _image_errors(limits):
+        if is_dataset(source):
+            return dicom.list_windows(source, frame=frame)
+        data = b"" if isinstance(source, Image.Image | np.ndarray) else read_source(source, limits)
+        return dicom.list_windows(dicom.read(data, limits), frame=frame) if dicom.is_dicom(data) else ()
+
+
+@contextlib.contextmanager
+def _image_errors(limits: Limits) -> Iterator[None]:
+    """Turn whatever a decoder raises into an `ImageError`, and keep its warnings quiet."""
     try:
         with suppress_decoder_warnings():
-            return _open(source, frame, selection, limits)
+            yield
     except ImageError:
         raise
     except Image.DecompressionBombError:

@@ -150,7 +150,7 @@ def _checked(selection: WindowSelection) -> WindowSelection:
         case Preset(name):
             valid = name in PRESETS
     if not valid:
-        raise _invalid(type(selection).__name__ if isinstance(selection, Preset) else str(selection))
+        raise _invalid("another name" if isinstance(selection, Preset) else str(selection))
     return selection
 
 

@@ -1,13 +1,14 @@
 """Render DICOM images as 8-bit images, as a viewer shows them first.
 
 `read` parses a file, `decode` renders one frame as an image of mode L or RGB. The steps are in ``pixel_data`` (stored
-values), ``windowing`` (VOI window or LUT), ``monochrome`` (rescale or modality LUT, and to 8 bits) and
-``lookup_tables``.
+values), ``grey_transforms`` (``modality``: rescale or modality LUT; ``windowing``: VOI LUTs and windows),
+``monochrome`` (to 8 bits) and ``lookup_tables``.
 """
 
 from __future__ import annotations
 
 from medimageinsight.images.dicom.decode import decode
+from medimageinsight.images.dicom.grey_transforms import list_windows
 from medimageinsight.images.dicom.read import is_dicom, read
 
-__all__ = ["decode", "is_dicom", "read"]
+__all__ = ["decode", "is_dicom", "list_windows", "read"]
