@@ -5,6 +5,7 @@
 _.__getattr__
 _.__subclasscheck__
 _.category
+_.decoder
 _.default_port
 _.doc_string
 _.enable_mem_pattern

@@ -85,3 +85,10 @@ def test_a_rewritten_model_card_is_accepted(folder):
 def test_the_path_of_an_unlisted_file_is_an_error(folder):
     with pytest.raises(BundleError, match=r"nothing\.onnx"):
         Bundle.open(folder).path("nothing.onnx")
+
+
+def test_a_git_lfs_pointer_is_named(folder):
+    (folder / IMAGE_ENCODER).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(BundleError, match="git lfs pull") as caught:
+        Bundle.open(folder)
+    assert caught.value.code == "bundle_checksum"

@@ -73,7 +73,7 @@ def test_sigterm_leaves_nothing(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_the_next_run_removes_the_folder_of_a_killed_one(tmp_path, toy_bundle):
     killed_inside(tmp_path / "new", signal.SIGKILL)
-    (leftover,) = tmp_path.iterdir()
+    (leftover,) = (path for path in tmp_path.iterdir() if path.is_dir())
     assert leftover.name.startswith(".new.partial-")
     with pytest.raises(BundleError):
         Bundle.open(leftover)
@@ -82,13 +82,45 @@ def test_the_next_run_removes_the_folder_of_a_killed_one(tmp_path, toy_bundle):
     assert names(tmp_path) == ["new"]
 
 
-def test_the_folder_of_a_running_conversion_is_not_removed(tmp_path, toy_bundle):
+def test_a_second_conversion_to_one_folder_is_refused(tmp_path, toy_bundle):
     with new_bundle(tmp_path / "new") as first:
         fill(first, toy_bundle)
-        with new_bundle(tmp_path / "new") as second:
-            fill(second, toy_bundle)
-            assert first.is_dir()
-        shutil.rmtree(tmp_path / "new")
+        with pytest.raises(BundleError, match="running") as caught, new_bundle(tmp_path / "new"):
+            pass
+        with new_bundle(tmp_path / "other") as other:
+            fill(other, toy_bundle)
+    assert caught.value.code == "bundle_busy"
+    Bundle.open(tmp_path / "new").verify()
+    assert sorted(names(tmp_path)) == ["new", "other"]
+
+
+def test_of_processes_that_start_together_one_writes(tmp_path, toy_bundle):
+    program = WAIT_INSIDE.replace("time.sleep(60)", "sys.stdin.readline()").replace(
+        '(folder / "image_encoder.onnx").write_bytes(b"half")',
+        "import shutil; shutil.copytree(sys.argv[2], folder, dirs_exist_ok=True)",
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-c", program, str(tmp_path / "new"), str(toy_bundle)]
+    processes = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    winners = [process for process in processes if process.stdout.readline() == b"inside\n"]
+    outputs = {process: process.communicate(b"\n") for process in processes}
+    assert len(winners) == 1
+    assert winners[0].returncode == 0
+    for process in processes:
+        assert process in winners or b"expected no other conversion to this folder" in outputs[process][1]
+    Bundle.open(tmp_path / "new").verify()
+    assert names(tmp_path) == ["new"]
+
+
+def test_a_bundle_that_appeared_meanwhile_is_not_replaced(tmp_path, toy_bundle):
+    def overtaken():
+        with new_bundle(tmp_path / "new") as folder:
+            fill(folder, toy_bundle)
+            fill(tmp_path / "new", toy_bundle)
+
+    with pytest.raises(BundleError) as caught:
+        overtaken()
+    assert caught.value.code == "bundle_exists"
     assert names(tmp_path) == ["new"]
 
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from medimageinsight.errors import CheckpointError, ConfigError
-from medimageinsight.export import find_checkpoint, read_description
+from medimageinsight.export import convert, find_checkpoint, read_description
 from medimageinsight.network import ModelConfig
 from tests.golden.model import golden_weights
 
@@ -70,6 +70,72 @@ def test_finds_a_training_result(golden_checkpoint, tmp_path):
     found = read_description(files)
     assert (found.name, found.scoring_preprocessing, found.provenance) == ("mine", "direct", {"seed": 1})
     assert ModelConfig.from_dict(found.architecture).embedding_dim == 64
+
+
+def move_to_blobs(folder, root):
+    """Exchange the files of a folder for links to files named by numbers, as caches of downloads do."""
+    blobs = root / "blobs"
+    blobs.mkdir()
+    for number, file in enumerate(sorted(path for path in folder.rglob("*") if path.is_file())):
+        file.rename(blobs / str(number))
+        file.symlink_to(blobs / str(number))
+
+
+def test_follows_links_to_files_and_folders(golden_checkpoint, tmp_path):
+    release = shutil.copytree(golden_checkpoint, tmp_path / "release")
+    move_to_blobs(release, tmp_path)
+    assert relative(find_checkpoint(release), release) == [WEIGHTS, "config.yaml", TOKENIZER]
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "config.yaml").symlink_to(release / "config.yaml")
+    for name in ("vision_model", "language_model"):
+        (linked / name).symlink_to(release / name, target_is_directory=True)
+    (release / "vision_model" / "loop").symlink_to(linked, target_is_directory=True)
+    assert relative(find_checkpoint(linked), linked) == [WEIGHTS, "config.yaml", TOKENIZER]
+
+
+def test_finds_the_parts_next_to_the_file_that_a_link_names(golden_checkpoint, tmp_path):
+    (tmp_path / "best.pt").symlink_to(golden_checkpoint / WEIGHTS)
+    files = find_checkpoint(tmp_path / "best.pt")
+    assert files.config == golden_checkpoint / "config.yaml"
+    assert files.tokenizer == golden_checkpoint / TOKENIZER
+
+
+def test_a_link_without_its_file_is_named(golden_checkpoint, tmp_path):
+    release = shutil.copytree(golden_checkpoint, tmp_path / "release")
+    (release / WEIGHTS).unlink()
+    (release / WEIGHTS).symlink_to(tmp_path / "gone")
+    for path in (release, release / WEIGHTS):
+        with pytest.raises(CheckpointError, match=r"link.* do(es)? not exist") as caught:
+            find_checkpoint(path)
+        assert caught.value.code == "checkpoint_not_found"
+
+
+@pytest.mark.parametrize("name", ["", "model.safetensors.index.json", "model-00002-of-00002.safetensors"])
+def test_finds_shards_by_their_index(golden_checkpoint, tmp_path, name):
+    release = shutil.copytree(golden_checkpoint, tmp_path / "release")
+    weights, folder = golden_weights(), release / "vision_model"
+    (release / WEIGHTS).unlink()
+    shards = {name: f"model-0000{1 + index % 2}-of-00002.safetensors" for index, name in enumerate(weights)}
+    for file in set(shards.values()):
+        save_file({key: weights[key] for key in weights if shards[key] == file}, folder / file)
+    path = folder / name if name else release
+    with pytest.raises(CheckpointError, match="index"):
+        find_checkpoint(path if path.exists() else release)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    expected = ["vision_model/model.safetensors.index.json", "config.yaml", TOKENIZER]
+    assert relative(find_checkpoint(path), release) == expected
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "config.yaml", f"{TOKENIZER}/vocab.json", f"{TOKENIZER}/merges.txt"])
+def test_git_lfs_pointers_are_named(golden_checkpoint, tmp_path, name):
+    release = shutil.copytree(golden_checkpoint, tmp_path / "release")
+    (release / "language_model" / "language_model.pth").write_bytes(b"\x80\x02 not the model's weights")
+    (release / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(CheckpointError, match="git lfs pull") as caught:
+        convert(release, tmp_path / "out")
+    assert caught.value.code == "checkpoint_is_pointer"
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
 def test_describes_the_release_config(golden_checkpoint):

@@ -76,6 +76,18 @@ def test_rejects_an_end_token_that_is_not_the_last(own_vocabulary, tmp_path):
         check_tokenizer(read_tokenizer(folder), VOCAB_SIZE)
 
 
+@pytest.mark.parametrize("remaining", [0, 1, 1000, -1])
+def test_rejects_truncated_merges(own_vocabulary, tmp_path, remaining):
+    folder = shutil.copytree(own_vocabulary, tmp_path / "truncated")
+    lines = (folder / "merges.txt").read_text("utf-8").splitlines()[1:]
+    kept = lines[:remaining]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *kept, ""]), "utf-8")
+    expected = f"expected 48,894 merges for a vocabulary of 49,408 tokens, got {len(kept):,}"
+    with pytest.raises(CheckpointError, match=expected) as caught:
+        read_tokenizer(folder)
+    assert caught.value.code == "checkpoint_tokenizer"
+
+
 @pytest.mark.parametrize(("name", "content"), [("vocab.json", "[]"), ("vocab.json", "{"), ("merges.txt", "a b c\n")])
 def test_rejects_an_unreadable_vocabulary(own_vocabulary, tmp_path, name, content):
     folder = shutil.copytree(own_vocabulary, tmp_path / "broken")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ def write_golden_checkpoint(folder: Path) -> Path:
     tokenizer.mkdir(parents=True)
     (folder / "vision_model").mkdir()
     (folder / "config.yaml").write_bytes(CONFIG.read_bytes())
-    (tokenizer / "vocab.json").write_text(json.dumps(_vocabulary()), encoding="utf-8")
-    (tokenizer / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\n", encoding="utf-8")
+    vocabulary, merges = _vocabulary()
+    (tokenizer / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (tokenizer / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
     save_file(golden_weights(), folder / "vision_model" / "medimageinsigt-v1.0.0.pt")
     return folder
 
@@ -55,10 +57,13 @@ def _tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return 1 + np.float32(0.1) * values if name.endswith("weight") else np.float32(0.02) * values
 
 
-def _vocabulary() -> dict[str, int]:
+def _vocabulary() -> tuple[dict[str, int], list[str]]:
+    """Generate a vocabulary of the release's size, and its merges: two of English, the rest of pairs beyond ASCII."""
     from tokenizers import pre_tokenizers
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [*letters, *(letter + "</w>" for letter in letters), "th", "the</w>"]
-    tokens += [f"unused{index}" for index in range(VOCAB_SIZE - 2 - len(tokens))]
-    return {token: index for index, token in enumerate([*tokens, START, END])}
+    tokens = [*letters, *(letter + "</w>" for letter in letters)]
+    pairs = (f"{first} {second}" for first in letters for second in letters if not (first + second).isascii())
+    merges = ["t h", "th e</w>", *islice(pairs, VOCAB_SIZE - 4 - len(tokens))]
+    tokens += [merge.replace(" ", "") for merge in merges]
+    return {token: index for index, token in enumerate([*tokens, START, END])}, merges

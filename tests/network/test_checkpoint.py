@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import re
+import shutil
 import zipfile
 
 import numpy as np
@@ -17,6 +19,7 @@ from safetensors.torch import save_file as save_torch
 from medimageinsight.errors import CheckpointError
 from medimageinsight.network import ModelConfig, canonical_name, load_model, load_state_dict, read_shapes
 from medimageinsight.network.checkpoint import POSITIONS
+from medimageinsight.network.weights_files import describe_weights
 from tests.golden.model import CONFIG, golden_weights
 
 FC1 = "image_encoder.blocks.2.1.channel_block.ffn.fn.net.fc1.weight"
@@ -70,6 +73,115 @@ def test_every_naming_scheme_loads_the_same_weights(tmp_path, config, weights, r
     assert set(loaded) == set(weights)
     for name, value in weights.items():
         np.testing.assert_array_equal(loaded[name].numpy(), value)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda name: f"module.{name}",
+        lambda name: f"module._orig_mod.{rename_encoders(name)}",
+        lambda name: name.replace("image_encoder.", "image_encoder._fsdp_wrapped_module."),
+        lambda name: name.replace(".spatial_block.", ".spatial_block._checkpoint_wrapped_module."),
+    ],
+    ids=["module", "compiled", "fsdp", "checkpointing"],
+)
+def test_names_of_wrappers_are_removed(tmp_path, config, weights, wrap):
+    loaded = load_state_dict(save_weights(tmp_path, {wrap(name): value for name, value in weights.items()}), config)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(loaded[name].numpy(), value)
+
+
+def save_shards(folder, weights, count=3):
+    names = [f"model-{index + 1:05}-of-{count:05}.safetensors" for index in range(count)]
+    weight_map = {name: names[index % count] for index, name in enumerate(weights)}
+    for shard in names:
+        save_file({name: weights[name] for name, file in weight_map.items() if file == shard}, folder / shard)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map}))
+    return index
+
+
+def test_shards_load_the_same_weights(tmp_path, config, weights):
+    index = save_shards(tmp_path, weights)
+    loaded = load_state_dict(index, config)
+    assert set(loaded) == set(weights)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(loaded[name].numpy(), value)
+    assert read_shapes(index) == {name: np.shape(value) for name, value in weights.items()}
+    contents = [(tmp_path / f"model-0000{number}-of-00003.safetensors").read_bytes() for number in (1, 2, 3)]
+    entry = describe_weights(index)
+    assert (entry.bytes, entry.sha256) == (sum(map(len, contents)), hashlib.sha256(b"".join(contents)).hexdigest())
+
+
+def lose_shard(index):
+    (index.parent / "model-00002-of-00003.safetensors").unlink()
+
+
+def lose_tensor(index):
+    save_file({}, index.parent / "model-00002-of-00003.safetensors")
+
+
+def repeat_tensor(index):
+    shutil.copyfile(
+        index.parent / "model-00001-of-00003.safetensors", index.parent / "model-00002-of-00003.safetensors"
+    )
+
+
+def lead_out(index):
+    index.write_text(json.dumps({"weight_map": {FC1: "../model-00001-of-00003.safetensors"}}))
+
+
+def break_index(index):
+    index.write_text("[1]")
+
+
+def point_to_lfs(index):
+    (index.parent / "model-00002-of-00003.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "code", "part"),
+    [
+        (lose_shard, "checkpoint_not_found", "model-00002-of-00003.safetensors"),
+        (lose_tensor, "checkpoint_mismatch", "missing"),
+        (repeat_tensor, "checkpoint_mismatch", "two names"),
+        (lead_out, "checkpoint_unreadable", "not the name of a file"),
+        (break_index, "checkpoint_unreadable", "weight_map"),
+        (point_to_lfs, "checkpoint_is_pointer", "git lfs pull"),
+    ],
+)
+def test_damaged_shards_are_refused(tmp_path, config, weights, damage, code, part):
+    damage(index := save_shards(tmp_path, weights))
+    with pytest.raises(CheckpointError) as caught:
+        load_state_dict(index, config)
+    assert caught.value.code == code
+    assert part in caught.value.message
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_message_about_a_pickle_has_the_lines_that_convert_it(
+    tmp_path, config, weights, monkeypatch, legacy, nested
+):
+    monkeypatch.chdir(tmp_path)
+    tensors = {f"module.{name}": torch.from_numpy(np.asarray(value)) for name, value in weights.items()}
+    state = {"state_dict": tensors, "epoch": 3} if nested else tensors
+    torch.save(state, "model.pt", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(CheckpointError) as caught:
+        load_state_dict(tmp_path / "model.pt", config)
+    assert caught.value.code == "checkpoint_is_pickle"
+    lines = caught.value.message.splitlines()[1:]
+    assert len(lines) == 3
+    exec("\n".join(lines), {})
+    loaded = load_state_dict(tmp_path / "model.safetensors", config)
+    np.testing.assert_array_equal(loaded[FC1].numpy(), weights[FC1])
+
+
+def test_a_header_whose_length_begins_like_a_pickle_is_safetensors(tmp_path, config):
+    content = json.dumps({"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(header(content.ljust(0x0280)))
+    assert read_shapes(path) == {"a": (0,)}
 
 
 def test_canonical_name():

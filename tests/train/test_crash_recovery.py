@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import resource
@@ -16,6 +17,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 yaml = pytest.importorskip("yaml")
+safetensors = pytest.importorskip("safetensors")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
 import medimageinsight
@@ -45,6 +47,8 @@ def compute(model, batch, step, *rest, **more):
     loss = gradients(model, batch, step, *rest, **more)
     if mode == "step" and step == moment:
         kill()
+    if mode == "terminate" and step == moment:
+        os.kill(os.getpid(), signal.SIGTERM)
     return loss
 
 def half(tensors, path, *rest):
@@ -89,6 +93,25 @@ def test_killed_run_resumes_exactly(tmp_path: Path) -> None:
         assert killed.keys() == whole.keys()
         assert all(torch.equal(killed[key], whole[key]) for key in whole), (file, step)
     assert (out / "curve.csv").read_text() == (tmp_path / "whole" / "curve.csv").read_text()
+
+
+def test_terminated_run_saves_its_state_and_resumes_exactly(tmp_path: Path) -> None:
+    make_table(tmp_path)
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump(CONFIG | {"checkpoint_every": 1000}))
+    for step in (2, 5):  # the steps completed are those before, and the one during which the signal came
+        assert train_in_child(config, tmp_path / "ended", "terminate", step) == 128 + signal.SIGTERM
+        with safetensors.safe_open(tmp_path / "ended" / "state.safetensors", framework="pt") as file:
+            assert json.loads(file.metadata()["progress"])["done"] == step + 1
+        assert not (tmp_path / "ended" / "last").exists()
+    lines: list[str] = []
+    train(config, tmp_path / "ended", log=lines.append)
+    assert "resuming after step 6" in lines
+    train(config, tmp_path / "whole", log=quiet)
+    for file in ("state.safetensors", "best/model.safetensors", "last/model.safetensors"):
+        ended, whole = (safetensors_torch.load_file(tmp_path / name / file) for name in ("ended", "whole"))
+        assert all(torch.equal(ended[key], whole[key]) for key in whole), file
+    assert (tmp_path / "ended" / "curve.csv").read_text() == (tmp_path / "whole" / "curve.csv").read_text()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medimageinsight.bundle.manifest import FileEntry, Manifest
 from medimageinsight.errors import BundleError
+from medimageinsight.files.lfs import is_lfs_pointer
 
 IMAGE_ENCODER = "image_encoder.onnx"
 TEXT_ENCODER = "text_encoder.onnx"
@@ -108,6 +109,8 @@ def _check_size(path: Path, name: str, entry: FileEntry) -> None:
     if path.is_symlink() or not path.is_file():
         raise _changed(name, "it is missing or not a plain file")
     if (size := path.stat().st_size) != entry.bytes:
+        if is_lfs_pointer(path):
+            raise _changed(name, "it is a Git LFS pointer without the content: run git lfs pull, or download it")
         raise _changed(name, f"expected {entry.bytes:,} bytes, got {size:,}")
 
 

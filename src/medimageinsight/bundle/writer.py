@@ -1,7 +1,7 @@
 """Writing a bundle completely or not at all: all files are written to a hidden folder in the same parent first.
 
-A run that ends by an error, Ctrl-C or SIGTERM removes its hidden folder. A killed run leaves it; the next conversion to
-the same path removes it.
+A lock admits one writer to a path at a time. A run that ends by an error, Ctrl-C or SIGTERM removes its hidden folder.
+A killed run leaves it; the next conversion to the same path removes it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import os
 import secrets
 import shutil
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from medimageinsight.bundle.bundle import Bundle, describe_file
 from medimageinsight.bundle.manifest import MANIFEST_NAME, Manifest, is_safe_name
@@ -39,26 +40,29 @@ def new_bundle(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     Its parent folders are created. Existing files and folders are never replaced, except a bundle with ``overwrite``.
 
     Raises:
-        BundleError: The path exists (``bundle_exists``), its name cannot be a bundle's (``bundle_invalid``), or its
-            parent folder cannot be written to (``bundle_not_writable``).
+        BundleError: The path exists (``bundle_exists``), another process is writing a bundle to it (``bundle_busy``),
+            its name cannot be a bundle's (``bundle_invalid``), or its parent folder cannot be written to
+            (``bundle_not_writable``).
     """
     target = Path(os.path.abspath(Path(target).expanduser()))  # noqa: PTH100 (a link at the target is not followed)
-    try:
-        _check_target(target, overwrite=overwrite)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(target)
-        partial = _hidden_sibling(target, "partial")
-        partial.mkdir()
-    except OSError as error:
-        raise BundleError(
-            f"expected a folder that a bundle can be written to, got: {error.strerror}", code="bundle_not_writable"
-        ) from None
-    with _sigterm_as_exit(), _locked(partial):
+    partial = _hidden_sibling(target, "partial")
+    with _sigterm_as_exit(), contextlib.ExitStack() as stack:
+        try:
+            _check_target(target, overwrite=overwrite)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_locked(target))
+            _clear_leftovers(target)
+            partial.mkdir()
+        except OSError as error:
+            raise BundleError(
+                f"expected a folder that a bundle can be written to, got: {error.strerror}", code="bundle_not_writable"
+            ) from None
         try:
             yield partial
             Bundle.open(partial)
             for path in partial.iterdir():  # else a power failure could leave a bundle with empty files
                 atomic.flush(path)
+            _check_target(target, overwrite=overwrite)  # the writing took minutes
             if target.is_dir() and not (target / MANIFEST_NAME).is_file():
                 target.rmdir()
             replaced = _hidden_sibling(target, "replaced")
@@ -95,34 +99,33 @@ def _hidden_sibling(target: Path, kind: str) -> Path:
 
 
 def _clear_leftovers(target: Path) -> None:
-    """Remove the hidden folders of killed runs; those of running ones are locked."""
+    """Remove the hidden folders of killed runs."""
     for kind in ("partial", "replaced"):
         for folder in target.parent.glob(f".{target.name}.{kind}-????????"):
-            with contextlib.suppress(OSError), _locked(folder):
-                shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a lock on the folder itself, which the system releases when the process ends.
-
-    On Windows folders cannot be locked and nothing is done: files that are open cannot be removed there, which protects
-    a running conversion while it writes.
+def _locked(target: Path) -> Iterator[None]:
+    """Hold the lock of a target, a hidden file next to it, which the system releases when the process ends.
 
     Raises:
-        BlockingIOError: Another process holds it.
+        BundleError: Another process or thread holds it (``bundle_busy``).
     """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
+    path = target.with_name(f".{target.name}.lock")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # Windows removes no open file; the lock's release does it there
+                    path.unlink()
+    except Timeout:
+        raise BundleError(
+            "expected no other conversion to this folder, got one that is running: "
+            "wait until it ends, or choose another path",
+            code="bundle_busy",
+        ) from None
 
 
 @contextlib.contextmanager

@@ -2,18 +2,30 @@
 
 - the public release's folder: ``config.yaml``, ``vision_model/*.pt``, ``language_model/*/vocab.json``, by itself or
   anywhere in a downloaded repository or MLflow folder;
-- a single weights file, with its config and tokenizer next to it or given;
+- a single weights file, or an index of shards (``*.safetensors.index.json``), with its config and tokenizer next to it
+  or given;
 - this project's training result: ``model.safetensors``, ``model.json``, ``tokenizer.json``.
+
+Symbolic links to files and folders are followed, as caches of downloads and version control of data have them.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import CheckpointError, missing_extra
+from medimageinsight.network.weights_files import (
+    INDEX_SUFFIX,
+    is_index,
+    list_weights_files,
+    looks_like_safetensors,
+    refuse_other_formats,
+    refuse_pointer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +33,8 @@ if TYPE_CHECKING:
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 PROJECT_WEIGHTS, PROJECT_MODEL, PROJECT_TOKENIZER = "model.safetensors", "model.json", "tokenizer.json"
 RELEASE_CONFIG = "config.yaml"
+
+_SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}\.safetensors")
 
 # A checkpoint's folder has a few dozen files; a search through more has started in the wrong folder.
 MAX_DEPTH = 8
@@ -31,7 +45,7 @@ MAX_FILES = 20_000
 class CheckpointFiles:
     """The three parts of a checkpoint."""
 
-    weights: Path
+    weights: Path  # safetensors, or an index of shards
     config: Path  # the release's config.yaml, or this project's model.json
     tokenizer: Path  # a tokenizer.json, or a folder with vocab.json and merges.txt
 
@@ -45,15 +59,17 @@ def find_checkpoint(
 
     Raises:
         CheckpointError: A part is missing or found more than once (``checkpoint_not_found``,
-            ``checkpoint_ambiguous``), or the folder is a bundle (``checkpoint_is_bundle``) or contains ONNX graphs
-            instead of weights (``checkpoint_is_onnx``).
+            ``checkpoint_ambiguous``), or the folder is a bundle (``checkpoint_is_bundle``), or contains ONNX graphs
+            (``checkpoint_is_onnx``), pickles (``checkpoint_is_pickle``) or Git LFS pointers (``checkpoint_is_pointer``)
+            instead of weights.
     """
     path = Path(path).expanduser()
     if not path.exists():
-        raise _not_found("a checkpoint folder or a weights file, got a path that does not exist")
+        found = "a link to a file that does not exist" if path.is_symlink() else "a path that does not exist"
+        raise _not_found(f"a checkpoint folder or a weights file, got {found}")
     if path.suffix == ".onnx":
         raise _is_onnx([path])
-    weights = path if path.is_file() else _find_weights(path)
+    weights = _index_of_shard(path) or path if path.is_file() else _find_weights(path)
     return CheckpointFiles(
         weights=weights,
         config=_check_given(config) or _find_config(weights, path),
@@ -70,20 +86,52 @@ def _find_weights(folder: Path) -> Path:
     if (folder / PROJECT_WEIGHTS).is_file():
         return folder / PROJECT_WEIGHTS
     files = list(_walk(folder))
-    weights = [file for file in files if file.suffix.lower() in WEIGHTS_SUFFIXES]
+    weights = [file for file in files if is_index(file) or file.suffix.lower() in WEIGHTS_SUFFIXES]
     if not weights:
         if graphs := [file for file in files if file.suffix.lower() == ".onnx"]:
             raise _is_onnx(graphs)
         raise _not_found(f"weights (*.safetensors, *.pt) in the folder, got {len(files)} files without any")
+    indices = [file for file in weights if is_index(file) and file.is_file()]
+    shards = {shard for index in indices for shard in list_weights_files(index)}
     # A release may contain other files with such extensions; the model's are safetensors by content.
-    return _require_one([file for file in weights if _looks_like_safetensors(file)] or weights, "weights files")
+    single = [file for file in weights if file not in shards and looks_like_safetensors(file)]
+    if not (found := indices + single):
+        existing = [file for file in weights if file.is_file()]
+        for refuse in (refuse_pointer, refuse_other_formats):  # a pointer may be of the weights, a pickle of others
+            for file in existing:
+                refuse(file)
+        if not existing:
+            raise _not_found(f"weights in the folder, got {len(weights)} links to files that do not exist")
+        found = existing
+    if all(_SHARD.fullmatch(file.name) for file in found):
+        raise _not_found(f"the index of the shards (*{INDEX_SUFFIX}) next to them, got {len(found)} shards without it")
+    return _require_one(found, "weights files")
+
+
+def _index_of_shard(path: Path) -> Path | None:
+    """Return the index that lists a shard; None for another file.
+
+    Raises:
+        CheckpointError: There is no index next to the shard (``checkpoint_not_found``).
+    """
+    if (match := _SHARD.fullmatch(path.name)) is None:
+        return None
+    index = path.with_name(match[1] + INDEX_SUFFIX)
+    if not index.is_file():
+        raise _not_found(f"the index of the shards (*{INDEX_SUFFIX}) next to them, got a shard without it")
+    return index
+
+
+def _folders_of(weights: Path) -> list[Path]:
+    """Return the folder of a file and, if it is a link, that of the file itself."""
+    return list(dict.fromkeys((weights.parent, weights.resolve().parent)))
 
 
 def _find_config(weights: Path, root: Path) -> Path:
-    folder = weights.parent
-    for path in (folder / PROJECT_MODEL, folder / RELEASE_CONFIG, folder.parent / RELEASE_CONFIG):
-        if path.is_file():
-            return path
+    for folder in _folders_of(weights):
+        for path in (folder / PROJECT_MODEL, folder / RELEASE_CONFIG, folder.parent / RELEASE_CONFIG):
+            if path.is_file():
+                return path
     found = [file for file in _walk(root) if file.name == RELEASE_CONFIG] if root.is_dir() else []
     if not found:
         raise _not_found(
@@ -93,9 +141,10 @@ def _find_config(weights: Path, root: Path) -> Path:
 
 
 def _find_tokenizer(weights: Path, root: Path) -> Path:
-    if (weights.parent / PROJECT_TOKENIZER).is_file():
-        return weights.parent / PROJECT_TOKENIZER
-    for folder in (weights.parent, weights.parent.parent):
+    for folder in _folders_of(weights):
+        if (folder / PROJECT_TOKENIZER).is_file():
+            return folder / PROJECT_TOKENIZER
+    for folder in (parent for near in _folders_of(weights) for parent in (near, near.parent)):
         found = [file.parent for pattern in ("", "language_model/*/") for file in folder.glob(pattern + "vocab.json")]
         if found := [folder for folder in found if (folder / "merges.txt").is_file()]:
             return _require_one(found, "tokenizers")
@@ -118,23 +167,20 @@ def _check_given(path: str | Path | None) -> Path | None:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, sorted, without hidden folders and without following links to folders."""
-    count = 0
-    for parent, folders, names in os.walk(folder):
+    """Yield the files below a folder, sorted; hidden folders are skipped, links to folders followed, each once."""
+    count, visited = 0, set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
         depth = len(Path(parent).relative_to(folder).parts)
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if depth < MAX_DEPTH else []
+        if (real := os.path.realpath(parent)) in visited or depth > MAX_DEPTH:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             count += 1
             if count > MAX_FILES:
                 raise _not_found(f"a checkpoint's folder, got over {MAX_FILES:,} files: name the weights file")
             yield Path(parent) / name
-
-
-def _looks_like_safetensors(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(9)
-    # The header's length as 8 bytes, then the header, which is JSON.
-    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
 
 
 def _require_one(found: list[Path], kind: str) -> Path:

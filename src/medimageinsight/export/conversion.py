@@ -20,7 +20,6 @@ from medimageinsight.bundle import (
     Bundle,
     Manifest,
     Precision,
-    describe_file,
     new_bundle,
     parents_of,
     write_manifest,
@@ -164,12 +163,13 @@ def _write_tokenizer(source: _Source, folder: Path, calibration: str | Path | No
 def _load_model(source: _Source, report: Progress) -> tuple[UniCLModel, dict[str, Any]]:
     """Load the network; returns it with its provenance."""
     from medimageinsight.network.checkpoint import POSITIONS, load_model, read_shapes
+    from medimageinsight.network.weights_files import describe_weights
 
     weights = source.files.weights
     report("loading the weights", 0.02)
     model = load_model(weights, source.architecture)
     report("hashing the checkpoint", 0.1)
-    entry = describe_file(weights)
+    entry = describe_weights(weights)
     provenance = {**source.description.provenance, "checkpoint": {"bytes": entry.bytes, "sha256": entry.sha256}}
     stored_length = read_shapes(weights)[POSITIONS][0]
     if stored_length != source.architecture.text.context_length:

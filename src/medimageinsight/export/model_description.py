@@ -12,6 +12,7 @@ from medimageinsight.export.checkpoint_files import PROJECT_MODEL, RELEASE_CONFI
 from medimageinsight.files.strict import MappingError, build
 from medimageinsight.files.yaml import read_yaml
 from medimageinsight.network.config import ModelConfig
+from medimageinsight.network.weights_files import refuse_pointer
 from medimageinsight.preprocess import Preprocessing
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def read_description(files: CheckpointFiles) -> ModelDescription:
 
     Raises:
         ConfigError: The config cannot be read, or describes a network that is not supported.
+        CheckpointError: The config is a Git LFS pointer (``checkpoint_is_pointer``).
     """
+    refuse_pointer(files.config)
     if files.config.suffix == ".json":
         return _read_project_config(files.config)
     return _read_release_config(files.config)

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import CheckpointError
+from medimageinsight.network.weights_files import refuse_pointer
 from medimageinsight.tokenizer import END_TOKEN, START_TOKEN
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ WORD_END = "</w>"  # marks a token that ends its word
 
 # CLIP's simple tokenizer: contractions, runs of letters, single digits, runs of other characters but space.
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+# Of a vocabulary: each byte, alone and at the end of a word, and the start and end token. Each merge adds a token.
+UNMERGED_TOKENS = 2 * 256 + 2
 
 # Checksum of the release's vocabulary and merges as JSON, and token ids from its own tokenizer.
 RELEASE_SHA256 = "966de42a6d70f2402c5d5fa632c20678dd72de2e4745975f107d28a6a296c9bd"
@@ -43,12 +47,14 @@ def read_tokenizer(source: Path) -> Tokenizer:
     """Read the tokenizer of a checkpoint: a ``tokenizer.json``, or a folder with ``vocab.json`` and ``merges.txt``.
 
     Raises:
-        CheckpointError: It cannot be read, or gives wrong ids (``checkpoint_tokenizer``).
+        CheckpointError: It cannot be read, or gives wrong ids (``checkpoint_tokenizer``), or a file of it is a Git LFS
+            pointer (``checkpoint_is_pointer``).
     """
     from tokenizers import Tokenizer
 
     if source.is_dir():
         return _read_vocabulary(source)
+    refuse_pointer(source)
     try:
         tokenizer = Tokenizer.from_file(str(source))
     except Exception as error:  # the library raises bare Exception
@@ -61,12 +67,22 @@ def read_tokenizer(source: Path) -> Tokenizer:
 
 def _read_vocabulary(folder: Path) -> Tokenizer:
     """Read CLIP's byte-pair encoding from the release's two files."""
+    for name in ("vocab.json", "merges.txt"):
+        refuse_pointer(folder / name)
     try:
         vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
         lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
         pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
         merges = [(left, right) for left, right in pairs]
+        size = len(vocabulary)
+        if len(merges) != size - UNMERGED_TOKENS:
+            raise _unusable(
+                f"expected {size - UNMERGED_TOKENS:,} merges for a vocabulary of {size:,} tokens, got {len(merges):,}: "
+                "merges.txt or vocab.json is incomplete, download both again"
+            )
         tokenizer = create_clip_tokenizer(vocabulary, merges)
+    except CheckpointError:
+        raise
     except Exception as error:  # OSError, ValueError, KeyError, and the library's bare Exception
         raise _unusable("expected CLIP's vocab.json and merges.txt, got files that cannot be read") from error
     content = json.dumps([vocabulary, merges], sort_keys=True, separators=(",", ":"))

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import ConfigError
 from medimageinsight.files import strict
+from medimageinsight.network.release_settings import check_release_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+ORIGINAL_WINDOW = 7  # the original's default; the release sets 12
 
 
 def _expect_counts(name: str, values: Sequence[int]) -> None:
@@ -122,18 +125,15 @@ class ModelConfig:
     def from_release(cls, config: Mapping[str, Any]) -> ModelConfig:
         """Read the mapping of the public release's ``config.yaml``.
 
-        Settings of the original's trainer are ignored; those that shape the network are required.
+        Settings of the original's trainer are ignored; those that shape the network are used, or rejected by name.
 
         Raises:
-            ConfigError: A required key is missing, or the config describes a network that is not supported.
+            ConfigError: A required key is missing, or a setting makes a network that is not supported.
         """
         try:
             image, text = config["IMAGE_ENCODER"], config["LANG_ENCODER"]
             spec = image["SPEC"]
-            if text.get("AUTOGRESSIVE", False):
-                raise ConfigError(
-                    "LANG_ENCODER.AUTOGRESSIVE: expected false, got true: a causal text encoder is not supported"
-                )
+            check_release_settings(config)
             size = image["IMAGE_SIZE"]
             height, width = (size, size) if isinstance(size, int) else size
             return cls(
@@ -143,7 +143,7 @@ class ModelConfig:
                     depths=tuple(spec["DEPTHS"]),
                     heads=tuple(spec["NUM_HEADS"]),
                     groups=tuple(spec["NUM_GROUPS"]),
-                    window=int(spec["WINDOW_SIZE"]),
+                    window=int(spec.get("WINDOW_SIZE", ORIGINAL_WINDOW)),
                     patch_sizes=tuple(spec["PATCH_SIZE"]),
                     patch_strides=tuple(spec["PATCH_STRIDE"]),
                     patch_paddings=tuple(spec["PATCH_PADDING"]),

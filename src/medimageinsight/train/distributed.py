@@ -60,6 +60,14 @@ class Processes:
         dist.broadcast(shared, 0)
         return float(shared.item())
 
+    def any(self, value: bool) -> bool:
+        """Return whether the value is true on at least one process: they receive a signal at different times."""
+        if self.world_size == 1:
+            return value
+        shared = torch.tensor(float(value), device=self.device)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        return bool(shared.item())
+
     def gather(self, rows: Tensor) -> Tensor:
         """Concatenate the rows (N, D) of all processes by rank: (world_size * N, D), with gradients."""
         return rows if self.world_size == 1 else _Gather.apply(rows, self.rank, self.world_size)  # type: ignore[no-untyped-call]

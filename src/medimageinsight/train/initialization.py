@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from medimageinsight.bundle import describe_file
 from medimageinsight.export import check_tokenizer, find_checkpoint, read_description, read_tokenizer
 from medimageinsight.network.checkpoint import load_state_dict
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.network.model import UniCLModel
+from medimageinsight.network.weights_files import describe_weights
 from medimageinsight.preprocess import Preprocessing
 from medimageinsight.tokenizer import Tokenizer
 from medimageinsight.train.lora import add_updates
@@ -79,7 +79,7 @@ def load_pretrained(config: FinetuneConfig, folder: Path, base: Path, writer: Ca
     torch.manual_seed(config.seed)
     parent = {
         "name": described.name or "checkpoint",
-        "sha256": describe_file(files.weights).sha256,
+        "sha256": describe_weights(files.weights).sha256,
         "learned": config.start.learn,
     }
     if grandparents := described.provenance.get("parents"):

@@ -33,7 +33,8 @@ def train(
 
     Args:
         config_path: A YAML file, see `TrainConfig`; paths in it are relative to it.
-        out: The run's folder. If it contains a state, the run resumes from it, to the same weights bit for bit.
+        out: The run's folder. If it contains a state, the run resumes from it, to the same weights bit for bit. After
+            SIGTERM the current step is completed, the state saved, and the process ends with status 143.
         seed: Overrides the config's seed.
         log: Receives progress, one line at a time.
 

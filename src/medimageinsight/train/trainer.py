@@ -23,6 +23,7 @@ from medimageinsight.train.optim import build_optimizer, clip_gradients, stage_s
 from medimageinsight.train.placement import parallelize
 from medimageinsight.train.prefetch import Prefetcher, create_batch_maker
 from medimageinsight.train.run_record import describe_model
+from medimageinsight.train.termination import EXIT_STATUS, TerminationRequest
 from medimageinsight.train.throughput import ThroughputMeter, count_training_flops, describe_speed, measure_peak
 from medimageinsight.train.validation_metrics import LabelValidator, TextValidator
 
@@ -75,19 +76,24 @@ class Trainer:
         self.speed: list[dict[str, str]] = []
 
     def run(self) -> Path:
-        """Run the remaining stages and return the best model's folder."""
+        """Run the remaining stages and return the best model's folder.
+
+        Raises:
+            SystemExit: The process received SIGTERM (status 143); the state after the current step is saved.
+        """
         self._resume()
         count = sum(parameter.numel() for parameter in self.model.parameters())
         self.log(f"{count / 1e6:.2f} M parameters, {len(self.training)} images, {self.config.steps} steps")
         end = 0
-        for stage in self.config.stages:
-            end += stage.steps
-            if self.step < end:
-                self._run_stage(stage, end)
-        with self.average.applied():
-            self._save_model("last", steps=self.step)
-        if self.processes.is_main:
-            plot_history(self.folder / "curve.png", self.curve, self.speed)
+        with TerminationRequest() as termination:
+            for stage in self.config.stages:
+                end += stage.steps
+                if self.step < end:
+                    self._run_stage(stage, end, termination)
+            with self.average.applied():
+                self._save_model("last", steps=self.step)
+            if self.processes.is_main:
+                plot_history(self.folder / "curve.png", self.curve, self.speed)
         return self.folder / "best"
 
     def _resume(self) -> None:
@@ -114,7 +120,7 @@ class Trainer:
             self.head.load_validation_state(progress["head"])
         self.log(f"resuming after step {self.step}")
 
-    def _run_stage(self, stage: StageConfig, end: int) -> None:
+    def _run_stage(self, stage: StageConfig, end: int, termination: TerminationRequest) -> None:
         config, size = self.config, stage.image_size
         self.log(f"to step {end}: {size} x {size} pixels, batches of {stage.batch_size}")
         preprocessing = dataclasses.replace(self.initial.preprocessing, image_size=(size, size))
@@ -141,8 +147,12 @@ class Trainer:
                 with meter.paused():
                     if self.step % config.evaluate_every == 0 or self.step == end:
                         self._validate(validator)
-                    if self.step % config.checkpoint_every == 0 or self.step == end:
+                    terminating = self.processes.any(termination.received)
+                    if self.step % config.checkpoint_every == 0 or self.step == end or terminating:
                         self._save_state()
+                    if terminating:
+                        self.log(f"ended by SIGTERM; saved after step {self.step}: repeat the command to continue")
+                        raise SystemExit(EXIT_STATUS)
         maker.close()
 
     def _begin_stage(self, stage: StageConfig, end: int) -> None:
