@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medimageinsight import images
-from medimageinsight.datasets import DatasetProblems, Problems, read_shards
+from medimageinsight.datasets import DatasetProblems, DataSource, Problems, check_table, read_shards, read_sources
 from tests.datasets.sample_files import caption_json, png_bytes, write_image_shard, write_shard
 
 if TYPE_CHECKING:
@@ -57,6 +58,40 @@ def test_sample_name_ends_at_the_first_dot_that_no_number_follows(tmp_path):
     assert [str(problem) for problem in problems.found] == [
         "dots.tar: scan (no image; a sample's name ends at its first dot)"
     ]
+
+
+def shard_of(folder, name, number, **fields):
+    text = json.dumps({"caption": f"c{number}"} | fields).encode()
+    return write_shard(
+        folder / name, [(f"{name[:-4]}{number}.png", png_bytes(number)), (f"{name[:-4]}{number}.json", text)]
+    )
+
+
+def test_a_whole_number_is_one_id_in_every_spelling(tmp_path):
+    for number, (name, patient_id) in enumerate((("train.tar", 7.0), ("val.tar", 7), ("test.tar", "7"))):
+        shard_of(tmp_path, name, number, patient_id=patient_id, label=2.0, source=1)
+    sources = [DataSource(kind="shards", path=f"{split}.tar", split=split) for split in ("train", "val", "test")]
+    problems = Problems()
+    table = read_sources(sources, tmp_path, problems=problems)
+    assert {(sample.patient_id, sample.label, sample.source) for sample in table} == {("7", "2", "1")}
+    check_table(table, problems=problems)
+    assert problems.counts == {"patient_in_two_splits": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(True, "a boolean"), ([7], "a list"), ({"a": 7}, "an object"), (1e999, "Infinity")]
+)
+@pytest.mark.parametrize("field", ["patient_id", "label", "finding", "split"])
+def test_fields_of_other_types_are_reported(tmp_path, field, value, kind):
+    problems = Problems()
+    table = read_shards([shard_of(tmp_path, "train.tar", 0, **{field: value})], problems=problems)
+    assert (len(table), problems.counts) == (0, {"json_invalid": 1})
+    assert kind == "Infinity" or f"{field}: expected a text or a number, got {kind}" in str(problems)
+
+
+def test_numbers_and_empty_values_of_fields(tmp_path):
+    (sample,) = read_shards([shard_of(tmp_path, "a.tar", 0, patient_id=7.5, view=None, finding=" ", modality=-0.0)])
+    assert (sample.patient_id, sample.view, sample.finding, sample.modality) == ("7.5", "", "", "0")
 
 
 def test_reports_a_folder_as_an_invalid_shard(tmp_path):

@@ -117,6 +117,32 @@ def test_reports_all_problems_with_lines_and_without_texts(tmp_path):
     assert "train_text.tsv (1 texts without an image)" in message
 
 
+def test_whole_numbers_are_class_ids_and_patients_in_every_spelling(tmp_path):
+    common = {"class_name": "x", "source": "s", "task": "classification"}
+    rows = [{"class_id": 0.0, "patient_id": 7.0}, {"class_id": 0, "patient_id": "7"}]
+    files = write_tsv_pair(
+        tmp_path, [(str(number), png_bytes(number), json.dumps(common | row)) for number, row in enumerate(rows)]
+    )
+    assert [sample.patient_id for sample in read_tsv(*files)] == ["7", "7"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"class_id": 0.5}, "class_id: expected an integer of 0 or more"),
+        ({"class_id": True}, "class_id: expected an integer of 0 or more"),
+        ({"class_id": -1.0}, "class_id: expected an integer of 0 or more"),
+        ({"patient_id": [7]}, "patient_id: expected a text or a number, got a list"),
+        ({"view": {"a": 1}}, "view: expected a text or a number, got an object"),
+    ],
+)
+def test_values_of_other_types_are_reported(tmp_path, row, message):
+    text = json.dumps({"class_id": 0, "class_name": "x", "source": "s"} | row)
+    problems = Problems()
+    assert not len(read_tsv(*write_tsv_pair(tmp_path, [("1", png_bytes(1), text)]), problems=problems))
+    assert message in str(problems)
+
+
 def test_reports_missing_files(tmp_path):
     images_, texts = write_tsv_pair(tmp_path, ROWS)
     with pytest.raises(DatasetProblems, match=r"none.tsv"):

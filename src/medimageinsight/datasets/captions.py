@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.files.json import load_json
+from medimageinsight.files.json import json_kind, load_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from medimageinsight.datasets.problems import Problems
 
 OPTIONAL_FIELDS = ("modality", "anatomy", "view", "finding", "patient_id")  # accepted here, not in the original format
+
+
+def parse_fields(data: Mapping[str, object], names: Iterable[str]) -> tuple[dict[str, str], str]:
+    """Return the named fields of a JSON object that have a value, as texts, and why one cannot be used, or ''.
+
+    A number of whole value gives one text in each spelling, 7 and 7.0: pandas writes a column of ids with a gap as
+    floats, and the same patient must have the same id in every file. Null and a text of white space are no value.
+    """
+    fields: dict[str, str] = {}
+    for name in names:
+        value = data.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            return fields, f"{name}: expected a text or a number, got {json_kind(value)}"
+        if isinstance(value, float) and not math.isfinite(value):
+            return fields, f"{name}: expected a finite number, got one that is too large"
+        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+        if text:
+            fields[name] = text
+    return fields, ""
 
 
 class ClassNames:
@@ -64,6 +87,10 @@ def parse_caption_row(data: object, location: str, classes: ClassNames) -> dict[
     if problem or not isinstance(data, dict):
         classes.problems.add("json_invalid", location, problem)
         return None
+    others, problem = parse_fields(data, OPTIONAL_FIELDS)
+    if problem:
+        classes.problems.add("json_invalid", location, problem)
+        return None
     source, label, captions = data.get("source") or "", "", data.get("captions") or []
     texts = [captions] if isinstance(captions, str) else captions
     caption = next((text.strip() for text in texts if text.strip()), "")
@@ -71,11 +98,10 @@ def parse_caption_row(data: object, location: str, classes: ClassNames) -> dict[
         label = data["class_name"].strip()
         caption = caption or label
         if label and "class_id" in data:
-            classes.check(source, data["class_id"], label, location)
+            classes.check(source, int(data["class_id"]), label, location)
     if not caption:
         classes.problems.add("caption_empty", location)
         return None
-    others = {name: str(data[name]).strip() for name in OPTIONAL_FIELDS if data.get(name) not in (None, "")}
     return {"caption": caption, "label": label, "source": source, **others}
 
 
@@ -88,12 +114,17 @@ def _find_problem(data: object) -> str:
     requirements = {
         "expected class_name or captions": "class_name" in data or "captions" in data,
         "class_name: expected a text": isinstance(data.get("class_name", ""), str),
-        "class_id: expected an integer of 0 or more": type(class_id) is int and class_id >= 0,
+        "class_id: expected an integer of 0 or more": is_class_id(class_id),
         "task: expected classification": "captions" in data or data.get("task", "classification") == "classification",
         "captions: expected a text or a list of texts": all(isinstance(text, str) for text in texts),
         "source: expected a text": isinstance(data.get("source", ""), str),
     }
     return next((requirement for requirement, is_met in requirements.items() if not is_met), "")
+
+
+def is_class_id(value: object) -> bool:
+    """Return whether a JSON value is a whole number of 0 or more, such as 7 or 7.0."""
+    return (type(value) is int or (isinstance(value, float) and value.is_integer())) and value >= 0
 
 
 def load_json_cell(cell: str) -> Any:  # noqa: ANN401 - any JSON

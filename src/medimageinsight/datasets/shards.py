@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from medimageinsight.datasets.captions import OPTIONAL_FIELDS, ClassNames, parse_caption_row
+from medimageinsight.datasets.captions import OPTIONAL_FIELDS, ClassNames, parse_caption_row, parse_fields
 from medimageinsight.datasets.problems import Problems
 from medimageinsight.datasets.sample import ByteRange, Sample, Table, relative_name
 from medimageinsight.datasets.table import CAPTION_PARTS
@@ -175,11 +175,10 @@ class _ShardReader:
         """Return fields of `Sample`, or None after adding a problem."""
         if not isinstance(data, dict) or "class_name" in data or "captions" in data:
             return parse_caption_row(data, location, self.classes)
-        fields = {
-            name: str(data[name]).strip()
-            for name in (*OPTIONAL_FIELDS, "caption", "label", "source", "split")
-            if isinstance(data.get(name), str | int) and str(data[name]).strip()
-        }
+        fields, problem = parse_fields(data, (*OPTIONAL_FIELDS, "caption", "label", "source", "split"))
+        if problem:
+            self.problems.add("json_invalid", location, problem)
+            return None
         parts = " ".join(fields[part] for part in CAPTION_PARTS if part in fields)
         caption = texts.get("txt", "").strip() or fields.get("caption") or parts
         if not caption:
