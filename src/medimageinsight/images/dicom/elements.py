@@ -34,12 +34,24 @@ def required_integer(dataset: Dataset, keyword: str, default: int | None = None)
         ) from None
 
 
+def element_value(dataset: Dataset, keyword: str) -> object:
+    """Return the value of an optional element, None if it is missing; its bytes where pydicom cannot convert them.
+
+    That is so for malformed numbers, and for a VR of US or SS, or US or OW, that nothing decides.
+    """
+    if keyword not in dataset:
+        return None
+    value: object
+    try:
+        value = dataset[keyword].value
+    except Exception:  # as above; a malformed display hint must not make the image unusable
+        value = getattr(dataset.get_item(keyword), "value", None)
+    return value
+
+
 def numbers(dataset: Dataset, keyword: str) -> list[float]:
     """Return the numbers of an optional element of any multiplicity, NaN for an unreadable one; empty if missing."""
-    try:
-        value: Any = dataset.get(keyword)
-    except Exception:  # as above; a malformed display hint must not make the image unusable
-        value = _undecoded(dataset, keyword)
+    value: Any = element_value(dataset, keyword)
     if isinstance(value, bytes):
         value = value.decode("ascii", "replace")
     if isinstance(value, str):
@@ -56,10 +68,7 @@ def first_number(dataset: Dataset, keyword: str) -> float | None:
 
 def words(dataset: Dataset, keyword: str, *, big_endian: bool) -> list[int]:
     """Return the 16-bit integers of an optional element, signed as its VR states; empty if missing or malformed."""
-    try:
-        value: Any = dataset.get(keyword)
-    except Exception:  # as above: for example, a VR of US or SS that nothing decides
-        value = _undecoded(dataset, keyword)
+    value: Any = element_value(dataset, keyword)
     try:
         if isinstance(value, bytes):
             return list(struct.unpack(f"{'><'[not big_endian]}{len(value) // 2}H", value))
@@ -137,11 +146,3 @@ def _number(value: object) -> float:
         return float(match[1].replace(",", ".")) if match else math.nan
     except (TypeError, ValueError, OverflowError):
         return math.nan
-
-
-def _undecoded(dataset: Dataset, keyword: str) -> object:
-    """Return the bytes of an element that pydicom cannot convert."""
-    try:
-        return dataset.get_item(keyword).value  # present, as its conversion failed
-    except Exception:  # as above
-        return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images.dicom.elements import fit_word, words
+from medimageinsight.images.dicom.elements import element_value, fit_word, words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +45,7 @@ def read_lookup_table(item: Dataset, *, bounds: tuple[float, float], big_endian:
         ImageError: ``image_bad_header`` for a table that is missing, short or malformed.
     """
     count, first, bits = _descriptor(item, "LUTDescriptor", bounds, big_endian=big_endian)
-    entries = _entries(_value(item, "LUTData"), count, big_endian=big_endian)
+    entries = _entries(element_value(item, "LUTData"), count, big_endian=big_endian)
     return LookupTable(first=first, entries=entries, bits=bits)
 
 
@@ -60,8 +60,8 @@ def read_palette(dataset: Dataset, *, bounds: tuple[float, float], big_endian: b
     count, first, _ = _descriptor(dataset, "RedPaletteColorLookupTableDescriptor", bounds, big_endian=big_endian)
     channels = []
     for channel in ("Red", "Green", "Blue"):
-        data = _value(dataset, f"{channel}PaletteColorLookupTableData")
-        segments = _value(dataset, f"Segmented{channel}PaletteColorLookupTableData")
+        data = element_value(dataset, f"{channel}PaletteColorLookupTableData")
+        segments = element_value(dataset, f"Segmented{channel}PaletteColorLookupTableData")
         if data or not segments:
             channels.append(_entries(data, count, big_endian=big_endian))
         else:
@@ -130,15 +130,6 @@ def _descriptor(item: Dataset, keyword: str, bounds: tuple[float, float], *, big
     # The count is unsigned even where the VR is signed, and 0 means 65,536.
     count = (count % _MAX_ENTRIES) or _MAX_ENTRIES
     return count, fit_word(first, bounds, count), max(0, min(bits, 16))
-
-
-def _value(item: Dataset, keyword: str) -> object:
-    """Return the data of a table, or nothing where they are missing or malformed."""
-    try:
-        value: object = item.get(keyword)
-    except Exception:  # pydicom converts on access and raises anything for a malformed value
-        return None
-    return value
 
 
 def _entries(data: object, count: int, *, big_endian: bool) -> NDArray[np.uint16]:
