@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAX_SAMPLES = 4
-_MAX_SCANS = 100  # of JPEG; an encoder writes some ten, and the whole image is visited for each
+_MAX_SCANS = 100  # of JPEG; an encoder writes some ten
+_MAX_SCANNED_PIXELS = 1 << 32  # of JPEG; each scan visits the whole image, at about 1 ns a pixel
 _MAX_TILES = 1 << 14  # of JPEG 2000; OpenJPEG allocates 9 kB for each
 _MAX_BLOCKS = 1 << 22  # of JPEG 2000; OpenJPEG allocates some hundred bytes for each
 _MAX_PACKETS = 1 << 26  # of JPEG 2000; OpenJPEG allocates 2 bytes for each
@@ -44,6 +45,7 @@ def check_cost(codestream: Codestream) -> None:
         )
     for count, maximum, name in (
         (codestream.scans, _MAX_SCANS, "scans"),
+        (codestream.scans * codestream.width * codestream.height, _MAX_SCANNED_PIXELS, "pixels in all scans"),
         (codestream.tiles, _MAX_TILES, "tiles"),
         (codestream.blocks, _MAX_BLOCKS, "precincts and code-blocks"),
         (codestream.packets, _MAX_PACKETS, "packets"),

@@ -16,6 +16,7 @@ _EOI, _SOS, _APP0, _APP14 = 0xD9, 0xDA, 0xE0, 0xEE
 # ISO/IEC 10918-1 table B.1: frame headers, without DHT (C4), JPG (C8) and DAC (CC); F7 is JPEG-LS (14495-1 C.1.1)
 _JPEG_LS_FRAME = 0xF7
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {_JPEG_LS_FRAME}
+_BLOCK = 64  # samples that lossy JPEG codes together (ISO/IEC 10918-1 A.1.1); colours may have fewer blocks
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
 
@@ -59,6 +60,15 @@ class Codestream:
     tiles: int = 1
     blocks: int = 0  # of JPEG 2000: precincts and code-blocks, about
     packets: int = 0  # of JPEG 2000: about
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the end is there, and enough before it: in JPEG, a bit for each sample or block of samples."""
+        if self.end is None:
+            return False
+        pixels = self.width * self.height
+        bits = {Coding.JPEG_LOSSLESS: pixels * self.samples, Coding.JPEG: pixels // _BLOCK}.get(self.coding, 0)
+        return 8 * (self.end - self.start) >= bits
 
 
 def read_codestream(data: bytes) -> Codestream | None:

@@ -36,7 +36,7 @@ def decode_compressed(data: bytes, codestream: Codestream, description: PixelDes
             code="image_inconsistent",
         )
     check_cost(codestream)
-    if codestream.end is None:
+    if not codestream.is_complete:
         raise damaged()
     samples, warnings = _decode(data, codestream)
     if codestream.samples != description.samples:
@@ -116,7 +116,7 @@ def _colour(
 ) -> StoredPixels:
     ybr = codestream_is_ybr(codestream, description.photometric)
     if description.is_colour and ybr != is_ybr(description.photometric) and codestream.coding is not Coding.JPEG_2000:
-        warnings = (*warnings, header_overruled(description.photometric, "YCbCr" if ybr else "RGB"))
+        warnings = (*warnings, header_overruled(description.photometric_name, "YCbCr" if ybr else "RGB"))
     if ybr:
         partial = codestream.coding is Coding.JPEG_2000 and description.photometric.startswith("YBR_PARTIAL")
         samples = ybr_to_rgb(samples, bits=codestream.precision, partial=partial)

@@ -59,7 +59,11 @@ def extract_bits(samples: NDArray[Any], *, bits: int, high_bit: int, signed: boo
     size = 8 * samples.dtype.itemsize
     values = samples.astype(f"{'i' if signed else 'u'}{samples.dtype.itemsize}", copy=False)
     left, right = size - 1 - high_bit, size - bits
-    return (values << left) >> right if left or right else values
+    if not (left or right):
+        return values
+    values = values << left
+    values >>= right
+    return values
 
 
 def _extract(samples: NDArray[Any], description: PixelDescription) -> NDArray[Any]:

@@ -158,21 +158,20 @@ def _decode_uncompressed(
 
 def _fit_to_length(length: int, description: PixelDescription) -> tuple[PixelDescription, tuple[ImageWarning, ...]]:
     """Correct the samples of a pixel by the length of the pixel data (PS3.5 8.1.1)."""
-    alternatives = [description]
-    if description.is_subsampled:  # YBR_FULL_422 that is not subsampled
-        alternatives.insert(0, replace(description, photometric=description.photometric.removesuffix("_422")))
+    choices = [description]
+    if description.is_subsampled:  # perhaps only by its name
+        choices = [replace(description, photometric=description.photometric.removesuffix("_422")), description]
     elif description.samples == 1 and description.is_colour:
-        alternatives.insert(0, replace(description, samples=3))
-        alternatives.append(replace(description, photometric="MONOCHROME2"))
-    elif description.samples == 3 and not description.is_colour:
-        alternatives.append(replace(description, samples=1))
-    fitting = next((choice for choice in alternatives if choice.native_bits() <= 8 * length), description)
+        choices = [replace(description, samples=3), replace(description, photometric="MONOCHROME2")]
+    elif description.samples == 3 and description.photometric and not description.is_colour:
+        choices = [replace(description, photometric="RGB"), replace(description, samples=1)]
+    fitting = next((choice for choice in choices if choice.native_bits() <= 8 * length), description)
     if fitting is description:
         return description, ()
     return fitting, (
         header_overruled(
-            f"{description.samples} samples a pixel of {description.photometric or 'no'} interpretation",
-            f"{fitting.samples} of {fitting.photometric or 'no'} interpretation",
+            f"{description.samples} samples a pixel and {description.photometric_name}",
+            f"{fitting.samples} and {fitting.photometric_name}",
         ),
     )
 
@@ -192,7 +191,7 @@ def _to_stored(values: NDArray[Any], description: PixelDescription, warnings: tu
 
 def _unsupported_layout(description: PixelDescription) -> ImageError:
     return ImageError(
-        f"expected pixels of 1, 8, 16, 32 or 64 bits allocated, got {description.allocated} bits: "
-        "export the image again",
+        "expected pixels of 1 or 3 samples of 1, 8, 16, 32 or 64 bits, "
+        f"got {description.samples} of {description.allocated}: export the image again",
         code="image_unsupported",
     )

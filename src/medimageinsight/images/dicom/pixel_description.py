@@ -43,6 +43,14 @@ class PixelDescription:
         """Return whether two pixels share their chrominance in uncompressed data (PS3.3 C.7.6.3.1.2)."""
         return self.photometric in _SUBSAMPLED and self.samples == 3
 
+    @property
+    def photometric_name(self) -> str:
+        """Return the photometric interpretation for a message: a term of the standard, never the text of the file."""
+        from pydicom.pixels.common import PhotometricInterpretation
+
+        terms = [str(term) for term in PhotometricInterpretation]
+        return self.photometric if self.photometric in terms else "a non-standard photometric interpretation"
+
     def native_bits(self) -> int:
         """Return the bits of all frames, uncompressed."""
         samples = 2 if self.is_subsampled else self.samples
@@ -73,7 +81,7 @@ def describe(dataset: Dataset, keyword: str, codestream: Codestream | None = Non
         rows=required_integer(dataset, "Rows", default=rows),
         columns=required_integer(dataset, "Columns", default=columns),
         frames=number_of_frames(dataset),
-        samples=required_integer(dataset, "SamplesPerPixel", default=samples),
+        samples=required_integer(dataset, "SamplesPerPixel", default=samples) or samples,
         photometric=photometric,
         allocated=allocated,
         stored=stored,
