@@ -79,6 +79,13 @@ class TestSigns:
         expected = np.rint(RAMP[np.clip(values.astype(int) - 40000, 0, 1000)] / 4095 * 255)
         np.testing.assert_array_equal(decode_grey(encode(dataset, syntax)), expected)
 
+    def test_a_word_below_32768_has_one_reading(self, syntax: Any) -> None:
+        values = np.arange(12000, 14000, 5, dtype=np.int16).reshape(20, 20)
+        dataset = make_dataset(values, RescaleSlope=2, RescaleIntercept=0)  # -65,536 to 65,534
+        dataset.VOILUTSequence = Sequence([table([1001, 26000, 12], RAMP, vr="SS")])
+        expected = np.rint(RAMP[np.clip(values.astype(int) * 2 - 26000, 0, 1000)] / 4095 * 255)
+        np.testing.assert_array_equal(decode_grey(encode(dataset, syntax)), expected)
+
     @pytest.mark.parametrize("vr", ["US", "SS"])
     def test_modality_lut_of_signed_values(self, syntax: Any, vr: str) -> None:
         lut = with_words(table([1001, -500, 16], RAMP, vr=vr), "PixelRepresentation", "US", 0)

@@ -89,7 +89,7 @@ def fit_word(word: int, bounds: tuple[float, float], count: int = 1) -> int:
         count: The number of integers that begin with it: 1, or the entries of a look-up table.
     """
     unsigned = word % _WORD
-    signed = unsigned - _WORD
+    signed = (unsigned + _WORD // 2) % _WORD - _WORD // 2
     within = {
         value: max(0.0, min(value + count - 1, bounds[1]) - max(value, bounds[0]) + 1) for value in (signed, unsigned)
     }
