@@ -160,7 +160,7 @@ class TestVoiLutBits:
 
 
 class TestXrayAngiography:
-    """PS3.4 N.2.1.2: XA and XRF values are displayed without the modality LUT."""
+    """PS3.4 N.2.5: XA and XRF values are displayed without the modality LUT."""
 
     LUT = table([4096, 0, 16], (np.arange(4096.0) ** 2 / 4095).astype(int))
 

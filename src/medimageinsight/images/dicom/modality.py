@@ -42,7 +42,7 @@ def modality_transform(
     """Return the modality LUT of a dataset, else the rescale of one frame; identity where it has neither.
 
     X-ray angiography and fluoroscopy (XA, XRF) have a modality LUT or rescale that makes their values proportional to
-    the X-ray intensity; it is not applied for display (PS3.4 N.2.1.2, PS3.3 C.8.7.1.1.2).
+    the X-ray intensity; it is not applied for display (PS3.4 N.2.5, PS3.3 C.8.7.1.1.2).
 
     Args:
         dataset: The image.
