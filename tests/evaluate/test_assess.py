@@ -11,7 +11,14 @@ import pytest
 
 from medimageinsight.datasets import Table
 from medimageinsight.errors import ConfigError, DatasetError, InputError
-from medimageinsight.evaluate import AssessmentSettings, EmbeddedTable, EvaluationSettings, assess, embed_table
+from medimageinsight.evaluate import (
+    AssessmentSettings,
+    EmbeddedTable,
+    EvaluationSettings,
+    assess,
+    card_section,
+    embed_table,
+)
 from tests.evaluate.sample_tables import make_embedded, make_table
 
 sklearn = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn")
@@ -137,7 +144,7 @@ def test_patients_of_the_scored_split_are_not_trained_on():
     assert found.methods["kNN"].sources["chest"].figures.unseen == ("a",)
 
 
-def test_single_patient_has_a_zero_width_interval():
+def test_single_patient_has_a_wide_interval_and_no_auc():
     table = make_table(sources=("chest",))
     single = Table(
         samples=tuple(
@@ -149,7 +156,11 @@ def test_single_patient_has_a_zero_width_interval():
     found = assess(make_embedded(single), settings=SETTINGS)
     assert found.report.patients == 1
     accuracy = found.methods["linear probe"].sources["chest"].figures.accuracy
-    assert accuracy.low == accuracy.value == accuracy.high  # only one patient can be drawn
+    assert accuracy.high - accuracy.low > 0.7
+    figures = found.methods["linear probe"].sources["chest"].figures
+    assert (figures.mean_auc, figures.too_few) == (None, ("a", "b", "c"))
+    assert found.report.sources["chest"].findings.too_few == ("a", "b", "c")
+    assert "too few" in card_section(found.report)
     assert found.report.precision_at_k is None  # no other patient to find
 
 

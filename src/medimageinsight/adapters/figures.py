@@ -1,4 +1,4 @@
-"""Performance figures of an adapter on labelled images, with bootstrap intervals by patient."""
+"""Performance figures of an adapter on labelled images, with intervals by patient."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from medimageinsight.metrics.bootstrap import Figure, bootstrap_figure, draw_bootstrap_weights, resampled_means
 from medimageinsight.metrics.calibration import calibration_error
-from medimageinsight.metrics.scores import mean_ignoring_nan, weighted_roc_auc
+from medimageinsight.metrics.intervals import class_auc_figures, mean_figure, share_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medimageinsight.metrics.heads import Outputs
-    from medimageinsight.metrics.scores import Flags, Floats, Integers, Weights
+    from medimageinsight.metrics.scores import Flags, Floats, Integers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,8 @@ class AdapterFigures:
         accuracy: Share of images whose most probable label is correct; None for labels that do not exclude each other.
         balanced_accuracy: The mean over labels of that share; None likewise.
         mean_auc: The mean over labels of the ROC AUC of each label against the others.
-        label_auc: By label, where it is defined.
+        label_auc: By label, where it is defined and there are enough patients with and without the label.
+        too_few: Labels with too few of them; they are not in the mean.
         brier: The mean over images of the squared distance of probabilities and truth, summed over labels: 0 is best.
         calibration_error: Expected calibration error over ten bins of confidence, 0 is best; the mean over labels where
             they do not exclude each other. Without an interval: resampling raises it, as small sets do.
@@ -43,6 +44,7 @@ class AdapterFigures:
     label_auc: dict[str, Figure]
     brier: Figure | None
     calibration_error: float
+    too_few: tuple[str, ...] = ()
 
 
 def score_probabilities(
@@ -59,34 +61,33 @@ def score_probabilities(
 ) -> AdapterFigures:
     """Compute figures of probabilities (N, L) float64 of the labels ``names``, with truth (N, L) bool.
 
-    ``groups`` (N,) are the patients of the images, which the bootstrap resamples; see `AdapterFigures.scored_on`.
+    ``groups`` (N,) are the patients of the images, by which intervals are made; see `AdapterFigures.scored_on`.
     """
     count = len(truth)
     resampled = draw_bootstrap_weights(groups, np.zeros(count, dtype=np.int64), resamples=resamples, seed=seed)
     weights = np.concatenate([np.ones((1, count), dtype=np.float32), resampled])  # the first row is the set itself
 
-    def with_interval(values: Floats, images: int) -> Figure | None:
-        return bootstrap_figure(values[0], values[1:], count=images, confidence=confidence)
-
     columns = list(zip(probabilities.T, truth.T, strict=True))
-    auc = np.stack([weighted_roc_auc(column, positives, weights) for column, positives in columns], axis=1)
-    label_auc = {name: with_interval(auc[:, column], int(truth[:, column].sum())) for column, name in enumerate(names)}
+    aucs = class_auc_figures(probabilities, truth, groups, confidence=confidence)
+    named = list(zip(names, aucs.classes, aucs.defined, strict=True))
+    squares = resampled_means(((probabilities - truth) ** 2).sum(axis=1), weights)
     correct = probabilities.argmax(axis=1) == truth.argmax(axis=1)
     exclusive = outputs == "softmax"
     decisions = [(probabilities.max(axis=1), correct)] if exclusive else columns
     return AdapterFigures(
         scored_on=scored_on,
         images=count,
-        accuracy=with_interval(resampled_means(correct, weights), count) if exclusive else None,
-        balanced_accuracy=with_interval(_balanced_accuracy(correct, truth, weights), count) if exclusive else None,
-        mean_auc=with_interval(mean_ignoring_nan(auc), count),
-        label_auc={name: value for name, value in label_auc.items() if value is not None},
-        brier=with_interval(resampled_means(((probabilities - truth) ** 2).sum(axis=1), weights), count),
+        accuracy=share_figure(correct, groups, confidence=confidence) if exclusive else None,
+        balanced_accuracy=_balanced_accuracy(correct, truth, groups, confidence) if exclusive else None,
+        mean_auc=aucs.mean,
+        label_auc={name: figure for name, figure, _ in named if figure is not None},
+        brier=bootstrap_figure(squares[0], squares[1:], count=count, confidence=confidence),
         calibration_error=float(np.mean([calibration_error(*decision) for decision in decisions])),
+        too_few=tuple(name for name, figure, defined in named if figure is None and defined),
     )
 
 
-def _balanced_accuracy(correct: Flags, truth: Flags, weights: Weights) -> Floats:
-    """Return the mean over labels of the share of correct images, (R,)."""
-    shares = [resampled_means(correct[rows], weights[:, rows]) for rows in map(np.flatnonzero, truth.T)]
-    return mean_ignoring_nan(np.stack(shares, axis=1))
+def _balanced_accuracy(correct: Flags, truth: Flags, groups: Integers, confidence: float) -> Figure | None:
+    """Return the mean over labels of the share of correct images."""
+    shares = [share_figure(correct[rows], groups[rows], confidence=confidence) for rows in truth.T]
+    return mean_figure(shares, count=len(correct))

@@ -18,7 +18,7 @@ from medimageinsight.reports import check_report_folder
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.datasets import Table
-    from medimageinsight.evaluate import AssessedModels, Assessment, PromptSet, Report
+    from medimageinsight.evaluate import AssessedModels, Assessment, PromptSet, Report, SourceFigures
 
 DEFAULT_SENSITIVITY = 0.9
 
@@ -257,7 +257,7 @@ def _print_report(report: "Report") -> None:
             (
                 output.printable(name),
                 f"{source.images:,}",
-                *format_figure(source.findings.mean_auc if source.findings else None),
+                *_format_mean_auc(source),
                 *format_figure(source.precision_at_k),
             )
             for name, source in report.sources.items()
@@ -266,6 +266,12 @@ def _print_report(report: "Report") -> None:
     output.note(f"prompts: {report.prompt_source}")
     for warning in report.warnings:
         output.note(f"warning: {warning}")
+
+
+def _format_mean_auc(source: "SourceFigures") -> tuple[str, str]:
+    if source.findings is None:
+        return format_figure(None)
+    return format_figure(source.findings.mean_auc, absent="too few" if source.findings.too_few else "–")
 
 
 def _print_assessed(result: "AssessedModels") -> None:

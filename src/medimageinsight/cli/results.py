@@ -104,6 +104,17 @@ def name_first_row(source: str, rows: Iterable[Row], *, style: str = "") -> list
     return [(name if index == 0 else "", *row) for index, row in enumerate(rows)]
 
 
-def format_figure(figure: Figure | None) -> tuple[str, str]:
+def format_figure(figure: Figure | None, *, absent: str = "–") -> tuple[str, str]:
     """Format value and interval; a dash if there is no figure."""
-    return ("–", "") if figure is None else (f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")
+    return (absent, "") if figure is None else (f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")
+
+
+def print_failures(failed: Mapping[str, InputError]) -> None:
+    """Print the error of each failed file."""
+    for source, error in failed.items():
+        output.error(error.message, source=source)
+
+
+def failures_to_json(failed: Mapping[str, InputError]) -> list[dict[str, object]]:
+    """Return failed files for a JSON document."""
+    return [{"source": source, "error": error.to_dict()} for source, error in failed.items()]

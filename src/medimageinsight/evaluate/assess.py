@@ -5,12 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
 from medimageinsight.evaluate.assessment_notes import list_choices, list_notes
 from medimageinsight.evaluate.classes import find_classes
-from medimageinsight.evaluate.classification import MEASURES, accuracies, mean_aucs, score_classes
+from medimageinsight.evaluate.classification import MEASURES, score_classes
 from medimageinsight.evaluate.comparison import AssessedModels, compare
 from medimageinsight.evaluate.embedding import Model, embed_table
 from medimageinsight.evaluate.evaluation import score_table
@@ -20,7 +18,8 @@ from medimageinsight.evaluate.operating_points import find_operating_points
 from medimageinsight.evaluate.prompt_set import choose_prompts
 from medimageinsight.evaluate.reliability import pooled_reliability, score_reliability
 from medimageinsight.evaluate.resamples import Resamples
-from medimageinsight.metrics.scores import mean_ignoring_nan, roc_corners
+from medimageinsight.metrics.intervals import mean_figure
+from medimageinsight.metrics.scores import roc_corners
 from medimageinsight.metrics.thresholds import Criterion
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.evaluate.prompt_set import PromptSet
     from medimageinsight.evaluate.results import EvaluationSettings, Report
-    from medimageinsight.metrics.bootstrap import Figure
-    from medimageinsight.metrics.scores import Floats, Weights
 
 
 class NamedModel(Model, Protocol):
@@ -174,22 +171,18 @@ def _assess_method(
 ) -> MethodAssessment:
     criteria = [Criterion.parse(text) for text in settings.criteria]
 
-    def mean(measure: Callable[[MethodScores, Weights], Floats]) -> Figure | None:
-        if not averaged:
-            return None
-        values = [measure(scores[source], resamples.weights_of(scores[source].rows)) for source in averaged]
-        return resamples.figure(mean_ignoring_nan(np.stack(values, axis=1)), len(averaged))
+    figures = {source: score_classes(of_source, resamples) for source, of_source in scores.items()}
 
     error, bins = pooled_reliability([scores[source] for source in averaged], resamples)
     return MethodAssessment(
         averaged=tuple(averaged),
-        mean_auc=mean(mean_aucs),
-        accuracy=mean(accuracies),
+        mean_auc=mean_figure([figures[source].mean_auc for source in averaged]),
+        accuracy=mean_figure([figures[source].accuracy for source in averaged]),
         calibration_error=error,
         reliability=bins,
         sources={
             source: SourceAssessment(
-                figures=score_classes(of_source, resamples),
+                figures=figures[source],
                 calibration=score_reliability(of_source, resamples),
                 operating=find_operating_points(of_source, criteria, resamples) if has_val else None,
                 roc={

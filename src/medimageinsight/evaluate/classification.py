@@ -1,4 +1,4 @@
-"""How well a method classifies a source's images; all intervals come from the same resamples."""
+"""How well a method classifies a source's images; intervals are by patient."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.metrics.bootstrap import resampled_means
+from medimageinsight.metrics.intervals import ClassAucs, class_auc_figures, mean_figure
 from medimageinsight.metrics.scores import mean_ignoring_nan, weighted_roc_auc
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ class ClassFigures:
     """One method on one source; None where too little was scored.
 
     Attributes:
-        mean_auc: Mean over classes of the one-vs-rest ROC AUC.
+        mean_auc: Mean over the classes in ``label_auc`` of the one-vs-rest ROC AUC.
         label_auc: One-vs-rest ROC AUC by class, for classes that have one.
         accuracy: Share of images whose most probable class is theirs.
         balanced_accuracy: Mean over classes of that share.
         unseen: Classes of the scored split that the method cannot predict; their images are left out.
+        too_few: Classes with fewer positives or negatives than an AUC needs; they are not in the mean.
     """
 
     images: int
@@ -37,21 +39,39 @@ class ClassFigures:
     accuracy: Figure | None
     balanced_accuracy: Figure | None
     unseen: tuple[str, ...]
+    too_few: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One measure of a method on the images of one source, or on some of them.
+
+    Attributes:
+        figure: From scores, members (n,) bool and resamples, the figure; None with too few images.
+        resampled: From scores and (R, n) weights, the value in each resample, (R,).
+    """
+
+    figure: Callable[[MethodScores, Flags, Resamples], Figure | None]
+    resampled: Callable[[MethodScores, Weights], Floats]
 
 
 def score_classes(scores: MethodScores, resamples: Resamples) -> ClassFigures:
     """Return the figures of one method on one source."""
-    weights, count = resamples.weights_of(scores.rows), len(scores.rows)
-    auc = label_aucs(scores.probabilities, scores.truth, weights)
-    counts = np.bincount(scores.truth, minlength=len(scores.names))
-    by_label = {name: resamples.figure(auc[:, index], int(counts[index])) for index, name in enumerate(scores.names)}
+    everyone = np.ones(len(scores.rows), dtype=bool)
+    aucs = _class_aucs(scores, everyone, resamples)
+    shares = [
+        resamples.share(is_correct(scores)[rows], scores.rows[rows])
+        for rows in (np.flatnonzero(scores.truth == index) for index in range(len(scores.names)))
+    ]
+    named = list(zip(scores.names, aucs.classes, aucs.defined, strict=True))
     return ClassFigures(
-        images=count,
-        mean_auc=resamples.figure(mean_ignoring_nan(auc), count),
-        label_auc={name: figure for name, figure in by_label.items() if figure is not None},
-        accuracy=resamples.figure(accuracies(scores, weights), count),
-        balanced_accuracy=resamples.figure(balanced_accuracies(scores, weights), count),
+        images=len(scores.rows),
+        mean_auc=aucs.mean,
+        label_auc={name: figure for name, figure, _ in named if figure is not None},
+        accuracy=_accuracy(scores, everyone, resamples),
+        balanced_accuracy=mean_figure(shares, count=len(scores.rows)),
         unseen=scores.unseen,
+        too_few=tuple(name for name, figure, defined in named if figure is None and defined),
     )
 
 
@@ -66,30 +86,45 @@ def label_aucs(probabilities: Floats, truth: Integers, weights: Weights) -> Floa
     )
 
 
-def mean_aucs(scores: MethodScores, weights: Weights) -> Floats:
-    """Return the mean of `label_aucs` over the classes that have one: (R,)."""
-    return mean_ignoring_nan(label_aucs(scores.probabilities, scores.truth, weights))
-
-
-def accuracies(scores: MethodScores, weights: Weights) -> Floats:
-    """Return the share of correctly classified images in each resample: (R,)."""
-    return resampled_means(is_correct(scores), weights)
-
-
-def balanced_accuracies(scores: MethodScores, weights: Weights) -> Floats:
-    """Return the mean over classes of the share of correctly classified images in each resample: (R,)."""
-    correct = is_correct(scores)
-    shares = [
-        resampled_means(correct[rows], weights[:, rows])
-        for rows in (np.flatnonzero(scores.truth == index) for index in range(len(scores.names)))
-    ]
-    return mean_ignoring_nan(np.stack(shares, axis=1))
-
-
 def is_correct(scores: MethodScores) -> Flags:
     """Return whether the most probable class is the image's own: (n,) bool."""
     correct: Flags = scores.probabilities.argmax(axis=1) == scores.truth
     return correct
 
 
-MEASURES: dict[str, Callable[[MethodScores, Weights], Floats]] = {"mean AUC": mean_aucs, "accuracy": accuracies}
+def has_class_auc(scores: MethodScores, resamples: Resamples) -> Flags:
+    """Return which classes have enough positives and negatives for an AUC: (K,) bool."""
+    aucs = _class_aucs(scores, np.ones(len(scores.rows), dtype=bool), resamples)
+    return np.array([figure is not None for figure in aucs.classes], dtype=bool)
+
+
+def _class_aucs(scores: MethodScores, members: Flags, resamples: Resamples) -> ClassAucs:
+    return class_auc_figures(
+        scores.probabilities[members],
+        scores.truth[members, None] == np.arange(len(scores.names)),
+        resamples.groups_of(scores.rows[members]),
+        confidence=resamples.confidence,
+        min_positives=resamples.min_positives,
+    )
+
+
+def _mean_auc(scores: MethodScores, members: Flags, resamples: Resamples) -> Figure | None:
+    return _class_aucs(scores, members, resamples).mean
+
+
+def _accuracy(scores: MethodScores, members: Flags, resamples: Resamples) -> Figure | None:
+    return resamples.share(is_correct(scores)[members], scores.rows[members])
+
+
+def _resampled_mean_aucs(scores: MethodScores, weights: Weights) -> Floats:
+    return mean_ignoring_nan(label_aucs(scores.probabilities, scores.truth, weights))
+
+
+def _resampled_accuracies(scores: MethodScores, weights: Weights) -> Floats:
+    return resampled_means(is_correct(scores), weights)
+
+
+MEASURES = {
+    "mean AUC": Measure(figure=_mean_auc, resampled=_resampled_mean_aucs),
+    "accuracy": Measure(figure=_accuracy, resampled=_resampled_accuracies),
+}

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medimageinsight.errors import ConfigError
-from medimageinsight.evaluate.classification import MEASURES, is_correct
+from medimageinsight.evaluate.classification import MEASURES, has_class_auc, is_correct
 from medimageinsight.evaluate.evaluation_data import number_values
 from medimageinsight.evaluate.resamples import Resamples
 from medimageinsight.metrics.bootstrap import resampled_means
+from medimageinsight.metrics.intervals import combine_figures, difference_figure, resampled_correlation
 from medimageinsight.metrics.permutation import (
     draw_swaps,
     holm_adjust,
@@ -88,17 +89,17 @@ class AssessedModels:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Pair:
-    """One measure on one source, or its mean: both models' (1 + R,) values, (P,) differences of swapped results."""
+    """One measure on one source, or its mean: both models' figures, their difference, (P,) swapped differences."""
 
     source: str | None
-    count: int
-    model: Floats
-    against: Floats
+    model: Figure
+    against: Figure
+    difference: Figure
     swapped: Floats
 
     @property
     def p(self) -> float:
-        return permutation_p_value(float(self.model[0] - self.against[0]), self.swapped)
+        return permutation_p_value(self.difference.value, self.swapped)
 
 
 def compare(
@@ -125,14 +126,14 @@ def compare(
         shared = [source for source in by_source if source in other.scores.get(method, {})]
         averaged = [source for source in assessment.methods[method].averaged if source in shared]
         for measure in MEASURES:
-            pairs = [
+            found = [
                 _pair(measure, source, by_source[source], other.scores[method][source], resamples, swaps)
                 for source in shared
             ]
-            differences += _differences(f"{method}, {measure}", pairs, averaged, resamples)
+            differences += _differences(f"{method}, {measure}", [pair for pair in found if pair], averaged)
     k = evaluation.neighbours
     pairs = _retrieval_pairs(embedded, other_embedded, k, resamples, swaps)
-    differences += _differences(f"image to image, precision at {k}", pairs, [pair.source for pair in pairs], resamples)
+    differences += _differences(f"image to image, precision at {k}", pairs, [pair.source for pair in pairs])
     return Comparison(
         model=assessment.report.model,
         against=other.report.model,
@@ -142,14 +143,28 @@ def compare(
     )
 
 
-def _pair(measure: str, source: str, a: MethodScores, b: MethodScores, resamples: Resamples, swaps: Flags) -> _Pair:
+def _pair(
+    measure: str, source: str, a: MethodScores, b: MethodScores, resamples: Resamples, swaps: Flags
+) -> _Pair | None:
+    """Return one measure on one source; None where a model has no figure."""
+    everyone = np.ones(len(a.rows), dtype=bool)
+    model, against = (MEASURES[measure].figure(scores, everyone, resamples) for scores in (a, b))
+    if model is None or against is None:
+        return None
     weights, own_swaps = resamples.weights_of(a.rows), swaps[:, resamples.indices_of(a.rows)]
     if measure == "mean AUC":
-        swapped = swapped_aucs(a.probabilities, b.probabilities, a.truth, own_swaps)
+        scored = np.flatnonzero(has_class_auc(a, resamples))
+        swapped = swapped_aucs(a.probabilities, b.probabilities, a.truth, own_swaps, classes=scored)
     else:
         swapped = swapped_means(is_correct(a).astype(np.float64), is_correct(b).astype(np.float64), own_swaps)
-    model, against = (MEASURES[measure](scores, weights) for scores in (a, b))
-    return _Pair(source=source, count=len(a.rows), model=model, against=against, swapped=swapped)
+    resampled = [MEASURES[measure].resampled(scores, weights) for scores in (a, b)]
+    return _Pair(
+        source=source,
+        model=model,
+        against=against,
+        difference=difference_figure(model, against, correlation=resampled_correlation(*resampled)),
+        swapped=swapped,
+    )
 
 
 def _retrieval_pairs(a: EmbeddedTable, b: EmbeddedTable, k: int, resamples: Resamples, swaps: Flags) -> list[_Pair]:
@@ -165,46 +180,52 @@ def _retrieval_pairs(a: EmbeddedTable, b: EmbeddedTable, k: int, resamples: Resa
     pairs = []
     for source in dict.fromkeys(sample.source for sample in samples):
         queries = np.flatnonzero(is_query & np.array([sample.source == source for sample in samples]))
-        if len(queries):
-            weights = resamples.weights[:, queries]
-            model, against = (resampled_means(precisions[queries], weights) for precisions in values)
-            swapped = swapped_means(values[0][queries], values[1][queries], swaps[:, queries])
-            pairs.append(_Pair(source=source, count=len(queries), model=model, against=against, swapped=swapped))
+        precisions = [of_model[queries] for of_model in values]
+        model, against = (resamples.share(of_model, resamples.rows[queries]) for of_model in precisions)
+        if model is None or against is None:
+            continue
+        weights = resamples.weights[:, queries]
+        correlation = resampled_correlation(*(resampled_means(of_model, weights) for of_model in precisions))
+        pairs.append(
+            _Pair(
+                source=source,
+                model=model,
+                against=against,
+                difference=difference_figure(model, against, correlation=correlation),
+                swapped=swapped_means(precisions[0], precisions[1], swaps[:, queries]),
+            )
+        )
     return pairs
 
 
-def _differences(
-    measure: str, pairs: Sequence[_Pair], averaged: Sequence[str | None], resamples: Resamples
-) -> list[Difference]:
-    """Return the difference of the mean and of each source, where both models have a value."""
-    scored = [pair for pair in pairs if not np.isnan(pair.model[0] - pair.against[0])]
-    adjusted = holm_adjust([pair.p for pair in scored])
-    differences = [_difference(measure, pair, resamples, p_family=p) for pair, p in zip(scored, adjusted, strict=True)]
-    in_mean = [pair for pair in scored if pair.source in averaged]
+def _differences(measure: str, pairs: Sequence[_Pair], averaged: Sequence[str | None]) -> list[Difference]:
+    """Return the difference of the mean and of each source."""
+    adjusted = holm_adjust([pair.p for pair in pairs])
+    differences = [_difference(measure, pair, p_family=p) for pair, p in zip(pairs, adjusted, strict=True)]
+    in_mean = [pair for pair in pairs if pair.source in averaged]
     if len(in_mean) > 1:
-        mean = _Pair(
-            source=None,
-            count=len(in_mean),
-            model=mean_ignoring_nan(np.stack([pair.model for pair in in_mean], axis=1)),
-            against=mean_ignoring_nan(np.stack([pair.against for pair in in_mean], axis=1)),
-            swapped=mean_ignoring_nan(np.stack([pair.swapped for pair in in_mean], axis=1)),
-        )
-        differences.insert(0, _difference(measure, mean, resamples, p_family=None))
-    return [difference for difference in differences if difference is not None]
+        differences.insert(0, _difference(measure, _mean_pair(in_mean), p_family=None))
+    return differences
 
 
-def _difference(measure: str, pair: _Pair, resamples: Resamples, *, p_family: float | None) -> Difference | None:
-    model, against, difference = (
-        resamples.figure(values, pair.count) for values in (pair.model, pair.against, pair.model - pair.against)
+def _mean_pair(pairs: Sequence[_Pair]) -> _Pair:
+    share, count = [1 / len(pairs)] * len(pairs), len(pairs)
+    return _Pair(
+        source=None,
+        model=combine_figures([pair.model for pair in pairs], share, count=count),
+        against=combine_figures([pair.against for pair in pairs], share, count=count),
+        difference=combine_figures([pair.difference for pair in pairs], share, count=count, limits=(-1.0, 1.0)),
+        swapped=mean_ignoring_nan(np.stack([pair.swapped for pair in pairs], axis=1)),
     )
-    if model is None or against is None or difference is None:
-        return None
+
+
+def _difference(measure: str, pair: _Pair, *, p_family: float | None) -> Difference:
     return Difference(
         measure=measure,
         source=pair.source,
-        model=model,
-        against=against,
-        difference=difference,
+        model=pair.model,
+        against=pair.against,
+        difference=pair.difference,
         p=pair.p,
         p_family=p_family,
     )

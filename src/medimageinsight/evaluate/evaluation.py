@@ -1,8 +1,8 @@
 """Evaluate a model on a table of labelled images: zero-shot classification, findings, retrieval.
 
 The prompts are never captions of scored images (see :mod:`medimageinsight.evaluate.prompt_set`); one split is scored. A
-label is a class within its source, so "normal" of two sources are two labels. Intervals come from resampling patients
-within each source, for caption queries from resampling labels; galleries are not resampled.
+label is a class within its source, so "normal" of two sources are two labels. Intervals hold for new patients, for
+caption queries for new labels; galleries are fixed (see :mod:`medimageinsight.metrics.intervals`).
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def _score(data: EvaluationData, *, name: str, command: str) -> Report:
     recall, precision = text_to_image(data)
     sources = tuple(dict.fromkeys(sample.source for sample in data.samples))
     findings = {source: scored for source in sources if (scored := score_findings(data, source)) is not None}
-    averaged = _choose_finding_sources(data.settings.finding_sources, tuple(findings))
+    with_auc = tuple(source for source, scored in findings.items() if scored.figures.mean_auc is not None)
+    averaged = _choose_finding_sources(data.settings.finding_sources, with_auc)
     return Report(
         model=name,
         command=command,
@@ -126,7 +127,7 @@ def _score(data: EvaluationData, *, name: str, command: str) -> Report:
         warnings=data.prompt_set.warnings,
         modality_accuracy=best_prompt_accuracy(data, ("modality",)),
         anatomy_accuracy=best_prompt_accuracy(data, ("modality", "anatomy")),
-        mean_auc=mean_over_sources(data, [findings[source] for source in averaged]),
+        mean_auc=mean_over_sources([findings[source] for source in averaged]),
         finding_sources=averaged,
         sources={
             source: SourceFigures(

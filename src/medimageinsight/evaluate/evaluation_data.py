@@ -10,7 +10,8 @@ import numpy as np
 from medimageinsight.errors import InputError
 from medimageinsight.evaluate.prompt_set import PromptSet, select_prompts
 from medimageinsight.evaluate.zero_shot import prompt_membership
-from medimageinsight.metrics.bootstrap import bootstrap_figure, draw_bootstrap_weights, resampled_means
+from medimageinsight.metrics.bootstrap import draw_bootstrap_weights
+from medimageinsight.metrics.intervals import share_figure
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -62,11 +63,8 @@ class EvaluationData:
         return np.flatnonzero([sample.source == source for sample in self.samples])
 
     def mean_figure(self, values: Floats | Flags, images: Integers) -> Figure | None:
-        """Return the mean of one value per image over some images, by index; None for no images."""
-        if not len(images):
-            return None
-        resampled = resampled_means(values, self.weights[:, images])
-        return bootstrap_figure(values.mean(), resampled, count=len(images), confidence=self.settings.confidence)
+        """Return the mean of one value from 0 to 1 per image over some images, by index; None for no images."""
+        return share_figure(values, self.groups[images], confidence=self.settings.confidence)
 
 
 def prepare_data(

@@ -9,7 +9,7 @@ import numpy as np
 
 from medimageinsight.evaluate.classification import MEASURES
 from medimageinsight.evaluate.group_columns import sorted_groups
-from medimageinsight.metrics.scores import mean_ignoring_nan
+from medimageinsight.metrics.intervals import difference_figure, mean_difference, mean_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.evaluate.resamples import Resamples
     from medimageinsight.metrics.bootstrap import Figure
-    from medimageinsight.metrics.scores import Floats
 
 MIN_PATIENTS = 10  # of a group in a source: figures of fewer are unreliable and could identify a patient
 
@@ -67,11 +66,11 @@ class Grouping:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _SourceGroup:
-    """One group of one source: (1 + R,) values, and their differences from the source's other groups."""
+    """One group of one source, and its difference from the source's other groups."""
 
     images: int
-    values: Floats
-    differences: Floats | None
+    value: Figure
+    difference: Figure | None
 
 
 def by_group(
@@ -88,14 +87,13 @@ def by_group(
     for name in names:
         in_sources = [source[name] for source in sources if name in source]
         images = sum(group.images for group in in_sources)
-        differences = [group.differences for group in in_sources if group.differences is not None]
         figures.append(
             GroupFigures(
                 name=name,
                 images=images,
                 sources=len(in_sources),
-                value=_mean_figure([group.values for group in in_sources], resamples, images),
-                difference=_mean_figure(differences, resamples, images),
+                value=mean_figure([group.value for group in in_sources], count=images),
+                difference=mean_difference([group.difference for group in in_sources], count=images),
             )
         )
     compared = [source for source in sources if len(source) > 1]
@@ -105,7 +103,7 @@ def by_group(
         method=all_scores[0].method if all_scores else "",
         measure=measure,
         groups=tuple(figure for figure in figures if figure.value is not None),
-        gap=_mean_figure([_gap(source) for source in compared], resamples, gap_images),
+        gap=mean_difference([_gap(source) for source in compared], count=gap_images),
         unknown=sum(not groups[row] for row in resamples.rows),
         too_few=sum(figure.value is None for figure in figures),
     )
@@ -115,31 +113,29 @@ def _score_source(
     scores: MethodScores, group_of_image: NDArray[np.object_], names: Sequence[str], resamples: Resamples, measure: str
 ) -> dict[str, _SourceGroup]:
     """Return the groups of one source that have enough patients and can be scored."""
-    patients, weights = resamples.groups[resamples.indices_of(scores.rows)], resamples.weights_of(scores.rows)
+    patients = resamples.groups_of(scores.rows)
     large = [name for name in names if len(np.unique(patients[group_of_image == name])) >= MIN_PATIENTS]
     scored = {}
     for name in large:
         members = group_of_image == name
-        values = MEASURES[measure](scores, weights * members)  # NaN where it is undefined
-        if np.isnan(values[0]):
+        value = MEASURES[measure].figure(scores, members, resamples)
+        if value is None:
             continue
         others = np.isin(group_of_image, [other for other in large if other != name])
-        against = MEASURES[measure](scores, weights * others)
+        against = MEASURES[measure].figure(scores, others, resamples)
         scored[name] = _SourceGroup(
             images=int(members.sum()),
-            values=values,
-            differences=None if np.isnan(against[0]) else values - against,
+            value=value,
+            difference=None if against is None else difference_figure(value, against),
         )
     return scored
 
 
-def _gap(source: Mapping[str, _SourceGroup]) -> Floats:
-    """Return the best group less the worst group in each resample; the split itself decides which these are."""
-    values = np.stack([group.values for group in source.values()])
-    best, worst = values[:, 0].argmax(), values[:, 0].argmin()
-    gap: Floats = values[best] - values[worst]
-    return gap
+def _gap(source: Mapping[str, _SourceGroup]) -> Figure:
+    """Return the best group less the worst group; the split itself decides which these are."""
+    values = [group.value for group in source.values()]
+    return difference_figure(max(values, key=_value), min(values, key=_value))
 
 
-def _mean_figure(values: Sequence[Floats], resamples: Resamples, count: int) -> Figure | None:
-    return resamples.figure(mean_ignoring_nan(np.stack(values, axis=1)), count) if values else None
+def _value(figure: Figure) -> float:
+    return figure.value

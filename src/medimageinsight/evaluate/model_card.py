@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.bundle.bundle import EVALUATION_BEGIN, EVALUATION_END
 from medimageinsight.errors import InputError
-from medimageinsight.evaluate.results import Report, figure_cell, source_name
+from medimageinsight.evaluate.results import DASH, TOO_FEW, Report, figure_cell, source_name
 from medimageinsight.evaluate.sections.summary import RETRIEVAL_NOTE, methods_table, overall_rows
 from medimageinsight.files.atomic import replace_file
+from medimageinsight.metrics.intervals import MIN_POSITIVES
 from medimageinsight.reports import markdown_table, markdown_text
 
 if TYPE_CHECKING:
@@ -79,8 +80,9 @@ def _report_text(report: Report) -> str:
 def _source_row(name: str, source: SourceFigures) -> tuple[str, ...]:
     findings = source.findings
     figures = (findings.mean_auc, findings.accuracy) if findings else (None, None)
-    cells = (figure_cell(figure) for figure in (*figures, source.precision_at_k))
-    return (source_name(name), f"{source.images:,}", str(source.labels), *cells)
+    auc = figure_cell(figures[0], absent=TOO_FEW if findings and findings.too_few else DASH)
+    cells = (figure_cell(figure) for figure in (figures[1], source.precision_at_k))
+    return (source_name(name), f"{source.images:,}", str(source.labels), auc, *cells)
 
 
 def _notes(report: Report) -> str:
@@ -94,4 +96,9 @@ def _notes(report: Report) -> str:
     for name, source in report.sources.items():
         if source.findings and source.findings.left_out:
             sentences.append(f"Without an AUC in {name}: {', '.join(source.findings.left_out)}.")
+        if source.findings and source.findings.too_few:
+            sentences.append(
+                f"Too few in {name} (fewer than {MIN_POSITIVES} patients with or without the label): "
+                f"{', '.join(source.findings.too_few)}."
+            )
     return markdown_text(" ".join(filter(None, sentences)))

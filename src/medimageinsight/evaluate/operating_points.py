@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from medimageinsight.errors import InputError
-from medimageinsight.metrics.bootstrap import resampled_means
 from medimageinsight.metrics.thresholds import choose_threshold
 
 if TYPE_CHECKING:
@@ -97,7 +94,4 @@ def find_operating_points(scores: MethodScores, criteria: Sequence[Criterion], r
 
 def _share(scores: MethodScores, flags: Flags, among: Flags, resamples: Resamples) -> Figure | None:
     """Return the share of flagged images among some; None for no images."""
-    members = np.flatnonzero(among)
-    if not len(members):
-        return None
-    return resamples.figure(resampled_means(flags[members], resamples.weights_of(scores.rows[members])), len(members))
+    return resamples.share(flags[among], scores.rows[among])

@@ -119,7 +119,7 @@ def _bins(confidence: Floats, correct: Flags, rows: Integers, resamples: Resampl
     bins = []
     for index in np.unique(bin_of_image):
         members = np.flatnonzero(bin_of_image == index)
-        share = resamples.figure(resampled_means(correct[members], resamples.weights_of(rows[members])), len(members))
+        share = resamples.share(correct[members], rows[members])
         if share is not None:
             bins.append(
                 Bin(

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import ConfigError
+from medimageinsight.metrics.intervals import MIN_POSITIVES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 
 DASH = "–"  # where the table does not allow a figure
+TOO_FEW = "too few"  # positives or negatives for an interval that can be trusted
 
 
 def source_name(source: str) -> str:
@@ -21,9 +23,9 @@ def source_name(source: str) -> str:
     return source or "(no name)"
 
 
-def figure_cell(figure: Figure | None) -> str:
+def figure_cell(figure: Figure | None, *, absent: str = DASH) -> str:
     """Return a figure with its interval as text."""
-    return DASH if figure is None else str(figure)
+    return absent if figure is None else str(figure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +33,18 @@ class FindingFigures:
     """Zero-shot classification of one source's findings.
 
     Attributes:
-        mean_auc: Mean one-vs-rest ROC AUC over the labels in ``label_auc``.
+        mean_auc: Mean one-vs-rest ROC AUC over the labels in ``label_auc``; None if there are none.
         label_auc: ROC AUC of each label with a finding against the source's other labels.
         left_out: Labels with a finding that none or all of the scored images have.
+        too_few: Labels with fewer positives or negatives than an AUC needs.
         accuracy: Share of images whose most probable label is theirs.
     """
 
-    mean_auc: Figure
+    mean_auc: Figure | None
     label_auc: Mapping[str, Figure]
     left_out: tuple[str, ...]
     accuracy: Figure
+    too_few: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class EvaluationSettings:
         neighbours: k of image-to-image precision and of text-to-image precision.
         recall_at: The values of k of cross-modal recall.
         confidence: Confidence level of the intervals, between 0 and 1.
+        min_positives: Patients with and without a label below which it has no AUC: too few for an honest interval.
 
     Raises:
         ConfigError: A value is out of range.
@@ -81,6 +86,7 @@ class EvaluationSettings:
     resamples: int = 1000
     seed: int = 0
     confidence: float = 0.95
+    min_positives: int = MIN_POSITIVES
 
     @property
     def split_phrase(self) -> str:
@@ -88,10 +94,11 @@ class EvaluationSettings:
         return "all images" if self.split is None else f"the {self.split} split"
 
     def __post_init__(self) -> None:
-        if not self.recall_at or min(self.neighbours, self.resamples, *self.recall_at) < 1:
+        if not self.recall_at or min(self.neighbours, self.resamples, self.min_positives, *self.recall_at) < 1:
             raise ConfigError(
-                f"expected neighbours, resamples and every recall_at of 1 or more, got {self.neighbours}, "
-                f"{self.resamples} and {self.recall_at}: raise the value below 1"
+                f"expected neighbours, resamples, min_positives and every recall_at of 1 or more, got "
+                f"{self.neighbours}, {self.resamples}, {self.min_positives} and {self.recall_at}: raise the value "
+                "below 1"
             )
         if not 0 < self.confidence < 1:
             raise ConfigError(f"expected a confidence between 0 and 1, got {self.confidence}: 0.95 is usual")

@@ -11,11 +11,10 @@ from medimageinsight.evaluate.classification import label_aucs
 from medimageinsight.evaluate.evaluation_data import number_values
 from medimageinsight.evaluate.results import FindingFigures
 from medimageinsight.evaluate.zero_shot import ensemble_prompts, prompt_membership, zero_shot_probabilities
-from medimageinsight.metrics.bootstrap import Figure, bootstrap_figure, draw_bootstrap_weights, resampled_means
+from medimageinsight.metrics.intervals import class_auc_figures, mean_figure, share_figure
 from medimageinsight.metrics.retrieval import has_relevant, nearest, same_label
 from medimageinsight.metrics.scores import (
     mean_ignoring_nan,
-    one_vs_rest_auc,
     precision_at_k,
     recall_at_k,
 )
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 
     from medimageinsight.datasets import Sample
     from medimageinsight.evaluate.evaluation_data import EvaluationData
-    from medimageinsight.metrics.scores import Flags, Floats, Integers
+    from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.metrics.scores import Flags, Floats, Integers, Weights
 
 
 def best_prompt_accuracy(data: EvaluationData, attributes: tuple[str, ...]) -> Figure | None:
@@ -60,7 +60,7 @@ def score_findings(data: EvaluationData, source: str) -> ScoredFindings | None:
     """Score zero-shot classification among the labels of a source that have a finding in some row of the table.
 
     Each label is the ensemble of its prompts. A label without scored images remains a class of the softmax; it has no
-    AUC, so the mean is over the other labels. Labels without a prompt are left out. None if no label has an AUC.
+    AUC, so the mean is over the other labels. Labels without a prompt are left out. None without two scored labels.
     """
     rows = data.rows_of(source)
     columns = np.array([label for label in data.finding_labels if data.label_names[label][0] == source], dtype=int)
@@ -71,34 +71,37 @@ def score_findings(data: EvaluationData, source: str) -> ScoredFindings | None:
     scores = zero_shot_probabilities(data.images[images], classes, data.logit_scale)  # (n, columns)
     truth = np.searchsorted(columns, data.labels[images])
 
-    weights, confidence = data.weights[:, images], data.settings.confidence
-    aucs = one_vs_rest_auc(scores, truth)
-    resampled = label_aucs(scores, truth, weights)
-    label_auc, left_out = {}, []
-    for column, label in enumerate(columns):
-        name = data.label_names[label][1]
-        positives = int((truth == column).sum())
-        auc = bootstrap_figure(aucs[column], resampled[:, column], count=positives, confidence=confidence)
-        if auc is None:
-            left_out.append(name)
-        else:
-            label_auc[name] = auc
-    resampled_mean = mean_ignoring_nan(resampled)
-    mean = bootstrap_figure(mean_ignoring_nan(aucs[None])[0], resampled_mean, count=len(images), confidence=confidence)
+    settings = data.settings
+    aucs = class_auc_figures(
+        scores,
+        truth[:, None] == np.arange(len(columns)),
+        data.groups[images],
+        confidence=settings.confidence,
+        min_positives=settings.min_positives,
+    )
+    names = [data.label_names[label][1] for label in columns]
+    scored = np.array([figure is not None for figure in aucs.classes])
     accuracy = data.mean_figure(scores.argmax(axis=1) == truth, images)
-    if mean is None or accuracy is None:
+    if accuracy is None:
         return None
-    figures = FindingFigures(mean_auc=mean, label_auc=label_auc, left_out=tuple(left_out), accuracy=accuracy)
-    return ScoredFindings(figures=figures, resampled=resampled_mean)
+    figures = FindingFigures(
+        mean_auc=aucs.mean,
+        label_auc={name: figure for name, figure in zip(names, aucs.classes, strict=True) if figure is not None},
+        left_out=tuple(name for name, defined in zip(names, aucs.defined, strict=True) if not defined),
+        too_few=tuple(name for name, few in zip(names, np.array(aucs.defined) & ~scored, strict=True) if few),
+        accuracy=accuracy,
+    )
+    return ScoredFindings(figures=figures, resampled=_resampled_means(scores, truth, data.weights[:, images], scored))
 
 
-def mean_over_sources(data: EvaluationData, findings: Sequence[ScoredFindings]) -> Figure | None:
-    """Return the mean over sources of their mean AUC, with the sources resampled together."""
-    if not findings:
-        return None
-    value = float(np.mean([scored.figures.mean_auc.value for scored in findings]))
-    resampled = mean_ignoring_nan(np.stack([scored.resampled for scored in findings], axis=1))
-    return bootstrap_figure(value, resampled, count=len(findings), confidence=data.settings.confidence)
+def _resampled_means(scores: Floats, truth: Integers, weights: Weights, scored: Flags) -> Floats:
+    """Return the mean AUC of the scored classes in each resample: (R,), NaN without one."""
+    return mean_ignoring_nan(label_aucs(scores, truth, weights)[:, scored])
+
+
+def mean_over_sources(findings: Sequence[ScoredFindings]) -> Figure | None:
+    """Return the mean over sources of their mean AUC; sources are independent."""
+    return mean_figure([scored.figures.mean_auc for scored in findings])
 
 
 def find_neighbours(data: EvaluationData) -> Integers:
@@ -120,8 +123,7 @@ def image_to_image_precision(data: EvaluationData, neighbours: Integers, images:
 
 def image_to_text_recall(data: EvaluationData) -> Mapping[int, Figure]:
     """Return the recall at each k: how often the k best of all prompts contain a caption of the image's label."""
-    has_prompt: Flags = data.prompt_labels.any(axis=0)
-    images = np.flatnonzero(has_prompt[data.labels])
+    images = np.flatnonzero(np.isin(data.labels, np.flatnonzero(data.prompt_labels.any(axis=0))))
     if not len(images):
         return {}
     best = nearest(data.images[images], data.prompts, max(data.settings.recall_at))
@@ -134,7 +136,7 @@ def text_to_image(data: EvaluationData) -> tuple[Mapping[int, Figure], Figure | 
     """Return recall at each k, and precision, of every caption as a query; images of its label are relevant.
 
     A label's value is the mean over its captions, and a figure the mean over the labels that have images: otherwise
-    the labels with the most captions would dominate. Labels are resampled.
+    the labels with the most captions would dominate. Labels are the independent units.
     """
     k, ks = data.settings.neighbours, data.settings.recall_at
     labels = np.intersect1d(data.labels, np.flatnonzero(data.prompt_labels.any(axis=0)))
@@ -143,14 +145,9 @@ def text_to_image(data: EvaluationData) -> tuple[Mapping[int, Figure], Figure | 
     best = nearest(data.prompts, data.images, max(k, *ks))
     relevant = data.prompt_labels[np.arange(len(best))[:, None], data.labels[best]]
     share = data.prompt_labels[:, labels] / data.prompt_labels[:, labels].sum(axis=0)  # (P, labels) columns sum to 1
-    weights = draw_bootstrap_weights(
-        labels, np.zeros_like(labels), resamples=data.settings.resamples, seed=data.settings.seed
-    )
 
     def mean_over_labels(of_caption: Floats) -> Figure | None:
-        of_label = of_caption @ share
-        resampled = resampled_means(of_label, weights)
-        return bootstrap_figure(of_label.mean(), resampled, count=len(labels), confidence=data.settings.confidence)
+        return share_figure(of_caption @ share, labels, confidence=data.settings.confidence)
 
     recall = {at: value for at in ks if (value := mean_over_labels(recall_at_k(relevant, at))) is not None}
     return recall, mean_over_labels(precision_at_k(relevant, k))

@@ -9,7 +9,8 @@ import numpy as np
 
 from medimageinsight.evaluate.scoring import score_findings
 from medimageinsight.evaluate.zero_shot import ensemble_prompts
-from medimageinsight.metrics import bootstrap_figure
+from medimageinsight.metrics import difference_figure
+from medimageinsight.metrics.intervals import resampled_correlation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,17 +131,19 @@ def _compare(
         best = (bundle @ classes[0].T).argmax(axis=1), (original @ classes[1].T).argmax(axis=1)
         same_best_label = float(np.mean(best[0] == best[1]))
     return RuntimeComparison(
-        mean_auc_difference=_subtract(*findings, confidence=data[0].settings.confidence),
+        mean_auc_difference=_subtract(*findings),
         same_best_label=same_best_label,
         max_abs_diff=float(np.abs(bundle - original).max()),
         min_cosine=float((bundle * original).sum(axis=1).min()),
     )
 
 
-def _subtract(bundle: ScoredFindings | None, original: ScoredFindings | None, *, confidence: float) -> Figure | None:
+def _subtract(bundle: ScoredFindings | None, original: ScoredFindings | None) -> Figure | None:
     """Subtract the mean AUCs; both have the same resamples, because they have the same images and seed."""
     if bundle is None or original is None:
         return None
-    value = bundle.figures.mean_auc.value - original.figures.mean_auc.value
-    resampled = bundle.resampled - original.resampled
-    return bootstrap_figure(value, resampled, count=bundle.figures.mean_auc.count, confidence=confidence)
+    aucs = bundle.figures.mean_auc, original.figures.mean_auc
+    if aucs[0] is None or aucs[1] is None:
+        return None
+    correlation = resampled_correlation(bundle.resampled, original.resampled)
+    return difference_figure(aucs[0], aucs[1], correlation=correlation)

@@ -33,13 +33,16 @@ def swapped_means(a: Floats, b: Floats, swaps: Flags) -> Floats:
     return signs @ (a - b) / len(a)
 
 
-def swapped_aucs(a: Floats, b: Floats, truth: Integers, swaps: Flags) -> Floats:
+def swapped_aucs(
+    a: Floats, b: Floats, truth: Integers, swaps: Flags, *, classes: Sequence[int] | Integers | None = None
+) -> Floats:
     """Return the difference of mean one-vs-rest AUC of (n, K) scores under each row of (P, n) swaps: (P,).
 
-    Classes without positives or negatives are left out; NaN if no class remains.
+    ``classes`` are the columns that count, all by default. Classes without positives or negatives are left out; NaN if
+    no class remains.
     """
     differences = []
-    for column in range(a.shape[1]):
+    for column in range(a.shape[1]) if classes is None else classes:
         positives = truth == column
         if positives.all() or not positives.any():
             continue

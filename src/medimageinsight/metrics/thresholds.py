@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from medimageinsight.errors import InputError
 from medimageinsight.metrics.bootstrap import Figure
+from medimageinsight.metrics.intervals import wilson_limits
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -114,12 +114,9 @@ def wilson_interval(successes: int, count: int, *, confidence: float = 0.95) -> 
 
     It assumes independent images; with several images per patient it is too narrow.
     """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
     share = successes / count
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5 / (1 + z**2 / count)
-    low, high = min(share, centre - half), max(share, centre + half)  # rounding would exclude shares of 0 and 1
-    return Figure(value=share, low=max(0.0, low), high=min(1.0, high), count=count)
+    low, high = wilson_limits(share, count, confidence)
+    return Figure(value=share, low=low, high=high, count=count)
 
 
 def _merit(true_positives: Floats, false_positives: Floats, truth: Flags, criterion: Criterion) -> Floats:

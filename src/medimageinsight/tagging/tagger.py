@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.errors import InputError
-from medimageinsight.metrics.bootstrap import Figure, bootstrap_figure, draw_bootstrap_weights
+from medimageinsight.metrics.bootstrap import Figure  # noqa: TC001 - strict.build reads the types of the fields
+from medimageinsight.metrics.intervals import auc_figure
 from medimageinsight.metrics.patients import number_patients
-from medimageinsight.metrics.scores import weighted_roc_auc
 from medimageinsight.metrics.thresholds import ThresholdFigures, score_threshold
 from medimageinsight.tagging.prompts import TagPrompts, embed_tags, prompt_scores
 
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TagFigures:
-    """Performance of a tag on one set of images: at its threshold, and the ROC AUC, which does not depend on it."""
+    """Performance of a tag on one set of images: at its threshold, and the ROC AUC, which does not depend on it.
+
+    ``auc`` is None with too few patients with or without the tag, see `MIN_POSITIVES`.
+    """
 
     operation: ThresholdFigures
     auc: Figure | None
@@ -139,12 +142,11 @@ def adapter_scores(vectors: ArrayLike, adapter: Adapter, names: Sequence[str]) -
 
 
 def score_tag(scores: Floats, positives: Flags, threshold: float, groups: Integers) -> TagFigures:
-    """Return the figures of one tag at its threshold; the AUC's interval resamples patients."""
-    weights = draw_bootstrap_weights(groups, np.zeros_like(groups), resamples=1000, seed=0)
-    auc = weighted_roc_auc(scores, positives, np.concatenate([np.ones((1, len(scores)), dtype=np.float32), weights]))
+    """Return the figures of one tag at its threshold; the AUC's interval is by patient."""
+    auc = auc_figure(scores, positives, groups, confidence=0.95)
     return TagFigures(
         operation=score_threshold(scores, positives, threshold),
-        auc=bootstrap_figure(auc[0], auc[1:], count=len(scores), confidence=0.95),
+        auc=None if auc is None else replace(auc, count=len(scores)),
     )
 
 

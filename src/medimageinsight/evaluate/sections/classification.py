@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.results import DASH, figure_cell, source_name
+from medimageinsight.evaluate.results import DASH, TOO_FEW, figure_cell, source_name
+from medimageinsight.metrics.intervals import MIN_POSITIVES
 from medimageinsight.reports.document import Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:
@@ -19,15 +20,18 @@ def classification_section(assessment: Assessment, plots: Sequence[Plot]) -> Sec
     report, methods = assessment.report, assessment.methods
     names = _source_names(methods)
 
+    def cell(method: MethodAssessment, name: str, attribute: str) -> str:
+        if name not in method.sources:
+            return DASH
+        figures = method.sources[name].figures
+        return figure_cell(getattr(figures, attribute), absent=TOO_FEW if figures.too_few else DASH)
+
     def rows(attribute: str) -> tuple[tuple[str, ...], ...]:
         return tuple(
             (
                 source_name(name),
                 f"{report.sources[name].images:,}",
-                *(
-                    figure_cell(getattr(method.sources[name].figures, attribute) if name in method.sources else None)
-                    for method in methods.values()
-                ),
+                *(cell(method, name, attribute) for method in methods.values()),
             )
             for name in names
         )
@@ -40,6 +44,13 @@ def classification_section(assessment: Assessment, plots: Sequence[Plot]) -> Sec
         if name in method.sources
         for label, auc in method.sources[name].figures.label_auc.items()
     )
+    few_rows = tuple(
+        (source_name(name), label, method_name, DASH, TOO_FEW)
+        for name in names
+        for method_name, method in methods.items()
+        if name in method.sources
+        for label in method.sources[name].figures.too_few
+    )
     return Section(
         title="Classification",
         blocks=(
@@ -50,12 +61,12 @@ def classification_section(assessment: Assessment, plots: Sequence[Plot]) -> Sec
             TableBlock(
                 caption="AUC of each class against its source's other classes",
                 columns=("Source", "Class", "Method", "Images", "AUC"),
-                rows=label_rows,
+                rows=label_rows + few_rows,
                 folded=True,
             ),
             Paragraph(
-                text="With few images an interval is too narrow: resampling cannot represent images that were never "
-                "seen."
+                text=f"Too few: fewer than {MIN_POSITIVES} patients with the class, or without it. Such a class has no "
+                "AUC and is not in a mean."
             ),
         ),
     )
