@@ -12,7 +12,7 @@ from medimageinsight.errors import DatasetError
 from medimageinsight.files.columns import find_column, read_columns, read_header, read_values
 
 ROWS = [["Path", "Größe", "note"], ["a/1.png", "12,5", "x; y, z | w"], ["a/2.png", "1.240,0", 'say "a"\nb']]
-LOG = "medimageinsight.tables"
+LOG = "medimageinsight.files"
 
 
 def everything(header):

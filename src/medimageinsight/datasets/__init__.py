@@ -19,6 +19,7 @@ from medimageinsight.datasets.sources import DataSource, read_sources
 from medimageinsight.datasets.splits import assign_missing_splits, split_by_patient
 from medimageinsight.datasets.table import broken_images, read_table
 from medimageinsight.datasets.tsv import read_tsv, write_tsv
+from medimageinsight.datasets.vector_files import VectorFile, is_vector_file, read_vectors
 
 __all__ = [
     "AzureMLConfig",
@@ -31,10 +32,12 @@ __all__ = [
     "Problems",
     "Sample",
     "Table",
+    "VectorFile",
     "assign_missing_splits",
     "broken_images",
     "check_table",
     "count_azureml_images",
+    "is_vector_file",
     "join_tables",
     "patient_ids",
     "read_azureml",
@@ -44,6 +47,7 @@ __all__ = [
     "read_sources",
     "read_table",
     "read_tsv",
+    "read_vectors",
     "split_by_patient",
     "write_tsv",
 ]

@@ -20,7 +20,7 @@ _SAMPLE_ROWS = 50  # compared with the header to choose between separators
 _LONGEST_FIELD = 2**31 - 1  # characters; the largest limit that the csv module accepts on every system
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
-logger = logging.getLogger("medimageinsight.tables")
+logger = logging.getLogger("medimageinsight.files")
 
 
 @dataclass(frozen=True, kw_only=True)

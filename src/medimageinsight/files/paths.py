@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path, PureWindowsPath
 
@@ -21,7 +22,9 @@ def canonical_path(path: str | os.PathLike[str]) -> str:
     A link to a file keeps its own name: two links are two images. Case matters, except on Windows.
     """
     folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - `Path.resolve` follows a link to a file
-    return os.path.normcase(os.path.join(os.path.realpath(folder), name))  # noqa: PTH118
+    with contextlib.suppress(ValueError):  # characters that no file name has
+        folder = os.path.realpath(folder)
+    return os.path.normcase(os.path.join(folder, name))  # noqa: PTH118
 
 
 def path_below(path: Path, root: Path) -> Path | None:

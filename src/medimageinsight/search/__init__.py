@@ -15,11 +15,25 @@ from __future__ import annotations
 
 from medimageinsight._lazy import lazy_exports
 from medimageinsight.search.classify import StoreClassification, StoreNeighbour, classify, classify_vector
-from medimageinsight.search.dicom_metadata import check_patient_identity, read_dicom_metadata
+from medimageinsight.search.dicom_metadata import (
+    PatientIdentity,
+    check_patient_identity,
+    dicom_column_types,
+    read_dicom_metadata,
+)
 from medimageinsight.search.duplicates import find_duplicates
 from medimageinsight.search.identity import Identity
-from medimageinsight.search.indexing import IndexReport, MetadataSource, index_images, label_by_folder, make_ids
+from medimageinsight.search.indexing import (
+    IndexReport,
+    MetadataSource,
+    index_images,
+    label_by_folder,
+    make_ids,
+    merge_types,
+    resolve_ids,
+)
 from medimageinsight.search.metadata_table import MetadataTable, read_metadata
+from medimageinsight.search.planned_store import PlannedStore
 from medimageinsight.search.projection import Projection
 from medimageinsight.search.query import read_vector, search
 from medimageinsight.search.recall import measure_recall
@@ -33,6 +47,7 @@ from medimageinsight.search.store_locations import (
     redact_location,
 )
 from medimageinsight.search.stored_images import find_image
+from medimageinsight.search.sync import SyncReport, find_missing, prune, sync
 
 __all__ = [
     "ColumnType",
@@ -44,30 +59,39 @@ __all__ = [
     "MetadataSource",
     "MetadataTable",
     "Pair",
+    "PatientIdentity",
+    "PlannedStore",
     "Projection",
     "Recall",
     "Store",
     "StoreClassification",
     "StoreInfo",
     "StoreNeighbour",
+    "SyncReport",
     "check_patient_identity",
     "classify",
     "classify_vector",
     "create_store",
+    "dicom_column_types",
     "find_duplicates",
     "find_image",
+    "find_missing",
     "index_images",
     "label_by_folder",
     "make_ids",
     "measure_recall",
+    "merge_types",
     "open_or_create_store",
     "open_store",
     "parse_named_location",
+    "prune",
     "read_dicom_metadata",
     "read_metadata",
     "read_vector",
     "redact_location",
+    "resolve_ids",
     "search",
+    "sync",
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, __all__, {})

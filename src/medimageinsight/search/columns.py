@@ -85,6 +85,11 @@ def wider_type(first: ColumnType, second: ColumnType) -> ColumnType:
     return "float" if {first, second} == {"integer", "float"} else "string"
 
 
+def widen_types(stored: Mapping[str, ColumnType], given: Mapping[str, ColumnType]) -> dict[str, ColumnType]:
+    """Return the stored columns with types that also hold values of the given types."""
+    return {name: wider_type(kind, given.get(name, kind)) for name, kind in stored.items()}
+
+
 def storable_name(name: str) -> str:
     """Return a column name that every store supports: other characters than letters and digits become ``_``.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-    from medimageinsight.search.records import Value
+    from medimageinsight.search.records import ColumnType, Value
 
 PatientIdentity: TypeAlias = Literal["none", "hashed", "plain"]
 
@@ -67,6 +67,14 @@ def read_dicom_metadata(
         except ImageError:
             return {}
         return {} if dataset is None else _extract_columns(dataset, patient, salt)
+
+
+def dicom_column_types(patient: PatientIdentity) -> dict[str, ColumnType]:
+    """Return the types of the columns that `read_dicom_metadata` may return."""
+    texts: dict[str, ColumnType] = dict.fromkeys(
+        [*TEXT_COLUMNS, *(["PatientID"] if patient != "none" else [])], "string"
+    )
+    return {**texts, "PatientAge": "float"}
 
 
 def _extract_columns(dataset: Dataset, patient: PatientIdentity, salt: bytes) -> dict[str, Value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,12 +13,17 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from medimageinsight.embedder import BATCH_SIZE
 from medimageinsight.errors import InputError
-from medimageinsight.search.columns import check_text
+from medimageinsight.files.paths import canonical_path
+from medimageinsight.search.columns import check_text, find_new_columns, widen_types
 from medimageinsight.search.identity import Identity
+from medimageinsight.search.planned_store import PlannedStore
 from medimageinsight.search.records import Item, Value
-from medimageinsight.search.rows import check_ids, check_new, check_unique
+from medimageinsight.search.rows import check_ids, check_new, check_unique, is_id
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from medimageinsight.api import MedImageInsight
     from medimageinsight.search.records import ColumnType
     from medimageinsight.search.store import Store
@@ -45,12 +51,13 @@ class IndexReport:
 
 def index_images(
     model: MedImageInsight,
-    store: Store,
+    store: Store | PlannedStore,
     paths: Iterable[str | os.PathLike[str]],
     *,
     ids: Sequence[str] | None = None,
     metadata: Sequence[MetadataSource] = (),
     types: Mapping[str, ColumnType] | None = None,
+    vectors: Mapping[str, NDArray[np.float32]] | None = None,
     existing: Existing = "refuse",
     batch_size: int = BATCH_SIZE,
     frame: int = 0,
@@ -62,9 +69,11 @@ def index_images(
         table = search.read_metadata("chest.csv", stored=store.columns)
         search.index_images(model, store, paths, metadata=[table.row, search.read_dicom_metadata], types=table.types)
 
-    The store holds the `paths` as given, which are the `ids` unless these are given. `metadata` are functions from path
-    to metadata: `MetadataTable.row`, `read_dicom_metadata`, a dict's ``get``. `types` are column types to which the
-    store's columns are widened before the first image is embedded (`Store.widen`). If the store already has ids,
+    The store holds the `paths` as given. The `ids` are their canonical spellings (`make_ids`) unless they are given; an
+    image that an earlier version stored under its path as given keeps that id. `metadata` are functions from path to
+    metadata: `MetadataTable.row`, `read_dicom_metadata`, a dict's ``get``. `types` are their columns' types, as far as
+    they are known: conflicts are found before the first image is embedded, and columns of the store are widened
+    (`Store.widen`). `vectors` are embeddings of paths that are not embedded again. If the store already has ids,
     `existing` is to ``refuse`` the call before anything is written, ``skip`` them, so that an interrupted call can be
     continued, or ``update`` them. `progress` is called with the number of images processed so far, `stored` with the
     ids of each transaction; they are durable. The other arguments are those of `MedImageInsight.embed_images`.
@@ -82,30 +91,53 @@ def index_images(
     store.identity.check_preprocessing(identity)
     report = IndexReport()
     chosen, present = _choose(store, [os.fspath(path) for path in paths], ids, existing, report)
-    store.widen(types or {})
-    writer = _Writer(store, report, present, stored)
+    find_new_columns(widen_types(store.columns, types or {}), types or {})
+    known = {item_id: path for item_id, path in chosen.items() if path in (vectors or {})}
+    new = {item_id: path for item_id, path in chosen.items() if item_id not in known}
+    writer = _Writer(store, report, present, stored, types or {})
     processed = len(report.failed) + report.skipped
     stream = model.stream_images(
-        chosen.values(), batch_size=batch_size, frame=frame, preprocessing=store.identity.settings()
+        new.values(), batch_size=batch_size, frame=frame, preprocessing=store.identity.settings()
     )
     with closing(stream):
-        for (item_id, path), embedded in zip(chosen.items(), stream, strict=True):
-            if embedded.embedding is not None:
-                columns = _read_metadata(path, metadata)
-                report.undescribed += bool(metadata) and not columns
-                writer.put(Item(id=item_id, path=path, embedding=embedded.embedding, metadata=columns))
-            elif embedded.error is not None:
-                report.failed[path] = embedded.error
+        embedded = itertools.chain(
+            (((vectors or {})[path], None) for path in known.values()),
+            ((result.embedding, result.error) for result in stream),
+        )
+        for done, ((item_id, path), result) in enumerate(zip({**known, **new}.items(), embedded, strict=True), start=1):
+            _write_result(writer, item_id, path, *result, metadata)
             if progress is not None:
-                progress(processed + embedded.index + 1)
-    writer.flush()
-    store.maintain()
+                progress(processed + done)
+    writer.close()
     return report
 
 
+def merge_types(*sources: Mapping[str, ColumnType]) -> dict[str, ColumnType]:
+    """Return the column types of several sources of metadata.
+
+    Raises:
+        InputError: Two of them have the same column (``metadata_column_twice``).
+    """
+    types: dict[str, ColumnType] = {}
+    for source in sources:
+        _check_disjoint(types, source)
+        types.update(source)
+    return types
+
+
 def make_ids(paths: Sequence[str], source: IdSource) -> list[str]:
-    """Return ids of files: their paths as given, their names, or their names without the suffix."""
-    return list(paths) if source == "path" else [getattr(PurePath(path), source) for path in paths]
+    """Return ids of files: their paths in one spelling (`canonical_path`), their names, or names without suffix."""
+    if source == "path":
+        return [canonical_path(path) for path in paths]
+    return [getattr(PurePath(path), source) for path in paths]
+
+
+def resolve_ids(store: Store, ids: Sequence[str]) -> list[str]:
+    """Return the ids of a store for ids or for paths in any spelling; unknown ones are returned unchanged."""
+    exact = store.existing(ids)
+    spelled = {item_id: canonical_path(item_id) for item_id in ids if item_id not in exact}
+    found = store.existing(list(spelled.values()))
+    return [spelled[item_id] if spelled.get(item_id) in found else item_id for item_id in ids]
 
 
 def label_by_folder(folder: str, paths: Iterable[str]) -> dict[str, str]:
@@ -115,10 +147,10 @@ def label_by_folder(folder: str, paths: Iterable[str]) -> dict[str, str]:
 
 
 def _choose(
-    store: Store, paths: list[str], ids: Sequence[str] | None, existing: Existing, report: IndexReport
+    store: Store | PlannedStore, paths: list[str], ids: Sequence[str] | None, existing: Existing, report: IndexReport
 ) -> tuple[dict[str, str], set[str]]:
     """Return the files to embed, id to path, and the ids that the store has; all ids are checked before the work."""
-    given_ids = paths if ids is None else list(ids)
+    given_ids = _ids_of_paths(store, paths) if ids is None else list(ids)
     if len(given_ids) != len(paths):
         raise InputError(f"expected an id for each of {len(paths)} paths, got {len(given_ids)}", code="ids_count")
     usable: list[tuple[str, str]] = []
@@ -140,17 +172,48 @@ def _choose(
     return {item_id: path for path, item_id in usable if existing != "skip" or item_id not in present}, present
 
 
+def _ids_of_paths(store: Store | PlannedStore, paths: list[str]) -> list[str]:
+    """Return canonical paths, except for paths as given that the store has as ids from an earlier version."""
+    ids = make_ids(paths, "path")
+    other = [path for path, item_id in zip(paths, ids, strict=True) if path != item_id and is_id(path)]
+    earlier: set[str] = set()
+    for start in range(0, len(other), _LOOKUP_IDS):
+        earlier |= store.existing(other[start : start + _LOOKUP_IDS])
+    return [path if path in earlier else item_id for path, item_id in zip(paths, ids, strict=True)]
+
+
+def _write_result(
+    writer: _Writer,
+    item_id: str,
+    path: str,
+    embedding: NDArray[np.float32] | None,
+    error: InputError | None,
+    metadata: Sequence[MetadataSource],
+) -> None:
+    if embedding is not None:
+        writer.open()  # before the metadata, which may depend on the store's salt
+        columns = _read_metadata(path, metadata)
+        writer.report.undescribed += bool(metadata) and not columns
+        writer.put(Item(id=item_id, path=path, embedding=embedding, metadata=columns))
+    elif error is not None:
+        writer.report.failed[path] = error
+
+
 def _read_metadata(path: str, sources: Sequence[MetadataSource]) -> dict[str, Value]:
     columns: dict[str, Value] = {}
     for source in sources:
         found = source(path) or {}
-        if repeated := sorted(columns.keys() & found.keys()):
-            raise InputError(
-                f"expected each metadata column from one source, got {', '.join(repeated)} from two: leave one out",
-                code="metadata_column_twice",
-            )
+        _check_disjoint(columns, found)
         columns.update(found)
     return columns
+
+
+def _check_disjoint(columns: Mapping[str, object], more: Mapping[str, object]) -> None:
+    if repeated := sorted(columns.keys() & more.keys()):
+        raise InputError(
+            f"expected each metadata column from one source, got {', '.join(repeated)} from two: leave one out",
+            code="metadata_column_twice",
+        )
 
 
 class _Writer:
@@ -158,17 +221,32 @@ class _Writer:
 
     def __init__(
         self,
-        store: Store,
+        store: Store | PlannedStore,
         report: IndexReport,
         present: set[str],
         stored: Callable[[Sequence[str]], None] | None,
+        types: Mapping[str, ColumnType],
     ) -> None:
-        self._store = store
-        self._report = report
+        self._planned = store
+        self._types = types
+        self._store: Store | None = None
+        self.report = report
         self._present = present
         self._stored = stored
         self._items: list[Item] = []
         self._since = time.monotonic()
+
+    def open(self) -> Store:
+        """Return the store, created and with its columns widened at the first call."""
+        if self._store is None:
+            self._store = self._planned.open() if isinstance(self._planned, PlannedStore) else self._planned
+            self._store.widen(self._types)
+        return self._store
+
+    def close(self) -> None:
+        self.flush()
+        if self._store is not None:
+            self._store.maintain()
 
     def put(self, item: Item) -> None:
         if not self._items:
@@ -182,12 +260,12 @@ class _Writer:
         new = [item for item in self._items if item.id not in self._present]
         self._items = []
         if new:
-            self._store.add(new)
-            self._report.added += len(new)
+            self.open().add(new)
+            self.report.added += len(new)
             self._acknowledge(new)
         if replaced:
-            self._store.update(replaced)
-            self._report.updated += len(replaced)
+            self.open().update(replaced)
+            self.report.updated += len(replaced)
             self._acknowledge(replaced)
 
     def _acknowledge(self, items: Sequence[Item]) -> None:

@@ -82,6 +82,9 @@ class LanceStore(Store):
         )
         with _translate_errors(writing=True):
             folder.mkdir(parents=True, exist_ok=True)
+        with _translate_errors(writing=True), FileLock(folder / ".writer.lock"):  # two processes may create it
+            if _has_store(folder):
+                raise store_exists()
             return cls(folder, _connect(folder).create_table(_TABLE, schema=schema), identity)
 
     @classmethod

@@ -73,6 +73,15 @@ def check_ids(ids: Iterable[object]) -> list[str]:
     return checked
 
 
+def is_id(item_id: str) -> bool:
+    """Return whether every store can hold an id."""
+    try:
+        check_ids([item_id])
+    except InputError:
+        return False
+    return True
+
+
 def check_unique(ids: Sequence[str]) -> None:
     """Refuse ids that contain duplicates.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from medimageinsight._deprecated import OldMethods, renamed_argument
 from medimageinsight.errors import InputError
-from medimageinsight.search.columns import OWN_COLUMNS, wider_type
+from medimageinsight.search.columns import OWN_COLUMNS, widen_types
 from medimageinsight.search.filter_parser import parse_filter
 from medimageinsight.search.filters import And, Compare, In, IsNull, Not, Or
 from medimageinsight.search.records import StoreInfo
@@ -92,8 +92,8 @@ class Store(OldMethods, ABC):
         Raises:
             StoreError: ``store_not_writable``.
         """
-        wider = {name: wider_type(kind, types[name]) for name, kind in self.columns.items() if name in types}
-        if changed := {name: kind for name, kind in wider.items() if kind != self.columns[name]}:
+        columns = self.columns
+        if changed := {name: kind for name, kind in widen_types(columns, types).items() if kind != columns[name]}:
             self._widen(changed)
 
     def delete(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> int:

@@ -67,12 +67,14 @@ def open_store(location: str | os.PathLike[str], *, identity: Identity | None = 
 
 def open_or_create_store(location: str | os.PathLike[str], *, identity: Identity) -> Store:
     """Open the store, or create it if it does not exist; errors are those of `open_store` and `create_store`."""
-    try:
-        return open_store(location, identity=identity)
-    except StoreError as error:
-        if error.code != "store_not_found":
-            raise
-    return create_store(location, identity=identity)
+    for attempt in (open_store, create_store, open_store):  # another process may create it in between
+        try:
+            return attempt(location, identity=identity)
+        except StoreError as error:
+            if (attempt, error.code) not in ((open_store, "store_not_found"), (create_store, "store_exists")):
+                raise
+            last = error
+    raise last
 
 
 def parse_named_location(text: str) -> tuple[str, str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
-logger = logging.getLogger("medimageinsight.tables")
+logger = logging.getLogger("medimageinsight.files")
 
 
 def convert_values(
