@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import sys
@@ -166,6 +167,15 @@ class TestTiff:
         tag = page.tags[325 if page.is_tiled else 279]
         struct.pack_into("<I", sparse, tag.valueoffset, 0)
         assert error_code(bytes(sparse)) == "image_truncated"
+
+    def test_nothing_is_printed_for_a_damaged_file(self, capfd: pytest.CaptureFixture[str]) -> None:
+        buffer = io.BytesIO()
+        Image.fromarray(RGB8).save(buffer, "TIFF", compression="jpeg")
+        data = buffer.getvalue()
+        for position in range(150, len(data), 50):
+            with contextlib.suppress(ImageError):
+                images.open(data[:position] + b"\xff\xff" + data[position + 2 :])
+        assert capfd.readouterr() == ("", "")
 
     def test_pages_of_different_kinds(self) -> None:
         buffer = io.BytesIO()

@@ -13,6 +13,7 @@ from medimageinsight.images.arrays import from_samples
 from medimageinsight.images.budget import reserve
 from medimageinsight.images.raster import pillow
 from medimageinsight.images.raster.errors import damaged, out_of_range, unsupported
+from medimageinsight.images.raster.libtiff_messages import silence_libtiff
 from medimageinsight.images.raster.tiff_directories import check_tags, count_pages, is_tiff, select_page
 from medimageinsight.images.raster.tiff_segments import (
     check_segments,
@@ -75,6 +76,7 @@ def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: L
         ImageError: ``image_truncated``, ``image_unsupported``, ``image_too_large``, ``image_frame_out_of_range``,
             ``image_window_not_applicable``.
     """
+    silence_libtiff()
     selected = select_page(data, frame)
     if selected is None:
         raise out_of_range(frame, count_pages(data, limits.max_frames))
@@ -134,7 +136,9 @@ def _decode_page(data: bytes, page: TiffPage, window: WindowSelection | None, li
             bits=page.bitspersample if unsigned else None,
             inverted=page.photometric == _WHITE_IS_ZERO,
         )
-    return dataclasses.replace(decoded, orientation=_orientation(page))
+    # upright already, as Pillow's pages are
+    upright = dataclasses.replace(decoded, orientation=_orientation(page)).upright()
+    return dataclasses.replace(decoded, image=upright)
 
 
 def _check_flavour(page: TiffPage) -> None:
