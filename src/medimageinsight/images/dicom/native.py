@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.images.dicom.pixel_description import PixelDescription
 
-_RLE_HEADER_BYTES = 64  # PS3.5 G.5: the number of segments and the offsets of up to 15
+RLE_HEADER_BYTES = 64  # PS3.5 G.5: the number of segments and the offsets of up to 15
 
 
 def decode_native(data: bytes, description: PixelDescription, frame: int, syntax: UID, vr: str = "OW") -> NDArray[Any]:
@@ -48,10 +48,10 @@ def decode_rle(data: bytes, description: PixelDescription) -> NDArray[Any]:
 
 def rle_segments(data: bytes) -> int:
     """Return the number of segments of a run-length encoded frame; 0 if it is none."""
-    if len(data) < _RLE_HEADER_BYTES:
+    if len(data) < RLE_HEADER_BYTES:
         return 0
     segments, first = struct.unpack_from("<2I", data)
-    return segments if segments <= 15 and first == _RLE_HEADER_BYTES else 0
+    return segments if segments <= 15 and first == RLE_HEADER_BYTES else 0
 
 
 def extract_bits(samples: NDArray[Any], *, bits: int, high_bit: int, signed: bool) -> NDArray[Any]:
