@@ -151,6 +151,12 @@ class TestVoiLutBits:
         expected = np.rint(entries / white * 255).reshape(64, 64)
         np.testing.assert_array_equal(decode_grey(dataset), expected)
 
+    def test_nan_of_real_values_gets_the_first_entry(self) -> None:
+        dataset = make_dataset(np.zeros((2, 2), np.uint32), VOILUTSequence=Sequence([table([2, 0, 8], [7, 255])]))
+        del dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
+        dataset.FloatPixelData = np.array([[np.nan, 0], [1, np.inf]], np.float32).tobytes()
+        assert decode_grey(dataset).tolist() == [[7, 7], [255, 255]]
+
     def test_entries_of_8_bits_may_be_packed_in_words(self) -> None:
         entries = np.arange(255, -1, -1).astype(np.uint8)
         lut = table([256, 0, 8], entries.view("<u2"))
@@ -239,6 +245,12 @@ class TestMalformedTables:
         np.testing.assert_allclose(np.asarray(decoded.image).ravel(), expected, atol=0.5)
         assert [warning.code for warning in decoded.warnings] == ["functional_groups_malformed"]
         assert images.open(dataset, frame=0).warnings == ()
+
+    @pytest.mark.parametrize("vr", [b"DP", b"\x44\x09"])
+    def test_a_window_of_an_unknown_vr_is_read_from_its_bytes(self, vr: bytes) -> None:
+        data = encode(make_dataset(LEVELS, WindowCenter=30, WindowWidth=9), ExplicitVRLittleEndian)
+        damaged = data.replace(b"\x28\x00\x51\x10DS", b"\x28\x00\x51\x10" + vr)
+        np.testing.assert_array_equal(decode_grey(damaged), decode_grey(data))
 
     def test_a_palette_is_required(self) -> None:
         dataset = make_dataset(np.zeros((4, 4), np.uint8), PhotometricInterpretation="PALETTE COLOR")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from medimageinsight.errors import ImageError
 
@@ -41,12 +42,11 @@ def element_value(dataset: Dataset, keyword: str) -> object:
     """
     if keyword not in dataset:
         return None
-    value: object
-    try:
-        value = dataset[keyword].value
-    except Exception:  # as above; a malformed display hint must not make the image unusable
-        value = getattr(dataset.get_item(keyword), "value", None)
-    return value
+    with contextlib.suppress(Exception):  # as above; a malformed display hint must not make the image unusable
+        return cast("object", dataset[keyword].value)
+    with contextlib.suppress(Exception):  # an unknown VR
+        return cast("object", dataset.get_item(keyword).value)
+    return None
 
 
 def numbers(dataset: Dataset, keyword: str) -> list[float]:

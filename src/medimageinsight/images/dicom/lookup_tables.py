@@ -27,8 +27,11 @@ class LookupTable:
     bits: int  # of an entry, from the table's descriptor
 
     def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Map values; those below the first or beyond the last input get the nearest entry (PS3.3 C.11.1.1.1)."""
-        index = np.rint(np.asarray(values, np.float64)) - self.first
+        """Map values; those below the first or beyond the last input get the nearest entry (PS3.3 C.11.1.1.1).
+
+        NaN gets the first entry.
+        """
+        index = np.nan_to_num(np.rint(np.asarray(values, np.float64)) - self.first)
         mapped: NDArray[Any] = self.entries[np.clip(index, 0, len(self.entries) - 1).astype(np.intp)]
         return mapped
 
