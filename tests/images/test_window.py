@@ -94,6 +94,12 @@ class TestDicom:
         assert error_code(make_dataset(LEVELS, **elements), window="lung") == "image_window_not_applicable"
         assert decode_grey(make_dataset(LEVELS, **elements), window="40/400").max() > 0
 
+    def test_presets_apply_after_a_malformed_modality_lut(self) -> None:
+        dataset = make_dataset(LEVELS, ModalityLUTSequence=Sequence([sequence_item()]), RescaleIntercept=-10)
+        np.testing.assert_allclose(
+            decode_grey(dataset, window="brain").ravel(), windowed(LEVELS - 10, 40, 80), atol=0.5
+        )
+
     def test_presets_apply_where_the_file_states_hounsfield_units(self) -> None:
         dataset = make_dataset(LEVELS, SOPClassUID="1.2.840.10008.5.1.4.1.1.13.1.1", RescaleType="HU")
         np.testing.assert_allclose(decode_grey(dataset, window="brain").ravel(), windowed(LEVELS, 40, 80), atol=0.5)

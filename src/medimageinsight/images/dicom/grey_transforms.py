@@ -59,7 +59,7 @@ def grey_transforms(dataset: Dataset, frame: int, *, bounds: Bounds, big_endian:
     return GreyTransforms(
         modality=modality,
         spacing=spacing,
-        hounsfield=is_in_hounsfield_units(dataset, frame),
+        hounsfield=is_in_hounsfield_units(dataset, frame, modality),
         choices=choices,
         padding=_padding(dataset, bounds, big_endian=big_endian),
         # PS3.3 C.7.6.3.1.2 and C.11.6.1.2; both may be given for the same single inversion (C.8.11.3.1)

@@ -66,17 +66,17 @@ def modality_transform(
     return Rescale(), warnings
 
 
-def is_in_hounsfield_units(dataset: Dataset, frame: int) -> bool:
-    """Return whether the rescaled values are Hounsfield units: stated, or a CT that states nothing (PS3.3 C.8.2.1)."""
+def is_in_hounsfield_units(dataset: Dataset, frame: int, modality: Rescale | LookupTable) -> bool:
+    """Return whether modality values are Hounsfield units: stated, or of a CT that states nothing (PS3.3 C.8.2.1)."""
     if _is_xray_angiography(dataset):
         return False
-    if items(dataset, "ModalityLUTSequence"):
-        return text(items(dataset, "ModalityLUTSequence")[0], "ModalityLUTType") == "HU"
+    if isinstance(modality, LookupTable):
+        return any(text(item, "ModalityLUTType") == "HU" for item in items(dataset, "ModalityLUTSequence"))
     groups = frame_groups(dataset, frame, "PixelValueTransformationSequence")
     stated = next(filter(None, (text(group, "RescaleType") for group in groups)), "")
     if stated:
         return stated in ("HU", "HU_MOD")
-    return (text(dataset, "SOPClassUID") in _CT) or text(dataset, "Modality") == "CT"
+    return text(dataset, "SOPClassUID") in _CT or text(dataset, "Modality") == "CT"
 
 
 def _is_xray_angiography(dataset: Dataset) -> bool:
