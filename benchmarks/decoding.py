@@ -46,7 +46,7 @@ def _by_pillow(format_name: str, channels: int, **options: Any) -> Callable[[int
         file = io.BytesIO()
         image = Image.fromarray(_pixels(side, channels, "u1"))
         if options.get("save_all"):
-            options["append_images"] = [image.transpose(Image.Transpose.ROTATE_90)] * 2
+            options["append_images"] = [image.rotate(90), image.rotate(180)]
         image.save(file, format_name, **options)
         return file.getvalue()
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from medimageinsight.images.limits import Limits
     from medimageinsight.images.window import WindowSelection
 
+DEEP_MODES = ("I", "F")
+"""Beginnings of the Pillow modes of more than 8 bits: also I;16, I;16B, ..."""
+
 
 def from_array(array: NDArray[Any], *, window: WindowSelection | None, limits: Limits) -> DecodedImage:
     """Return an image in mode L, RGB or RGBA.
@@ -51,7 +54,7 @@ def from_array(array: NDArray[Any], *, window: WindowSelection | None, limits: L
 
 def from_image(image: Image.Image, *, window: WindowSelection | None, limits: Limits) -> DecodedImage:
     """Return the image unchanged if it has 8 bits a channel, else in mode L as `from_array` maps its values."""
-    if image.mode.startswith(("I", "F")):  # also I;16, I;16B, ...
+    if image.mode.startswith(DEEP_MODES):
         return from_array(np.asarray(image), window=window, limits=limits)
     return DecodedImage(image=image, warnings=_not_windowed(window))
 
@@ -77,6 +80,11 @@ def from_samples(
         pixels = np.subtract(255, pixels, dtype=np.uint8)
     image = Image.fromarray(np.ascontiguousarray(pixels))
     return DecodedImage(image=image, warnings=() if windowed else _not_windowed(window))
+
+
+def image_bytes(channels: int) -> int:
+    """Return the bytes of a pixel that `from_samples` needs, at most: 8-bit samples, and Pillow's copy of colour."""
+    return 1 if channels <= 2 else 3 + 4
 
 
 def _not_windowed(window: WindowSelection | None) -> tuple[ImageWarning, ...]:

@@ -23,7 +23,7 @@ class _ThreadState(threading.local):
 
 
 _state = _ThreadState()
-_LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils", "tifffile")
+_LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils", "tifffile", "imagecodecs")
 
 
 class _MatchesWhileSuppressed(type):
@@ -45,7 +45,7 @@ _log_filter = _LogFilter()
 
 @contextmanager
 def suppress_decoder_warnings() -> Iterator[None]:
-    """Suppress warnings, and the logs of pydicom and tifffile, that the current thread causes inside the block."""
+    """Suppress warnings, and the logs of the decoding libraries, that the current thread causes inside the block."""
     if not warnings.filters or warnings.filters[0][2] is not _Suppressed:
         warnings.filterwarnings("ignore", category=_Suppressed)
     for name in _LOGGERS:

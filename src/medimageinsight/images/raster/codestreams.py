@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from medimageinsight.images.arrays import from_samples
+from medimageinsight.images.arrays import from_samples, image_bytes
 from medimageinsight.images.budget import reserve
 from medimageinsight.images.decoded import exif_orientation
 from medimageinsight.images.dicom.codecs import check_cost, decode_codestream
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from medimageinsight.images.limits import Limits
     from medimageinsight.images.window import WindowSelection
 
-# Bytes of a sample that decoders hold besides the samples: OpenJPEG computes in 32 bits
-_DECODER_BYTES = {Coding.JPEG_2000: 8}
+# Bytes of a sample in the decoder, measured by benchmarks/decoding.py: OpenJPEG computes in 32 bits
+_DECODER_BYTES = {Coding.JPEG_2000: 6}
 _EXIF = b"Exif\x00\x00"
 
 
@@ -50,8 +50,8 @@ def decode(data: bytes, codestream: Codestream, *, window: WindowSelection | Non
         raise damaged()
     if codestream.samples == 4 and codestream.coding is not Coding.JPEG_2000:
         raise unsupported(f"a {codestream.coding.value} file of 4 components")
-    needed = 3 + _DECODER_BYTES.get(codestream.coding, 0)
-    with reserve(codestream.width * codestream.height * codestream.samples * needed, limits):
+    pixel_bytes = codestream.samples * (2 + _DECODER_BYTES.get(codestream.coding, 0)) + image_bytes(codestream.samples)
+    with reserve(codestream.width * codestream.height * pixel_bytes, limits):
         try:
             samples = decode_samples(data, codestream)
         except Exception:  # the decoders' own errors, for damaged data

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images.arrays import from_image
+from medimageinsight.images.arrays import DEEP_MODES, from_image
 from medimageinsight.images.budget import reserve
 from medimageinsight.images.decoded import exif_orientation
 from medimageinsight.images.raster.errors import damaged, out_of_range
@@ -35,10 +35,11 @@ _SIGNATURES = (
 )
 # Formats whose frames are decoded on top of each other: the n-th needs all before it
 _SEQUENTIAL = ("AVIF", "GIF", "PNG", "WEBP")
-# Bytes of a pixel in Pillow's memory, for the modes that are not 4
+# Bytes of a pixel, measured by benchmarks/decoding.py: in Pillow's image, for the modes that do not have 4; in the
+# decoder besides it; and of the frames before the chosen one
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
-# Bytes of a pixel that decoders hold besides Pillow's image: measured by benchmarks/decoding.py, rounded up
-_DECODER_BYTES = {"AVIF": 12, "GIF": 12, "JPEG": 6, "JPEG2000": 16, "PNG": 8, "WEBP": 12}
+_DECODER_BYTES = {"AVIF": 8, "JPEG": 6, "MPO": 6, "JPEG2000": 16, "WEBP": 13}
+_WALK_BYTES = 12
 
 
 def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
@@ -82,7 +83,7 @@ def decode_opened(image: Image.Image, *, frame: int, window: WindowSelection | N
     limits.check_size(*image.size)
     if image.format in _SEQUENTIAL:
         limits.check_walk(frame, *image.size)
-    with reserve(_needed_bytes(image), limits):
+    with reserve(_needed_bytes(image, frame), limits):
         return _decode_opened(image, frame, window, limits)
 
 
@@ -101,8 +102,10 @@ def _decode_opened(image: Image.Image, frame: int, window: WindowSelection | Non
     return dataclasses.replace(from_image(image, window=window, limits=limits), orientation=exif_orientation(image))
 
 
-def _needed_bytes(image: Image.Image) -> int:
-    width, height = image.size
+def _needed_bytes(image: Image.Image, frame: int) -> int:
     pixel = _PIXEL_BYTES.get(image.mode, 4)
-    # a format of None is an image in memory; deep pixels are copied once
-    return width * height * (pixel * 2 + _DECODER_BYTES.get(image.format or "", 0))
+    if image.format is not None:  # else the image is in memory
+        pixel += _DECODER_BYTES.get(image.format, 0) + (_WALK_BYTES if frame else 0)
+    if image.mode.startswith(DEEP_MODES):  # an array, made of parts, and 8 bits
+        pixel += 2 * _PIXEL_BYTES.get(image.mode, 4) + 1
+    return image.width * image.height * pixel

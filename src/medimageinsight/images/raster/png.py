@@ -6,7 +6,7 @@ import dataclasses
 import struct
 from typing import TYPE_CHECKING
 
-from medimageinsight.images.arrays import from_samples
+from medimageinsight.images.arrays import from_samples, image_bytes
 from medimageinsight.images.budget import reserve
 from medimageinsight.images.decoded import exif_orientation
 from medimageinsight.images.raster import pillow
@@ -35,7 +35,7 @@ def decode(data: bytes, *, window: WindowSelection | None, limits: Limits) -> De
     limits.check_size(width, height)
     orientation = exif_orientation(pillow.open_file(data))
     channels = _CHANNELS.get(data[25], 4)
-    with reserve(width * height * channels * 3, limits):
+    with reserve(width * height * (channels * 2 + image_bytes(channels)), limits):
         try:
             samples = imagecodecs.png_decode(data)
         except Exception:  # libpng's own errors, for damaged data

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.images.arrays import from_samples
+from medimageinsight.images.arrays import from_samples, image_bytes
 from medimageinsight.images.budget import reserve
 from medimageinsight.images.raster.errors import damaged
 
@@ -34,7 +34,7 @@ def decode(data: bytes, *, window: WindowSelection | None, limits: Limits) -> De
     width, height = int(header[2]), int(header[3])
     limits.check_size(width, height)
     count = width * height * 3
-    with reserve(count * 3, limits):
+    with reserve(count * 2 + width * height * image_bytes(3), limits):
         try:
             if header[1] == b"6":
                 samples = np.frombuffer(data, ">u2", count, header.end())

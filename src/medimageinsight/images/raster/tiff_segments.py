@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medimageinsight.errors import ImageError
+from medimageinsight.images.arrays import image_bytes
 from medimageinsight.images.dicom.codecs import check_cost
 from medimageinsight.images.dicom.codestream import read_codestream
 from medimageinsight.images.raster import jpeg_xl
@@ -70,13 +71,14 @@ def check_segments(page: TiffPage, file_size: int, limits: Limits) -> None:
 
 
 def needed_bytes(page: TiffPage) -> int:
-    """Return about the bytes that decoding needs at once: the samples, one segment twice, and 8-bit samples."""
+    """Return the bytes that decoding needs at once, at most: the samples, one segment of them, and the image."""
     height, width = _segment_size(page)
-    samples = page.imagewidth * page.imagelength * page.samplesperpixel
-    segment = height * width * page.samplesperpixel
     sample_bytes = _sample_bytes(page)
-    return samples * (sample_bytes + 1) + segment * (
-        8 if page.compression in (*_JPEG_2000, *_JPEG_XL) else 2 * sample_bytes
+    in_decoder = 8 if page.compression in (*_JPEG_2000, *_JPEG_XL) else 2 * sample_bytes
+    pixels = page.imagewidth * page.imagelength
+    return (
+        pixels * (page.samplesperpixel * sample_bytes + image_bytes(page.samplesperpixel))
+        + height * width * page.samplesperpixel * in_decoder
     )
 
 
