@@ -10,7 +10,7 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import report_errors
-from medimageinsight.cli.examples import EXAMPLES
+from medimageinsight.cli.help_examples import EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
