@@ -172,6 +172,8 @@ class TestTiff:
         buffer = io.BytesIO()
         Image.fromarray(RGB8).save(buffer, "TIFF", compression="jpeg")
         data = buffer.getvalue()
+        samples = tiff(np.zeros((5, 7, 9), np.uint8), photometric=MINISBLACK, planarconfig="contig")
+        assert error_code(samples) == "image_unsupported"
         for position in range(150, len(data), 50):
             with contextlib.suppress(ImageError):
                 images.open(data[:position] + b"\xff\xff" + data[position + 2 :])
@@ -274,6 +276,13 @@ class TestDeepFiles:
 
         for values in (np.zeros((*size, 4), np.uint8), np.zeros(size, np.uint16), np.zeros((*size, 3), np.float32)):
             assert read_size(bytes(imagecodecs.jpegxl_encode(values, lossless=True))) == (size[1], size[0])
+
+
+@pytest.mark.parametrize(
+    "data", [b"\0\0\0\x18ftypisom" + bytes(99), b"\x1a\x45\xdf\xa3" + bytes(99), b"RIFF\0\0\0\0AVI LIST"]
+)
+def test_a_video_is_named(data: bytes) -> None:
+    assert error_code(data) == "image_is_video"
 
 
 class TestAvifAndHeic:

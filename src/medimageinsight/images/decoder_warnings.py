@@ -23,7 +23,14 @@ class _ThreadState(threading.local):
 
 
 _state = _ThreadState()
-_LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils", "tifffile", "imagecodecs")
+_LOGGERS = (
+    "PIL.TiffImagePlugin",
+    "imagecodecs",
+    "pydicom",
+    "pydicom.pixels.decoders.base",
+    "pydicom.pixels.utils",
+    "tifffile",
+)
 
 
 class _MatchesWhileSuppressed(type):

@@ -20,7 +20,7 @@ _MAX_BOXES = 1000
 _MAX_HEADER = 200  # bytes that contain the fields read here
 _MAX_EXTRA_CHANNELS = 4
 # Bytes of a pixel that libjxl and the image need: floats or integers of 32 bits for each channel where it cannot stream
-_PIXEL_BYTES = 20
+_PIXEL_BYTES = 16
 # 18181-1 D.2: offsets and bits of a height, and width to height by the field ``ratio``
 _EXTENTS = ((1, 9), (1, 13), (1, 18), (1, 30))
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}

@@ -33,13 +33,14 @@ _SIGNATURES = (
     b"\xff\x4f\xff\x51",
     b"\x00\x00\x00\x0cjP  \r\n\x87\n",
 )
+_VIDEO_SIGNATURES = (b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")  # Matroska, MPEG; MP4 is ftyp
 # Formats whose frames are decoded on top of each other: the n-th needs all before it
 _SEQUENTIAL = ("AVIF", "GIF", "PNG", "WEBP")
 # Bytes of a pixel, measured by benchmarks/decoding.py: in Pillow's image, for the modes that do not have 4; in the
 # decoder besides it; and of the frames before the chosen one
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 _DECODER_BYTES = {"AVIF": 8, "JPEG": 6, "MPO": 6, "JPEG2000": 16, "WEBP": 13}
-_WALK_BYTES = 12
+_WALK_BYTES = 14
 
 
 def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
@@ -56,20 +57,14 @@ def open_file(data: bytes) -> Image.Image:
     """Open a file of one of the accepted formats; nothing is decoded.
 
     Raises:
-        ImageError: ``image_not_an_image``, ``image_truncated``, ``image_unsupported``, ``image_too_large``.
+        ImageError: ``image_not_an_image``, ``image_is_video``, ``image_truncated``.
     """
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except (MemoryError, Image.DecompressionBombError):
         raise
     except Exception:  # UnidentifiedImageError, and whatever a plug-in raises for half a header
-        if data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP") or data[4:12] == b"ftypavif":
-            raise damaged() from None
-        raise ImageError(
-            "expected a DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, AVIF, HEIC, JPEG 2000, JPEG-LS, JPEG XL or PNM image, "
-            f"got a file of another kind ({len(data):,} bytes)",
-            code="image_not_an_image",
-        ) from None
+        raise _not_opened(data) from None
 
 
 def count_frames(data: bytes) -> int:
@@ -100,6 +95,22 @@ def _decode_opened(image: Image.Image, frame: int, window: WindowSelection | Non
     except Exception:  # Pillow's codecs raise OSError, SyntaxError, struct.error, ValueError, ... for damaged data
         raise damaged() from None
     return dataclasses.replace(from_image(image, window=window, limits=limits), orientation=exif_orientation(image))
+
+
+def _not_opened(data: bytes) -> ImageError:
+    """Return the error for a file that no plug-in opens."""
+    container = data[:4] + data[8:12] if data[:4] == b"RIFF" else data[4:12]
+    if data.startswith(_SIGNATURES) or container in (b"RIFFWEBP", b"ftypavif", b"ftypavis"):
+        return damaged()
+    if data.startswith(_VIDEO_SIGNATURES) or data[4:8] == b"ftyp" or container == b"RIFFAVI ":
+        return ImageError(
+            "expected an image, got a video: extract its frames as images with a video tool", code="image_is_video"
+        )
+    return ImageError(
+        "expected a DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, AVIF, HEIC, JPEG 2000, JPEG-LS, JPEG XL or PNM image, "
+        f"got a file of another kind ({len(data):,} bytes)",
+        code="image_not_an_image",
+    )
 
 
 def _needed_bytes(image: Image.Image, frame: int) -> int:
