@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import imagecodecs
 import numpy as np
 import pytest
+from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import (
     MPEG4HP41,
     HTJ2KLossless,
@@ -55,6 +57,15 @@ class TestCodings:
         assert np.abs(stored_values(dataset).astype(int) - pixels).max() <= 2
         assert warning_codes(dataset) == []
 
+    def test_arithmetic_coding(self) -> None:
+        ramp = np.add.outer(np.arange(16) * 8, np.arange(16) * 7).astype(np.uint8)
+        codestream = base64.b64decode(  # cjpeg -quality 90 -arithmetic
+            "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgMCAgMDAwMEAwMEBQgFBQQEBQoHBwYIDAoMDAsKCwsNDhIQDQ4RDgsLEBYQERMUFRUVDA8X"
+            "GBYUGBIUFRT/yQALCAAQABABAREA/8wABgAQEAX/2gAIAQEAAD8A/wDn4Y1mM4u5JXEKGDK6kBFyX/gp/wBhcnc0YP/Z"
+        )
+        dataset = compress(codestream, ramp, "1.2.840.10008.1.2.4.52")
+        assert np.abs(stored_values(dataset).astype(int) - ramp).max() <= 3
+
     def test_signed_values(self) -> None:
         signed = DEEP.astype(np.int16) - 2048
         header = {"BitsStored": 12, "HighBit": 11}
@@ -75,11 +86,33 @@ class TestCodings:
         stated_as_jpeg_2000 = compress(jpeg_ls(DEEP), DEEP, JPEG2000Lossless)
         np.testing.assert_array_equal(stored_values(stated_as_jpeg_2000), DEEP)
 
-    def test_jpeg_2000_with_boxes_and_without_end_marker(self) -> None:
+    def test_jpeg_2000_in_the_boxes_of_a_file(self) -> None:
         file = bytes(imagecodecs.jpeg2k_encode(DEEP, reversible=True, codecformat="JP2"))
         np.testing.assert_array_equal(stored_values(compress(file, DEEP, JPEG2000Lossless)), DEEP)
         np.testing.assert_array_equal(stored_values(compress(file + b"\0\0\0\x08free", DEEP, JPEG2000Lossless)), DEEP)
-        np.testing.assert_array_equal(stored_values(compress(jpeg_2000(DEEP)[:-2], DEEP, HTJ2KLossless)), DEEP)
+
+    @pytest.mark.parametrize("photometric", ["YBR_PARTIAL_420", "YBR_FULL_422", "RGB"])
+    def test_jpeg_2000_with_chrominance_of_half_the_resolution(self, photometric: str) -> None:
+        codestream = base64.b64decode(  # opj_compress -F 8,8,3,8,u@1x1:2x2:2x2: luminance 0, 4 ..., Cb 90, Cr 200
+            "/0//UQAvAAAAAAAIAAAACAAAAAAAAAAAAAAACAAAAAgAAAAAAAAAAAADBwEBBwICBwIC/1IADAAAAAEAAAQEAAH/XAAEQED/ZAAlAAFDcmVh"
+            "dGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjD/kAAKAAAAAABUAAH/k9+BUBIrAwsLE+S5L4U/OFCCoRT/VnHDc30kzjC9vXJjPurEavNM"
+            "Ojl9iy72V8fUFBFQSVwIQj7lND/PtCQUAFFcCEGBagj/2Q=="
+        )
+        luminance = np.arange(0, 256, 4).reshape(8, 8)
+        ybr = np.stack([luminance, np.full((8, 8), 90), np.full((8, 8), 200)], axis=-1).astype(np.uint8)
+        expected = convert_color_space(ybr.copy(), "YBR_FULL", "RGB")
+        header = {"SamplesPerPixel": 3, "PhotometricInterpretation": photometric, "PlanarConfiguration": 0}
+        shown = stored_values(compress(codestream, ybr, JPEG2000Lossless, **header))
+        assert np.abs(shown.astype(int) - expected).max() <= 1
+
+    @pytest.mark.parametrize("length", [0, 20, 10**6])
+    def test_jpeg_2000_with_a_wrong_length_of_its_tile_part(self, length: int) -> None:
+        codestream = bytearray(jpeg_2000(DEEP))
+        start = codestream.index(b"\xff\x90")
+        struct.pack_into(">I", codestream, start + 6, length)
+        read = read_codestream(bytes(codestream) + b"\x01\xff\xd9")
+        assert read is not None
+        assert read.end == len(codestream)
 
     def test_jpeg_2000_whose_last_tile_part_has_no_length(self) -> None:
         codestream = bytearray(jpeg_2000(DEEP))
@@ -116,7 +149,7 @@ class TestEnd:
         for codestream, pixels, syntax in (
             (jpeg(GREY), GREY, JPEGBaseline8Bit),
             (jpeg(DEEP, lossless=True, bitspersample=16), DEEP, JPEGLosslessSV1),
-            (jpeg_2000(DEEP)[:-2], DEEP, JPEG2000Lossless),
+            (jpeg_2000(DEEP), DEEP, JPEG2000Lossless),
             (jpeg_ls(DEEP), DEEP, JPEGLSLossless),
         ):
             for length in range(2, len(codestream) - 1, len(codestream) // 40):
@@ -216,6 +249,14 @@ class TestContradictions:
         np.testing.assert_array_equal(
             stored_values(compress(jpeg_2000(with_alpha), RGB, JPEG2000Lossless, **colour)), RGB
         )
+
+    def test_alpha_of_another_depth_is_dropped(self) -> None:
+        colour = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+        codestream = bytearray(jpeg_2000(np.concatenate([RGB, GREY[..., None]], axis=2), mct=False))
+        codestream[codestream.index(b"\xff\x51") + 49] = 6  # SIZ: 7 bits for the fourth component
+        dataset = compress(bytes(codestream), RGB, JPEG2000Lossless, **colour)
+        np.testing.assert_array_equal(stored_values(dataset), RGB)
+        assert warning_codes(dataset) == ["decoder_fallback", "header_overruled"]
 
     @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", ""])
     def test_the_codestream_states_its_colour_space(self, photometric: str) -> None:

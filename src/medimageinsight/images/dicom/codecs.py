@@ -1,4 +1,4 @@
-"""Decode compressed frames with imagecodecs, without a colour transformation.
+"""Decode compressed frames with imagecodecs, without a colour transformation of JPEG.
 
 imagecodecs has one wheel for all codings, and in thousands of damaged frames none of the decoders used here ended the
 process. ``ljpeg_decode`` did, so lossless JPEG is decoded by libjpeg-turbo. High-throughput JPEG 2000 is decoded by
@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images.dicom import jpeg_2000
 from medimageinsight.images.dicom.codestream import Codestream, Coding
 
 if TYPE_CHECKING:
@@ -39,8 +38,8 @@ def check_cost(codestream: Codestream) -> None:
         )
     if codestream.coding is Coding.OTHER_JPEG:
         raise ImageError(
-            "expected JPEG with Huffman coding, sequential, progressive or lossless, got a hierarchical or an "
-            "arithmetic process: convert the file to Explicit VR Little Endian",
+            f"expected sequential, progressive or lossless JPEG, got {codestream.coding.value}: "
+            "convert the file to Explicit VR Little Endian",
             code="image_unsupported",
         )
     for count, maximum, name in (
@@ -59,7 +58,9 @@ def check_cost(codestream: Codestream) -> None:
 
 
 def decode_codestream(data: bytes, codestream: Codestream) -> NDArray[Any]:
-    """Return the samples of a complete codestream, (H, W) or (H, W, samples), as they are stored: YCbCr stays YCbCr.
+    """Return the samples of a complete codestream, (H, W) or (H, W, samples).
+
+    YCbCr stays YCbCr, except where JPEG 2000 stores its chrominance in fewer pixels: that is converted to RGB.
 
     Raises:
         RuntimeError or ValueError: The decoder's own, for damaged data and unsupported processes.
@@ -68,7 +69,7 @@ def decode_codestream(data: bytes, codestream: Codestream) -> NDArray[Any]:
 
     frame = data[codestream.start : codestream.end]
     if codestream.coding is Coding.JPEG_2000:
-        return imagecodecs.jpeg2k_decode(frame if codestream.has_end_marker else frame + jpeg_2000.END)
+        return imagecodecs.jpeg2k_decode(frame)
     if codestream.coding is Coding.JPEG_LS:
         return imagecodecs.jpegls_decode(frame)
     colour_space = _JPEG_COLOUR_SPACES.get(codestream.samples)

@@ -17,6 +17,7 @@ _EOI, _SOS, _APP0, _APP14 = 0xD9, 0xDA, 0xE0, 0xEE
 _JPEG_LS_FRAME = 0xF7
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {_JPEG_LS_FRAME}
 _BLOCK = 64  # samples that lossy JPEG codes together (ISO/IEC 10918-1 A.1.1); colours may have fewer blocks
+_MAX_SEGMENTS = 1 << 16  # of JPEG: those of 64 kB fill the largest file
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
 
@@ -27,13 +28,15 @@ class Coding(enum.Enum):
     JPEG_LOSSLESS = "lossless JPEG"
     JPEG_LS = "JPEG-LS"
     JPEG_2000 = "JPEG 2000"
-    OTHER_JPEG = "hierarchical or arithmetic JPEG"
+    OTHER_JPEG = "hierarchical JPEG, or lossless JPEG with arithmetic coding"
 
 
 _CODING_BY_FRAME_HEADER = {
     0xC0: Coding.JPEG,
     0xC1: Coding.JPEG,
     0xC2: Coding.JPEG,
+    0xC9: Coding.JPEG,
+    0xCA: Coding.JPEG,
     0xC3: Coding.JPEG_LOSSLESS,
     _JPEG_LS_FRAME: Coding.JPEG_LS,
 }
@@ -51,7 +54,6 @@ class Codestream:
     signed: bool = False
     start: int = 0  # offset of the first marker
     end: int | None = None  # offset after the last byte that matters; None if it is cut off
-    has_end_marker: bool = True
     component_ids: tuple[int, ...] = ()
     subsampled: bool = False  # whether components differ in resolution
     jfif: bool = False  # a JFIF marker: colours are YCbCr
@@ -99,9 +101,9 @@ def _read_jpeg_2000(data: bytes, start: int) -> Codestream | None:
         samples=size.samples,
         precision=size.precision,
         signed=size.signed,
+        subsampled=size.subsampled,
         start=start,
         end=extent.end,
-        has_end_marker=extent.has_end_marker,
         tiles=size.tiles,
         blocks=extent.blocks,
         packets=extent.packets,
@@ -114,7 +116,10 @@ def _read_jpeg(data: bytes) -> Codestream | None:
     end, scans = None, 0
     jfif, adobe_transform = False, None
     position = len(_JPEG_START)
-    while found := _MARKER.search(data, position):
+    for _ in range(_MAX_SEGMENTS):
+        found = _MARKER.search(data, position)
+        if found is None:
+            break
         marker, position = found[1][0], found.end()
         if marker == _EOI:
             end = position

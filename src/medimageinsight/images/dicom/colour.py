@@ -31,7 +31,7 @@ def codestream_is_ybr(codestream: Codestream, photometric: str) -> bool:
     colours, or where they differ in resolution.
     """
     if codestream.coding is Coding.JPEG_2000:
-        return is_ybr(photometric)
+        return is_ybr(photometric) and not codestream.subsampled  # which its decoder converts
     if codestream.component_ids in _RGB_IDS:
         return False
     if codestream.jfif:

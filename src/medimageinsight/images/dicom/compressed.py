@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from medimageinsight.images.dicom.pixel_description import PixelDescription
 
+_DECODER_FALLBACK = ImageWarning("decoder_fallback", "the usual decoder refused the frame, Pillow decoded it")
+
 
 def decode_compressed(data: bytes, codestream: Codestream, description: PixelDescription) -> StoredPixels:
     """Decode a frame by what its codestream states; warn where the header states something else.
@@ -46,7 +48,7 @@ def decode_compressed(data: bytes, codestream: Codestream, description: PixelDes
         samples = samples[..., 0]
     if samples.ndim == 2:
         return _grey(samples, codestream, description, warnings)
-    if samples.shape[2] == 4 and description.samples == 4:
+    if samples.shape[2] == 4 and description.photometric in ("ARGB", "CMYK"):
         return StoredPixels(
             values=samples, photometric=description.photometric, bits=codestream.precision, warnings=warnings
         )
@@ -55,30 +57,27 @@ def decode_compressed(data: bytes, codestream: Codestream, description: PixelDes
 
 def _decode(data: bytes, codestream: Codestream) -> tuple[NDArray[Any], tuple[ImageWarning, ...]]:
     """Return the samples of a codestream by the first decoder that can read it."""
-    expected = (codestream.height, codestream.width)
+    warnings: tuple[ImageWarning, ...] = ()
     try:
         samples = decode_codestream(data, codestream)
-        if samples.shape[:2] == expected:
-            return samples, ()
     except (RuntimeError, ValueError):  # imagecodecs' own errors are RuntimeErrors
-        pass
-    try:
-        samples = _decode_with_pillow(data, codestream)
-    except (OSError, ValueError, SyntaxError):  # Pillow's for damaged data
-        raise damaged() from None
-    if samples.shape[:2] != expected:
+        samples, warnings = _decode_with_pillow(data, codestream), (_DECODER_FALLBACK,)
+    if samples.shape[:2] != (codestream.height, codestream.width):
         raise damaged()
-    return samples, (ImageWarning("decoder_fallback", "the usual decoder failed; Pillow decoded the frame"),)
+    return samples, warnings
 
 
 def _decode_with_pillow(data: bytes, codestream: Codestream) -> NDArray[Any]:
-    """Decode 8-bit JPEG and JPEG 2000, which Pillow knows too, without a colour transformation."""
-    if codestream.coding not in (Coding.JPEG, Coding.JPEG_2000) or codestream.precision != 8 or codestream.signed:
-        raise ValueError("only unsigned samples of 8 bits")
-    with Image.open(io.BytesIO(data[codestream.start : codestream.end]), formats=("JPEG", "JPEG2000")) as image:
-        if image.mode == "RGB" and codestream.coding is Coding.JPEG:
-            image.draft("YCbCr", image.size)
-        return np.asarray(image)
+    """Decode JPEG 2000 whose components differ in depth or resolution, which imagecodecs refuses."""
+    if codestream.coding is not Coding.JPEG_2000 or codestream.precision != 8 or codestream.signed:
+        raise damaged()
+    try:
+        with Image.open(io.BytesIO(data[codestream.start : codestream.end]), formats=("JPEG2000",)) as image:
+            return np.asarray(image)
+    except (MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception:  # Pillow raises OSError, SyntaxError, struct.error, ValueError, ... for damaged data
+        raise damaged() from None
 
 
 def _grey(
@@ -90,7 +89,8 @@ def _grey(
     bits = codestream.precision
     if codestream.coding in (Coding.JPEG, Coding.JPEG_LOSSLESS):
         # JPEG knows no sign, and lossless JPEG may contain the unused bits
-        samples = samples.astype(f"u{max(description.allocated // 8, samples.dtype.itemsize)}", copy=False)
+        stored_type = np.min_scalar_type((1 << description.stored) - 1)
+        samples = samples.astype(np.promote_types(samples.dtype, stored_type), copy=False)
         if _fits(samples, codestream, description):
             bits = description.stored
     if bits > description.stored:

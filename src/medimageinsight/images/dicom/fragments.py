@@ -91,12 +91,12 @@ def _fragments_by_table(
 
 def _first_fragments(data: bytes, fragments: Sequence[tuple[int, int]], frames: int) -> list[int] | None:
     """Return the index of each frame's first fragment without a table; None if the fragments do not tell."""
+    if len(fragments) == frames:
+        return list(range(frames))
     starts = [index for index, (start, end) in enumerate(fragments) if _starts_frame(data, start, end)]
     if len(starts) == frames and starts[0] == 0:
         return starts
-    if frames == 1 and fragments:
-        return [0]
-    return list(range(frames)) if len(fragments) == frames else None
+    return [0] if frames == 1 and fragments else None
 
 
 def _starts_frame(data: bytes, start: int, end: int) -> bool:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 START = b"\xff\x4f\xff\x51"  # SOC and SIZ, A.4.1 and A.5.1
 END = b"\xff\xd9"  # EOC, A.4.4; no packet contains it: after FF comes at most 8F (B.10.1, C.2.2)
 _SOT, _SOD, _COD, _COC = b"\xff\x90", b"\xff\x93", b"\xff\x52", b"\xff\x53"
+_MAX_LEVELS = 32  # of decomposition, A.6.1
+_LARGEST_PRECINCT = 0xFF  # exponents of height and width, 15 each: the default, A.6.1
 _TILE_PART_HEADER = 12  # bytes of the SOT marker segment, A.4.2
 
 
@@ -20,6 +27,7 @@ class Size:
     samples: int
     precision: int  # bits of the first component
     signed: bool  # of the first component
+    subsampled: bool  # whether a component has fewer pixels than the image
     tiles: int
 
 
@@ -27,8 +35,7 @@ class Size:
 class Extent:
     """The end of a codestream, and how finely it is divided."""
 
-    end: int | None  # offset after the last byte; None if it is cut off
-    has_end_marker: bool
+    end: int | None  # offset after the end marker; None if it is cut off
     blocks: int  # precincts and code-blocks of all components, about
     packets: int  # layers times precincts of a component, about
 
@@ -59,44 +66,35 @@ def read_size(data: bytes, start: int) -> Size | None:
         samples=samples,
         precision=(depth & 0x7F) + 1,
         signed=depth >= 0x80,
+        subsampled=any(separation != 1 for separation in _separations(data, start, samples)),
         tiles=max(1, -(-(x - tile_x_offset) // tile_x) * -(-(y - tile_y_offset) // tile_y)),
     )
 
 
-def read_extent(data: bytes, start: int, size: Size) -> Extent:
-    """Follow the tile-parts to the end of a codestream. Bytes after its end do not matter.
+def _separations(data: bytes, start: int, samples: int) -> bytes:
+    """Return the XRsiz and YRsiz of the components, which follow the Ssiz of each (A.5.1)."""
+    components = data[start + 42 : start + 42 + 3 * samples]
+    return components[1::3] + components[2::3]
 
-    Without an end marker it is whole if the data end with a tile-part and contain every tile.
-    """
+
+def read_extent(data: bytes, start: int, size: Size) -> Extent:
+    """Follow the tile-parts to the end marker. Bytes after it do not matter."""
     position, styles = _skip_segments(data, start + 2, _SOT)
-    end, has_end_marker = None, False
-    tiles: set[int] = set()
-    while position is not None and position <= len(data):
-        if data.startswith(END, position):
-            end, has_end_marker = position + len(END), True
-            break
-        if len(data) - position < len(END) and len(tiles) == size.tiles:
-            end = position
-            break
-        if not data.startswith(_SOT, position) or len(data) < position + _TILE_PART_HEADER:
-            break
-        tile, length = struct.unpack_from(">HI", data, position + 4)
-        tiles.add(tile)
+    while position is not None and data.startswith(_SOT, position) and position + _TILE_PART_HEADER <= len(data):
+        length = struct.unpack_from(">I", data, position + 6)[0]
         body, tile_styles = _skip_segments(data, position + _TILE_PART_HEADER, _SOD)
         styles += tile_styles
         if body is None:
             break
+        following = max(position + length, body)
         # A.4.2: a length of 0 is that of the last tile-part, which reaches to the end marker
-        position = position + length if length else data.find(END, body)
-        if position < body:
-            break
-    counts = [_count_blocks(style, size) for style in styles]
-    return Extent(
-        end=end,
-        has_end_marker=has_end_marker,
-        blocks=size.samples * max((blocks for blocks, _ in counts), default=0),
-        packets=max((style.layers for style in styles), default=0) * max((number for _, number in counts), default=0),
-    )
+        position = following if data.startswith((_SOT, END), following) else data.find(END, body)
+    end = position + len(END) if position is not None and position >= 0 and data.startswith(END, position) else None
+    if not styles:
+        return Extent(end=end, blocks=0, packets=0)
+    finest = _finest(styles)
+    blocks, precincts = _count_blocks(finest, size)
+    return Extent(end=end, blocks=size.samples * blocks, packets=finest.layers * precincts)
 
 
 def _skip_segments(data: bytes, position: int, until: bytes) -> tuple[int | None, list[_CodingStyle]]:
@@ -118,10 +116,25 @@ def _skip_segments(data: bytes, position: int, until: bytes) -> tuple[int | None
 def _coding_style(parameters: bytes, layers: int, *, has_precincts: bool) -> _CodingStyle:
     return _CodingStyle(
         layers=layers,
-        levels=min(parameters[0], 32),
+        levels=min(parameters[0], _MAX_LEVELS),
         block_width=(parameters[1] & 0x0F) + 2,
         block_height=(parameters[2] & 0x0F) + 2,
-        precincts=parameters[5:] if has_precincts else b"",
+        precincts=parameters[5 : 6 + _MAX_LEVELS] if has_precincts else b"",
+    )
+
+
+def _finest(styles: Sequence[_CodingStyle]) -> _CodingStyle:
+    """Return a coding style with at least the blocks of any of these; a codestream may have one for each tile-part."""
+    precincts = zip_longest(*(style.precincts for style in styles), fillvalue=_LARGEST_PRECINCT)
+    return _CodingStyle(
+        layers=max(style.layers for style in styles),
+        levels=max(style.levels for style in styles),
+        block_width=min(style.block_width for style in styles),
+        block_height=min(style.block_height for style in styles),
+        precincts=bytes(
+            min(exponents & 0x0F for exponents in resolution) | min(exponents & 0xF0 for exponents in resolution)
+            for resolution in precincts
+        ),
     )
 
 
@@ -129,7 +142,7 @@ def _count_blocks(style: _CodingStyle, size: Size) -> tuple[int, int]:
     """Return the numbers of precincts and code-blocks together, and of precincts, of one component (B.6, B.7)."""
     blocks = precincts = 0
     for resolution in range(style.levels + 1):
-        exponents = style.precincts[resolution] if resolution < len(style.precincts) else 0xFF
+        exponents = style.precincts[resolution] if resolution < len(style.precincts) else _LARGEST_PRECINCT
         horizontal, vertical = exponents & 0x0F, exponents >> 4
         width, height = (-(-extent >> (style.levels - resolution)) for extent in (size.width, size.height))
         precincts += _ceil_shift(width, horizontal) * _ceil_shift(height, vertical) + size.tiles
