@@ -50,7 +50,7 @@ def open(  # noqa: A001 - images.open reads well
 
     Args:
         source: See `Source`. A file object is read from its current position and not closed.
-        frame: Index of a frame of a multi-frame DICOM, TIFF, GIF or WebP; for a PIL image, 0 is its current frame.
+        frame: Index of a frame (DICOM, TIFF, GIF, APNG, WebP, AVIF, HEIC); 0 is the current one of a PIL image.
         window: The range of grey values to display, see `parse_window`; None is the file's own choice.
         limits: Bounds on the size of a source.
 

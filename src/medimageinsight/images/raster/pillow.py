@@ -33,7 +33,8 @@ _SIGNATURES = (
     b"\xff\x4f\xff\x51",
     b"\x00\x00\x00\x0cjP  \r\n\x87\n",
 )
-_VIDEO_SIGNATURES = (b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")  # Matroska, MPEG; MP4 is ftyp
+_VIDEO_SIGNATURES = (b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")  # Matroska, MPEG
+_VIDEO_BRANDS = tuple(b"ftyp" + brand for brand in (b"iso", b"mp4", b"avc", b"qt", b"M4V", b"3g", b"dash", b"MSNV"))
 # Formats whose frames are decoded on top of each other: the n-th needs all before it
 _SEQUENTIAL = ("AVIF", "GIF", "PNG", "WEBP")
 # Bytes of a pixel, measured by benchmarks/decoding.py: in Pillow's image, for the modes that do not have 4; in the
@@ -102,7 +103,7 @@ def _not_opened(data: bytes) -> ImageError:
     container = data[:4] + data[8:12] if data[:4] == b"RIFF" else data[4:12]
     if data.startswith(_SIGNATURES) or container in (b"RIFFWEBP", b"ftypavif", b"ftypavis"):
         return damaged()
-    if data.startswith(_VIDEO_SIGNATURES) or data[4:8] == b"ftyp" or container == b"RIFFAVI ":
+    if data.startswith(_VIDEO_SIGNATURES) or container == b"RIFFAVI " or container.startswith(_VIDEO_BRANDS):
         return ImageError(
             "expected an image, got a video: extract its frames as images with a video tool", code="image_is_video"
         )
