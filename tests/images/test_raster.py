@@ -127,6 +127,16 @@ class TestTiff:
         data = tiff(RGB8, compression=compression, photometric="rgb", compressionargs=lossless.get(compression))
         np.testing.assert_array_equal(pixels(data), RGB8)
 
+    @pytest.mark.parametrize("lossless", [True, False])
+    @pytest.mark.parametrize("channels", [3, 4])
+    def test_webp_in_tiff(self, channels: int, lossless: bool) -> None:
+        ramp = np.linspace(0, 255, WIDTH).astype(np.uint8)
+        values = np.broadcast_to(ramp[None, :, None], (HEIGHT, WIDTH, channels)).copy()
+        values[:, :, 3:] = 200
+        options = {"extrasamples": [2]} if channels == 4 else {}
+        data = tiff(values, compression="webp", photometric="rgb", compressionargs={"lossless": lossless}, **options)
+        assert np.abs(pixels(data) - values[:, :, :3]).max() <= (0 if lossless else 12)
+
     @pytest.mark.parametrize("bits", [12, 16])
     def test_lossless_jpeg_in_tiff(self, bits: int) -> None:
         values = (GREY16 << (bits - 12)).astype(np.uint16)
