@@ -31,7 +31,9 @@ SHARES = np.linspace(0.5, 0.98, 13)
 _PATIENT_SHARE = 0.7**0.5  # of the spread of scores that is common to the images of a patient
 
 
-def simulate(auc: float, positives: int, spread: float, images: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+def simulate(
+    auc: float, positives: int, spread: float, images: int, rng: np.random.Generator
+) -> tuple[np.ndarray, ...]:
     """Return scores, truth and patients with this true AUC; ``positives`` counts patients of ``images`` images."""
     truth = np.arange(positives + NEGATIVES) < positives
     width = np.where(truth, spread, 1.0)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from medimageinsight.adapters import LabelledEmbeddings, check_trainable, split_by_patient
+from medimageinsight.adapters import LabelledEmbeddings, check_trainable, split_by_patient, split_embeddings
+from medimageinsight.datasets import Sample
 from medimageinsight.errors import InputError
 from tests.adapters.sample_embeddings import make_clusters, make_multilabel
 
@@ -89,3 +92,12 @@ def test_rejects_invalid_labelled_embeddings(values, code: str) -> None:
     with pytest.raises(InputError) as caught:
         LabelledEmbeddings(**values)
     assert caught.value.code == code
+
+
+def test_rejects_a_test_patient_of_another_part_with_counts() -> None:
+    splits = ["train", "train", "val", "val", "test", "test"]
+    samples = [Sample(path=Path(f"{n}.png"), caption="", split=split) for n, split in enumerate(splits)]
+    data = LabelledEmbeddings(vectors=np.eye(6), labels=list("ababab"), patients=["p", "q", "r", "s", "p", "r"])
+    with pytest.raises(InputError, match="2 patients with 4 images") as caught:
+        split_embeddings(data, samples)
+    assert caught.value.code == "patients_shared"

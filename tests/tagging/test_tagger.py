@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import TYPE_CHECKING
@@ -193,3 +194,17 @@ def test_rejects_a_modified_file(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ModelError) as caught:
         load_tagger(path)
     assert caught.value.code == "tagger_invalid"
+
+
+def test_rejects_test_images_of_a_validation_patient() -> None:
+    data = dataclasses.replace(make_multilabel(60), patients=[f"p{n // 2}" for n in range(60)])
+    with pytest.raises(InputError, match="30 patients with 120 images") as caught:
+        fit_tagger_to_embeddings(
+            data,
+            tag_prompts(data.names),
+            embed_texts=lambda texts: np.eye(DIM, dtype=np.float32)[: len(texts)],
+            logit_scale=2.0,
+            model=make_identity(),
+            test=data,
+        )
+    assert caught.value.code == "patients_shared"

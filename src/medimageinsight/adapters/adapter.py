@@ -22,6 +22,7 @@ from medimageinsight.adapters.labelled_embeddings import check_trainable
 from medimageinsight.errors import InputError
 from medimageinsight.metrics.calibration import fit_temperature
 from medimageinsight.metrics.heads import activate, head_logits
+from medimageinsight.metrics.patients import count_unknown
 from medimageinsight.metrics.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Adapter:
             self.outputs,
             groups=data.groups,
             scored_on=scored_on,
+            unknown_patients=count_unknown(data.patients, len(data)),
             resamples=resamples,
             confidence=confidence,
         )

@@ -31,6 +31,7 @@ class AdapterFigures:
         mean_auc: The mean over labels of the ROC AUC of each label against the others.
         label_auc: By label, where it is defined and there are enough patients with and without the label.
         too_few: Labels with too few of them; they are not in the mean.
+        unknown_patients: Images whose patient is not known; intervals take each for a patient of its own.
         brier: The mean over images of the squared distance of probabilities and truth, summed over labels: 0 is best.
         calibration_error: Expected calibration error over ten bins of confidence, 0 is best; the mean over labels where
             they do not exclude each other. Without an interval: resampling raises it, as small sets do.
@@ -45,6 +46,7 @@ class AdapterFigures:
     brier: Figure | None
     calibration_error: float
     too_few: tuple[str, ...] = ()
+    unknown_patients: int = 0
 
 
 def score_probabilities(
@@ -55,6 +57,7 @@ def score_probabilities(
     *,
     groups: Integers,
     scored_on: str,
+    unknown_patients: int = 0,
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -84,6 +87,7 @@ def score_probabilities(
         brier=bootstrap_figure(squares[0], squares[1:], count=count, confidence=confidence),
         calibration_error=float(np.mean([calibration_error(*decision) for decision in decisions])),
         too_few=tuple(name for name, figure, defined in named if figure is None and defined),
+        unknown_patients=unknown_patients,
     )
 
 

@@ -180,7 +180,8 @@ def check_trainable(train: LabelledEmbeddings, validation: LabelledEmbeddings) -
     reject_shared_patients(
         train.patients,
         validation.patients,
-        "expected no patient in both training and validation, got at least one: split by patient",
+        "training and validation",
+        "split by patient",
     )
     return names
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from medimageinsight.adapters.labelled_embeddings import LabelledEmbeddings, split_by_patient
-from medimageinsight.datasets import broken_images, patient_ids
+from medimageinsight.datasets import broken_images, patient_ids, with_dicom_patients
 from medimageinsight.errors import DatasetError, InputError
+from medimageinsight.metrics.patients import reject_shared_patients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,7 +78,7 @@ def embed_labelled(
     return LabelledEmbeddings(
         vectors=np.stack([result for result in results if not isinstance(result, InputError)]),
         labels=labels,
-        patients=patient_ids(samples),
+        patients=patient_ids(with_dicom_patients(samples)),
     )
 
 
@@ -91,6 +92,7 @@ def split_embeddings(
 
     Raises:
         DatasetError: The table has splits, but not ``train`` (``dataset_split_unknown``).
+        InputError: A patient of the test part is in another part (``patients_shared``).
     """
     splits = {sample.split for sample in samples}
     if splits == {""}:
@@ -102,6 +104,7 @@ def split_embeddings(
             code="dataset_split_unknown",
         )
     train, validation, test = (_take_split(data, samples, split) for split in (TRAIN, VALIDATION, TEST))
+    reject_shared_patients([*train.patients, *validation.patients], test.patients, "training or validation, and test")
     if not len(validation):
         train, validation = split_by_patient(train, fraction=fraction, seed=seed)
     return train, validation, test if len(test) else None

@@ -249,7 +249,7 @@ def _print_report(report: "Report") -> None:
     output.print_table(
         ("figure", "value", "95 % interval"),
         [(name, *format_figure(figure)) for name, figure in overall],
-        title=f"{report.model} on {report.images:,} images",
+        title=f"{report.model} on {report.images:,} images, {report.patients_phrase}",
     )
     output.print_table(
         ("source", "images", "mean AUC", "95 % interval", f"precision at {k}", "95 % interval"),
@@ -262,6 +262,7 @@ def _print_report(report: "Report") -> None:
             )
             for name, source in report.sources.items()
         ],
+        title=f"by source, {report.patients_phrase}",
     )
     output.note(f"prompts: {report.prompt_source}")
     for warning in report.warnings:
@@ -281,7 +282,7 @@ def _print_assessed(result: "AssessedModels") -> None:
     _print_report(assessment.report)
     table = methods_table(assessment)
     columns = tuple(column[0].lower() + column[1:] for column in table.columns)
-    output.print_table(columns, table.rows, title=table.caption)
+    output.print_table(columns, table.rows, title=f"{table.caption}, {assessment.report.patients_phrase}")
     gaps = [
         (
             output.printable(grouping.column),

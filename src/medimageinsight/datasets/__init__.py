@@ -11,6 +11,7 @@ from medimageinsight.datasets.azureml import (
     read_azureml_config,
 )
 from medimageinsight.datasets.check import CheckSettings, check_table
+from medimageinsight.datasets.dicom_patients import read_patient, with_dicom_patients
 from medimageinsight.datasets.folder import read_folder
 from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
 from medimageinsight.datasets.sample import ByteRange, Sample, Table, join_tables, patient_ids
@@ -43,12 +44,14 @@ __all__ = [
     "read_azureml",
     "read_azureml_config",
     "read_folder",
+    "read_patient",
     "read_shards",
     "read_sources",
     "read_table",
     "read_tsv",
     "read_vectors",
     "split_by_patient",
+    "with_dicom_patients",
     "write_tsv",
 ]
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+DICOM_PREFIX = "dicom:"  # of a patient id from a DICOM file, which holds across sources
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByteRange:
@@ -161,4 +163,9 @@ def join_tables(tables: Iterable[Table]) -> Table:
 
 def patient_ids(samples: Sequence[Sample]) -> list[str]:
     """Return one id for each sample, unique over all sources; '' where the patient is not known."""
-    return [f"{sample.source}/{sample.patient_id}" if sample.patient_id else "" for sample in samples]
+    return [
+        sample.patient_id
+        if not sample.patient_id or sample.patient_id.startswith(DICOM_PREFIX)
+        else f"{sample.source}/{sample.patient_id}"
+        for sample in samples
+    ]

@@ -7,7 +7,14 @@ from medimageinsight.evaluate.assess import assess, assess_models
 from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
 from medimageinsight.evaluate.assessment_folder import write_assessment
 from medimageinsight.evaluate.comparison import AssessedModels, Comparison, Difference, compare
-from medimageinsight.evaluate.embedding import EmbeddedTable, ImageSet, embed_image_table, embed_table, read_embeddings
+from medimageinsight.evaluate.embedding import (
+    EmbeddedTable,
+    ImageSet,
+    embed_image_table,
+    embed_table,
+    file_patients,
+    read_embeddings,
+)
 from medimageinsight.evaluate.evaluation import MEDMIX_FINDING_SOURCES, evaluate, score_table
 from medimageinsight.evaluate.group_columns import read_groups
 from medimageinsight.evaluate.groups import GroupFigures, Grouping
@@ -47,6 +54,7 @@ __all__ = [
     "embed_image_table",
     "embed_table",
     "evaluate",
+    "file_patients",
     "methods_table",
     "read_embeddings",
     "read_groups",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from medimageinsight.datasets import with_dicom_patients
 from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
 from medimageinsight.evaluate.assessment_notes import list_choices, list_notes
 from medimageinsight.evaluate.classes import find_classes
@@ -68,6 +70,7 @@ def assess_models(
     if len(set(names)) < len(names):
         names = [f"{names[0]} (model)", f"{names[1]} (against)"]
     settings = settings or AssessmentSettings()
+    table = replace(table, samples=with_dicom_patients(table))
     prompts = prompts or choose_prompts(table, settings.evaluation.split)
     embedded, assessed = [], []
     for named, name in zip(models, names, strict=True):

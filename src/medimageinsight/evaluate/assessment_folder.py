@@ -71,7 +71,7 @@ def _document(assessment: Assessment, comparison: Comparison | None, folder: Pat
     roc_plots = [plot for name, method in methods.items() for plot in draw_roc(name, method, folder)]
     return Document(
         title=f"Evaluation of {report.model}{against}",
-        lead=f"{report.images:,} images of {report.patients:,} patient ids ({report.settings.split_phrase}), "
+        lead=f"{report.images:,} images, {report.patients_phrase} ({report.settings.split_phrase}), "
         f"{report.prompts:,} prompts. In brackets: {report.settings.confidence:.0%} confidence intervals, "
         f"{report.settings.resamples:,} resamples of patients. {DISCLAIMER}",
         sections=(

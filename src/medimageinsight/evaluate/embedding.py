@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from medimageinsight.datasets import broken_images, patient_ids
+from medimageinsight.datasets import broken_images, patient_ids, read_patient, with_dicom_patients
 from medimageinsight.errors import ImageError, InputError
 from medimageinsight.evaluate.prompt_set import PromptSet, caption_prompts, select_prompts
 
@@ -127,7 +127,16 @@ def embed_image_table(model: Model, table: Table, *, progress: Callable[[int], N
         DatasetError: Images cannot be read, all in one message (``dataset_broken_images``).
     """
     embeddings = embed_samples(model, table, table.samples, progress=progress)
-    return ImageSet(embeddings=embeddings, patients=patient_ids(table.samples))
+    return ImageSet(embeddings=embeddings, patients=_known_patients(patient_ids(with_dicom_patients(table.samples))))
+
+
+def file_patients(paths: Sequence[str | Path]) -> list[str] | None:
+    """Return the patient of each file, from DICOM files only, '' for others; None if no patient is known."""
+    return _known_patients([read_patient(Path(path)) for path in paths])
+
+
+def _known_patients(patients: list[str]) -> list[str] | None:
+    return patients if any(patients) else None
 
 
 def read_embeddings(path: str | Path) -> ImageSet:

@@ -7,10 +7,12 @@ caption queries for new labels; galleries are fixed (see :mod:`medimageinsight.m
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medimageinsight.datasets import with_dicom_patients
 from medimageinsight.errors import ConfigError
 from medimageinsight.evaluate.embedding import embed_prompts, embed_samples
 from medimageinsight.evaluate.evaluation_data import prepare_data, scored_samples
@@ -52,13 +54,15 @@ def evaluate(
 ) -> Report:
     """Embed the images of a split and prompts, those of `choose_prompts` by default, and `score_table` them.
 
-    The table has all splits. ``progress`` is called with the number of images embedded so far.
+    The table has all splits; patients that it lacks are read from DICOM files. ``progress`` is called with the number
+    of images embedded so far.
 
     Raises:
         DatasetError: The table has no such split, or images cannot be read (``dataset_broken_images``).
         ConfigError: A finding source is not in the table or has no AUC (``finding_sources_unknown``).
     """
     settings = settings or EvaluationSettings()
+    table = replace(table, samples=with_dicom_patients(table))
     samples = scored_samples(table, settings)
     prompts = prompts or choose_prompts(table, settings.split)
     images = embed_samples(model, table, samples, progress=progress)
@@ -125,6 +129,7 @@ def _score(data: EvaluationData, *, name: str, command: str) -> Report:
         prompts=len(data.prompts),
         prompt_source=data.prompt_set.source,
         warnings=data.prompt_set.warnings,
+        unknown_patients=sum(not sample.patient_id for sample in data.samples),
         modality_accuracy=best_prompt_accuracy(data, ("modality",)),
         anatomy_accuracy=best_prompt_accuracy(data, ("modality", "anatomy")),
         mean_auc=mean_over_sources([findings[source] for source in averaged]),

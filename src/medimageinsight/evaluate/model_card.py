@@ -65,7 +65,7 @@ def _report_text(report: Report) -> str:
     source_columns = ("Source", "Images", "Labels", "Mean AUC", "Finding accuracy", f"Precision at {k}")
     source_rows = [_source_row(name, figures) for name, figures in report.sources.items()]
     parts = [
-        f"{report.images:,} images of {report.patients:,} patient ids ({report.settings.split_phrase}), "
+        f"{report.images:,} images, {report.patients_phrase} ({report.settings.split_phrase}), "
         f"{report.prompts:,} prompts. In brackets: {report.settings.confidence:.0%} confidence intervals, "
         f"{report.settings.resamples:,} resamples of patients.",
         markdown_table(("Figure", "Value", "Count"), overall_rows(report)),

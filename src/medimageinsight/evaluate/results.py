@@ -114,6 +114,7 @@ class Report:
         prompts: Number of distinct prompts.
         prompt_source: Where the prompts are from, in words.
         warnings: What may make the figures too good.
+        unknown_patients: Scored images whose patient is not known; intervals take each for a patient of its own.
         modality_accuracy: Share of images whose best prompt has their modality.
         anatomy_accuracy: Share of images whose best prompt has their modality and their anatomy.
         mean_auc: Mean of the sources' mean AUC over ``finding_sources``.
@@ -141,6 +142,15 @@ class Report:
     text_to_image_precision: Figure | None
     prompt_source: str = ""
     warnings: tuple[str, ...] = ()
+    unknown_patients: int = 0
+
+    @property
+    def patients_phrase(self) -> str:
+        """The number of patients in words, and of images whose patient is unknown."""
+        if self.unknown_patients == self.images:
+            return "patients unknown"
+        unknown = f", patients unknown for {self.unknown_patients:,} images" if self.unknown_patients else ""
+        return f"{self.patients - self.unknown_patients:,} patient ids{unknown}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON types."""

@@ -34,11 +34,25 @@ def number_patients(patients: Sequence[str] | None, count: int, *, known: Sequen
     return np.array([numbers[name] if name else start + index for index, name in enumerate(patients)], dtype=np.int64)
 
 
-def reject_shared_patients(a: Sequence[str] | None, b: Sequence[str] | None, message: str) -> None:
+def reject_shared_patients(
+    a: Sequence[str] | None, b: Sequence[str] | None, sets: str, advice: str = "leave out their images in one of them"
+) -> None:
     """Raise if two sets have images of one patient, which are correlated; '' is an unknown patient.
 
     Raises:
-        InputError: ``patients_shared`` with the message.
+        InputError: ``patients_shared``, with the names of both ``sets``, the number of patients and images, and advice.
     """
-    if {*(a or ())} & {*(b or ())} - {""}:
-        raise InputError(message, code="patients_shared")
+    first, second = a or (), b or ()
+    shared = {*first} & {*second} - {""}
+    if shared:
+        images = sum(patient in shared for patient in (*first, *second))
+        raise InputError(
+            f"expected no patient in both {sets}, got at least one ({len(shared):,} patients with {images:,} images "
+            f"in both): {advice}",
+            code="patients_shared",
+        )
+
+
+def count_unknown(patients: Sequence[str] | None, count: int) -> int:
+    """Return how many of ``count`` images have no patient id."""
+    return count if not patients else sum(not patient for patient in patients)

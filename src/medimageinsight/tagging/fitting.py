@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import InputError
+from medimageinsight.metrics.patients import count_unknown, reject_shared_patients
 from medimageinsight.metrics.thresholds import Criterion, choose_threshold
 from medimageinsight.tagging.prompts import TagPrompts, embed_tags, prompt_scores
 from medimageinsight.tagging.tagger import Tag, Tagger, adapter_scores, check_score_arrays, score_tag
@@ -64,7 +65,13 @@ def fit_tagger(
                 name=name,
                 prompts=prompts[name] if isinstance(prompts, Mapping) and adapter is None else None,
                 threshold=threshold,
-                validation=score_tag(values[:, column], flags[:, column], threshold, groups),
+                validation=score_tag(
+                    values[:, column],
+                    flags[:, column],
+                    threshold,
+                    groups,
+                    unknown_patients=count_unknown(patients, len(values)),
+                ),
             )
         )
     return Tagger(tags=tuple(tags), model=model, criterion=str(criterion), adapter=adapter)
@@ -85,7 +92,7 @@ def fit_tagger_to_embeddings(
     The tags have prompts, or are the labels of an adapter; see `Tagger.scores`.
 
     Raises:
-        InputError: As `fit_tagger`.
+        InputError: As `fit_tagger`, or a patient in validation and test (``patients_shared``).
     """
     prompts: Mapping[str, TagPrompts] | Sequence[str]
     if isinstance(tags, Mapping):
@@ -105,5 +112,6 @@ def fit_tagger_to_embeddings(
     )
     if test is None:
         return tagger
+    reject_shared_patients(validation.patients, test.patients, "validation and test")
     test_scores = tagger.scores(test.rows, embed_texts, logit_scale)
     return tagger.with_test_figures(test_scores, test.truth(tagger.names), patients=test.patients or None)

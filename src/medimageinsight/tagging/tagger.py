@@ -20,7 +20,7 @@ import numpy as np
 from medimageinsight.errors import InputError
 from medimageinsight.metrics.bootstrap import Figure  # noqa: TC001 - strict.build reads the types of the fields
 from medimageinsight.metrics.intervals import auc_figure
-from medimageinsight.metrics.patients import number_patients
+from medimageinsight.metrics.patients import count_unknown, number_patients
 from medimageinsight.metrics.thresholds import ThresholdFigures, score_threshold
 from medimageinsight.tagging.prompts import TagPrompts, embed_tags, prompt_scores
 
@@ -44,6 +44,7 @@ class TagFigures:
 
     operation: ThresholdFigures
     auc: Figure | None
+    unknown_patients: int = 0  # images whose patient is not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +118,12 @@ class Tagger:
         Scores and truth are (N, T); the N patient ids are for the AUC's interval.
         """
         values, flags, groups = check_score_arrays(scores, truth, patients, len(self.tags))
+        unknown = count_unknown(patients, len(values))
         tags = [
-            replace(tag, test=score_tag(values[:, column], flags[:, column], tag.threshold, groups))
+            replace(
+                tag,
+                test=score_tag(values[:, column], flags[:, column], tag.threshold, groups, unknown_patients=unknown),
+            )
             if len(np.unique(flags[:, column])) == 2
             else tag
             for column, tag in enumerate(self.tags)
@@ -141,12 +146,15 @@ def adapter_scores(vectors: ArrayLike, adapter: Adapter, names: Sequence[str]) -
     return scores
 
 
-def score_tag(scores: Floats, positives: Flags, threshold: float, groups: Integers) -> TagFigures:
+def score_tag(
+    scores: Floats, positives: Flags, threshold: float, groups: Integers, *, unknown_patients: int
+) -> TagFigures:
     """Return the figures of one tag at its threshold; the AUC's interval is by patient."""
     auc = auc_figure(scores, positives, groups, confidence=0.95)
     return TagFigures(
         operation=score_threshold(scores, positives, threshold),
         auc=None if auc is None else replace(auc, count=len(scores)),
+        unknown_patients=unknown_patients,
     )
 
 

@@ -98,7 +98,7 @@ def fit_outliers(
     reject_shared_patients(
         reference_patients,
         validation_patients,
-        "expected no patient in both reference and validation, got at least one: leave out the images in one of them",
+        "reference and validation",
     )
     distances = np.sort(neighbour_distances(validation, reference_rows, k))
     if not len(distances):
