@@ -311,6 +311,24 @@ class TestAvifAndHeic:
         assert images.count_frames(data) == 3
         assert abs(pixels(data, frame=2)[0, 0, 0] - 120) < 6
 
+    @pytest.mark.parametrize("bits", [10, 12])
+    def test_deep_avif_is_stretched(self, bits: int) -> None:
+        ramp = np.tile(np.linspace(100, 900, WIDTH), (HEIGHT, 1)).astype(np.uint16)
+        for values in (ramp, np.stack([ramp, ramp[:, ::-1], ramp], 2)):
+            data = bytes(imagecodecs.avif_encode(values, level=100, bitspersample=bits))
+            assert np.abs(pixels(data) - stretched(values)).max() <= 3
+            assert error_code(data, frame=1) == "image_frame_out_of_range"
+            assert error_code(data[: len(data) // 2]) == "image_truncated"
+
+    @pytest.mark.parametrize("mode", ["I;16", "RGB;16"])
+    def test_deep_heic_is_stretched(self, mode: str) -> None:
+        heif = pytest.importorskip("pillow_heif")
+        ramp = np.tile(np.linspace(6400, 57600, 64), (64, 1)).astype(np.uint16)
+        values = np.stack([ramp, ramp[:, ::-1], ramp], 2) if mode == "RGB;16" else ramp
+        buffer = io.BytesIO()
+        heif.encode(mode, (64, 64), values.tobytes(), buffer, quality=-1)
+        assert np.abs(pixels(buffer.getvalue()) - stretched(values)).max() <= 6
+
     def test_heic(self) -> None:
         heif = pytest.importorskip("pillow_heif")
         smooth = Image.linear_gradient("L").resize((128, 96)).convert("RGB")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.images.raster import codestreams, gif, heif, jpeg_xl, pillow, png, pnm, tiff
+from medimageinsight.images.raster import avif, codestreams, gif, heif, jpeg_xl, pillow, png, pnm, tiff
 from medimageinsight.images.raster.errors import out_of_range
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: L
         return tiff.decode(data, frame=frame, window=window, limits=limits)
     if heif.matches(data):
         return heif.decode(data, frame=frame, window=window, limits=limits)
+    if avif.matches(data):
+        return avif.decode(data, frame=frame, window=window, limits=limits)
     for matches, decode_single in _SINGLE:
         if matches(data):
             _check_single(frame)

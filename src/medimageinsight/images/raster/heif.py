@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from medimageinsight.errors import ImageError, missing_extra
-from medimageinsight.images.arrays import from_image
+from medimageinsight.images.arrays import from_image, from_samples
 from medimageinsight.images.budget import reserve
+from medimageinsight.images.raster.codestreams import colour_of
 from medimageinsight.images.raster.errors import damaged, out_of_range
 
 if TYPE_CHECKING:
@@ -18,7 +21,8 @@ if TYPE_CHECKING:
 _BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 # Bytes of a pixel that libheif and Pillow hold
-_PIXEL_BYTES = 16
+_PIXEL_BYTES = 20
+_DEEP_COLOUR = ("RGB;16", "RGBA;16", "RGBa;16")  # modes of pillow-heif
 
 
 def matches(data: bytes) -> bool:
@@ -31,7 +35,7 @@ def matches(data: bytes) -> bool:
 
 
 def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
-    """Decode one image of the file, upright; more than 8 bits become 8.
+    """Decode one image of the file, upright; alpha of more than 8 bits is dropped.
 
     Raises:
         ImageError: ``image_truncated``, ``image_too_large``, ``image_frame_out_of_range``; ``image_unsupported`` if
@@ -44,10 +48,15 @@ def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: L
     limits.check_size(width, height)
     with reserve(width * height * _PIXEL_BYTES, limits):
         try:
-            image = file[frame].to_pillow()
+            image = file[frame]
+            if image.mode in _DEEP_COLOUR:
+                return from_samples(colour_of(np.asarray(image)), window=window)
+            decoded = image.to_pillow()
+        except (ImageError, MemoryError):
+            raise
         except Exception:  # libheif's own errors, for damaged data
             raise damaged() from None
-        return from_image(image, window=window, limits=limits)
+        return from_image(decoded, window=window, limits=limits)
 
 
 def count_frames(data: bytes) -> int:
@@ -61,6 +70,6 @@ def _open(data: bytes) -> Any:  # noqa: ANN401 - pillow_heif.HeifFile; pillow-he
     except ImportError:
         raise ImageError(missing_extra("heic", "a HEIC image").message, code="image_unsupported") from None
     try:
-        return pillow_heif.open_heif(data)
+        return pillow_heif.open_heif(data, convert_hdr_to_8bit=False)
     except Exception:  # as above
         raise damaged() from None
