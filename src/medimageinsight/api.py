@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medimageinsight.bundle import Manifest
+    from medimageinsight.images import WindowLike
     from medimageinsight.preprocess import Steps
 
 
@@ -36,6 +37,7 @@ class MedImageInsight(Embedder, EmbeddingModel):
         model: str | os.PathLike[str] | None = None,
         *,
         preprocessing: Steps | None = None,
+        window: WindowLike | None = None,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         cuda_graph: bool = False,
@@ -46,17 +48,18 @@ class MedImageInsight(Embedder, EmbeddingModel):
         Args:
             model: A known name or a bundle folder; by default ``MI2_MODEL``, else the built-in model.
             preprocessing: ``direct``, or ``azure`` as the hosted endpoint; by default that of the bundle.
+            window: Window of images of more than 8 bits, as in `images.open`; by default the image's own.
             providers: Execution providers such as ``["cuda"]``; by default the best available.
             threads: CPU threads of one call; by default all cores that the process may use.
             cuda_graph: On CUDA, record the kernels of each batch shape once and replay them.
-            limits: Bounds on the size of an image.
+            limits: Bounds on the size of an image, and whether segmentations and other maps are accepted.
 
         Raises:
             BundleError: The model does not exist, or fails its checks.
             InputError: An argument is invalid.
         """
         bundle = Bundle.open(find(model))
-        settings = Preprocessing.from_dict(bundle.manifest.preprocessing)
+        settings = Preprocessing.from_dict(bundle.manifest.preprocessing).with_window(window)
         if preprocessing is not None:
             settings = dataclasses.replace(settings, default=preprocessing)
         engine = Engine(bundle, providers=providers, threads=threads, cuda_graph=cuda_graph)

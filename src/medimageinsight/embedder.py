@@ -43,6 +43,15 @@ class EmbeddedSource:
     index: int  # position of the source, from 0
     embedding: NDArray[np.float32] | None = None  # (D,), L2-normalised
     error: InputError | None = None
+    warnings: tuple[images.ImageWarning, ...] = ()  # defects of the file that did not prevent its use
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Prepared:
+    """The encoder's input for one image."""
+
+    pixels: NDArray[np.float32]  # (3, H, W)
+    warnings: tuple[images.ImageWarning, ...]
 
 
 class Embedder:
@@ -75,15 +84,37 @@ class Embedder:
         self._bundle.verify(TOKENIZER)
         return Tokenizer.from_file(self._bundle.path(TOKENIZER), self._bundle.manifest.context_length)
 
+    def open_image(
+        self,
+        source: images.Source,
+        *,
+        frame: int = 0,
+        window: images.WindowLike | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> images.DecodedImage:
+        """Decode one image with the window of the call, else of the preprocessing; arguments as `embed_images`.
+
+        Raises:
+            ImageError: The image cannot be used.
+        """
+        if window is None:
+            window = (preprocessing or self.preprocessing).window
+        return images.open(source, frame=frame, window=window, limits=self._limits)
+
     def prepare_image(
-        self, source: images.Source, *, frame: int = 0, preprocessing: Preprocessing | None = None
+        self,
+        source: images.Source,
+        *,
+        frame: int = 0,
+        window: images.WindowLike | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> NDArray[np.float32]:
         """Return the encoder's input for one image, (3, H, W) float32; arguments as `embed_images`.
 
         Raises:
             ImageError: The image cannot be used.
         """
-        image = images.open(source, frame=frame, limits=self._limits)
+        image = self.open_image(source, frame=frame, window=window, preprocessing=preprocessing)
         return preprocess(image, preprocessing or self.preprocessing)
 
     def stream_images(
@@ -92,6 +123,7 @@ class Embedder:
         *,
         batch_size: int | None = None,
         frame: int = 0,
+        window: images.WindowLike | None = None,
         preprocessing: Preprocessing | None = None,
     ) -> Generator[EmbeddedSource]:
         """Yield an `EmbeddedSource` for each source, in order, as batches complete, in bounded memory.
@@ -103,15 +135,17 @@ class Embedder:
             sources: Any iterable; a generator is read only as fast as the network runs.
             batch_size: Images that the network processes together; `BATCH_SIZE` by default.
             frame: Index of the frame of multi-frame sources.
+            window: As in `images.open`; overrides that of the preprocessing, for this call.
             preprocessing: Overrides the embedder's own, for this call.
 
         Raises:
-            InputError: ``batch_size`` is below 1.
+            InputError: ``batch_size`` is below 1, or ``window_invalid``.
             ModelError: The encoder cannot be loaded or run.
         """
         batch_size = BATCH_SIZE if batch_size is None else batch_size
         check_batch_size(batch_size)
-        prepare = partial(self._prepare, frame=frame, preprocessing=preprocessing)
+        selection = None if window is None else images.parse_window(window)  # refused before an image is read
+        prepare = partial(self._prepare, frame=frame, window=selection, preprocessing=preprocessing)
         ahead = 2 * batch_size + available_cpus()
         return self._stream(prefetch_map(prepare, sources, ahead=ahead), batch_size)
 
@@ -123,6 +157,7 @@ class Embedder:
         errors: Literal["raise", "skip"] = ...,
         batch_size: int | None = ...,
         frame: int = ...,
+        window: images.WindowLike | None = ...,
         preprocessing: Preprocessing | None = ...,
         progress: Progress | None = ...,
     ) -> NDArray[np.float32]: ...
@@ -135,6 +170,7 @@ class Embedder:
         errors: Literal["return"],
         batch_size: int | None = ...,
         frame: int = ...,
+        window: images.WindowLike | None = ...,
         preprocessing: Preprocessing | None = ...,
         progress: Progress | None = ...,
     ) -> list[NDArray[np.float32] | InputError]: ...
@@ -146,6 +182,7 @@ class Embedder:
         errors: OnError = "raise",
         batch_size: int | None = None,
         frame: int = 0,
+        window: images.WindowLike | None = None,
         preprocessing: Preprocessing | None = None,
         progress: Progress | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
@@ -158,6 +195,7 @@ class Embedder:
                 raised unless returned.
             batch_size: As in `stream_images`.
             frame: As in `stream_images`.
+            window: As in `stream_images`.
             preprocessing: As in `stream_images`.
             progress: Called with the number of images done.
 
@@ -165,7 +203,9 @@ class Embedder:
             InputError: An image (an `ImageError`, with a note of its index) or an argument is invalid.
             ModelError: The encoder cannot be loaded or run.
         """
-        stream = partial(self.stream_images, batch_size=batch_size, frame=frame, preprocessing=preprocessing)
+        stream = partial(
+            self.stream_images, batch_size=batch_size, frame=frame, window=window, preprocessing=preprocessing
+        )
         return collect_embeddings(stream, sources, errors=errors, progress=progress, stack=self._stack)
 
     def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
@@ -190,27 +230,32 @@ class Embedder:
         return embeddings
 
     def _prepare(
-        self, source: images.Source, *, frame: int, preprocessing: Preprocessing | None
-    ) -> NDArray[np.float32] | InputError:
-        """Return the result or the error of `prepare_image`; runs in a worker thread."""
+        self,
+        source: images.Source,
+        *,
+        frame: int,
+        window: images.WindowSelection | None,
+        preprocessing: Preprocessing | None,
+    ) -> _Prepared | InputError:
+        """Return the prepared image or its error; runs in a worker thread."""
         try:
-            return self.prepare_image(source, frame=frame, preprocessing=preprocessing)
+            image = self.open_image(source, frame=frame, window=window, preprocessing=preprocessing)
+            pixels = preprocess(image, preprocessing or self.preprocessing)
+            return _Prepared(pixels=pixels, warnings=image.warnings)
         except InputError as error:
             return error
 
-    def _stream(
-        self, prepared: Generator[NDArray[np.float32] | InputError], batch_size: int
-    ) -> Generator[EmbeddedSource]:
+    def _stream(self, prepared: Generator[_Prepared | InputError], batch_size: int) -> Generator[EmbeddedSource]:
         index = 0
         with closing(prepared):
             while batch := list(islice(prepared, batch_size)):
-                pixels = [item for item in batch if not isinstance(item, InputError)]
+                pixels = [item.pixels for item in batch if not isinstance(item, InputError)]
                 embeddings = iter(self._engine.embed_pixels(np.stack(pixels)) if pixels else ())
                 for item in batch:
                     if isinstance(item, InputError):
                         yield EmbeddedSource(index=index, error=item)
                     else:
-                        yield EmbeddedSource(index=index, embedding=next(embeddings))
+                        yield EmbeddedSource(index=index, embedding=next(embeddings), warnings=item.warnings)
                     index += 1
 
     def _stack(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

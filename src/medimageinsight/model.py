@@ -17,13 +17,13 @@ from medimageinsight.tagging import check_tags, tag_vectors
 from medimageinsight.tasks import Text, mean_by_label, probabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from medimageinsight.bundle import ModelIdentity
     from medimageinsight.embedder import EmbeddedSource, OnError, Progress
-    from medimageinsight.images import Source
+    from medimageinsight.images import Source, WindowLike
     from medimageinsight.prompts import Labels
     from medimageinsight.tagging import TagResult, Tags
 
@@ -49,7 +49,12 @@ class EmbeddingModel(ABC):
 
     @abstractmethod
     def stream_images(
-        self, sources: Iterable[Source], *, batch_size: int | None = None, frame: int = 0
+        self,
+        sources: Iterable[Source],
+        *,
+        batch_size: int | None = None,
+        frame: int = 0,
+        window: WindowLike | None = None,
     ) -> Generator[EmbeddedSource]:
         """Yield an `EmbeddedSource` for each source, in order, as batches complete, in bounded memory."""
 
@@ -61,6 +66,7 @@ class EmbeddingModel(ABC):
         errors: Literal["raise", "skip"] = ...,
         batch_size: int | None = ...,
         frame: int = ...,
+        window: WindowLike | None = ...,
         progress: Progress | None = ...,
     ) -> NDArray[np.float32]: ...
 
@@ -72,6 +78,7 @@ class EmbeddingModel(ABC):
         errors: Literal["return"],
         batch_size: int | None = ...,
         frame: int = ...,
+        window: WindowLike | None = ...,
         progress: Progress | None = ...,
     ) -> list[NDArray[np.float32] | InputError]: ...
 
@@ -82,6 +89,7 @@ class EmbeddingModel(ABC):
         errors: OnError = "raise",
         batch_size: int | None = None,
         frame: int = 0,
+        window: WindowLike | None = None,
         progress: Progress | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
         """Return the embeddings of images, (N, D) float32, L2-normalised; of a single source, (D,).
@@ -92,13 +100,14 @@ class EmbeddingModel(ABC):
                 embedding (D,) or an error for each source. The error of a single source is raised unless returned.
             batch_size: As in `stream_images`.
             frame: As in `stream_images`.
+            window: As in `images.open`; by default that of the model's preprocessing.
             progress: Called with the number of images done.
 
         Raises:
             InputError: An image (an `ImageError`, with a note of its index) or an argument is invalid.
             EndpointError: The server of a remote model cannot be reached, or failed; for any value of ``errors``.
         """
-        stream = partial(self.stream_images, batch_size=batch_size, frame=frame)
+        stream = partial(self.stream_images, batch_size=batch_size, frame=frame, window=window)
         return collect_embeddings(stream, sources, errors=errors, progress=progress, stack=self._stack)
 
     @abstractmethod
@@ -126,6 +135,7 @@ class EmbeddingModel(ABC):
         errors: Literal["raise", "skip"] = ...,
         batch_size: int | None = ...,
         frame: int = ...,
+        window: WindowLike | None = ...,
         progress: Progress | None = ...,
     ) -> NDArray[np.float32]: ...
 
@@ -140,6 +150,7 @@ class EmbeddingModel(ABC):
         errors: Literal["return"],
         batch_size: int | None = ...,
         frame: int = ...,
+        window: WindowLike | None = ...,
         progress: Progress | None = ...,
     ) -> list[NDArray[np.float32] | InputError]: ...
 
@@ -153,6 +164,7 @@ class EmbeddingModel(ABC):
         errors: OnError = "raise",
         batch_size: int | None = None,
         frame: int = 0,
+        window: WindowLike | None = None,
         progress: Progress | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
         """Return zero-shot probabilities of labels, (N, L) float32, rows sum to 1; of a single source, (L,).
@@ -176,7 +188,9 @@ class EmbeddingModel(ABC):
         embeddings = self.embed_texts([text for texts in prompts.values() for text in texts])
         texts = mean_by_label(embeddings, [len(texts) for texts in prompts.values()])  # (L, D)
         size = self.batch_size if batch_size is None else batch_size
-        embedded = self.embed_images(sources, errors=errors, batch_size=size, frame=frame, progress=progress)
+        embedded = self.embed_images(
+            sources, errors=errors, batch_size=size, frame=frame, window=window, progress=progress
+        )
         if isinstance(embedded, list):
             return [
                 item if isinstance(item, InputError) else probabilities(item, texts, self.logit_scale)
@@ -193,6 +207,7 @@ class EmbeddingModel(ABC):
         threshold: float | None = ...,
         errors: Literal["return"],
         frame: int = ...,
+        window: WindowLike | None = ...,
         progress: Progress | None = ...,
     ) -> list[dict[str, TagResult] | InputError]: ...
 
@@ -205,6 +220,7 @@ class EmbeddingModel(ABC):
         threshold: float | None = ...,
         errors: Literal["raise", "skip"] = ...,
         frame: int = ...,
+        window: WindowLike | None = ...,
         progress: Progress | None = ...,
     ) -> dict[str, TagResult]: ...
 
@@ -217,6 +233,7 @@ class EmbeddingModel(ABC):
         threshold: float | None = ...,
         errors: Literal["raise", "skip"] = ...,
         frame: int = ...,
+        window: WindowLike | None = ...,
         progress: Progress | None = ...,
     ) -> list[dict[str, TagResult]]: ...
 
@@ -228,6 +245,7 @@ class EmbeddingModel(ABC):
         threshold: float | None = None,
         errors: OnError = "raise",
         frame: int = 0,
+        window: WindowLike | None = None,
         progress: Progress | None = None,
     ) -> list[dict[str, TagResult] | InputError] | list[dict[str, TagResult]] | dict[str, TagResult]:
         """Return the tags of images, each with its own threshold: a mapping of names for each image.
@@ -247,8 +265,11 @@ class EmbeddingModel(ABC):
             ModelError: The tagger belongs to another model (``adapter_other_model``), or an encoder cannot be run.
             EndpointError: The server of a remote model cannot be reached, or failed.
         """
-        check_tags(tags, self.identity, threshold)  # before any image is read
-        embedded = self.embed_images(sources, errors=errors, batch_size=self.batch_size, frame=frame, progress=progress)
+        identity = self.identity and self.identity.with_window(window)
+        check_tags(tags, identity, threshold)  # before any image is read
+        embedded = self.embed_images(
+            sources, errors=errors, batch_size=self.batch_size, frame=frame, window=window, progress=progress
+        )
         if isinstance(embedded, np.ndarray) and embedded.ndim == 1:
             return self._tag_embeddings([embedded], tags, threshold)[0]
         embeddings = [item for item in embedded if not isinstance(item, InputError)]
@@ -275,6 +296,7 @@ class EmbeddingModel(ABC):
         b: Source | Text | Iterable[Source | Text] | None = None,
         *,
         frame: int = 0,
+        window: WindowLike | None = None,
     ) -> NDArray[np.float32]:
         """Return the cosine of every pair, (N, M) float32, of images and `Text` objects; a single item drops its axis.
 
@@ -286,17 +308,22 @@ class EmbeddingModel(ABC):
             InputError: An image (with a note of its index) or a text is invalid.
             ModelError: An encoder cannot be loaded or run.
         """
-        rows = self._embed_mixed(a, frame)
-        return cosine_similarity(rows, rows if b is None else self._embed_mixed(b, frame))
+        embed_images = partial(self.embed_images, frame=frame, window=window)
+        rows = self._embed_mixed(a, embed_images)
+        return cosine_similarity(rows, rows if b is None else self._embed_mixed(b, embed_images))
 
-    def _embed_mixed(self, inputs: Source | Text | Iterable[Source | Text], frame: int) -> NDArray[np.float32]:
+    def _embed_mixed(
+        self,
+        inputs: Source | Text | Iterable[Source | Text],
+        embed_images: Callable[[Source | Iterable[Source]], NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
         """Return the embeddings of images and texts, (N, D); of a single item, (D,)."""
         if isinstance(inputs, Text):
             return self.embed_texts(inputs.text)
         if is_single(inputs):
-            return self.embed_images(cast("Source", inputs), frame=frame)
+            return embed_images(cast("Source", inputs))
         items = list(cast("Iterable[Source | Text]", inputs))
-        images = iter(self.embed_images([item for item in items if not isinstance(item, Text)], frame=frame))
+        images = iter(embed_images([item for item in items if not isinstance(item, Text)]))
         texts = iter(self.embed_texts([item.text for item in items if isinstance(item, Text)]))
         rows = [next(texts if isinstance(item, Text) else images) for item in items]
         return np.stack(rows) if rows else self.embed_texts([])

@@ -8,27 +8,31 @@ image is resized to a square in its own mode, converted to RGB and encoded and d
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, get_args
 
 import numpy as np
 from PIL import Image
 
 from medimageinsight.errors import BundleError, InputError
 from medimageinsight.files import strict
+from medimageinsight.files.json import json_kind
+from medimageinsight.images import parse_window
 from medimageinsight.images.decoded import to_rgb
 from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
+from medimageinsight.images.window import CenterWidth, Percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from medimageinsight.images import DecodedImage
+    from medimageinsight.images import DecodedImage, WindowLike
 
 Steps: TypeAlias = Literal["direct", "azure"]
 
 MAX_IMAGE_SIZE = 4096  # pixels a side; a request's parameter must not reserve gigabytes
+MAX_FRAME = 1_000_000  # of a request's parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +48,10 @@ class Preprocessing:
         default: The steps of a call that names none.
         standardization_size: Side of the square that ``azure`` resizes to first, in pixels.
         jpeg_quality: JPEG quality of ``azure``, 1 to 100.
+        window: The window of images of more than 8 bits, a text of `images.parse_window`; None for the image's own.
 
     Raises:
-        InputError: ``preprocessing_invalid`` for a value out of range.
+        InputError: ``preprocessing_invalid`` for a value out of range, ``window_invalid``.
     """
 
     image_size: tuple[int, int]
@@ -55,6 +60,7 @@ class Preprocessing:
     default: Steps = "direct"
     standardization_size: int = 512
     jpeg_quality: int = 75
+    window: str | None = None
 
     def __post_init__(self) -> None:
         for side in self.image_size:
@@ -64,10 +70,19 @@ class Preprocessing:
         check_steps(self.default)
         _check("a standardization size", self.standardization_size, 1, MAX_IMAGE_SIZE)
         _check("a JPEG quality", self.jpeg_quality, 1, 100)
+        if self.window is not None:
+            object.__setattr__(self, "window", str(parse_window(self.window)))  # equal windows have equal texts
+
+    def with_window(self, window: WindowLike | None) -> Preprocessing:
+        """Return these settings with another window; None changes nothing."""
+        return self if window is None else replace(self, window=str(parse_window(window)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values, for a manifest."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Return the settings as JSON values, for a manifest; without the window if there is none."""
+        settings = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        if self.window is None:
+            del settings["window"]
+        return settings
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -164,6 +179,36 @@ def normalize(
 def _grey_or_rgb(image: Image.Image) -> Image.Image:
     """Convert to RGB, or to mode L if the three channels are equal: the same result at a third of the work."""
     return image.convert("L") if image.mode in ("1", "L", "LA") else to_rgb(image)
+
+
+def parse_json_window(value: object) -> str:
+    """Return the canonical text of the window in a request: a text, an index, or a list of center and width.
+
+    Raises:
+        InputError: ``window_invalid``.
+    """
+    if _is_pair(value):
+        return str(parse_window(CenterWidth(*map(float, value))))
+    if isinstance(value, str) or (type(value) is int and value <= MAX_FRAME):
+        return str(parse_window(value))
+    raise InputError(
+        f"expected a window as a text, an index or [center, width], got {json_kind(value)}", code="window_invalid"
+    )
+
+
+def parse_percentiles(value: object) -> str:
+    """Return the canonical text of the window in a request that is a list of two percentiles.
+
+    Raises:
+        InputError: ``window_invalid``.
+    """
+    if _is_pair(value):
+        return str(parse_window(Percentiles(*map(float, value))))
+    raise InputError(f"expected percentiles as [low, high], got {json_kind(value)}", code="window_invalid")
+
+
+def _is_pair(value: object) -> TypeGuard[list[float]]:
+    return isinstance(value, list) and len(value) == 2 and all(type(number) in (int, float) for number in value)
 
 
 def check_steps(steps: object) -> None:

@@ -172,9 +172,15 @@ def test_rejects_another_model(mi2, fit, image_files: list[Path], tmp_path: Path
         (["x.png", "--labels", "a", "a", "--threshold", "0"], "expected every label once"),
         (["--vocabulary", "modality"], "expected image files, got none"),
         (["x.png", "--vocabulary", "organ"], "expected one of the vocabularies modality, anatomy, view"),
-        (["x.png", "--tagger", "t.json", "--threshold", "0.5"], "expected --threshold and --preprocessing with"),
+        (
+            ["x.png", "--tagger", "t.json", "--threshold", "0.5"],
+            "expected --threshold, --preprocessing and --window with",
+        ),
         (["fit", "x.csv", "--out", "t.json", "--criterion", "roc"], "expected the criterion youden, f1 or"),
-        (["fit", "x.csv", "--out", "t.json", "--adapter", "a", "--negative", "b"], "expected prompts or an adapter"),
+        (
+            ["fit", "x.csv", "--out", "t.json", "--adapter", "a", "--negative", "b"],
+            "expected an adapter, which prepares",
+        ),
     ],
 )
 def test_rejects_invalid_options(mi2, words: list[str], message: str) -> None:

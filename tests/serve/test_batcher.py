@@ -52,7 +52,7 @@ class Engine:
 class Model:
     def __init__(self, model: MedImageInsight) -> None:
         self.engine = Engine(model.engine)
-        self.name, self.tokenizer, self.prepare_image = model.name, model.tokenizer, model.prepare_image
+        self.name, self.tokenizer, self.open_image = model.name, model.tokenizer, model.open_image
         self.preprocessing = model.preprocessing
 
 

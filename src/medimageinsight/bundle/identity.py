@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.bundle.bundle import EXTERNAL_DATA_SUFFIX, IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER
@@ -10,6 +10,7 @@ from medimageinsight.errors import ModelError
 
 if TYPE_CHECKING:
     from medimageinsight.bundle.manifest import Manifest
+    from medimageinsight.images import WindowLike
     from medimageinsight.preprocess import Preprocessing
 
 _AZURE_ONLY = ("standardization_size", "jpeg_quality")  # settings without effect where the steps are ``direct``
@@ -32,6 +33,12 @@ class VectorIdentity:
     def same_encoder(self, other: VectorIdentity) -> bool:
         """Return whether both have the same network; the names of their bundles may differ."""
         return (self.image_encoder, self.embedding_dim) == (other.image_encoder, other.embedding_dim)
+
+    def describe_preprocessing(self) -> str:
+        """Return the steps and the window, if any, for people: ``preprocessing direct, window lung``."""
+        window = self.preprocessing.get("window")
+        steps = f"preprocessing {self.preprocessing.get('default', 'unknown')}"
+        return steps if window is None else f"{steps}, window {window}"
 
     def preprocessing_differences(self, other: VectorIdentity) -> list[str]:
         """Return the names of the preprocessing settings that differ; settings without effect are ignored."""
@@ -64,6 +71,14 @@ class ModelIdentity(VectorIdentity):
             preprocessing=_effective(preprocessing.to_dict()),
         )
 
+    def with_window(self, window: WindowLike | None) -> ModelIdentity:
+        """Return the identity of the vectors of a call with this window; None is the model's own."""
+        if window is None:
+            return self
+        from medimageinsight.images import parse_window  # imports Pillow, which `mi2 --help` does without
+
+        return replace(self, preprocessing={**self.preprocessing, "window": str(parse_window(window))})
+
     def check(self, used: ModelIdentity, *, texts: bool = False) -> None:
         """Refuse vectors of another model; with ``texts`` the text encoder has to be the same too.
 
@@ -77,10 +92,9 @@ class ModelIdentity(VectorIdentity):
         ]
         if differences or not self.same_encoder(used):
             differing = " and ".join(differences) or "the length of its vectors"
-            own_steps, used_steps = (model.preprocessing.get("default", "unknown") for model in (self, used))
             raise ModelError(
-                f"expected the model that this file was made for ({self.name}, preprocessing {own_steps}), "
-                f"got {used.name}, preprocessing {used_steps}; {differing} differs: "
+                f"expected the model that this file was made for ({self.name}, {self.describe_preprocessing()}), "
+                f"got {used.name}, {used.describe_preprocessing()}; {differing} differs: "
                 "use that model, or make the file again with this one",
                 code="adapter_other_model",
             )

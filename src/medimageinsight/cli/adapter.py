@@ -7,23 +7,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.errors import error_context, report_errors
-from medimageinsight.cli.labelled_tables import embed_samples, read_samples, training_preprocessing
+from medimageinsight.cli.errors import error_context
+from medimageinsight.cli.labelled_tables import embed_samples, read_samples
 from medimageinsight.cli.options import (
+    AcceptMaps,
     AsJson,
     Frame,
     LabelColumn,
     LabelledTable,
     Model,
+    PathColumn,
+    Percentiles,
     Preprocessing,
+    Root,
     Separator,
     SourceName,
     Top,
+    Window,
     check_output_file,
+    choose_window,
     load_model,
+    load_model_of,
 )
 from medimageinsight.cli.results import format_figure, print_probabilities
 from medimageinsight.cli.sources import embed_sources, list_sources
+from medimageinsight.cli.verbs import register
 from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
@@ -42,6 +50,8 @@ def train(
     label_column: LabelColumn = "label",
     separator: Separator = None,
     source: SourceName = None,
+    path_column: PathColumn = None,
+    root: Root = None,
     kind: Annotated[
         str, typer.Option(metavar="linear|mlp", help="A linear classifier, or one with a hidden layer.")
     ] = "linear",
@@ -52,6 +62,9 @@ def train(
         float, typer.Option(help="Fraction of patients for validation, if the table has no split 'val'.")
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of that split and of the initial weights of an mlp.")] = 0,
+    window: Window = None,
+    percentiles: Percentiles = None,
+    accept_maps: AcceptMaps = False,
     preprocessing: Preprocessing = None,
     model: Model = None,
     as_json: AsJson = False,
@@ -66,8 +79,8 @@ def train(
     settings = AdapterSettings(kind=kind, balanced=balanced, seed=seed)  # type: ignore[arg-type]  # checked there
     check_output_file(out)
     with error_context(table, DatasetError):
-        samples = read_samples(table, label_column, source, separator)
-    loaded = load_model(model, preprocessing)
+        samples = read_samples(table, label_column, source, separator, path_column=path_column, root=root)
+    loaded = load_model(model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
     with error_context(table, (DatasetError, InputError)):
         data = embed_samples(loaded, samples, separator)
         training, validation, test = split_embeddings(data, samples, fraction=fraction, seed=seed)
@@ -87,6 +100,7 @@ def predict(
     ],
     top: Top = 5,
     frame: Frame = 0,
+    accept_maps: AcceptMaps = False,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
@@ -96,7 +110,7 @@ def predict(
     sources = list_sources(files)
     with error_context(adapter):
         head = load_adapter(adapter)
-    loaded = load_model(model, training_preprocessing(head.model))
+    loaded = load_model_of(head.model, model, accept_maps=accept_maps)
     with error_context(adapter):
         head.model.check(loaded.identity)
     embedded = embed_sources(loaded, sources, frame=frame, progress_title="predicting")
@@ -114,7 +128,7 @@ def info(adapter: AdapterFile, as_json: AsJson = False) -> None:
 
 
 for verb in (train, predict, info):
-    app.command()(report_errors(verb))
+    register(app, verb, group="adapter")
 
 
 def _print_adapter(adapter: "Adapter", *, as_json: bool) -> None:
@@ -137,7 +151,7 @@ def _print_adapter(adapter: "Adapter", *, as_json: bool) -> None:
         [
             ("head", adapter.kind),
             ("labels", f"{len(adapter.labels)}, they {relation}"),
-            ("model", f"{output.printable(adapter.model.name)}, preprocessing {training_preprocessing(adapter.model)}"),
+            ("model", output.printable(f"{adapter.model.name}, {adapter.model.describe_preprocessing()}")),
             *((name.replace("_", " "), output.printable(_format(value))) for name, value in adapter.training.items()),
         ],
     )
@@ -161,7 +175,9 @@ def _print_figures(figures: "AdapterFigures") -> None:
         ("figure", "value", "95 % interval"),
         [
             *((name, *format_figure(figure)) for name, figure in rows if figure is not None),
+            *((f"AUC of {output.printable(name)}", "too few", "") for name in figures.too_few),
             ("calibration error, 0 is best", f"{figures.calibration_error:.3f}", ""),
         ],
-        title=f"on {figures.images:,} images ({output.printable(figures.scored_on)})",
+        title=f"on {figures.images:,} images ({output.printable(figures.scored_on)})"
+        f"{', patients unknown' if figures.unknown_patients else ''}",
     )

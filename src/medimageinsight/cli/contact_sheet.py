@@ -181,6 +181,7 @@ def query_card(
     *,
     image: Source | None = None,
     frame: int = 0,
+    window: str | None = None,
     stored: Hit | str | None = None,
     folders: Sequence[Path] = (),
     note: str = "",
@@ -189,9 +190,9 @@ def query_card(
     """Return the card of the query: `image`, the `stored` image, or a text or vector that `note` describes."""
     pixels: Image.Image | None = None
     if image is not None:
-        pixels = _load_square(image, frame)
+        pixels = _load_square(image, frame, window)
     elif stored is not None:
-        pixels, note = _load_stored(stored, folders)
+        pixels, note = _load_stored(stored, folders, window)
     return Card(
         image=pixels,
         title=title,
@@ -200,15 +201,23 @@ def query_card(
     )
 
 
-def save_hits(out: Path, query: Card, hits: Sequence[HitCard], folders: Sequence[Path], *, title: str) -> None:
-    """Draw the query and its hits, and write the sheet as PNG.
+def save_hits(
+    out: Path,
+    query: Card,
+    hits: Sequence[HitCard],
+    folders: Sequence[Path],
+    *,
+    title: str,
+    window: str | None = None,
+) -> None:
+    """Draw the query and its hits with the store's window, and write the sheet as PNG.
 
     Raises:
         OSError: It cannot be written.
     """
     cards = [query]
     for card in hits:
-        pixels, note = _load_stored(card.hit, folders)
+        pixels, note = _load_stored(card.hit, folders, window)
         lines = [output.printable(line) for line in (*card.lines, *_metadata_lines(card.hit, card.shown_column))]
         cards.append(Card(image=pixels, title=f"cosine {card.hit.score:.3f}", lines=lines, note=note))
     sheet = draw_sheet(cards, title=title, columns=min(COLUMNS, max(2, len(cards))))
@@ -221,12 +230,12 @@ def _metadata_lines(hit: Hit, shown_column: str) -> list[str]:
     return [hit.id if len(hit.id) < 40 else f"…{hit.id[-39:]}", *values[:SHOWN_VALUES]]
 
 
-def _load_stored(stored: Hit | str, folders: Sequence[Path]) -> tuple[Image.Image | None, str]:
+def _load_stored(stored: Hit | str, folders: Sequence[Path], window: str | None) -> tuple[Image.Image | None, str]:
     """Return a stored image and '', or None and the reason."""
     from medimageinsight.search import find_image
 
     try:
-        return _load_square(find_image(stored, folders), 0), ""
+        return _load_square(find_image(stored, folders), 0, window), ""
     except InputError as error:
         if error.code == "picture_not_available":
             return None, "no such image below the folders that may be read"
@@ -235,8 +244,9 @@ def _load_stored(stored: Hit | str, folders: Sequence[Path]) -> tuple[Image.Imag
     return None, "the image cannot be read"
 
 
-def _load_square(source: Source, frame: int) -> Image.Image:
+def _load_square(source: Source, frame: int, window: str | None) -> Image.Image:
     """Return the upright image padded to a square of the sheet's size, its aspect ratio preserved."""
     from medimageinsight import images
 
-    return ImageOps.pad(Image.fromarray(images.load(source, frame=frame)), (IMAGE_SIZE, IMAGE_SIZE), color=TRACK)
+    pixels = images.load(source, frame=frame, window=window)
+    return ImageOps.pad(Image.fromarray(pixels), (IMAGE_SIZE, IMAGE_SIZE), color=TRACK)

@@ -12,16 +12,28 @@ if TYPE_CHECKING:
 
     from medimageinsight.adapters import LabelledEmbeddings
     from medimageinsight.api import MedImageInsight
-    from medimageinsight.bundle import ModelIdentity
     from medimageinsight.datasets import Sample
 
 
-def read_samples(path: Path, column: str, sources: Sequence[str] | None, separator: str | None) -> tuple[Sample, ...]:
-    """Read the labelled rows of a table, with labels from a column of any name."""
+def read_samples(
+    path: Path,
+    column: str,
+    sources: Sequence[str] | None,
+    separator: str | None,
+    *,
+    path_column: str | None = None,
+    root: Path | None = None,
+) -> tuple[Sample, ...]:
+    """Read the labelled rows of a table, with labels from a column of any name; captions are not needed."""
     from medimageinsight.adapters import labelled_samples
-    from medimageinsight.datasets import read_table
+    from medimageinsight.datasets import read_table, similar_labels
 
-    return labelled_samples(read_table(path, columns={"label": column}), sources=sources or (), separator=separator)
+    columns = {"label": column} | ({} if path_column is None else {"path": path_column})
+    table = read_table(path, root=root, columns=columns, required=("label",))
+    samples = labelled_samples(table, sources=sources or (), separator=separator)
+    for warning in similar_labels(samples):
+        output.note(f"warning: {warning}")
+    return samples
 
 
 def embed_samples(model: MedImageInsight, samples: Sequence[Sample], separator: str | None) -> LabelledEmbeddings:
@@ -30,9 +42,3 @@ def embed_samples(model: MedImageInsight, samples: Sequence[Sample], separator: 
 
     with output.counting("embedding", len(samples)) as progress:
         return embed_labelled(model, samples, separator=separator, progress=progress)
-
-
-def training_preprocessing(model: ModelIdentity) -> str | None:
-    """Return the preprocessing of the images that an adapter or tagger was fitted to."""
-    name = model.preprocessing.get("default")
-    return name if isinstance(name, str) else None

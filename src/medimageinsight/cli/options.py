@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli.errors import error_context
-from medimageinsight.errors import BundleError, StoreError
+from medimageinsight.errors import BundleError, InputError, StoreError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from medimageinsight.api import MedImageInsight
+    from medimageinsight.bundle import ModelIdentity
     from medimageinsight.search import Store
 
 Files = Annotated[
@@ -24,6 +27,22 @@ Model = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Frame = Annotated[int, typer.Option(help="Index of the frame to use of a multi-frame file, from 0.")]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CENTER/WIDTH|NAME|INDEX",
+        help="Range of grey values of images of more than 8 bits: 40/400, lung, bone, ..., or one of the file's own "
+        "windows, from 0. Default: the file's own.",
+    ),
+]
+Percentiles = Annotated[
+    str | None,
+    typer.Option(metavar="LOW,HIGH", help="Instead of --window: percentiles of the grey values, such as 1,99."),
+]
+AcceptMaps = Annotated[
+    bool,
+    typer.Option("--accept-maps", help="Accept segmentations, dose grids and parametric maps, refused by default."),
+]
 Preprocessing = Annotated[
     str | None,
     typer.Option(
@@ -39,7 +58,7 @@ Where = Annotated[
 Top = Annotated[int, typer.Option(min=1, help="Number of labels shown for each image; --json has all of them.")]
 
 LabelledTable = Annotated[
-    Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet file with one row for each image.")
+    Path, typer.Argument(metavar="TABLE", help="A .csv, .tsv or .parquet file with one row for each image.")
 ]
 LabelColumn = Annotated[str, typer.Option(metavar="COLUMN", help="The table's column with the labels.")]
 Separator = Annotated[
@@ -51,6 +70,16 @@ Separator = Annotated[
 SourceName = Annotated[
     list[str] | None,
     typer.Option("--source", metavar="NAME", help="Use only rows with this value of the column source; repeatable."),
+]
+PathColumn = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="The table's column with the images' paths. Default: path, else image."),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="The folder that the table's paths are relative to, or below. Default: the table's."
+    ),
 ]
 CheckpointConfig = Annotated[
     Path | None, typer.Option("--config", help="The checkpoint's config, if it is in another folder.")
@@ -78,20 +107,59 @@ ImageFolders = Annotated[
 ]
 
 
-def load_model(model: str | None, preprocessing: str | None = None) -> "MedImageInsight":
-    """Open the model that ``--model`` names."""
+def choose_window(window: str | None, percentiles: str | None) -> str | None:
+    """Return the canonical text of the window that ``--window`` or ``--percentiles`` names; None without either.
+
+    Raises:
+        InputError: ``window_invalid``, also for both options.
+    """
+    from medimageinsight.images import parse_window
+
+    if window is not None and percentiles is not None:
+        raise InputError("expected --window or --percentiles, got both: leave one out", code="window_invalid")
+    if percentiles is not None:
+        low, comma, high = percentiles.partition(",")
+        if not comma:
+            raise InputError("expected --percentiles as LOW,HIGH, such as 1,99, got no comma", code="window_invalid")
+        window = f"{low}%-{high}%"
+    return None if window is None else str(parse_window(window))
+
+
+def load_model(
+    model: str | None, preprocessing: str | None = None, *, window: str | None = None, accept_maps: bool = False
+) -> "MedImageInsight":
+    """Open the model that ``--model`` names; the window is that of `choose_window`."""
     from medimageinsight import MedImageInsight
+    from medimageinsight.images import Limits
 
     with error_context(model, BundleError):
-        return MedImageInsight.load(model, preprocessing=preprocessing)  # type: ignore[arg-type]  # checked by load
+        return MedImageInsight.load(
+            model,
+            preprocessing=preprocessing,  # type: ignore[arg-type]  # checked by load
+            window=window,
+            limits=Limits(accept_maps=accept_maps),
+        )
+
+
+def load_model_of(identity: "ModelIdentity", model: str | None, *, accept_maps: bool = False) -> "MedImageInsight":
+    """Open a model with the preprocessing of the images that an adapter or tagger was fitted to."""
+    steps, window = (identity.preprocessing.get(name) for name in ("default", "window"))
+    return load_model(model, steps, window=window, accept_maps=accept_maps)
 
 
 def load_store(location: str) -> "Store":
     """Open the store at a location; errors name the location without its password."""
-    from medimageinsight.search import open_store, redact_location
+    from medimageinsight.search import open_store
 
-    with error_context(redact_location(location), StoreError):
+    with store_context(location):
         return open_store(location)
+
+
+def store_context(location: str) -> "AbstractContextManager[None]":
+    """Name the store, without a password, in its errors."""
+    from medimageinsight.search import redact_location
+
+    return error_context(redact_location(location), StoreError)
 
 
 def check_output_file(out: Path) -> None:

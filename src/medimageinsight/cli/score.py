@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from medimageinsight.cli.errors import FAILED_INPUT, error_context
-from medimageinsight.cli.options import AsJson, Model, load_model
+from medimageinsight.cli.options import AcceptMaps, AsJson, Model, load_model
 from medimageinsight.cli.sources import STANDARD_INPUT
 from medimageinsight.errors import InputError
 
@@ -21,6 +21,7 @@ def score(
     response_shape: Annotated[
         str, typer.Option(metavar="|".join(SHAPES), help="The shape of the response, unless the request sets it.")
     ] = "auto",
+    accept_maps: AcceptMaps = False,
     model: Model = None,
     as_json: AsJson = False,  # noqa: ARG001 - the response is JSON in any case
 ) -> None:
@@ -40,7 +41,11 @@ def score(
     limit = RequestLimits().max_bytes + 1  # a byte more than allowed, so that the contract's own error is returned
     with error_context(request, OSError):
         body = sys.stdin.buffer.read(limit) if request == STANDARD_INPUT else _read(Path(request), limit)
-    response = answer_request(body, load_model(model), response_shape=response_shape)  # type: ignore[arg-type]
+    response = answer_request(
+        body,
+        load_model(model, accept_maps=accept_maps),
+        response_shape=response_shape,  # type: ignore[arg-type]
+    )
     sys.stdout.write(to_json(response).decode() + "\n")
     if response.status != 200:
         raise typer.Exit(FAILED_INPUT)

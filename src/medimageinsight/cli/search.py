@@ -8,13 +8,17 @@ import typer
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import (
+    AcceptMaps,
     AsJson,
     ContactSheet,
     Frame,
     ImageFolders,
     Model,
+    Percentiles,
     StoreLocation,
     Where,
+    Window,
+    choose_window,
     load_model,
     load_store,
 )
@@ -26,7 +30,9 @@ if TYPE_CHECKING:
 QueryImage = Annotated[str | None, typer.Option(metavar="FILE", help="An image file; - is standard input.")]
 QueryText = Annotated[str | None, typer.Option(help="A text, such as 'x-ray chest pneumonia'.")]
 QueryId = Annotated[str | None, typer.Option("--id", help="The id of a stored image, which is included in the result.")]
-QueryVector = Annotated[Path | None, typer.Option(metavar="F.npy", help="An embedding, of shape (D,) or (1, D).")]
+QueryVector = Annotated[
+    Path | None, typer.Option(metavar="F", help="One embedding, as mi2 embed --out writes it, or .npy (D,).")
+]
 K = Annotated[int, typer.Option("-k", "--k", min=1, help="The largest number of results.")]
 MinScore = Annotated[float | None, typer.Option(help="The smallest cosine similarity of a result, -1 to 1.")]
 Exact = Annotated[bool, typer.Option("--exact", help="Compare with every stored image, without the index.")]
@@ -36,7 +42,7 @@ ExcludeSame = Annotated[
         "--exclude-same",
         "--other-than-same",  # the name before 0.2
         metavar="COLUMN",
-        help="With --id: leave out images with the same value in this column, such as PatientID.",
+        help="With --id or --image: leave out images with the query's own value in this column, such as PatientID.",
     ),
 ]
 
@@ -55,12 +61,16 @@ def search(
     contact_sheet: ContactSheet = None,
     folder: ImageFolders = None,
     frame: Frame = 0,
+    window: Window = None,
+    percentiles: Percentiles = None,
+    accept_maps: AcceptMaps = False,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the stored images nearest to an image, a text, a stored image or a vector.
 
-    A query image is prepared like the stored images. Needs the extra 'search' or 'postgres'.
+    A query image is prepared like the stored images; another --window is refused. Needs the extra 'search' or
+    'postgres'.
     """
     from medimageinsight.cli.contact_sheet import HitCard, check_sheet, query_card, rereadable_source, save_hits
     from medimageinsight.search import read_vector
@@ -70,23 +80,25 @@ def search(
         raise InputError(
             f"expected one of --image, --text, --id and --vector, got {count} of them", code="query_invalid"
         )
-    folders = check_sheet(contact_sheet, folder)
+    folders, chosen = check_sheet(contact_sheet, folder), choose_window(window, percentiles)
     source = None if image is None else rereadable_source(image)
     with load_store(store) as opened, error_context(image, ImageError), error_context(text, TextError):
-        loaded = load_model(model) if image is not None or text is not None else None
+        loaded = load_model(model, accept_maps=accept_maps) if image is not None or text is not None else None
         with error_context(vector, (InputError, OSError)):
-            query = None if vector is None else read_vector(vector)
+            query = None if vector is None else read_vector(vector, identity=opened.identity)
         hits = search_store(
             loaded, opened, image=source, text=text, item_id=item_id, vector=query, frame=frame,
-            k=k, where=where, min_score=min_score, exact=exact, exclude_same=exclude_same,
+            window=chosen, k=k, where=where, min_score=min_score, exact=exact, exclude_same=exclude_same,
         )  # fmt: skip
+        shown_window = opened.identity.settings().window
         stored_path = None if item_id is None or contact_sheet is None else opened.get([item_id])[0].path
     if contact_sheet is not None:
         card = query_card(
-            "query", image=source, frame=frame, stored=stored_path, folders=folders, note=text or "a vector"
-        )
+            "query", image=source, frame=frame, window=shown_window, stored=stored_path, folders=folders,
+            note=text or "a vector",
+        )  # fmt: skip
         cards = [HitCard(hit=hit) for hit in hits]
-        save_hits(contact_sheet, card, cards, folders, title="The most similar stored images")
+        save_hits(contact_sheet, card, cards, folders, title="The most similar stored images", window=shown_window)
     if as_json:
         output.print_json({"hits": [hit.to_dict() for hit in hits]})
     elif hits:

@@ -8,12 +8,24 @@ from rich.text import Text
 
 from medimageinsight.cli import output
 from medimageinsight.cli.arguments import DefaultGroup
-from medimageinsight.cli.errors import error_context, report_errors
-from medimageinsight.cli.labelled_tables import training_preprocessing
-from medimageinsight.cli.options import AsJson, Files, Frame, Model, Preprocessing, load_model
+from medimageinsight.cli.errors import error_context
+from medimageinsight.cli.options import (
+    AcceptMaps,
+    AsJson,
+    Files,
+    Frame,
+    Model,
+    Percentiles,
+    Preprocessing,
+    Window,
+    choose_window,
+    load_model,
+    load_model_of,
+)
 from medimageinsight.cli.results import name_first_row, print_results
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.cli.tag_fit import fit
+from medimageinsight.cli.verbs import register
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,6 +67,9 @@ def apply(
     negative: Negative = None,
     threshold: Threshold = None,
     frame: Frame = 0,
+    window: Window = None,
+    percentiles: Percentiles = None,
+    accept_maps: AcceptMaps = False,
     preprocessing: Preprocessing = None,
     model: Model = None,
     as_json: AsJson = False,
@@ -64,9 +79,9 @@ def apply(
     An image has every tag whose score reaches the threshold. With --negative the score of a label is a probability,
     without it a cosine similarity, which needs a threshold of your own.
     """
-    from medimageinsight.tagging import check_tags, load_tagger, tag_prompts, tag_thresholds
+    from medimageinsight.tagging import Tagger, check_tags, load_tagger, tag_prompts, tag_thresholds
 
-    sources = list_sources(files or [])
+    sources, chosen = list_sources(files or []), choose_window(window, percentiles)
     if not sources:
         raise InputError("expected image files, got none: name them", code="files_missing")
     _check_options(
@@ -74,7 +89,7 @@ def apply(
         vocabulary,
         labels,
         has_prompts=bool(template or negative),
-        has_settings=threshold is not None or preprocessing is not None,
+        has_settings=any(option is not None for option in (threshold, preprocessing, chosen)),
     )
     tags: Tags
     if tagger is None:
@@ -82,9 +97,11 @@ def apply(
     else:
         with error_context(tagger):
             tags = load_tagger(tagger)
-        preprocessing = training_preprocessing(tags.model)
     tag_thresholds(tags, threshold)  # invalid thresholds are refused before the model is opened
-    loaded = load_model(model, preprocessing)
+    if isinstance(tags, Tagger):
+        loaded = load_model_of(tags.model, model, accept_maps=accept_maps)
+    else:
+        loaded = load_model(model, preprocessing, window=chosen, accept_maps=accept_maps)
     with error_context(tagger):
         check_tags(tags, loaded.identity, threshold)
     with output.counting("tagging", len(sources)) as progress:
@@ -101,7 +118,7 @@ def apply(
 
 
 for verb in (apply, fit):
-    app.command()(report_errors(verb))
+    register(app, verb, group="tag")
 
 
 def _check_options(
@@ -114,8 +131,8 @@ def _check_options(
         )
     if tagger is not None and has_settings:
         raise InputError(
-            "expected --threshold and --preprocessing with --vocabulary or --labels only, got --tagger, which has its "
-            "own: leave them out",
+            "expected --threshold, --preprocessing and --window with --vocabulary or --labels only, got --tagger, "
+            "which has its own: leave them out",
             code="tagger_option_unused",
         )
     if labels is None and has_prompts:

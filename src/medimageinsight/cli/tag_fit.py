@@ -8,17 +8,24 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
-from medimageinsight.cli.labelled_tables import embed_samples, read_samples, training_preprocessing
+from medimageinsight.cli.labelled_tables import embed_samples, read_samples
 from medimageinsight.cli.options import (
+    AcceptMaps,
     AsJson,
     LabelColumn,
     LabelledTable,
     Model,
+    PathColumn,
+    Percentiles,
     Preprocessing,
+    Root,
     Separator,
     SourceName,
+    Window,
     check_output_file,
+    choose_window,
     load_model,
+    load_model_of,
 )
 from medimageinsight.cli.results import format_figure
 from medimageinsight.errors import DatasetError, InputError
@@ -60,12 +67,17 @@ def fit(
     label_column: LabelColumn = "label",
     separator: Separator = None,
     source: SourceName = None,
+    path_column: PathColumn = None,
+    root: Root = None,
     adapter: AdapterFile = None,
     prompts: PromptsFile = None,
     template: Template = None,
     negative: Negative = None,
     validation_split: ValidationSplit = "val",
     test_split: TestSplit = "test",
+    window: Window = None,
+    percentiles: Percentiles = None,
+    accept_maps: AcceptMaps = False,
     preprocessing: Preprocessing = None,
     model: Model = None,
     as_json: AsJson = False,
@@ -76,7 +88,8 @@ def fit(
     from medimageinsight.tagging import fit_tagger_to_embeddings, read_prompts, save_tagger, tag_prompts
 
     parsed_criterion = Criterion.parse(criterion)
-    _check_options(adapter, has_prompts=bool(prompts or template or negative), preprocessing=preprocessing)
+    chosen = choose_window(window, percentiles)
+    _check_options(adapter, has_prompts=bool(prompts or template or negative), prepares=bool(preprocessing or chosen))
     check_output_file(out)
     splits = {"validation": validation_split, "test": test_split}
     with error_context(prompts):
@@ -84,9 +97,12 @@ def fit(
     with error_context(adapter):
         head = None if adapter is None else load_adapter(adapter)
     with error_context(table, DatasetError):
-        samples = select_evaluation_samples(read_samples(table, label_column, source, separator), **splits)
-    loaded = load_model(model, preprocessing if head is None else training_preprocessing(head.model))
-    if head is not None:
+        rows = read_samples(table, label_column, source, separator, path_column=path_column, root=root)
+        samples = select_evaluation_samples(rows, **splits)
+    if head is None:
+        loaded = load_model(model, preprocessing, window=chosen, accept_maps=accept_maps)
+    else:
+        loaded = load_model_of(head.model, model, accept_maps=accept_maps)
         with error_context(adapter):
             head.model.check(loaded.identity)
     with error_context(table, (DatasetError, InputError)):
@@ -107,11 +123,12 @@ def fit(
     output.note(f"tagger: {out}")
 
 
-def _check_options(adapter: Path | None, *, has_prompts: bool, preprocessing: str | None) -> None:
+def _check_options(adapter: Path | None, *, has_prompts: bool, prepares: bool) -> None:
     """Refuse options that an adapter determines."""
-    if adapter is not None and (has_prompts or preprocessing is not None):
+    if adapter is not None and (has_prompts or prepares):
         raise InputError(
-            "expected prompts or an adapter, which prepares images as in its training, got both: leave one out",
+            "expected an adapter, which prepares images as in its training, without prompts, --preprocessing and "
+            "--window, got both: leave one out",
             code="tagger_option_unused",
         )
 
@@ -134,9 +151,10 @@ def _print_tagger(tagger: "Tagger", *, as_json: bool) -> None:
                         f"{figures.operation.positives:,} / {figures.operation.negatives:,}",
                         str(figures.operation.sensitivity),
                         str(figures.operation.specificity),
-                        *format_figure(figures.auc),
+                        *format_figure(figures.auc, absent="too few"),
                     )
                     for tag, figures in evaluated
                 ],
-                title=f"thresholds by {tagger.criterion}, on the {title} images",
+                title=f"thresholds by {tagger.criterion}, on the {title} images"
+                f"{', patients unknown' if evaluated[0][1].unknown_patients else ''}",
             )

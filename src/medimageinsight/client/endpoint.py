@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from medimageinsight import images
 from medimageinsight.client.decode import (
     decode_error,
     decode_features,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from medimageinsight import images
     from medimageinsight.client.decode import Column, Vector
 
     Vectors: TypeAlias = NDArray[np.float32]  # (N, D)
@@ -62,6 +62,7 @@ class Endpoint(EmbeddingModel):
         retries: Number of times a request is repeated if the server is busy (429, 503) or cannot be reached.
         batch_size: Maximum images of a request; fewer if they are large.
         preprocessing: ``direct``, or ``azure`` as the hosted endpoint; by default that of the server.
+        window: Window of images of more than 8 bits, as in `stream_images`; by default the image's own.
         verify: Whether to check the server's certificate, or the TLS context to check it with.
         proxy: URL of a proxy, such as ``http://proxy.example.org:3128``, which replaces those of the environment.
         sleep: Waits a number of seconds before a repeated request.
@@ -80,6 +81,7 @@ class Endpoint(EmbeddingModel):
         retries: int = 4,
         batch_size: int = BATCH_SIZE,
         preprocessing: Steps | None = None,
+        window: images.WindowLike | None = None,
         verify: bool | ssl.SSLContext = True,
         proxy: str | None = None,
         sleep: Callable[[float], object] = time.sleep,
@@ -90,6 +92,7 @@ class Endpoint(EmbeddingModel):
             check_steps(preprocessing)
         check_batch_size(batch_size)
         self.batch_size = batch_size
+        self._window = None if window is None else images.parse_window(window)
         self._server = ScoringServer(url, key, timeout_s=timeout_s, verify=verify, proxy=proxy)
         self._retries = retries
         self._params = {"response_shape": "rows"} | ({"preprocessing": preprocessing} if preprocessing else {})
@@ -108,7 +111,12 @@ class Endpoint(EmbeddingModel):
         return self._describe()[1]
 
     def stream_images(
-        self, sources: Iterable[images.Source], *, batch_size: int | None = None, frame: int = 0
+        self,
+        sources: Iterable[images.Source],
+        *,
+        batch_size: int | None = None,
+        frame: int = 0,
+        window: images.WindowLike | None = None,
     ) -> Generator[EmbeddedSource]:
         """Yield an `EmbeddedSource` for each source, in order, as responses arrive, in bounded memory.
 
@@ -119,14 +127,18 @@ class Endpoint(EmbeddingModel):
             sources: Any iterable; a generator is read only as fast as the server responds.
             batch_size: Overrides the endpoint's own, for this call.
             frame: Index of the frame of multi-frame sources; any but the first is decoded here and sent as PNG.
+            window: As in `images.open`, by default that of the endpoint. With a window, images are decoded here and
+                sent as PNG, so that it applies on any server.
 
         Raises:
-            InputError: ``batch_size`` is below 1.
+            InputError: ``batch_size`` is below 1, or ``window_invalid``.
             EndpointError: The server cannot be reached, or failed.
         """
         size = self.batch_size if batch_size is None else batch_size
         check_batch_size(size)
-        return self._stream(prefetch_map(partial(encode_image, frame=frame), sources, ahead=size), size)
+        selection = self._window if window is None else images.parse_window(window)
+        encode = partial(encode_image, frame=frame, window=selection)
+        return self._stream(prefetch_map(encode, sources, ahead=size), size)
 
     def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
         """Return the embeddings of texts, (N, D) float32, L2-normalised; of a single text, (D,).

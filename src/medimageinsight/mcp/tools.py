@@ -71,7 +71,12 @@ class Tools:
         found = self._for_each(
             names,
             lambda paths: self.model.classify(
-                paths, labels, template=arguments.template, errors="return", frame=arguments.frame
+                paths,
+                labels,
+                template=arguments.template,
+                errors="return",
+                frame=arguments.frame,
+                window=arguments.window,
             ),
         )
         return classified(
@@ -94,6 +99,7 @@ class Tools:
                 k=arguments.k,
                 where=arguments.where,
                 frame=arguments.frame,
+                window=arguments.window,
                 errors="return",
             ),
         )
@@ -120,6 +126,7 @@ class Tools:
             min_score=arguments.min_score,
             exclude_same=arguments.exclude_same,
             frame=arguments.frame,
+            window=arguments.window,
         )
         found = [schemas.FoundImage(**hit_members(hit, thumbnails)) for hit in hits]
         lines = [f"{hit.score:.3f} {hit.id}{in_brackets(hit.metadata)}" for hit in found]
@@ -134,9 +141,9 @@ class Tools:
         rows = self._sources("a", a)
         columns = None if b is None else self._sources("b", b)
         try:
-            matrix = self.model.compare(rows, columns)
+            matrix = self.model.compare(rows, columns, frame=arguments.frame, window=arguments.window)
         except InputError:
-            self._find_failing(a=rows, b=columns or [])
+            self._find_failing(arguments, a=rows, b=columns or [])
             raise
         names, column_names = ([item.value for item in items] for items in (a, a if b is None else b))
         data = schemas.ComparedItems(
@@ -161,7 +168,12 @@ class Tools:
         found = self._for_each(
             arguments.images,
             lambda paths: self.model.tag(
-                paths, tags, threshold=arguments.threshold, errors="return", frame=arguments.frame
+                paths,
+                tags,
+                threshold=arguments.threshold,
+                errors="return",
+                frame=arguments.frame,
+                window=arguments.window,
             ),
         )
         results = [_tagged_image(name, result) for name, result in zip(arguments.images, found, strict=True)]
@@ -208,7 +220,7 @@ class Tools:
                 sources.append(Text(item.value) if item.image is None else find_file(item.image, self.folders))
         return sources
 
-    def _find_failing(self, **sources: Sequence[Any]) -> None:
+    def _find_failing(self, arguments: schemas.CompareArguments, **sources: Sequence[Any]) -> None:
         """Raise the error of the first image that cannot be used, with its argument and index.
 
         Raises:
@@ -218,7 +230,7 @@ class Tools:
             for index, item in enumerate(items):
                 if not isinstance(item, Text):
                     with _locating(argument, index):
-                        self.model.prepare_image(item)
+                        self.model.open_image(item, frame=arguments.frame, window=arguments.window)
 
 
 def _tagged_image(name: str, found: Mapping[str, TagResult] | InputError) -> schemas.TaggedImage:

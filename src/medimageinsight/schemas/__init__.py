@@ -86,7 +86,7 @@ from medimageinsight.schemas.tag import (
     TagScore,
 )
 from medimageinsight.schemas.validation import first_error, validate
-from medimageinsight.schemas.view import ViewRequest, ViewResponse
+from medimageinsight.schemas.view import ImageWarning, ViewRequest, ViewResponse
 
 __all__ = [
     "About",
@@ -113,6 +113,7 @@ __all__ = [
     "FoundNeighbour",
     "Hit",
     "ImageInput",
+    "ImageWarning",
     "InferErrorResponse",
     "InferRequest",
     "InferResponse",

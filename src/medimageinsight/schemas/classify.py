@@ -6,7 +6,7 @@ from pydantic import Field
 
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel, documented
 from medimageinsight.schemas.errors import ErrorDetail, ErrorResponse
-from medimageinsight.schemas.fields import Frame, Images, Model, ModelName, Probabilities
+from medimageinsight.schemas.fields import Frame, Images, Model, ModelName, Probabilities, Window
 from medimageinsight.schemas.neighbours import Neighbour
 from medimageinsight.schemas.tools import (
     MAX_LABELS,
@@ -38,6 +38,7 @@ class ClassifyRequest(RequestModel):
     model: Model = None
     images: Images
     frame: Frame = 0
+    window: Window = None
     labels: Annotated[
         Annotated[list[_Word], Field(min_length=1), ROWS]
         | Annotated[dict[str, _Word | _Prompts], documented(minProperties=1)],
@@ -79,6 +80,7 @@ class ClassifyArguments(RequestModel):
     k: ToolK = 10
     where: ToolWhere = None
     frame: Frame = 0
+    window: Window = None
     thumbnails: WithThumbnails = False
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, TypeAlias
 from pydantic import Field
 
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel
-from medimageinsight.schemas.fields import Frame, Image, Model, ModelName, Text
+from medimageinsight.schemas.fields import Frame, Image, Model, ModelName, Text, Window
 from medimageinsight.schemas.tools import MAX_ITEMS, ImageFile, ToolText
 
 
@@ -17,6 +17,7 @@ class CompareItem(RequestModel):
     image: Image | None = None
     text: Text | None = None
     frame: Frame = 0
+    window: Window = None
 
 
 _Items: TypeAlias = Annotated[list[CompareItem], Field(min_length=1), ROWS]
@@ -67,6 +68,8 @@ class CompareArguments(RequestModel):
         _Files | None,
         Field(description="Columns, of the same form; without them every row is compared with every row."),
     ] = None
+    frame: Frame = 0
+    window: Window = None
 
 
 class ComparedItems(ResponseModel):

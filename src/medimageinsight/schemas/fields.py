@@ -4,17 +4,19 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, GetCoreSchemaHandler, WithJsonSchema
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypeAliasType
 
+from medimageinsight.errors import InputError, RequestError
+from medimageinsight.images import PRESETS
+from medimageinsight.preprocess import MAX_FRAME, parse_json_window
 from medimageinsight.schemas.base import ROWS, documented
 from medimageinsight.search.filter_parser import MAX_LENGTH
 from medimageinsight.search.projection import MAX_SAMPLE
 from medimageinsight.search.store import MAX_K
 from medimageinsight.tokenizer import MAX_CHARACTERS
 
-MAX_FRAME = 1_000_000
 DEFAULT_MAP_POINTS = 2000
 
 
@@ -45,6 +47,31 @@ Images: TypeAlias = Annotated[
     ROWS,
 ]
 Frame: TypeAlias = Annotated[int, Field(ge=0, le=MAX_FRAME, description="Which frame of multi-frame files, from 0.")]
+
+
+def _parse_window(value: object) -> str:
+    try:
+        return parse_json_window(value)
+    except InputError as error:
+        raise RequestError(error.message, code=error.code) from None
+
+
+_WINDOW = {
+    "anyOf": [
+        {"type": "string", "examples": ["40/400", *PRESETS, "1%-99%"]},
+        {"type": "integer", "minimum": 0, "maximum": MAX_FRAME},
+        {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+    ]
+}
+Window: TypeAlias = Annotated[
+    Annotated[str, BeforeValidator(_parse_window), WithJsonSchema(_WINDOW)] | None,
+    Field(
+        description="The grey values to show of images of more than 8 bits: center/width as '40/400' or [40, 400]; a "
+        f"preset for Hounsfield units ({', '.join(PRESETS)}); the index of one of the file's own windows; percentiles "
+        "as '1%-99%'. Default: the file's own."
+    ),
+]
+"""In Python, the canonical text of `images.parse_window`."""
 Store: TypeAlias = Annotated[Name, Field(description="The name of a store, see `/api/about`.")]
 K: TypeAlias = Annotated[int, Field(ge=1, le=MAX_K, description="How many stored images at most.")]
 Where: TypeAlias = Annotated[

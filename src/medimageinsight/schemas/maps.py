@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from medimageinsight.schemas.base import RequestModel, ResponseModel
 from medimageinsight.schemas.errors import ErrorResponse
-from medimageinsight.schemas.fields import DEFAULT_MAP_POINTS, Frame, Images, MapPoints, Model, Name, Store
+from medimageinsight.schemas.fields import DEFAULT_MAP_POINTS, Frame, Images, MapPoints, Model, Name, Store, Window
 
 MIN_THUMBNAIL, MAX_THUMBNAIL = 16, 1024  # pixels of the longer side
 
@@ -43,6 +43,7 @@ class PlaceRequest(RequestModel):
     store: Store
     images: Images
     frame: Frame = 0
+    window: Window = None
     limit: MapPoints = DEFAULT_MAP_POINTS
     model: Model = None
 

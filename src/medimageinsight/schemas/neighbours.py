@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from medimageinsight.errors import RequestError
 from medimageinsight.schemas.base import RequestModel, ResponseModel, documented
 from medimageinsight.schemas.errors import ErrorResponse
-from medimageinsight.schemas.fields import Frame, Images, K, Model, ModelName, Name, Probabilities, Store, Where
+from medimageinsight.schemas.fields import Frame, Images, K, Model, ModelName, Name, Probabilities, Store, Where, Window
 from medimageinsight.schemas.search import Hit
 from medimageinsight.search import StoreNeighbour
 from medimageinsight.tasks import NeighbourSettings
@@ -21,6 +21,7 @@ class NeighboursRequest(RequestModel):
     store: Store
     images: Images
     frame: Frame = 0
+    window: Window = None
     label: Annotated[Name, Field(description="The column of labels; images without a value in it do not vote.")]
     k: K = 10
     temperature: Annotated[

@@ -11,7 +11,7 @@ from typing_extensions import TypeAliasType
 from medimageinsight.preprocess import MAX_IMAGE_SIZE, Steps
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel
 from medimageinsight.schemas.errors import ErrorResponse
-from medimageinsight.schemas.fields import Vector
+from medimageinsight.schemas.fields import Frame, Vector, Window
 
 _Flag: TypeAlias = Annotated[str, Field(pattern="^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$")]
 
@@ -32,6 +32,12 @@ class ScoreParams(RequestModel, extra="ignore"):
     response_shape: Annotated[Literal["auto", "rows", "card"] | None, Field(description="Default: the server's.")] = (
         None
     )
+    frame: Frame = 0
+    window: Window = None
+    percentiles: Annotated[
+        Annotated[list[Annotated[float, Field(ge=0, le=100)]], Field(min_length=2, max_length=2)] | None,
+        Field(description="Instead of window: the lowest and the highest percentile of the grey values, as [1, 99]."),
+    ] = None
     on_error: Annotated[
         Literal["in_place", "fail"],
         Field(description="Whether a bad row has an error as its result or fails the request."),

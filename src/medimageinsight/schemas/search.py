@@ -7,7 +7,7 @@ from pydantic.config import JsonDict
 
 from medimageinsight.errors import RequestError
 from medimageinsight.schemas.base import RequestModel, ResponseModel
-from medimageinsight.schemas.fields import Frame, Image, K, Model, Name, Store, Text, Where
+from medimageinsight.schemas.fields import Frame, Image, K, Model, Name, Store, Text, Where, Window
 from medimageinsight.schemas.tools import (
     FileName,
     ImageFile,
@@ -44,6 +44,7 @@ class SearchRequest(RequestModel):
     id: Annotated[Name | None, Field(description=_ID)] = None
     vector: Annotated[Annotated[list[float], Field(min_length=1)] | None, Field(description="An embedding.")] = None
     frame: Frame = 0
+    window: Window = None
     k: K = 10
     where: Where = None
     min_score: Annotated[float | None, Field(description=_MIN_SCORE)] = None
@@ -95,6 +96,7 @@ class SearchArguments(RequestModel):
     min_score: Annotated[Annotated[float, Field(ge=-1, le=1)] | None, Field(description=_MIN_SCORE)] = None
     exclude_same: Annotated[FileName | None, Field(alias="other_than_same", description=_EXCLUDE_SAME)] = None
     frame: Frame = 0
+    window: Window = None
     thumbnails: WithThumbnails = False
 
 

@@ -49,6 +49,7 @@ class About(ResponseModel):
     version: str
     disclaimer: str
     models: list[ModelAbout]
+    windows: Annotated[list[str], Field(description="Presets of `window`, in Hounsfield units.")]
     vocabularies: VocabulariesAbout
     stores: list[StoreAbout]
     taggers: list[TaggerAbout]

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from medimageinsight.schemas.base import RequestModel, ResponseModel, documented
 from medimageinsight.schemas.errors import ErrorDetail, ErrorResponse
-from medimageinsight.schemas.fields import Frame, Images, Model, ModelName, Name
+from medimageinsight.schemas.fields import Frame, Images, Model, ModelName, Name, Window
 from medimageinsight.schemas.tools import FileName, ImageFiles
 from medimageinsight.tagging import VOCABULARIES
 
@@ -23,6 +23,7 @@ class TagRequest(RequestModel):
     model: Model = None
     images: Images
     frame: Frame = 0
+    window: Window = None
     vocabulary: Annotated[
         Annotated[Name, documented(enum=list(VOCABULARIES))] | None, Field(description=_VOCABULARY)
     ] = None
@@ -64,6 +65,7 @@ class TagArguments(RequestModel):
     tagger: Annotated[FileName | None, Field(description=_TAGGER)] = None
     threshold: Annotated[Annotated[float, Field(ge=0, le=1)] | None, Field(description=_THRESHOLD)] = None
     frame: Frame = 0
+    window: Window = None
 
 
 class TaggedImage(ResponseModel):

@@ -9,17 +9,18 @@ import numpy as np
 
 from medimageinsight.errors import InputError
 from medimageinsight.search.identity import Identity
+from medimageinsight.search.query_metadata import find_own_values
 from medimageinsight.tasks import NeighbourSettings, vote_shares
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.embedder import OnError, Progress
-    from medimageinsight.images import Source
-    from medimageinsight.search.records import Hit
+    from medimageinsight.images import Source, WindowLike
+    from medimageinsight.search.records import Hit, Value
     from medimageinsight.search.store import Store
 
 
@@ -72,6 +73,8 @@ def classify(
     where: str | None = None,
     errors: OnError = "raise",
     frame: int = 0,
+    window: WindowLike | None = None,
+    exclude_same: str | None = None,
     progress: Progress | None = None,
 ) -> list[StoreClassification | InputError]:
     """Classify images by their k most similar stored images that have a label.
@@ -80,32 +83,51 @@ def classify(
         result.label, result.neighbours[0].hit.path
 
     `label` is the column of labels; stored images without a label do not vote. A stored image votes for itself:
-    exclude it with `where`. The lower `temperature`, in units of cosine, the more the nearest neighbours decide. The
-    other arguments are those of `MedImageInsight.embed_images` and `Store.search`.
+    exclude it with `where`, or its whole patient with the column `exclude_same`, see `search`. The lower `temperature`,
+    in units of cosine, the more the nearest neighbours decide. The other arguments are those of
+    `MedImageInsight.embed_images` and `Store.search`.
 
     Returns:
         The classification of each image; with ``errors="return"`` the error of an unusable one.
 
     Raises:
-        InputError: ``store_other_model``, ``column_unknown``, ``filter_invalid``, ``neighbour_settings_invalid``,
-            or an image cannot be used.
+        InputError: ``store_other_model``, ``store_other_preprocessing``, ``column_unknown``, ``filter_invalid``,
+            ``neighbour_settings_invalid``, or an image cannot be used.
         StoreError: The store cannot be read.
     """
     settings = NeighbourSettings(k=k, temperature=temperature)
     store.identity.check_model(Identity.of(model))
+    listed = list(sources)
     embeddings = model.embed_images(
-        iter(sources), errors=errors, frame=frame, preprocessing=store.identity.settings(), progress=progress
+        iter(listed),
+        errors="raise" if errors == "raise" else "return",
+        frame=frame,
+        preprocessing=store.identity.settings(window=window),
+        progress=progress,
     )
-    return [
-        embedding
-        if isinstance(embedding, InputError)
-        else classify_vector(store, embedding, label=label, settings=settings, where=where)
-        for embedding in embeddings
-    ]
+    results: list[StoreClassification | InputError] = []
+    for source, embedding in zip(listed, embeddings, strict=True):
+        try:
+            if isinstance(embedding, InputError):
+                raise embedding
+            without = None if exclude_same is None else {exclude_same: find_own_values(store, source, exclude_same)}
+        except InputError as error:
+            if errors == "raise" or error.code == "column_unknown":
+                raise
+            results += [error] if errors == "return" else []
+            continue
+        results.append(classify_vector(store, embedding, label=label, settings=settings, where=where, without=without))
+    return results
 
 
 def classify_vector(
-    store: Store, vector: ArrayLike, *, label: str, settings: NeighbourSettings, where: str | None = None
+    store: Store,
+    vector: ArrayLike,
+    *,
+    label: str,
+    settings: NeighbourSettings,
+    where: str | None = None,
+    without: Mapping[str, Sequence[Value]] | None = None,
 ) -> StoreClassification:
     """Classify one embedding (D,) by its most similar stored images.
 
@@ -113,7 +135,7 @@ def classify_vector(
         InputError: ``column_unknown``, ``filter_invalid``, ``k_invalid``, ``embedding_invalid``.
         StoreError: The store cannot be read.
     """
-    hits = store.search(vector, k=settings.k, where=where, having=label)
+    hits = store.search(vector, k=settings.k, where=where, having=label, without=without)
     weights = vote_shares(np.array([hit.score for hit in hits]), settings.temperature)
     neighbours = tuple(
         StoreNeighbour(hit=hit, label=str(hit.metadata[label]), weight=weight)

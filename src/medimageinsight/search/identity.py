@@ -14,6 +14,7 @@ from medimageinsight.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
+    from medimageinsight.images import WindowLike
 
 FORMAT = 1  # of a store, both kinds
 
@@ -75,9 +76,21 @@ class Identity(VectorIdentity):
         """Return all fields except the salt."""
         return {name: value for name, value in asdict(self).items() if name != "salt"}
 
-    def settings(self) -> Preprocessing:
-        """Return the preprocessing for query images."""
-        return Preprocessing.from_dict(self.preprocessing)
+    def settings(self, *, window: WindowLike | None = None) -> Preprocessing:
+        """Return the preprocessing for query images, and refuse a call that asks for another window.
+
+        Raises:
+            InputError: ``store_other_preprocessing``, ``window_invalid``.
+        """
+        settings = Preprocessing.from_dict(self.preprocessing)
+        wanted = settings.with_window(window)
+        if wanted != settings:
+            raise InputError(
+                f"expected no window or the store's ({settings.window or 'that of each image'}), got {wanted.window}: "
+                "leave it out, or index the images again in a new store",
+                code="store_other_preprocessing",
+            )
+        return settings
 
     def check_model(self, other: Identity) -> None:
         """Refuse a model that is not the store's.

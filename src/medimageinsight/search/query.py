@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medimageinsight._deprecated import renamed_argument
+from medimageinsight.datasets import read_vectors
 from medimageinsight.errors import InputError
 from medimageinsight.search.identity import Identity
+from medimageinsight.search.indexing import resolve_ids
+from medimageinsight.search.query_metadata import find_own_values
 
 if TYPE_CHECKING:
-    import os
-
     from numpy.typing import ArrayLike, NDArray
 
     from medimageinsight.api import MedImageInsight
-    from medimageinsight.images import Source
+    from medimageinsight.bundle import VectorIdentity
+    from medimageinsight.images import Source, WindowLike
     from medimageinsight.search.records import Hit
     from medimageinsight.search.store import Store
 
@@ -37,6 +40,7 @@ def search(
     exact: bool = False,
     exclude_same: str | None = None,
     frame: int = 0,
+    window: WindowLike | None = None,
 ) -> list[Hit]:
     """Find the stored images nearest to an image, a text, a stored image or a vector (D,), best first.
 
@@ -44,12 +48,15 @@ def search(
         search.search(None, store, item_id="1.dcm", exclude_same="PatientID")
 
     The store's model is not needed for `item_id` and `vector`. An image is prepared as the store's images were,
-    whatever the model's own preprocessing is. The result for a stored image includes itself. The other arguments are
-    those of `Store.search`, and with `item_id` of `Store.more_like`.
+    whatever the model's own preprocessing is; another `window` is refused. The result for a stored image includes
+    itself. The values of the query in the column `exclude_same`, such as ``PatientID``, are left out: those of a stored
+    image, or of a query image and its DICOM header (`find_own_values`). The other arguments are those of
+    `Store.search`.
 
     Raises:
         InputError: Not exactly one of the four is given, or no model where one is needed (``query_invalid``),
-            ``store_other_model``, an `ImageError` or a `TextError`, else as the store's methods.
+            ``store_other_model``, ``store_other_preprocessing``, an `ImageError` or a `TextError`, else as the
+            store's methods.
     """
     queries = {"an image": image, "a text": text, "a stored image's id": item_id, "a vector": vector}
     given = [name for name, query in queries.items() if query is not None]
@@ -58,12 +65,17 @@ def search(
             f"expected one of {', '.join(queries)}, got {' and '.join(given) or 'none'}", code="query_invalid"
         )
     if item_id is not None:
+        (item_id,) = resolve_ids(store, [item_id])
         return store.more_like(item_id, k=k, where=where, min_score=min_score, exact=exact, exclude_same=exclude_same)
+    without = None
     if exclude_same is not None:
-        raise InputError(
-            f"expected exclude_same with a stored image's id, got it with {given[0]}, which has no metadata",
-            code="query_invalid",
-        )
+        if image is None:
+            raise InputError(
+                f"expected exclude_same with an image or a stored image's id, got it with {given[0]}, which has no "
+                "metadata: leave it out",
+                code="query_invalid",
+            )
+        without = {exclude_same: find_own_values(store, image, exclude_same)}
     if vector is None:
         if model is None:
             raise InputError("expected a model to embed the query, got none: load one", code="query_invalid")
@@ -71,17 +83,32 @@ def search(
         if image is None:
             vector = model.embed_texts(text or "")
         else:
-            (vector,) = model.embed_images([image], frame=frame, preprocessing=store.identity.settings())
-    return store.search(vector, k=k, where=where, min_score=min_score, exact=exact)
+            settings = store.identity.settings(window=window)
+            (vector,) = model.embed_images([image], frame=frame, preprocessing=settings)
+    return store.search(vector, k=k, where=where, min_score=min_score, exact=exact, without=without)
 
 
-def read_vector(path: str | os.PathLike[str]) -> NDArray[np.float64]:
-    """Read a query vector (D,) from a ``.npy`` file of shape (D,) or (1, D); nothing in the file is executed.
+def read_vector(path: str | os.PathLike[str], *, identity: VectorIdentity | None = None) -> NDArray[np.float64]:
+    """Read a query vector (D,): a ``.npy`` file of shape (D,) or (1, D), or a ``.jsonl`` or ``.parquet`` file with one.
+
+    Nothing in the file is executed. The vector is checked against a store's `identity`, if the file states its model.
 
     Raises:
-        InputError: It is not an array of numbers (``vector_unreadable``).
+        InputError: It is not an array of numbers (``vector_unreadable``), has several vectors (``vectors_invalid``), or
+            is of another model (``vectors_other_model``).
         OSError: The file cannot be read.
+        MissingExtraError: Parquet without pyarrow.
     """
+    if Path(path).suffix != ".npy" or Path(f"{os.fspath(path)}.json").is_file():
+        found = read_vectors(path)
+        if identity is not None:
+            found.check_model(identity)
+        if len(found.vectors) != 1 or not found.succeeded.all():
+            raise InputError(
+                f"expected a file with one vector, got {int(found.succeeded.sum()):,}: embed one image",
+                code="vectors_invalid",
+            )
+        return np.asarray(found.vectors[0], dtype=np.float64)
     try:
         with Path(path).open("rb") as stream:
             array = np.load(stream, allow_pickle=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 
 from medimageinsight.serve.http import json_response
+from medimageinsight.serve.response_warnings import WARNINGS_HEADER, collect_warnings
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -57,12 +58,16 @@ class Access:
         headers = Headers(scope=scope)
         request_id = _request_id(headers)
         status = 0  # of the response, once it has started
+        warnings = collect_warnings()
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                response_headers = MutableHeaders(scope=message)
+                response_headers["X-Request-Id"] = request_id
+                if warnings:
+                    response_headers[WARNINGS_HEADER] = ", ".join(sorted(warnings))
             await send(message)
 
         if self._is_authorized(scope, headers):

@@ -21,6 +21,7 @@ import numpy as np
 
 from medimageinsight.engine import available_cpus
 from medimageinsight.errors import InputError, MedImageInsightError
+from medimageinsight.preprocess import preprocess
 from medimageinsight.serve.rejection import overloaded
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Ticket:
     deadline: float  # of time.monotonic
     started: bool = False
     over: bool = False  # nobody waits for the result
+    warnings: set[str] = field(default_factory=set)  # codes of the images' warnings
 
 
 @dataclass(eq=False)
@@ -141,7 +143,14 @@ class Batcher:
             self._metrics.queue_rows(self.model.name, self._rows)
 
     def submit_image(
-        self, ticket: Ticket, data: bytes, settings: Preprocessing, *, frame: int = 0, urgent: bool = False
+        self,
+        ticket: Ticket,
+        data: bytes,
+        settings: Preprocessing,
+        *,
+        frame: int = 0,
+        window: str | None = None,
+        urgent: bool = False,
     ) -> asyncio.Future[NDArray[np.float32]]:
         """Embed one encoded image, (D,) float32. Cancelling the future drops work that has not started.
 
@@ -151,9 +160,15 @@ class Batcher:
             InputError: The image cannot be used, or made the network fail.
             Rejection: 429, the work did not start in time.
         """
-        return self._submit(
-            _Job("image", ticket, lambda: self.model.prepare_image(data, frame=frame, preprocessing=settings), urgent)
-        )
+
+        def prepare() -> NDArray[np.float32]:
+            image = self.model.open_image(data, frame=frame, window=window, preprocessing=settings)
+            for warning in image.warnings:
+                ticket.warnings.add(warning.code)
+                self._metrics.image_warning(warning.code)
+            return preprocess(image, settings)
+
+        return self._submit(_Job("image", ticket, prepare, urgent))
 
     def submit_text(self, ticket: Ticket, text: str, *, urgent: bool = False) -> asyncio.Future[NDArray[np.float32]]:
         """Embed one text, (D,) float32; otherwise as `submit_image`."""

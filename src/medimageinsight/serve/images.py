@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -16,27 +17,51 @@ if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
 
 
-def view(data: bytes, frame: int, model: MedImageInsight, limits: images.Limits) -> tuple[bytes, tuple[int, int], int]:
-    """Render an encoded image as a model sees it.
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """An image as a model sees it."""
 
-    Returns:
-        A PNG of the model's size, the upright image's width and height, and the file's number of frames.
+    png: bytes  # of the model's size
+    width: int  # of the upright image itself, in pixels
+    height: int
+    frames: int  # of the file
+    windows: tuple[str, ...]  # of the file, by their index, described for people
+    warnings: tuple[images.ImageWarning, ...]
+
+
+def view(
+    data: bytes, model: MedImageInsight, limits: images.Limits, *, frame: int = 0, window: str | None = None
+) -> View:
+    """Render an encoded image as a model sees it.
 
     Raises:
         ImageError: It cannot be decoded.
     """
-    decoded = images.open(data, frame=frame, limits=limits)
-    model_image = to_model_image(decoded, model.preprocessing)
-    return as_png(model_image), decoded.upright().size, images.count_frames(data, limits=limits)
+    decoded = model.open_image(data, frame=frame, window=window)
+    width, height = decoded.upright().size
+    return View(
+        png=as_png(to_model_image(decoded, model.preprocessing)),
+        width=width,
+        height=height,
+        frames=images.count_frames(data, limits=limits),
+        windows=tuple(map(_describe, images.list_windows(data, frame=frame, limits=limits))),
+        warnings=decoded.warnings,
+    )
 
 
-def thumbnail(file: Path, size: int, limits: images.Limits) -> bytes:
+def _describe(listed: images.ListedWindow) -> str:
+    """Return a file's window for people: its center and width, and the file's own name for it."""
+    numbers = "look-up table" if listed.window is None else str(listed.window)
+    return f"{listed.explanation}: {numbers}" if listed.explanation else numbers
+
+
+def thumbnail(file: Path, size: int, limits: images.Limits, *, window: str | None = None) -> bytes:
     """Return a PNG of a file's first frame, its longer side at most ``size`` pixels.
 
     Raises:
         ImageError: It cannot be decoded.
     """
-    image = images.to_rgb(images.open(file, limits=limits).upright())
+    image = images.to_rgb(images.open(file, window=window, limits=limits).upright())
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     return as_png(image)
 

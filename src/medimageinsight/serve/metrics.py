@@ -30,6 +30,9 @@ class Metrics:
         )  # fmt: skip
         self._rows = Counter("mi2_rows", "Rows answered.", ["outcome"], registry=registry)
         self._errors = Counter("mi2_errors", "Errors of requests and rows.", ["code"], registry=registry)
+        self._image_warnings = Counter(
+            "mi2_image_warnings", "Defects of images that did not prevent their use.", ["code"], registry=registry
+        )
         self._queue_rows = Gauge(
             "mi2_queue_rows", "Rows in work.", ["model"], registry=registry, multiprocess_mode="livesum"
         )
@@ -60,6 +63,10 @@ class Metrics:
     def error(self, code: str) -> None:
         """Count an error."""
         self._errors.labels(code).inc()
+
+    def image_warning(self, code: str) -> None:
+        """Count a warning of an image."""
+        self._image_warnings.labels(code).inc()
 
     def queue_rows(self, model: str, rows: int) -> None:
         """Set the number of rows in progress."""

@@ -11,6 +11,7 @@ from medimageinsight import MedImageInsight, images
 from medimageinsight.errors import InputError
 from medimageinsight.serve.batcher import Batcher
 from medimageinsight.serve.rejection import Rejection
+from medimageinsight.serve.response_warnings import record_warnings
 from medimageinsight.serve.scoring import row_result
 from medimageinsight.serve.text_cache import TextCache
 from medimageinsight.serve.urls import UrlPolicy, fetch
@@ -73,19 +74,23 @@ class ServedModel:
         with self.batcher.admit(len(rows)) as ticket:
             fetched = await _run_each({row.image_url for row in rows if row.image_url is not None}, self._fetch)
             cells = [fetched[row.image_url] if row.image_url is not None else row.image for row in rows]
-            frames = {(cell, row.frame) for cell, row in zip(cells, rows, strict=True) if isinstance(cell, bytes)}
+            frames = {
+                (cell, row.frame, row.window) for cell, row in zip(cells, rows, strict=True) if isinstance(cell, bytes)
+            }
             texts = {row.text for row in rows if row.text is not None}
             image_features, text_features = await asyncio.gather(
                 _run_each(
-                    frames, lambda frame: self.batcher.submit_image(ticket, frame[0], preprocessing, frame=frame[1])
+                    frames,
+                    lambda key: self.batcher.submit_image(ticket, key[0], preprocessing, frame=key[1], window=key[2]),
                 ),
                 _run_each(texts, lambda text: self._embed_text(ticket, text)),
             )
+            record_warnings(ticket.warnings)
         results = [
             row_result(
                 row,
                 text_features.get(row.text),
-                cell if isinstance(cell, InputError) else image_features.get((cell, row.frame)),
+                cell if isinstance(cell, InputError) else image_features.get((cell, row.frame, row.window)),
             )
             for row, cell in zip(rows, cells, strict=True)
         ]
@@ -163,7 +168,11 @@ class ServedModels:
     @property
     def image_limits(self) -> images.Limits:
         """The limits of one image."""
-        return images.Limits(max_bytes=self.settings.max_body_bytes, max_pixels=self.settings.max_pixels)
+        return images.Limits(
+            max_bytes=self.settings.max_body_bytes,
+            max_pixels=self.settings.max_pixels,
+            accept_maps=self.settings.accept_maps,
+        )
 
     def check_open(self) -> None:
         """Refuse new work while models load and while the server drains.

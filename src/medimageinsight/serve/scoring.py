@@ -74,8 +74,9 @@ def embed_request(request: ScoreRequest, model: MedImageInsight) -> list[Feature
     texts = _embed_texts(dict.fromkeys(row.text for row in rows if row.text is not None), model)
     rows = _rows_to_embed(request, rows, lambda row: texts.get(row.text))
     settings = scoring_preprocessing(request.params, model)
-    images = _embed_images(dict.fromkeys(row.image for row in rows if row.image is not None), model, settings)
-    return [row_result(row, texts.get(row.text), images.get(row.image)) for row in request.rows]
+    images = dict.fromkeys(row.image for row in rows if row.image is not None)
+    embedded = _embed_images(images, model, settings, frame=request.params.frame)
+    return [row_result(row, texts.get(row.text), embedded.get(row.image)) for row in request.rows]
 
 
 def scoring_preprocessing(params: Params, model: MedImageInsight, default: Steps | None = None) -> Preprocessing:
@@ -86,6 +87,7 @@ def scoring_preprocessing(params: Params, model: MedImageInsight, default: Steps
         default=params.preprocessing or default or model.manifest.scoring_preprocessing,
         standardization_size=params.standardization_size or settings.standardization_size,
         jpeg_quality=params.jpeg_quality or settings.jpeg_quality,
+        window=params.window or settings.window,
     )
 
 
@@ -117,7 +119,7 @@ def _embed_texts(texts: Collection[str], model: MedImageInsight) -> dict[str | N
 
 
 def _embed_images(
-    images: Collection[bytes], model: MedImageInsight, settings: Preprocessing
+    images: Collection[bytes], model: MedImageInsight, settings: Preprocessing, *, frame: int
 ) -> dict[bytes | None, Vector | InputError]:
-    results = model.embed_images(list(images), errors="return", preprocessing=settings)
+    results = model.embed_images(list(images), errors="return", frame=frame, preprocessing=settings)
     return dict(zip(images, results, strict=True))

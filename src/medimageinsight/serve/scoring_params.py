@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
-from medimageinsight.errors import RequestError
+from medimageinsight.errors import InputError, RequestError
 from medimageinsight.files.json import json_kind
-from medimageinsight.preprocess import MAX_IMAGE_SIZE, Steps
+from medimageinsight.preprocess import MAX_FRAME, MAX_IMAGE_SIZE, Steps, parse_json_window, parse_percentiles
 
 ResponseShape: TypeAlias = Literal["auto", "rows", "card"]
 OnRowError: TypeAlias = Literal["in_place", "fail"]
@@ -27,7 +27,10 @@ class Params:
         jpeg_quality: Quality of the JPEG round trip of ``azure``, 1 to 100; None for the model's own.
         preprocessing: ``direct`` or ``azure``; None for the model's own for scoring.
         response_shape: None for the server's own.
+        frame: Index of the frame of multi-frame images.
+        window: Canonical text of `images.parse_window`, of ``window`` or ``percentiles``; None for the model's own.
         on_error: ``in_place`` returns a bad row's error in its position; ``fail`` fails the whole request.
+        has_unknown: Whether the request had parameters of other names, which are ignored.
     """
 
     get_scaling_factor: bool = True
@@ -35,7 +38,16 @@ class Params:
     jpeg_quality: int | None = None
     preprocessing: Steps | None = None
     response_shape: ResponseShape | None = None
+    frame: int = 0
+    window: str | None = None
     on_error: OnRowError = "in_place"
+    has_unknown: bool = field(default=False, compare=False)
+
+
+_NAMES = {
+    "get_scaling_factor", _SIZE, _QUALITY, "preprocessing", "response_shape", "frame", "window", "percentiles",
+    "on_error",
+}  # fmt: skip
 
 
 def parse_params(params: object) -> Params:
@@ -54,7 +66,10 @@ def parse_params(params: object) -> Params:
         jpeg_quality=_number(params, _QUALITY, 100),
         preprocessing=_choice(params, "preprocessing", get_args(Steps)),
         response_shape=_choice(params, "response_shape", get_args(ResponseShape)),
+        frame=_number(params, "frame", MAX_FRAME) or 0,
+        window=_window(params),
         on_error=_choice(params, "on_error", get_args(OnRowError)) or "in_place",
+        has_unknown=not _NAMES.issuperset(params),
     )
 
 
@@ -78,6 +93,19 @@ def _number(params: Mapping[Any, Any], key: str, maximum: int) -> int | None:
     return value or None
 
 
+def _window(params: Mapping[Any, Any]) -> str | None:
+    """Return the canonical text of ``window`` or ``percentiles``; None without either."""
+    window, percentiles = params.get("window"), params.get("percentiles")
+    if window is not None and percentiles is not None:
+        raise _refused("params: expected 'window' or 'percentiles', got both: leave one out")
+    try:
+        if percentiles is not None:
+            return parse_percentiles(percentiles)
+        return None if window is None else parse_json_window(window)
+    except InputError as error:
+        raise _refused(f"params.{'window' if percentiles is None else 'percentiles'}: {error.message}") from None
+
+
 def _choice(params: Mapping[Any, Any], key: str, choices: tuple[str, ...]) -> Any:  # noqa: ANN401 - one of the choices
     value = params.get(key)
     if value is None or (isinstance(value, str) and value in choices):
@@ -86,4 +114,8 @@ def _choice(params: Mapping[Any, Any], key: str, choices: tuple[str, ...]) -> An
 
 
 def _invalid(key: str, expected: str, value: object) -> RequestError:
-    return RequestError(f"params{key}: expected {expected}, got {json_kind(value)}", code="params_invalid")
+    return _refused(f"params{key}: expected {expected}, got {json_kind(value)}")
+
+
+def _refused(message: str) -> RequestError:
+    return RequestError(message, code="params_invalid")

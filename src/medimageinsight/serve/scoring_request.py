@@ -48,6 +48,7 @@ class Row:
     text: str | None = None
     error: InputError | None = None
     frame: int = 0  # of a multi-frame image
+    window: str | None = None  # as in `Preprocessing`, which it overrides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ def parse_request(
     params = parse_params(content.get("params"))
     columns, raw_rows = _table(_only_form(content))
     check_rows(len(raw_rows), limits.max_rows)
-    rows = tuple(_row(raw, columns, allow_urls=allow_urls) for raw in raw_rows)
+    rows = tuple(_row(raw, columns, params, allow_urls=allow_urls) for raw in raw_rows)
     return ScoreRequest(rows=rows, params=params, is_card_sample=_is_card_sample(rows, content.get("params")))
 
 
@@ -167,26 +168,28 @@ def _column(cells: object) -> Sequence[object]:
     return [] if cells is None else [cells]
 
 
-def _row(raw: object, columns: Sequence[str], *, allow_urls: bool) -> Row:
+def _row(raw: object, columns: Sequence[str], params: Params, *, allow_urls: bool) -> Row:
     try:
         cells = _cells(raw, columns)
         image, text = (None if cells.get(column) == "" else cells.get(column) for column in COLUMNS)
         if image is None and text is None:
             raise InputError("expected an image, a text or both in a row, got neither", code="row_empty")
-        return make_row(image, text, allow_urls=allow_urls)
+        return make_row(image, text, frame=params.frame, window=params.window, allow_urls=allow_urls)
     except InputError as error:
         return Row(error=error)
 
 
-def make_row(image: object, text: object, *, allow_urls: bool = False) -> Row:
+def make_row(
+    image: object, text: object, *, frame: int = 0, window: str | None = None, allow_urls: bool = False
+) -> Row:
     """Make a row of an image cell and a text cell, each None if missing.
 
     Raises:
         InputError: A cell is of another type, the image is not base64, or is a URL although none is allowed.
     """
     if allow_urls and isinstance(image, str) and _is_url(image):
-        return Row(image_url=image.strip(), text=_check_text(text))
-    return Row(image=_decode_image(image), text=_check_text(text))
+        return Row(image_url=image.strip(), text=_check_text(text), frame=frame, window=window)
+    return Row(image=_decode_image(image), text=_check_text(text), frame=frame, window=window)
 
 
 def _cells(raw: object, columns: Sequence[str]) -> Mapping[str, object]:

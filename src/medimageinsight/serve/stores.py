@@ -202,8 +202,9 @@ def _served_tagger(name: str, tagger: Tagger, models: list[ServedModel]) -> Serv
     served = _with_encoder(tagger.model.image_encoder, models)
     settings = served.model.preprocessing
     steps: Any = tagger.model.preprocessing.get("default")
+    window: Any = tagger.model.preprocessing.get("window")
     if steps in get_args(Steps):  # other values are refused by the check below
-        settings = dataclasses.replace(settings, default=steps)
+        settings = dataclasses.replace(settings, default=steps, window=window)
     tagger.model.check(ModelIdentity.of(served.model.manifest, settings), texts=tagger.adapter is None)
     return ServedTagger(name=name, tagger=tagger, served=served, preprocessing=settings)
 

@@ -4,6 +4,7 @@ import { image, itemError, send } from "./api.js";
 import { changed, state } from "./state.js";
 
 const MAX_PENDING = 3; // concurrent requests for previews
+const WINDOW_ERRORS = ["window_invalid", "image_window_not_applicable"]; // the image itself can be used
 let count = 0;
 let pending = 0;
 const queue = []; // items whose preview is to be loaded
@@ -11,6 +12,7 @@ const queue = []; // items whose preview is to be loaded
 export function addFiles(files) {
   const added = [...files].map((file) => ({
     number: ++count, kind: "image", name: file.name || "pasted.png", file, frame: 0, frames: 1, preview: null, error: null,
+    window: null, windows: [], windowError: null, warnings: [],
   }));
   for (const item of added) {
     item.name = uniqueName(item.name);
@@ -49,12 +51,22 @@ export function setFrame(item, frame) {
   changed("selected");
 }
 
+// Choose the window of an image: a text as in the requests, null for the file's own choice.
+export function setWindow(item, window) {
+  Object.assign(item, { window, windowError: null });
+  requestPreview(item);
+  changed("selected");
+}
+
 // Items without an error.
 export const usable = () => state.items.filter((item) => !item.error);
 export const usableImages = () => usable().filter((item) => item.kind === "image");
 
 // The frame in a request, unless it is the first.
 export const frameOf = (item) => (item.frame ? { frame: item.frame } : {});
+
+// The frame and the window in a request. A request to a store has the frame alone: the window is the store's.
+export const viewOf = (item) => ({ ...frameOf(item), ...(item.window ? { window: item.window } : {}) });
 
 // Append a number to a name that is already listed.
 function uniqueName(name) {
@@ -78,16 +90,19 @@ async function loadNext() {
 }
 
 async function loadPreview(item) {
-  const { frame } = item;
+  const { frame, window } = item;
   try {
-    const body = { image: image(item), ...frameOf(item), ...modelOf() };
+    const body = { image: image(item), ...viewOf(item), ...modelOf() };
     const view = await send({ method: "POST", path: "api/view", body });
     if (view.error) throw itemError(view.error);
-    if (frame !== item.frame) return; // the user has chosen another frame meanwhile
-    const { "picture": preview, width, height, frames, model_size: modelSize } = view;
-    Object.assign(item, { preview, width, height, frames, modelSize, error: null });
+    if (frame !== item.frame || window !== item.window) return; // the user has chosen another view meanwhile
+    const { "picture": preview, width, height, frames, windows = [], warnings = [], model_size: modelSize } = view;
+    Object.assign(item, { preview, width, height, frames, windows, warnings, modelSize, error: null });
   } catch (error) {
-    if (!error.mayRetry && error.status !== 401) item.error = error;
+    if (window !== null && WINDOW_ERRORS.includes(error.code)) {
+      if (window === item.window) setWindow(item, null);
+      item.windowError = error;
+    } else if (!error.mayRetry && error.status !== 401) item.error = error;
     item.previewError = error;
     if (error.wait) setTimeout(loadMissingPreviews, 1000 * error.wait);
   }

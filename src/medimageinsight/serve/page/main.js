@@ -14,6 +14,7 @@ import { showError, showStatus } from "./status.js";
 import { tabs } from "./tabs.js";
 import { tags } from "./tags.js";
 import { refresh, stop } from "./view.js";
+import "./windows.js";
 
 const views = { "tab-prompts": prompts, "tab-tags": tags, "tab-similar": similar, "tab-compare": compare, "tab-map": map };
 let current = prompts;

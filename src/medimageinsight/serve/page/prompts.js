@@ -3,7 +3,7 @@
 import { image, itemError } from "./api.js";
 import { showBars } from "./bars.js";
 import { $, make, percent } from "./dom.js";
-import { frameOf, modelOf } from "./items.js";
+import { modelOf, viewOf } from "./items.js";
 import { onChange, state } from "./state.js";
 import { empty, refresh } from "./view.js";
 
@@ -19,7 +19,7 @@ export const prompts = {
     if (item.kind === "text") return { missing: "Prompts are ranked for an image: choose or add one." };
     if (!labels.length) return { missing: "Write at least one prompt." };
     const template = $("template").value.trim();
-    const body = { images: [image(item)], labels, ...(template ? { template } : {}), ...frameOf(item), ...modelOf() };
+    const body = { images: [image(item)], labels, ...(template ? { template } : {}), ...viewOf(item), ...modelOf() };
     return { requests: [{ method: "POST", path: "api/classify", body }] };
   },
 

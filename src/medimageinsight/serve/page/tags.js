@@ -3,7 +3,7 @@
 import { image, itemError } from "./api.js";
 import { showBars } from "./bars.js";
 import { $, number, percent, setOptions } from "./dom.js";
-import { frameOf, modelOf } from "./items.js";
+import { modelOf, viewOf } from "./items.js";
 import { onChange, state } from "./state.js";
 import { empty, refresh } from "./view.js";
 
@@ -20,7 +20,7 @@ export const tags = {
     const threshold = $("threshold").valueAsNumber;
     if (kind === "vocabulary" && !(threshold >= 0 && threshold <= 1)) return { missing: "Give a threshold between 0 and 1." };
     const tagSource = kind === "vocabulary" ? { vocabulary: name, threshold, ...modelOf() } : { tagger: name };
-    const body = { images: [image(item)], ...tagSource, ...frameOf(item) };
+    const body = { images: [image(item)], ...tagSource, ...viewOf(item) };
     return { requests: [{ method: "POST", path: "api/tag", body }] };
   },
 

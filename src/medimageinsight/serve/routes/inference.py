@@ -72,12 +72,13 @@ async def infer(
     """
     served = server.models.get(model)
     check_rows(sum(len(tensor.data) for tensor in body.inputs), server.settings.max_rows)
-    settings = scoring_preprocessing(parse_params(body.parameters), served.model, server.settings.preprocessing)
+    params = parse_params(body.parameters)
+    settings = scoring_preprocessing(params, served.model, server.settings.preprocessing)
     rows, names = [], []
     for tensor in body.inputs:
         for index, cell in enumerate(tensor.cells):
             image, text = (cell, None) if tensor.name == "image" else (None, cell)
-            rows.append(make_row(image, text, allow_urls=server.allow_urls))
+            rows.append(make_row(image, text, frame=params.frame, allow_urls=server.allow_urls))
             names.append(f"{tensor.name}[{index}]")
     vectors = iter(await embed_all(served, rows, settings, names))
     requested = {output.name for output in body.outputs or ()}

@@ -58,10 +58,11 @@ async def place_on_map(
     On the axes that GET answers for the same limit. An image that cannot be used has an error as its result.
     """
     served = store_of(server, body.store, body.model)
-    rows = image_rows(server, body.images, body.frame)
+    settings = served.store.identity.settings(window=body.window)
+    rows = image_rows(server, body.images, frame=body.frame, window=None)
     projection = await server.stores.run(lambda: server.stores.projection(served, body.limit))
     points: list[schemas.Point | schemas.ErrorResponse] = []
-    for image in await embed_images(served.served, rows, served.store.identity.settings()):
+    for image in await embed_images(served.served, rows, settings):
         if isinstance(image, InputError):
             points.append(schemas.ErrorResponse.of(image))
         else:
@@ -84,7 +85,12 @@ async def thumbnail_of_item(
 
     def draw() -> bytes:
         (item,) = served.store.get([query.id])
-        return thumbnail(find_image(item, server.stores.folders), query.size, server.models.image_limits)
+        return thumbnail(
+            find_image(item, server.stores.folders),
+            query.size,
+            server.models.image_limits,
+            window=served.store.identity.settings().window,
+        )
 
     try:
         content = await unless_gone(request, server.stores.run(draw))

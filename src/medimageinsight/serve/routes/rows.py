@@ -15,25 +15,24 @@ from medimageinsight.serve.scoring_request import Row, check_rows, make_row
 Vector: TypeAlias = NDArray[np.float32]  # (D,)
 
 
-def image_row(image: str | None, frame: int, *, allow_urls: bool) -> Row:
+def image_row(image: str | None, *, frame: int, window: str | None, allow_urls: bool) -> Row:
     """Return the row of one image, or of its error."""
     try:
         if not image:
             raise InputError("expected an image, got an empty cell", code="image_empty")
-        row = make_row(image, None, allow_urls=allow_urls)
+        return make_row(image, None, frame=frame, window=window, allow_urls=allow_urls)
     except InputError as error:
         return Row(error=error)
-    return Row(image=row.image, image_url=row.image_url, frame=frame)
 
 
-def image_rows(server: ServerState, images: Sequence[str | None], frame: int) -> list[Row]:
+def image_rows(server: ServerState, images: Sequence[str | None], *, frame: int, window: str | None) -> list[Row]:
     """Return a row for each image; an image that cannot be used is its row's error.
 
     Raises:
         RequestError: ``request_too_many_rows``.
     """
     check_rows(len(images), server.settings.max_rows)
-    return [image_row(image, frame, allow_urls=server.allow_urls) for image in images]
+    return [image_row(image, frame=frame, window=window, allow_urls=server.allow_urls) for image in images]
 
 
 async def embed_images(

@@ -8,6 +8,7 @@ from fastapi import Query, Request, Response
 from medimageinsight.schemas import ModelName, ScoreResponse
 from medimageinsight.serve.http import json_response, unless_gone
 from medimageinsight.serve.models import ServedModel
+from medimageinsight.serve.response_warnings import record_warnings
 from medimageinsight.serve.routes.route import body_errors, new_router
 from medimageinsight.serve.routes.samples import OTHER_TEXT, PNG, PNG_URI, TEXT
 from medimageinsight.serve.routes.state import Server, ServerState
@@ -80,6 +81,8 @@ async def _score(server: ServerState, served: ServedModel, body: bytes) -> Scori
     request = await server.parse(
         body, lambda content: parse_request(content, limits=limits, allow_urls=server.allow_urls)
     )
+    if request.params.has_unknown:
+        record_warnings(["params_unknown"])
     settings = scoring_preprocessing(request.params, served.model, server.settings.preprocessing)
     results = await served.embed_rows(request.rows, settings)
     return answer_request(

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from medimageinsight import schemas
 from medimageinsight.errors import InputError, RequestError
+from medimageinsight.images import PRESETS
 from medimageinsight.search import StoreClassification, classify_vector
 from medimageinsight.serve.routes.route import body_errors, errors, examples, new_router
 from medimageinsight.serve.routes.rows import Vector, embed_all, embed_images, image_row, image_rows
@@ -32,6 +33,7 @@ async def about(server: OpenServer) -> schemas.About:
             schemas.ModelAbout(name=served.name, embedding_dim=served.model.embedding_dim)
             for served in server.models.all()
         ],
+        windows=list(PRESETS),
         vocabularies=schemas.VocabulariesAbout(**{name: list(vocabulary(name, model=model)) for name in VOCABULARIES}),
         stores=[
             schemas.StoreAbout(
@@ -82,14 +84,15 @@ async def neighbours(
     as its result.
     """
     served = store_of(server, body.store, body.model)
-    settings = NeighbourSettings(k=body.k, temperature=body.temperature)
-    rows = image_rows(server, body.images, body.frame)
+    settings = served.store.identity.settings(window=body.window)
+    voting = NeighbourSettings(k=body.k, temperature=body.temperature)
+    rows = image_rows(server, body.images, frame=body.frame, window=None)
     results: list[schemas.NeighboursResult | schemas.ErrorResponse] = []
-    for image in await embed_images(served.served, rows, served.store.identity.settings()):
+    for image in await embed_images(served.served, rows, settings):
         if isinstance(image, InputError):
             results.append(schemas.ErrorResponse.of(image))
             continue
-        vote = partial(classify_vector, served.store, image, label=body.label, settings=settings, where=body.where)
+        vote = partial(classify_vector, served.store, image, label=body.label, settings=voting, where=body.where)
         results.append(_neighbours_result(await server.stores.run(vote)))
     return schemas.NeighboursResponse(model=served.served.name, results=results)
 
@@ -108,11 +111,12 @@ def store_of(server: Server, name: str, model: str | None) -> ServedStore:
 
 
 async def _query_vector(server: Server, served: ServedStore, body: schemas.SearchRequest) -> Vector:
+    settings = served.store.identity.settings(window=body.window)
     if body.image is None:
         row = make_row(None, body.text)
     else:
-        row = image_row(body.image, body.frame, allow_urls=server.allow_urls)
-    (vector,) = await embed_all(served.served, [row], served.store.identity.settings())
+        row = image_row(body.image, frame=body.frame, window=None, allow_urls=server.allow_urls)
+    (vector,) = await embed_all(served.served, [row], settings)
     return vector
 
 

@@ -42,7 +42,7 @@ async def classify(
     The labels exclude each other. An image that cannot be used has an error as its result.
     """
     served = server.models.get(body.model)
-    rows = image_rows(server, body.images, body.frame)
+    rows = image_rows(server, body.images, frame=body.frame, window=body.window)
     prompts = await server.in_thread(lambda: make_prompts(body, server.settings.max_rows))
     embedded = await embed_texts(served, (text for texts in prompts.values() for text in texts))
     stacked = np.stack([embedded[text] for texts in prompts.values() for text in texts])
@@ -69,13 +69,15 @@ async def tag(
     By a vocabulary, whose terms exclude each other, or by a tagger of the server. An image that cannot be
     used has an error as its result.
     """
-    rows = image_rows(server, body.images, body.frame)
+    rows = image_rows(server, body.images, frame=body.frame, window=body.window)
     tags: str | Tagger
     if body.tagger is not None:
         chosen = server.stores.tagger(body.tagger)
         served, tags, preprocessing = chosen.served, chosen.tagger, chosen.preprocessing
         if body.model not in (None, served.name):
             raise RequestError(f"expected no 'model' or the tagger's, {served.name}, got the name of another")
+        if body.window not in (None, preprocessing.window):
+            raise RequestError("expected no 'window' or the tagger's, got another: leave it out", code="window_invalid")
         prompts = [tag.prompts for tag in chosen.tagger.tags if tag.prompts is not None]
         texts = [text for prompt in prompts for text in prompt.positive + prompt.negative]
     else:
@@ -139,23 +141,25 @@ async def view(
     In the model's own size, before its pixels are normalised.
     """
     served = server.models.get(body.model)
-    row = image_row(body.image, body.frame, allow_urls=False)
+    row = image_row(body.image, frame=body.frame, window=body.window, allow_urls=False)
     if row.error is not None:
         raise row.error
     data = row.image or b""
-    png, (width, height), frames = await server.in_thread(
-        lambda: view_image(data, body.frame, served.model, server.models.image_limits)
+    shown = await server.in_thread(
+        lambda: view_image(data, served.model, server.models.image_limits, frame=body.frame, window=body.window)
     )
     return schemas.ViewResponse(
-        image=f"data:image/png;base64,{base64.b64encode(png).decode()}",
-        width=width,
-        height=height,
-        frames=frames,
+        image=f"data:image/png;base64,{base64.b64encode(shown.png).decode()}",
+        width=shown.width,
+        height=shown.height,
+        frames=shown.frames,
+        windows=list(shown.windows) or None,
         model_size=list(served.model.preprocessing.image_size),
+        warnings=[schemas.ImageWarning(**warning.to_dict()) for warning in shown.warnings] or None,
     )
 
 
 def _item_row(server: Server, item: schemas.CompareItem) -> Row:
     if item.image is None:
         return make_row(None, item.text)
-    return image_row(item.image, item.frame, allow_urls=server.allow_urls)
+    return image_row(item.image, frame=item.frame, window=item.window, allow_urls=server.allow_urls)
