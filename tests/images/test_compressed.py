@@ -77,6 +77,8 @@ class TestCodings:
             (jpeg_2000(signed), JPEG2000Lossless),
         ):
             np.testing.assert_array_equal(stored_values(compress(codestream, signed, syntax, **header)), signed)
+        for codestream, syntax in ((jpeg_ls(low_bits), JPEGLSLossless), (jpeg_2000(low_bits), JPEG2000Lossless)):
+            np.testing.assert_array_equal(stored_values(compress(codestream, signed, syntax, **header)), signed)
         deep = signed * 8
         np.testing.assert_array_equal(
             stored_values(compress(jpeg_ls(deep.view(np.uint16)), deep, JPEGLSLossless)), deep
@@ -104,6 +106,13 @@ class TestCodings:
         header = {"SamplesPerPixel": 3, "PhotometricInterpretation": photometric, "PlanarConfiguration": 0}
         shown = stored_values(compress(codestream, ybr, JPEG2000Lossless, **header))
         assert np.abs(shown.astype(int) - expected).max() <= 1
+
+    def test_jpeg_2000_without_end_marker(self) -> None:
+        codestream = jpeg_2000(DEEP)[:-2]
+        np.testing.assert_array_equal(stored_values(compress(codestream, DEEP, JPEG2000Lossless)), DEEP)
+        two_parts = bytearray(codestream)
+        two_parts[two_parts.index(b"\xff\x90") + 11] = 2  # TNsot: the second part is missing
+        assert error_code(compress(bytes(two_parts), DEEP, JPEG2000Lossless)) == "image_truncated"
 
     @pytest.mark.parametrize("length", [0, 20, 10**6])
     def test_jpeg_2000_with_a_wrong_length_of_its_tile_part(self, length: int) -> None:
@@ -149,7 +158,7 @@ class TestEnd:
         for codestream, pixels, syntax in (
             (jpeg(GREY), GREY, JPEGBaseline8Bit),
             (jpeg(DEEP, lossless=True, bitspersample=16), DEEP, JPEGLosslessSV1),
-            (jpeg_2000(DEEP), DEEP, JPEG2000Lossless),
+            (jpeg_2000(DEEP)[:-2], DEEP, JPEG2000Lossless),
             (jpeg_ls(DEEP), DEEP, JPEGLSLossless),
         ):
             for length in range(2, len(codestream) - 1, len(codestream) // 40):

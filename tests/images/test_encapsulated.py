@@ -204,6 +204,8 @@ class TestFiles:
         compressed = gzip.compress(self.FILE, compresslevel)
         np.testing.assert_array_equal(images.load(compressed), images.load(self.FILE))
         np.testing.assert_array_equal(images.load(compressed + bytes(512)), images.load(self.FILE))
+        members = [gzip.compress(self.FILE[start : start + 300]) for start in range(0, len(self.FILE), 300)]
+        np.testing.assert_array_equal(images.load(b"".join(members)), images.load(self.FILE))
         assert error_code(compressed[: len(compressed) // 2]) == "image_truncated"
 
     def test_gzip_that_inflates_without_bound(self) -> None:

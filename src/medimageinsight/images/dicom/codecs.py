@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import ImageError
+from medimageinsight.images.dicom import jpeg_2000
 from medimageinsight.images.dicom.codestream import Codestream, Coding
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def decode_codestream(data: bytes, codestream: Codestream) -> NDArray[Any]:
 
     frame = data[codestream.start : codestream.end]
     if codestream.coding is Coding.JPEG_2000:
-        return imagecodecs.jpeg2k_decode(frame)
+        return imagecodecs.jpeg2k_decode(frame if frame.endswith(jpeg_2000.END) else frame + jpeg_2000.END)
     if codestream.coding is Coding.JPEG_LS:
         return imagecodecs.jpegls_decode(frame)
     colour_space = _JPEG_COLOUR_SPACES.get(codestream.samples)

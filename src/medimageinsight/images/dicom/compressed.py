@@ -86,13 +86,11 @@ def _grey(
     description: PixelDescription,
     warnings: tuple[ImageWarning, ...],
 ) -> StoredPixels:
-    bits = codestream.precision
-    if codestream.coding in (Coding.JPEG, Coding.JPEG_LOSSLESS):
-        # JPEG knows no sign, and lossless JPEG may contain the unused bits
-        stored_type = np.min_scalar_type((1 << description.stored) - 1)
+    # the header's depth may need a larger type than the samples have
+    stored_type = np.min_scalar_type((1 << description.stored) - 1)
+    if not codestream.signed:
         samples = samples.astype(np.promote_types(samples.dtype, stored_type), copy=False)
-        if _fits(samples, codestream, description):
-            bits = description.stored
+    bits = _bits(samples, codestream, description)
     if bits > description.stored:
         warnings = (*warnings, header_overruled(f"{description.stored} bits a sample", f"{bits}"))
     if codestream.coding is not Coding.JPEG_2000 or codestream.signed != description.signed:
@@ -101,11 +99,16 @@ def _grey(
     return StoredPixels(values=samples, photometric=photometric or "MONOCHROME2", bits=bits, warnings=warnings)
 
 
-def _fits(samples: NDArray[Any], codestream: Codestream, description: PixelDescription) -> bool:
-    """Return whether the samples fit into the header's depth, or have its unused bits too."""
-    if codestream.precision <= description.stored or codestream.precision == description.allocated:
-        return True
-    return codestream.precision < description.allocated and int(samples.max()) < 1 << description.stored
+def _bits(samples: NDArray[Any], codestream: Codestream, description: PixelDescription) -> int:
+    """Return the number of bits that count, the header's wherever the samples allow it."""
+    precision, stored = codestream.precision, description.stored
+    knows_no_depth = codestream.coding in (Coding.JPEG, Coding.JPEG_LOSSLESS)
+    if precision <= stored:
+        # JPEG has 8 or 12 bits whatever the header has; the sign bit of the others is the highest of theirs
+        return stored if knows_no_depth else precision
+    if knows_no_depth and precision == description.allocated:
+        return stored  # the unused bits are there too, and may contain anything (PS3.5 8.1.1)
+    return stored if not codestream.signed and int(samples.max()) < 1 << stored else precision
 
 
 def _colour(

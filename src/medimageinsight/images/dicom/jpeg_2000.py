@@ -35,7 +35,7 @@ class Size:
 class Extent:
     """The end of a codestream, and how finely it is divided."""
 
-    end: int | None  # offset after the end marker; None if it is cut off
+    end: int | None  # offset after the last byte that matters; None if it is cut off
     blocks: int  # precincts and code-blocks of all components, about
     packets: int  # layers times precincts of a component, about
 
@@ -78,18 +78,33 @@ def _separations(data: bytes, start: int, samples: int) -> bytes:
 
 
 def read_extent(data: bytes, start: int, size: Size) -> Extent:
-    """Follow the tile-parts to the end marker. Bytes after it do not matter."""
+    """Follow the tile-parts to the end marker. Bytes after it do not matter.
+
+    Without an end marker, which some writers omit, the codestream is whole if the data end with the end of a tile-part
+    and contain each tile.
+    """
     position, styles = _skip_segments(data, start + 2, _SOT)
+    parts_left: dict[int, int] = {}  # by tile
+    end = None
     while position is not None and data.startswith(_SOT, position) and position + _TILE_PART_HEADER <= len(data):
-        length = struct.unpack_from(">I", data, position + 6)[0]
+        tile, length, part, parts = struct.unpack_from(">HIBB", data, position + 4)
+        # A.4.2: the number of parts may be given in one of them only
+        parts_left[tile] = parts - part - 1 if parts else parts_left.get(tile, 0) - 1
         body, tile_styles = _skip_segments(data, position + _TILE_PART_HEADER, _SOD)
         styles += tile_styles
         if body is None:
             break
-        following = max(position + length, body)
-        # A.4.2: a length of 0 is that of the last tile-part, which reaches to the end marker
-        position = following if data.startswith((_SOT, END), following) else data.find(END, body)
-    end = position + len(END) if position is not None and position >= 0 and data.startswith(END, position) else None
+        position = max(position + length, body)
+        if length and 0 <= len(data) - position < len(END):
+            is_whole = len(parts_left) == size.tiles and not any(parts_left.values())
+            end = position if is_whole else None
+            break
+        if not data.startswith((_SOT, END), position):
+            # A.4.2: a length of 0 is that of the last tile-part, which reaches to the end marker
+            position = data.find(END, body)
+        if position >= body and data.startswith(END, position):
+            end = position + len(END)
+            break
     if not styles:
         return Extent(end=end, blocks=0, packets=0)
     finest = _finest(styles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import struct
@@ -78,15 +79,13 @@ def _uncompressed_beginning(data: bytes) -> bytes:
 
 
 def _inflate_gzip(data: bytes, limits: Limits) -> bytes:
-    """Return the first member of a gzip file, of at most ``limits.max_bytes`` bytes."""
-    inflater = zlib.decompressobj(_GZIP_WBITS)
+    """Return the contents of a gzip file of any number of members, at most ``limits.max_bytes`` bytes."""
     try:
-        inflated = inflater.decompress(data, limits.max_bytes + 1)
-    except zlib.error:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            inflated = file.read(limits.max_bytes + 1)
+    except (OSError, EOFError, zlib.error):
         raise _damaged() from None
     limits.check_bytes(len(inflated))
-    if not inflater.eof:
-        raise _damaged()
     return inflated
 
 
