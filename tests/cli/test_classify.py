@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import csv
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +10,7 @@ from PIL import Image
 
 from medimageinsight import MedImageInsight
 from tests.cli.labelled_images import write_image, write_table
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.images.dicom_datasets import make_dataset, to_file_bytes
 
 
 def test_json_has_every_label_of_every_image(mi2, toy_bundle: Path, image_files: list[Path]) -> None:
@@ -167,3 +167,63 @@ def test_rejects_invalid_store_options(mi2, store: Path, image_files: list[Path]
     gone = mi2("classify", image_files[0], "--store", tmp_path / "no", "--label-column", "kind", "--json")
     assert gone.json["error"]["code"] == "store_not_found"
     assert gone.json["source"] == str(tmp_path / "no")
+
+
+def test_reads_prompts_from_a_file_and_writes_a_table(
+    mi2, toy_bundle: Path, image_files: list[Path], tmp_path: Path
+) -> None:
+    prompts, out = tmp_path / "prompts.json", tmp_path / "table.csv"
+    prompts.write_text(json.dumps({"=normal": ["x-ray chest normal", "no finding"], "edema": "x-ray chest edema"}))
+    result = mi2("classify", *image_files, tmp_path / "missing.png", "--prompts", prompts, "--out", out, "--json")
+    assert result.code == 1
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "source", "label", "probability", "probability of =normal", "probability of edema", "error",
+    ]  # fmt: skip
+    assert rows[3]["error"] == "image_not_found"
+    with MedImageInsight.load(toy_bundle) as model:
+        expected = model.classify(
+            image_files, {"=normal": ["x-ray chest normal", "no finding"], "edema": "x-ray chest edema"}
+        )
+    written = [[float(row["probability of =normal"]), float(row["probability of edema"])] for row in rows[:3]]
+    np.testing.assert_allclose(written, expected, atol=1e-5)
+    for row, (normal, edema) in zip(rows, written, strict=False):
+        assert row["label"] == ("'=normal" if normal > edema else "edema")
+    assert [entry["probabilities"]["edema"] for entry in result.json[:3]] == pytest.approx(
+        [e for _, e in written], abs=1e-5
+    )
+    both = mi2("classify", image_files[0], "--prompts", prompts, "--labels", "a", "b", "--json")
+    assert both.json["error"]["code"] == "classify_option_unused"
+    assert (
+        mi2("classify", image_files[0], "--prompts", prompts, "--out", "t.txt", "--json").json["error"]["code"]
+        == "out_unknown"
+    )
+
+
+@pytest.mark.parametrize("patient_id", ["hashed", "plain"])
+def test_can_leave_out_the_patient_of_the_query(mi2, tmp_path: Path, patient_id: str) -> None:
+    pytest.importorskip("lancedb", reason="a store in a folder needs the search extra")
+    images, store = tmp_path / "images", tmp_path / "store"
+    rng = np.random.default_rng(0)
+    for index, patient in enumerate(("P1", "P1", "P2", "P3")):
+        folder = images / ("sick" if patient == "P1" else "well")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 255, (16, 16), dtype=np.uint8)
+        (folder / f"{index}.dcm").write_bytes(to_file_bytes(make_dataset(pixels, PatientID=patient)))
+    new = tmp_path / "new.dcm"
+    new.write_bytes(to_file_bytes(make_dataset(rng.integers(0, 255, (16, 16), dtype=np.uint8), PatientID="P1")))
+    added = mi2("index", "add", store, images, "--dicom-tags", "--patient-id", patient_id, "--labels-from-folders")
+    assert added.code == 0
+    own = ("--exclude-same", "PatientID", "--json")
+    hits = mi2("search", store, "--image", new, *own).json["hits"]
+    assert {Path(hit["path"]).name for hit in hits} == {"2.dcm", "3.dcm"}
+    assert len(mi2("search", store, "--image", new, "--json").json["hits"]) == 4
+    (answer,) = mi2("classify", new, "--store", store, "--label-column", "label", *own).json
+    assert list(answer["probabilities"]) == ["well"]
+    piped = mi2("classify", "-", "--store", store, "--label-column", "label", *own, stdin=new.read_bytes()).json
+    assert list(piped[0]["probabilities"]) == ["well"]
+    Image.fromarray(rng.integers(0, 255, (16, 16), dtype=np.uint8)).save(tmp_path / "anonymous.png")
+    (unknown,) = mi2("classify", tmp_path / "anonymous.png", "--store", store, "--label-column", "label", *own).json
+    assert unknown["error"]["code"] == "column_empty"
+    assert mi2("search", store, "--image", tmp_path / "anonymous.png", *own).json["error"]["code"] == "column_empty"

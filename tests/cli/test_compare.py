@@ -23,7 +23,17 @@ def test_compares_image_and_text(mi2, image_files: list[Path]) -> None:
 
 
 def test_compares_two_texts(mi2) -> None:
-    assert mi2("compare", "x-ray", "x-ray", "--json").json["similarity"] == pytest.approx(1)
+    assert mi2("compare", "--text", "x-ray", "--text", "x-ray", "--json").json["similarity"] == pytest.approx(1)
+
+
+def test_words_are_texts_only_next_to_an_image(mi2, image_files: list[Path]) -> None:
+    misspelled = mi2("compare", "scan_1", "scan_2", "--json")
+    assert (misspelled.code, misspelled.json["error"]["code"]) == (2, "compare_no_image")
+    assert "--text" in misspelled.err
+    as_word = mi2("compare", image_files[0], "x-ray", "--json").json
+    assert mi2("compare", image_files[0], "--text", "x-ray", "--json").json == as_word
+    three = mi2("compare", image_files[0], image_files[1], "--text", "x-ray", "--json").json
+    assert three["items"] == [str(image_files[0]), str(image_files[1]), "x-ray"]
 
 
 def test_reads_standard_input(mi2, image_files: list[Path]) -> None:

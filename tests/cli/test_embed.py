@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ from pydicom.data import get_testdata_file
 
 from medimageinsight import MedImageInsight
 from medimageinsight.cli.vector_files import Result, new_vector_file
+from medimageinsight.datasets import read_vectors
 from medimageinsight.errors import ImageError
 
 if TYPE_CHECKING:
@@ -97,14 +99,14 @@ def test_parquet_has_null_for_failed_images(mi2, image_files: list[Path], tmp_pa
 
 
 @pytest.mark.parametrize("name", ["v.npy", "v.jsonl", "v.parquet"])
-def test_failed_write_preserves_the_old_file_and_leaves_no_partial_file(tmp_path: Path, name: str) -> None:
+def test_failed_write_preserves_the_old_file_and_leaves_no_partial_file(tmp_path: Path, model, name: str) -> None:
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
     path = tmp_path / name
     path.write_text("old")
 
     def fail_halfway() -> None:
-        with new_vector_file(path, count=2, dim=3) as write:
+        with new_vector_file(path, count=2, dim=3, model=model.identity) as write:
             write(Result(source="a", embedding=np.ones(3, np.float32)))
             write(Result(source="b", error=ImageError("x")))
             raise ZeroDivisionError
@@ -138,3 +140,91 @@ def test_embeds_the_chosen_frame(mi2) -> None:
     first, tenth = (mi2("embed", path, "--frame", frame, "--json").json[0]["embedding"] for frame in (0, 9))
     assert first != tenth
     assert mi2("embed", path, "--frame", 30).code == 1
+
+
+@pytest.mark.parametrize("name", ["v.npy", "v.jsonl", "v.parquet"])
+def test_continues_an_interrupted_call(mi2, image_files: list[Path], tmp_path: Path, monkeypatch, name: str) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    out, whole = tmp_path / name, tmp_path / f"whole-{name}"
+    words = ["embed", image_files[0], tmp_path / "missing.png", *image_files[1:], "--text", "a", "--text", "b"]
+    assert mi2(*words, "--out", whole).code == 1
+    embed_text = MedImageInsight.embed_texts
+
+    def interrupt(model, text):
+        if text == "b":
+            raise KeyboardInterrupt
+        return embed_text(model, text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MedImageInsight, "embed_texts", interrupt)
+        interrupted = mi2(*words, "--out", out)
+    assert interrupted.code == 130
+    assert "5 results" in interrupted.err
+    assert "--resume" in interrupted.err
+    partial = out.with_name(f"{name}.partial")
+    with partial.open("ab") as file:
+        file.write(b'{"source": "torn')
+    embedded: list[str] = []
+    monkeypatch.setattr(
+        MedImageInsight, "embed_texts", lambda model, text: embedded.append(text) or embed_text(model, text)
+    )
+    resumed = mi2(*words, "--out", out, "--resume")
+    assert embedded == ["b"]
+    assert "5 of 6 embedded" in resumed.err
+    assert out.read_bytes() == whole.read_bytes()
+    assert not partial.exists()
+
+
+def test_resumes_the_same_call_only(mi2, image_files: list[Path], tmp_path: Path, monkeypatch) -> None:
+    out = tmp_path / "v.npy"
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MedImageInsight, "embed_texts", interrupt)
+        mi2("embed", image_files[0], "--text", "a", "--out", out)
+    other = mi2("embed", image_files[1], "--text", "a", "--out", out, "--resume", "--json")
+    assert (other.code, other.json["error"]["code"]) == (2, "resume_other_call")
+    assert mi2("embed", image_files[0], "--resume", "--json").json["error"]["code"] == "resume_invalid"
+    assert mi2("embed", image_files[1], "--out", out).code == 0  # starts again
+    assert [path.name for path in sorted(tmp_path.glob("v.npy*"))] == ["v.npy", "v.npy.json"]
+
+
+def test_a_full_disk_is_an_error_and_loses_nothing(mi2, image_files: list[Path], tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="Windows has no limit of a file's size")
+    out = tmp_path / "v.npy"
+    mi2("embed", *image_files, "--out", out)
+    size = out.stat().st_size
+    out.unlink()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400, before[1]))
+        full = mi2("embed", *image_files, "--out", out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, previous)
+    assert full.code == 1
+    assert "File too large" in full.err
+    assert "--resume" in full.err
+    assert not out.exists()
+    assert mi2("embed", *image_files, "--out", out, "--resume").code == 0
+    assert out.stat().st_size == size
+
+
+@pytest.mark.parametrize("name", ["v.npy", "v.jsonl", "v.parquet"])
+def test_files_state_their_sources_and_model(mi2, model, image_files: list[Path], tmp_path: Path, name: str) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    out = tmp_path / name
+    mi2("embed", image_files[0], tmp_path / "missing.png", "--out", out)
+    found = read_vectors(out)
+    assert found.sources is not None
+    assert list(found.sources) == [str(image_files[0]), str(tmp_path / "missing.png")]
+    assert found.succeeded.tolist() == [True, False]
+    assert found.model == model.identity
+    np.testing.assert_allclose(found.vectors[0], model.embed_images(image_files[0]), atol=1e-6)
+    other = mi2("outliers", out, image_files[0], "--validation", out, "--preprocessing", "azure", "--json")
+    assert (other.code, other.json["error"]["code"]) == (2, "vectors_other_model")

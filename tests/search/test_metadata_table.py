@@ -63,6 +63,13 @@ def test_infers_types_of_csv_columns(tmp_path):
     assert table.row(tmp_path / "2") == {"weight": 60.0, "smoker": False, "code": "12", "mixed": "x"}
 
 
+def test_words_for_no_value_are_empty_in_columns_of_numbers(tmp_path):
+    file = write(tmp_path, "path,age,code,only\n1,40,A,NA\n2,NA,NA,NA\n3,#N/A,none,NA\n")
+    table = search.read_metadata(file)
+    assert table.types == {"age": "integer", "code": "string", "only": "string"}
+    assert table.row(tmp_path / "2") == {"code": "NA", "only": "NA"}
+
+
 def test_required_types_take_precedence(tmp_path):
     file = write(tmp_path, "path,code,weight\n1,12,60\n")
     row = search.read_metadata(file, types={"code": "string", "weight": "float"}).row(tmp_path / "1")

@@ -1,6 +1,7 @@
 """``mi2 classify``: zero-shot probabilities of labels, or labels by the most similar images of a store."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,23 +9,33 @@ import typer
 from rich.text import Text
 
 from medimageinsight.cli import output
+from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import (
+    AcceptMaps,
     AsJson,
     ContactSheet,
     Files,
     Frame,
     ImageFolders,
     Model,
+    Percentiles,
     Preprocessing,
     Top,
+    Window,
+    choose_window,
     load_model,
     load_store,
 )
+from medimageinsight.cli.output import numbers
+from medimageinsight.cli.probability_table import check_table_name, write_probabilities
 from medimageinsight.cli.results import name_first_row, print_probabilities, print_ranked_labels, print_results
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from medimageinsight.api import MedImageInsight
     from medimageinsight.images import Source
     from medimageinsight.search import StoreClassification
 
@@ -51,6 +62,22 @@ K = Annotated[
     int | None, typer.Option("-k", "--k", min=1, help="With --store: the number of images that vote. Default: 10.")
 ]
 Where = Annotated[str | None, typer.Option(metavar="EXPR", help="With --store: a filter on the images that vote.")]
+ExcludeSame = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN", help="With --store: images with the query's own value here, such as PatientID, do not vote."
+    ),
+]
+PromptsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts", metavar="FILE", help='Instead of --labels: JSON {"label": "prompt"}, or lists of prompts.'
+    ),
+]
+OutputTable = Annotated[
+    Path | None,
+    typer.Option(metavar="TABLE.csv", help="Write the probabilities of all labels to this file instead of the screen."),
+]
 
 
 def classify(
@@ -60,14 +87,20 @@ def classify(
     modality: Modality = None,
     anatomy: Anatomy = None,
     view: View = None,
+    prompts: PromptsFile = None,
+    out: OutputTable = None,
     top: Top = 5,
     store: Store = None,
     label_column: StoreLabelColumn = None,
     k: K = None,
     where: Where = None,
+    exclude_same: ExcludeSame = None,
     contact_sheet: ContactSheet = None,
     folder: ImageFolders = None,
     frame: Frame = 0,
+    window: Window = None,
+    percentiles: Percentiles = None,
+    accept_maps: AcceptMaps = False,
     preprocessing: Preprocessing = None,
     model: Model = None,
     as_json: AsJson = False,
@@ -80,20 +113,23 @@ def classify(
     sources = list_sources(files or [])
     if not sources:
         raise InputError("expected image files, got none: name them before --labels", code="files_missing")
+    check_table_name(out)
+    chosen = choose_window(window, percentiles)
     fields = {"modality": modality, "anatomy": anatomy, "view": view}
     if store is None:
         store_options = {
             "--label-column": label_column, "-k": k, "--where": where, "--contact-sheet": contact_sheet,
-            "--folder": folder,
+            "--folder": folder, "--exclude-same": exclude_same,
         }  # fmt: skip
         _refuse_options(store_options, "expected --store with {}, got none: name a store, or leave the option out")
         known = {name: value for name, value in fields.items() if value is not None}
         _classify_by_labels(
-            sources, labels or [], template=template, fields=known, top=top, frame=frame, preprocessing=preprocessing,
-            model=model, as_json=as_json,
+            sources, _choose_labels(labels, prompts, template, known), template=template, fields=known, top=top,
+            frame=frame, out=out, as_json=as_json,
+            load=partial(load_model, model, preprocessing, window=chosen, accept_maps=accept_maps),
         )  # fmt: skip
         return
-    label_options = {"--labels": labels, "--template": template, "--preprocessing": preprocessing}
+    label_options = {"--labels": labels, "--template": template, "--prompts": prompts, "--preprocessing": preprocessing}
     _refuse_options(
         label_options | {f"--{name}": value for name, value in fields.items()},
         "expected no {} with --store, whose images give the labels and the preprocessing, got both: leave one out",
@@ -101,8 +137,9 @@ def classify(
     if label_column is None:
         raise InputError("expected --label-column with --store, got none: name it", code="column_missing")
     _classify_by_store(
-        sources, store, label_column, k=DEFAULT_K if k is None else k, where=where, sheet=contact_sheet, folders=folder,
-        top=top, frame=frame, model=model, as_json=as_json,
+        sources, store, label_column, k=DEFAULT_K if k is None else k, where=where, exclude_same=exclude_same,
+        sheet=contact_sheet, folders=folder, out=out, top=top, frame=frame, window=chosen,
+        load=partial(load_model, model, accept_maps=accept_maps), as_json=as_json,
     )  # fmt: skip
 
 
@@ -113,16 +150,36 @@ def _refuse_options(options: Mapping[str, object], message: str) -> None:
             raise InputError(message.format(name), code="classify_option_unused")
 
 
+def _choose_labels(
+    labels: list[str] | None, prompts: Path | None, template: list[str] | None, fields: Mapping[str, str]
+) -> "list[str] | dict[str, list[str]]":
+    """Return the labels, with their prompts if a file gives them."""
+    from medimageinsight.tagging import read_prompts
+
+    if prompts is None:
+        return labels or []
+    options = {"--labels": labels, "--template": template} | {f"--{name}": value for name, value in fields.items()}
+    _refuse_options(options, "expected no {} with --prompts, whose texts are complete, got both: leave one out")
+    with error_context(prompts):
+        tags = read_prompts(prompts)
+        if any(tag.negative for tag in tags.values()):
+            raise InputError(
+                "expected prompts of labels, got negative prompts, which are for mi2 tag: leave them out",
+                code="classify_option_unused",
+            )
+    return {name: list(tag.positive) for name, tag in tags.items()}
+
+
 def _classify_by_labels(
     sources: list[str],
-    labels: list[str],
+    labels: "list[str] | dict[str, list[str]]",
     *,
     template: list[str] | None,
     fields: dict[str, str],
     top: int,
     frame: int,
-    preprocessing: str | None,
-    model: str | None,
+    out: Path | None,
+    load: "Callable[[], MedImageInsight]",
     as_json: bool,
 ) -> None:
     """Classify images zero-shot and print the probabilities."""
@@ -130,7 +187,7 @@ def _classify_by_labels(
         raise InputError("expected labels, got none: give them as --labels A B", code="labels_empty")
     if not template and fields:
         template = [" ".join([*(f"{{{name}}}" for name in fields), "{}"])]  # the fields in their usual order
-    loaded = load_model(model, preprocessing)
+    loaded = load()
     with output.counting("classifying", len(sources)) as progress:
         probabilities = loaded.classify(
             map(open_source, sources),
@@ -141,7 +198,15 @@ def _classify_by_labels(
             frame=frame,
             progress=progress,
         )
-    print_probabilities(sources, probabilities, labels, top=top, as_json=as_json)
+    names = list(labels)
+    if out is None:
+        print_probabilities(sources, probabilities, names, top=top, as_json=as_json)
+        return
+    rows = [
+        row if isinstance(row, InputError) else dict(zip(names, numbers(row), strict=True)) for row in probabilities
+    ]
+    _write_table(out, sources, rows)
+    print_results(sources, rows, lambda row: {"probabilities": row}, lambda _: None, as_json=as_json)
 
 
 def _classify_by_store(
@@ -151,11 +216,14 @@ def _classify_by_store(
     *,
     k: int,
     where: str | None,
+    exclude_same: str | None,
     sheet: Path | None,
     folders: Sequence[Path] | None,
+    out: Path | None,
     top: int,
     frame: int,
-    model: str | None,
+    window: str | None,
+    load: "Callable[[], MedImageInsight]",
     as_json: bool,
 ) -> None:
     """Classify images by the most similar images of a store and print labels and evidence."""
@@ -168,38 +236,55 @@ def _classify_by_store(
             f"expected one image with --contact-sheet, which shows one query, got {len(sources)}",
             code="pictures_of_several",
         )
-    images = list(map(open_source if sheet is None else rereadable_source, sources))
+    reads_once = sheet is None and exclude_same is None
+    images = list(map(open_source if reads_once else rereadable_source, sources))
     with load_store(store) as opened, output.counting("classifying", len(sources)) as progress:
         results = classify(
-            load_model(model),
+            load(),
             opened,
             images,
             label=label_column,
             k=k,
             where=where,
+            exclude_same=exclude_same,
             errors="return",
             frame=frame,
+            window=window,
             progress=progress,
         )
+        window = opened.identity.settings().window
     if sheet is not None and not isinstance(results[0], InputError):
-        _save_evidence(sheet, sources[0], images[0], frame, results[0], label_column, allowed_folders)
+        _save_evidence(
+            sheet, sources[0], images[0], results[0], label_column, allowed_folders, frame=frame, window=window
+        )
+    if out is not None:
+        _write_table(out, sources, [row if isinstance(row, InputError) else row.probabilities for row in results])
     print_results(
         sources,
         results,
         lambda result: result.to_dict(),
-        lambda succeeded: _print_votes(succeeded, top),
+        lambda succeeded: _print_votes(succeeded, top) if out is None else None,
         as_json=as_json,
     )
+
+
+def _write_table(out: Path, sources: Sequence[str], rows: "Sequence[Mapping[str, float] | InputError]") -> None:
+    with error_context(out):
+        write_probabilities(out, sources, rows)
+    succeeded = sum(not isinstance(row, InputError) for row in rows)
+    output.note(f"{succeeded:,} of {len(rows):,} classified: {out}")
 
 
 def _save_evidence(
     sheet: Path,
     source: str,
     image: "Source",
-    frame: int,
     result: "StoreClassification",
     label_column: str,
     folders: Sequence[Path],
+    *,
+    frame: int,
+    window: str | None,
 ) -> None:
     """Draw the image with its best labels, and the stored images that voted."""
     from medimageinsight.cli.contact_sheet import HitCard, query_card, save_hits
@@ -211,8 +296,8 @@ def _save_evidence(
         )
         for neighbour in result.neighbours
     ]
-    query = query_card(output.printable(source), image=image, frame=frame, prompts=best)
-    save_hits(sheet, query, cards, folders, title="What the most similar stored images are")
+    query = query_card(output.printable(source), image=image, frame=frame, window=window, prompts=best)
+    save_hits(sheet, query, cards, folders, title="What the most similar stored images are", window=window)
 
 
 def _print_votes(results: "list[tuple[str, StoreClassification]]", top: int) -> None:

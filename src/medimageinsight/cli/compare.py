@@ -1,5 +1,6 @@
 """``mi2 compare``: cosine similarity of images, texts or studies."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,11 +9,22 @@ from rich.text import Text
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
-from medimageinsight.cli.options import AsJson, Model, Preprocessing, load_model
+from medimageinsight.cli.options import (
+    AcceptMaps,
+    AsJson,
+    Model,
+    Percentiles,
+    Preprocessing,
+    Window,
+    choose_window,
+    load_model,
+)
 from medimageinsight.cli.sources import STANDARD_INPUT, embed_all_sources, list_sources, open_source
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -20,7 +32,7 @@ if TYPE_CHECKING:
 
 # A word with such an ending names a file, even if it does not exist.
 _ENDINGS = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
-_HELP = "Image files, - for standard input, or texts."
+_HELP = "Image files, - for standard input; also texts, if one of the items is an image."
 
 
 def compare(
@@ -31,6 +43,10 @@ def compare(
     current: Annotated[
         list[str] | None, typer.Option(metavar="FILE...", help="Images of the later study; folders are searched.")
     ] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A text to compare with the items; repeatable.")] = None,
+    window: Window = None,
+    percentiles: Percentiles = None,
+    accept_maps: AcceptMaps = False,
     preprocessing: Preprocessing = None,
     model: Model = None,
     as_json: AsJson = False,
@@ -40,24 +56,26 @@ def compare(
     Studies: --prior FILE... --current FILE... The novelty of a current image is 1 minus its highest cosine similarity
     to a prior image.
     """
+    load = partial(load_model, model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
     if prior or current:
-        if items or not (prior and current):
-            given = {"items": items, "--prior": prior, "--current": current}
+        if items or text or not (prior and current):
+            given = {"items": items, "--text": text, "--prior": prior, "--current": current}
             names = " and ".join(name for name, value in given.items() if value)
             raise InputError(
                 f"expected --prior and --current, or items to compare with each other, got {names}: give only those",
                 code="compare_invalid",
             )
-        _compare_studies(list_sources(prior), list_sources(current), model, preprocessing, as_json=as_json)
+        _compare_studies(list_sources(prior), list_sources(current), load, as_json=as_json)
         return
-    words = items or []
+    words = [*(items or []), *(text or [])]
     if len(words) < 2:
         raise InputError(
             f"expected two items or more, images or texts, got {len(words)}: name them, or give --prior and --current",
             code="compare_invalid",
         )
-    loaded = load_model(model, preprocessing)
-    embeddings = _embed(loaded, words)
+    are_images = [*_find_images(items or []), *(False for _ in text or [])]
+    loaded = load()
+    embeddings = _embed(loaded, words, are_images)
     similarity = loaded.similarity(embeddings, embeddings)
     if len(words) > 2:
         _print_matrix(words, similarity, as_json=as_json)
@@ -80,16 +98,32 @@ def is_image(word: str) -> bool:
     return word.lower().endswith(_ENDINGS) or (is_one_word and ("/" in word or "\\" in word))
 
 
-def _embed(model: "MedImageInsight", words: list[str]) -> "NDArray[np.float32]":
+def _find_images(items: list[str]) -> list[bool]:
+    """Return which items are images; the others are texts, if at least one item is an image.
+
+    Raises:
+        InputError: ``compare_no_image``.
+    """
+    are_images = [is_image(item) for item in items]
+    if items and not any(are_images):
+        raise InputError(
+            f"expected image files, got {len(items)} words that name no file: check their spelling, or give texts as "
+            "--text 'x-ray chest'",
+            code="compare_no_image",
+        )
+    return are_images
+
+
+def _embed(model: "MedImageInsight", words: list[str], are_images: list[bool]) -> "NDArray[np.float32]":
     """Return embeddings (N, D) of images and texts; the first invalid word ends the call."""
     import numpy as np
 
     rows = []
     with output.counting("embedding", len(words), shown=len(words) > 2) as progress:
-        for index, word in enumerate(words):
+        for done, (word, as_image) in enumerate(zip(words, are_images, strict=True), start=1):
             with error_context(word):
-                rows.append(model.embed_images(open_source(word)) if is_image(word) else model.embed_texts(word))
-            progress(index + 1)
+                rows.append(model.embed_images(open_source(word)) if as_image else model.embed_texts(word))
+            progress(done)
     return np.stack(rows)
 
 
@@ -108,11 +142,11 @@ def _print_matrix(words: list[str], similarity: "NDArray[np.float32]", *, as_jso
 
 
 def _compare_studies(
-    prior: list[str], current: list[str], model: str | None, preprocessing: str | None, *, as_json: bool
+    prior: list[str], current: list[str], load: "Callable[[], MedImageInsight]", *, as_json: bool
 ) -> None:
     from medimageinsight.tasks import compare_studies
 
-    loaded = load_model(model, preprocessing)
+    loaded = load()
     comparison = compare_studies(  # a failed image ends the call, since an incomplete study would mislead
         embed_all_sources(loaded, prior, progress_title="embedding the prior study"),
         embed_all_sources(loaded, current, progress_title="embedding the current study"),

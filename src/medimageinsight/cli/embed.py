@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
@@ -11,12 +12,24 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import FAILED_INPUT, error_context
-from medimageinsight.cli.options import AsJson, Files, Frame, Model, Preprocessing, load_model
+from medimageinsight.cli.options import (
+    AcceptMaps,
+    AsJson,
+    Files,
+    Frame,
+    Model,
+    Percentiles,
+    Preprocessing,
+    Window,
+    choose_window,
+    load_model,
+)
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.errors import InputError, TextError
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
+    from medimageinsight.cli.partial_results import PartialResults
     from medimageinsight.cli.vector_files import Result, Write
 
 SHOWN_NUMBERS = 4
@@ -32,13 +45,23 @@ def embed(
             help="Write the embeddings to this file. In .npy the row of a failed image is NaN.",
         ),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted call with --out, whose results are in F.partial.")
+    ] = False,
     frame: Frame = 0,
+    window: Window = None,
+    percentiles: Percentiles = None,
+    accept_maps: AcceptMaps = False,
     preprocessing: Preprocessing = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Embed images and texts as vectors that can be compared with each other; images first, then texts."""
-    from medimageinsight.cli.vector_files import check_ending
+    """Embed images and texts as vectors that can be compared with each other; images first, then texts.
+
+    --out also states the model and the names: next to .npy and .jsonl, within .parquet. An interrupted call leaves its
+    results in F.partial: repeat it with --resume.
+    """
+    from medimageinsight.cli.vector_files import check_ending, new_vector_file
 
     texts = text or []
     sources = list_sources(files or [])
@@ -46,33 +69,83 @@ def embed(
         raise InputError("expected image files or --text, got neither: name what to embed", code="nothing_to_embed")
     if out is not None:
         check_ending(out)
-    loaded = load_model(model, preprocessing)
+    elif resume:
+        raise InputError("expected --out with --resume, got none: name the file to continue", code="resume_invalid")
+    loaded = load_model(model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
     count, failed = len(sources) + len(texts), 0
+    warnings: Counter[str] = Counter()
     with ExitStack() as stack:
         stack.enter_context(error_context(out, OSError))
-        writers = [stack.enter_context(file) for file in _outputs(out, count, loaded.embedding_dim, as_json=as_json)]
+        partial = None if out is None else stack.enter_context(_partial(out, loaded, sources, texts, frame, resume))
+        writers = [stack.enter_context(file) for file in _outputs(out, loaded.embedding_dim, as_json=as_json)]
         shown = not (as_json and sys.stdout.isatty())  # else JSON and progress would mix on the screen
         progress = stack.enter_context(output.counting("embedding", count, shown=shown))
-        results = stack.enter_context(closing(_embed(loaded, sources, texts, frame)))
+        results = stack.enter_context(closing(_embed(loaded, sources, texts, frame, partial)))
         for done, result in enumerate(results, start=1):
             if result.error is not None:
                 failed += 1
                 output.error(result.error.message, source=result.source)
+            warnings.update(warning.code for warning in result.warnings)
             for write in writers:
                 write(result)
             progress(done)
+        if out is not None and partial is not None:
+            with new_vector_file(out, count=count, dim=loaded.embedding_dim, model=loaded.identity) as write:
+                for result in partial:
+                    write(result)
+            partial.remove()
     if out is not None:
         output.note(f"{count - failed:,} of {count:,} embedded, {loaded.embedding_dim} numbers each: {out}")
+    if warnings:
+        output.note("warnings: " + ", ".join(f"{code} {number:,}" for code, number in sorted(warnings.items())))
     if failed:
         raise typer.Exit(FAILED_INPUT)
 
 
-def _embed(model: "MedImageInsight", sources: Sequence[str], texts: Sequence[str], frame: int) -> "Generator[Result]":
+@contextmanager
+def _partial(
+    out: Path, model: "MedImageInsight", sources: Sequence[str], texts: Sequence[str], frame: int, resume: bool
+) -> "Iterator[PartialResults]":
+    """Open the results so far; if the block fails, they stay, and a note states how to continue."""
+    from medimageinsight.cli.partial_results import PartialResults, identify_call
+
+    with PartialResults(out, identify_call(sources, texts, frame, model.identity), resume=resume) as partial:
+        try:
+            yield partial
+        except BaseException:
+            if partial.count:
+                output.note(f"{partial.count:,} results are in {partial.path}: continue with this call and --resume")
+            else:
+                partial.remove()
+            raise
+
+
+def _embed(
+    model: "MedImageInsight",
+    sources: Sequence[str],
+    texts: Sequence[str],
+    frame: int,
+    partial: "PartialResults | None",
+) -> "Generator[Result]":
+    """Yield the results that are stored already, then embed the others and store them."""
+    if partial is None:
+        yield from _embed_all(model, sources, texts, frame)
+        return
+    done = partial.count
+    yield from partial
+    for result in _embed_all(model, sources[done:], texts[max(0, done - len(sources)) :], frame):
+        partial.append(result)
+        yield result
+
+
+def _embed_all(
+    model: "MedImageInsight", sources: Sequence[str], texts: Sequence[str], frame: int
+) -> "Generator[Result]":
     from medimageinsight.cli.vector_files import Result
 
     with closing(model.stream_images(map(open_source, sources), frame=frame)) as stream:
         for source, result in zip(sources, stream, strict=True):
-            yield Result(source=source, embedding=result.embedding, error=result.error)
+            yield Result(source=source, embedding=result.embedding, error=result.error, warnings=result.warnings)
     for text in texts:
         try:
             yield Result(source=text, embedding=model.embed_texts(text))
@@ -80,12 +153,8 @@ def _embed(model: "MedImageInsight", sources: Sequence[str], texts: Sequence[str
             yield Result(source=text, error=error)
 
 
-def _outputs(out: Path | None, count: int, dim: int, *, as_json: bool) -> "Iterator[AbstractContextManager[Write]]":
-    """Yield the writers of the results."""
-    from medimageinsight.cli.vector_files import new_vector_file
-
-    if out is not None:
-        yield new_vector_file(out, count=count, dim=dim)
+def _outputs(out: Path | None, dim: int, *, as_json: bool) -> "Iterator[AbstractContextManager[Write]]":
+    """Yield the writers of results to standard output."""
     if as_json:
         yield _json_list()
     elif out is None:

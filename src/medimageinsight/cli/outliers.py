@@ -8,11 +8,25 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.arguments import DefaultGroup
-from medimageinsight.cli.errors import error_context, report_errors
-from medimageinsight.cli.options import AsJson, Frame, Model, Preprocessing, load_model
+from medimageinsight.cli.errors import error_context
+from medimageinsight.cli.options import (
+    AcceptMaps,
+    AsJson,
+    Frame,
+    Model,
+    PathColumn,
+    Percentiles,
+    Preprocessing,
+    Root,
+    Window,
+    choose_window,
+    load_model,
+)
 from medimageinsight.cli.results import print_results
 from medimageinsight.cli.sources import embed_all_sources, embed_sources, list_sources
+from medimageinsight.cli.verbs import register
 from medimageinsight.errors import DatasetError, InputError
+from medimageinsight.files.columns import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
@@ -25,7 +39,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_SET = "a folder of images, a .csv or .parquet table of them, or their embeddings as .npy"
+_ROUNDING = 1e-9
+_SET = "a folder of images, a .csv, .tsv or .parquet table of them, or embeddings of mi2 embed --out"
 
 Reference = Annotated[str, typer.Argument(metavar="REFERENCE", help=f"Usual images: {_SET}.")]
 Files = Annotated[
@@ -45,21 +60,26 @@ def find(
     validation: Validation,
     k: K = 10,
     quantile: Quantile = 0.95,
+    path_column: PathColumn = None,
+    root: Root = None,
     frame: Frame = 0,
+    window: Window = None,
+    percentiles: Percentiles = None,
+    accept_maps: AcceptMaps = False,
     preprocessing: Preprocessing = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Find images that are unlike a reference set: REFERENCE FILE... --validation V.
 
-    An image's distance is measured to its k nearest reference images. If tables have a column patient_id, no patient
-    may be in both REFERENCE and V.
+    An image's distance is measured to its k nearest reference images. No patient may be in both REFERENCE and V:
+    patients are the column patient_id of a table, else those of DICOM files.
     """
     from medimageinsight.tasks import fit_outliers
 
     sources = list_sources(files)
-    loaded = load_model(model, preprocessing)
-    reference_set, validation_set = _load_set(loaded, reference), _load_set(loaded, validation)
+    loaded = load_model(model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
+    reference_set, validation_set = (_load_set(loaded, name, path_column, root) for name in (reference, validation))
     detector = fit_outliers(
         reference_set.embeddings,
         validation_set.embeddings,
@@ -76,9 +96,15 @@ def find(
         output.print_table(
             ("source", "distance", "p-value", ""),
             [_format(source, result) for source, result in results],
-            title=f"threshold {detector.threshold:.4f}, from {len(validation_set.embeddings):,} validation images",
+            title=f"threshold {detector.threshold:.4f}, from {len(validation_set.embeddings):,} validation images"
+            f"{_describe_unknown_patients(reference_set, validation_set)}",
         )
 
+    if detector.expected_rate > 1 - quantile + _ROUNDING:
+        output.note(
+            f"warning: {len(validation_set.embeddings):,} validation images are too few for the quantile {quantile:g}: "
+            f"up to {detector.expected_rate:.1%} of usual images are outliers"
+        )
     results = [row if isinstance(row, InputError) else next(detected) for row in embedded]
     print_results(sources, results, asdict, print_table, as_json=as_json)
 
@@ -93,18 +119,24 @@ def drift(
         int, typer.Option(min=1, help="Number of permutations; more allow smaller p-values.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the permutations.")] = 0,
+    path_column: PathColumn = None,
+    root: Root = None,
+    window: Window = None,
+    percentiles: Percentiles = None,
+    accept_maps: AcceptMaps = False,
     preprocessing: Preprocessing = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Test whether two batches of images differ by more than chance.
 
-    If a table has a column patient_id, the images of a patient are permuted together.
+    The images of a patient are permuted together: patients are the column patient_id of a table, else those of DICOM
+    files. Where none is known, groups of similar images are permuted, which misses smaller drift.
     """
     from medimageinsight.tasks import find_drift
 
-    loaded = load_model(model, preprocessing)
-    first, second = _load_set(loaded, a), _load_set(loaded, b)
+    loaded = load_model(model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
+    first, second = (_load_set(loaded, name, path_column, root) for name in (a, b))
     result = find_drift(
         first.embeddings,
         second.embeddings,
@@ -122,14 +154,20 @@ def drift(
         [
             ("measured", f"{result.value:.5f}"),
             ("by chance, on average", f"{result.expected:.5f}"),
-            ("p-value", f"{result.p_value:.4f}"),
+            (f"p-value{_describe_unknown_patients(first, second)}", f"{result.p_value:.4f}"),
             ("permutations, seed", f"{result.permutations:,}, {result.seed}"),
         ],
     )
 
 
 for verb in (find, drift):
-    app.command()(report_errors(verb))
+    register(app, verb, group="outliers")
+
+
+def _describe_unknown_patients(*sets: "ImageSet") -> str:
+    """Return ``, patients unknown`` for sets with images whose patient is not known, else ''."""
+    is_known = all(images.patients is not None and all(images.patients) for images in sets)
+    return "" if is_known else ", patients unknown"
 
 
 def _format(source: str, result: "OutlierResult") -> tuple[str, ...]:
@@ -137,18 +175,19 @@ def _format(source: str, result: "OutlierResult") -> tuple[str, ...]:
     return output.printable(source), f"{result.distance:.4f}", f"{result.p_value:.3f}", verdict
 
 
-def _load_set(model: "MedImageInsight", name: str) -> "ImageSet":
+def _load_set(model: "MedImageInsight", name: str, path_column: str | None, root: Path | None) -> "ImageSet":
     """Embed a table or a folder of images, or read their embeddings."""
-    from medimageinsight.datasets import read_table
-    from medimageinsight.evaluate import ImageSet, embed_image_table, read_embeddings
+    from medimageinsight.datasets import is_vector_file, read_table
+    from medimageinsight.evaluate import ImageSet, embed_image_table, file_patients, read_embeddings
 
     path = Path(name)
+    columns = {} if path_column is None else {"path": path_column}
     with error_context(name, (DatasetError, InputError, OSError)):
-        if path.suffix == ".npy" and path.is_file():
-            return read_embeddings(path)
-        if path.suffix.lower() in (".csv", ".parquet"):
-            table = read_table(path)
+        if is_vector_file(path):
+            return read_embeddings(path, identity=model.identity)
+        if path.suffix.lower() in TABLE_SUFFIXES:
+            table = read_table(path, columns=columns, root=root, required=())
             with output.counting("embedding", len(table)) as progress:
                 return embed_image_table(model, table, progress=progress)
         sources = list_sources([name])
-    return ImageSet(embeddings=embed_all_sources(model, sources))
+    return ImageSet(embeddings=embed_all_sources(model, sources), patients=file_patients(sources))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from medimageinsight.cli.errors import error_context
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -24,21 +23,32 @@ STANDARD_INPUT = "-"
 
 
 def list_sources(names: Sequence[str]) -> list[str]:
-    """Replace every folder by the files below it, sorted, without hidden files and folders.
+    """Replace every folder by the images below it, without hidden files; notes count what else it has.
 
     Raises:
-        InputError: A folder has no files (``folder_empty``).
+        InputError: A folder has no images (``folder_empty``).
     """
+    from medimageinsight.datasets import find_images
+
     sources: list[str] = []
     for name in names:
         if not Path(name).is_dir():
             sources.append(name)
             continue
-        below = list(_files_below(name))
-        if not below:
-            with error_context(name):
-                raise InputError("expected files in the folder, got none: choose another", code="folder_empty")
-        sources.extend(below)
+        with error_context(name):
+            found = find_images(name)
+            others = ", ".join(f"{number:,} {kind}" for kind, number in sorted(found.others.items()))
+            if not found.paths:
+                raise InputError(
+                    f"expected images in the folder, got {others or 'no files'}: choose another", code="folder_empty"
+                )
+        if others:
+            output.note(f"{name}: {found.others.total():,} files are not images: {others}")
+        if found.links:
+            output.note(f"{name}: links to folders were followed: {found.links:,}")
+        if found.several_frames:
+            output.note(f"{name}: {found.several_frames:,} images have several frames, one is used (--frame)")
+        sources.extend(found.paths)
     return sources
 
 
@@ -68,10 +78,3 @@ def embed_all_sources(
                 raise result
         rows.append(result)
     return np.stack(rows)
-
-
-def _files_below(folder: str) -> Iterator[str]:
-    """Yield paths in order; links to folders are not followed."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(parent, name) for name in sorted(files) if not name.startswith("."))  # noqa: PTH118

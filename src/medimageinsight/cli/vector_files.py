@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from medimageinsight.cli.output import numbers, printable
+from medimageinsight.datasets.vector_files import VECTOR_SUFFIXES, VectorNotes, parquet_metadata, write_notes
 from medimageinsight.errors import InputError, missing_extra
 from medimageinsight.files.atomic import replace_file
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from medimageinsight.bundle import ModelIdentity
+    from medimageinsight.images import ImageWarning
 
 ROWS_IN_MEMORY = 1024  # rows of a Parquet file that are written together
 
@@ -30,12 +34,14 @@ class Result:
     source: str
     embedding: NDArray[np.float32] | None = None
     error: InputError | None = None
+    warnings: tuple[ImageWarning, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``{"source", "embedding"}`` or ``{"source", "error"}``, as in JSON documents."""
+        """Return ``{"source", "embedding"}`` or ``{"source", "error"}``, as in JSON; with ``warnings``, if any."""
         if self.error is not None:
             return {"source": self.source, "error": self.error.to_dict()}
-        return {"source": self.source, "embedding": None if self.embedding is None else numbers(self.embedding)}
+        result = {"source": self.source, "embedding": None if self.embedding is None else numbers(self.embedding)}
+        return result | ({"warnings": [warning.to_dict() for warning in self.warnings]} if self.warnings else {})
 
 
 Write: TypeAlias = Callable[[Result], None]
@@ -55,46 +61,52 @@ def check_ending(path: Path) -> None:
         )
 
 
-def new_vector_file(path: Path, *, count: int, dim: int) -> AbstractContextManager[Write]:
+def new_vector_file(path: Path, *, count: int, dim: int, model: ModelIdentity) -> AbstractContextManager[Write]:
     """Open a file for `count` results with embeddings of `dim` numbers; it appears when the block ends without error.
 
-    - ``.npy``: float32 (count, dim), in the order of the sources. A failed source's row is all NaN.
-    - ``.jsonl``: one ``{"source", "embedding"}`` or ``{"source", "error"}`` per line.
-    - ``.parquet``: the columns source, embedding (null where it failed), error_code and error_message.
+    The formats, and where they state the model and the sources, are those of `datasets.vector_files`.
 
     Raises:
         InputError: The name has another ending (``out_unknown``).
         MissingExtraError: Parquet without pyarrow.
     """
     check_ending(path)
-    return _KINDS[path.suffix](path, count, dim)
+    return _KINDS[path.suffix](path, count, dim, model)
 
 
 @contextmanager
-def _npy(path: Path, count: int, dim: int) -> Iterator[Write]:
-    with replace_file(path) as partial:
-        rows = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=(count, dim))
-        indices = iter(range(count))
+def _npy(path: Path, count: int, dim: int, model: ModelIdentity) -> Iterator[Write]:
+    sources: list[str] = []
+    missing = np.full(dim, np.nan, np.float32)
+    with replace_file(path) as partial, partial.open("wb") as file:
+        # Written as a stream: a full disk would end a process that writes to a memory-mapped file.
+        header = {"descr": "<f4", "fortran_order": False, "shape": (count, dim)}
+        np.lib.format.write_array_header_1_0(file, header)
 
         def write(result: Result) -> None:
-            rows[next(indices)] = np.nan if result.embedding is None else result.embedding
+            row = missing if result.embedding is None else result.embedding
+            file.write(row.astype("<f4", copy=False).tobytes())
+            sources.append(printable(result.source, limit=None))
 
         yield write
-        rows.flush()
+        file.flush()
+        write_notes(path, VectorNotes(model=model, sources=tuple(sources)))
 
 
 @contextmanager
-def _jsonl(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG001 - the signature of all kinds
+def _jsonl(path: Path, count: int, dim: int, model: ModelIdentity) -> Iterator[Write]:  # noqa: ARG001
     with replace_file(path) as partial, partial.open("w", encoding="ascii") as file:
 
         def write(result: Result) -> None:
             file.write(json.dumps(result.to_dict(), allow_nan=False) + "\n")
 
         yield write
+        file.flush()
+        write_notes(path, VectorNotes(model=model))
 
 
 @contextmanager
-def _parquet(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG001 - the table grows
+def _parquet(path: Path, count: int, dim: int, model: ModelIdentity) -> Iterator[Write]:  # noqa: ARG001
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -102,7 +114,8 @@ def _parquet(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG0
         raise missing_extra("parquet", "writing Parquet") from None
     text = pa.string()
     schema = pa.schema(
-        {"source": text, "embedding": pa.list_(pa.float32(), dim), "error_code": text, "error_message": text}
+        {"source": text, "embedding": pa.list_(pa.float32(), dim), "error_code": text, "error_message": text},
+        metadata=parquet_metadata(VectorNotes(model=model)),
     )
     rows: list[dict[str, Any]] = []
     with replace_file(path) as partial, pq.ParquetWriter(partial, schema) as file:
@@ -127,4 +140,4 @@ def _parquet(path: Path, count: int, dim: int) -> Iterator[Write]:  # noqa: ARG0
         write_group()
 
 
-_KINDS = {".npy": _npy, ".jsonl": _jsonl, ".parquet": _parquet}
+_KINDS = dict(zip(VECTOR_SUFFIXES, (_npy, _jsonl, _parquet), strict=True))

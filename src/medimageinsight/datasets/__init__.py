@@ -13,8 +13,9 @@ from medimageinsight.datasets.azureml import (
 from medimageinsight.datasets.check import CheckSettings, check_table
 from medimageinsight.datasets.dicom_patients import read_patient, with_dicom_patients
 from medimageinsight.datasets.folder import read_folder
+from medimageinsight.datasets.image_files import FoundImages, find_images
 from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
-from medimageinsight.datasets.sample import ByteRange, Sample, Table, join_tables, patient_ids
+from medimageinsight.datasets.sample import ByteRange, Sample, Table, join_tables, patient_ids, similar_labels
 from medimageinsight.datasets.shards import read_shards
 from medimageinsight.datasets.sources import DataSource, read_sources
 from medimageinsight.datasets.splits import assign_missing_splits, split_by_patient
@@ -29,6 +30,7 @@ __all__ = [
     "CheckSettings",
     "DataSource",
     "DatasetProblems",
+    "FoundImages",
     "Problem",
     "Problems",
     "Sample",
@@ -38,6 +40,7 @@ __all__ = [
     "broken_images",
     "check_table",
     "count_azureml_images",
+    "find_images",
     "is_vector_file",
     "join_tables",
     "patient_ids",
@@ -50,6 +53,7 @@ __all__ = [
     "read_table",
     "read_tsv",
     "read_vectors",
+    "similar_labels",
     "split_by_patient",
     "with_dicom_patients",
     "write_tsv",

@@ -161,6 +161,20 @@ def join_tables(tables: Iterable[Table]) -> Table:
     return Table(samples=tuple(sample for table in listed for sample in table), root=root, others=tuple(others))
 
 
+def similar_labels(samples: Iterable[Sample]) -> list[str]:
+    """Return a warning for each group of labels of a source that differ only by case or spaces."""
+    spellings: dict[tuple[str, str], dict[str, None]] = {}
+    for sample in samples:
+        key = (sample.source, "".join(sample.label.split()).casefold())
+        spellings.setdefault(key, {})[sample.label] = None
+    return [
+        f"{source + ': ' if source else ''}labels that differ only by case or spaces are different classes: "
+        f"{', '.join(map(repr, labels))}"
+        for (source, _), labels in spellings.items()
+        if len(labels) > 1
+    ]
+
+
 def patient_ids(samples: Sequence[Sample]) -> list[str]:
     """Return one id for each sample, unique over all sources; '' where the patient is not known."""
     return [

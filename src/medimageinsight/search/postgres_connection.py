@@ -56,6 +56,8 @@ class PostgresServer:
         try:
             with self._lock, self._plain_connection() as connection:
                 connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        except psycopg.errors.UniqueViolation:
+            pass  # another process added it at the same moment
         except psycopg.Error as error:
             raise StoreError(
                 "expected a database with the extension pgvector, it has none and it could not be added: "

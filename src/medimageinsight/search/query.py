@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight._deprecated import renamed_argument
-from medimageinsight.datasets import read_vectors
 from medimageinsight.errors import InputError
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.indexing import resolve_ids
@@ -99,6 +98,8 @@ def read_vector(path: str | os.PathLike[str], *, identity: VectorIdentity | None
         OSError: The file cannot be read.
         MissingExtraError: Parquet without pyarrow.
     """
+    from medimageinsight.datasets import read_vectors  # with many libraries, which a search does not need
+
     if Path(path).suffix != ".npy" or Path(f"{os.fspath(path)}.json").is_file():
         found = read_vectors(path)
         if identity is not None:

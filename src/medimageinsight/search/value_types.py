@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Integers without leading zeros: a code such as 007 remains text.
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_MISSING = {"na", "n/a", "#n/a", "nan", "null", "none"}  # written by R, pandas and spreadsheets for no value
 
 logger = logging.getLogger("medimageinsight.files")
 
@@ -36,6 +37,8 @@ def convert_values(
         InputError: A cell is not of the required type (``metadata_type_conflict``).
     """
     values = [None if cell == "" or cell is None or _is_nan(cell) else cell for cell in cells]
+    if is_text:
+        values = _without_markers(values)
     if all(value is None for value in values):
         return values, None
     own = required or _type_of([value for value in values if value is not None], is_text=is_text)
@@ -54,6 +57,13 @@ def convert_values(
     if kind == "string":  # the text of the file, which may have leading zeros
         return [None if value is None else _as_text(value) for value in values], kind
     return [float(value) if kind == "float" and value is not None else value for value in converted], kind
+
+
+def _without_markers(values: list[Any]) -> list[Any]:
+    """Return a column of numbers or booleans with None for words such as NA; a column of text as it is."""
+    filled = [None if value is None or value.casefold() in _MISSING else value for value in values]
+    present = [value for value in filled if value is not None]
+    return filled if present and _type_of(present, is_text=True) != "string" else values
 
 
 def _type_of(values: Sequence[Any], *, is_text: bool) -> ColumnType:
