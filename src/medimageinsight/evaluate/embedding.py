@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from medimageinsight.datasets import broken_images, patient_ids, read_patient, with_dicom_patients
+from medimageinsight.datasets import broken_images, patient_ids, read_patient, read_vectors, with_dicom_patients
 from medimageinsight.errors import ImageError, InputError
 from medimageinsight.evaluate.prompt_set import PromptSet, caption_prompts, select_prompts
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from medimageinsight.bundle import VectorIdentity
     from medimageinsight.datasets import Sample, Table
     from medimageinsight.metrics.scores import Integers
 
@@ -139,24 +140,19 @@ def _known_patients(patients: list[str]) -> list[str] | None:
     return patients if any(patients) else None
 
 
-def read_embeddings(path: str | Path) -> ImageSet:
-    """Read a file of ``mi2 embed --out F.npy``, without the NaN rows of images that failed.
+def read_embeddings(path: str | Path, *, identity: VectorIdentity | None = None) -> ImageSet:
+    """Read a file of ``mi2 embed --out``, without the rows of images that failed; see `datasets.read_vectors`.
 
     Raises:
-        InputError: No array of floats with two axes (``vectors_invalid``).
+        InputError: No such file (``vectors_invalid``), or vectors of another model than ``identity``
+            (``vectors_other_model``).
         OSError: The file cannot be read.
+        MissingExtraError: Parquet without pyarrow.
     """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError):
-        array = None
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
-        found = f"an array {array.shape} of {array.dtype}" if isinstance(array, np.ndarray) else "no NumPy array"
-        raise InputError(
-            f"expected vectors as mi2 embed --out F.npy writes them, got {found}: embed the images again",
-            code="vectors_invalid",
-        )
-    return ImageSet(embeddings=array[~np.isnan(array).all(axis=1)].astype(np.float32))
+    found = read_vectors(path)
+    if identity is not None:
+        found.check_model(identity)
+    return ImageSet(embeddings=found.vectors[found.succeeded])
 
 
 def embed_samples(
