@@ -72,6 +72,13 @@ def test_prompts_come_from_a_template_or_a_file(mi2, table: Path, tmp_path: Path
     assert "got none for 'No Finding'" in mi2("evaluate", table, "--prompts", file).err
 
 
+def test_table_without_labels_is_refused(mi2, table: Path) -> None:
+    table.write_text(table.read_text().replace(",label,", ",diagnosis,", 1))
+    done = mi2("evaluate", table)
+    assert done.code != 0
+    assert "expected labels of the test split, got none" in done.err
+
+
 def test_comparison_of_two_models(mi2, table: Path, toy_bundle: Path, tmp_path: Path) -> None:
     done = mi2("evaluate", table, "--against", toy_bundle, "--json")
     assert done.code == 0, done.err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -301,3 +302,16 @@ def test_prompts_from_a_template_or_a_file():
     assert caught.value.code == "prompts_incomplete"
     with pytest.raises(ConfigError, match="both"):
         choose_prompts(table, "test", template="{}", prompts={})
+
+
+def test_labels_that_differ_by_case_or_spaces_are_warned_of():
+    table = build_table()
+    samples = tuple(
+        replace(sample, label="Edema " if sample.label == "edema" and index % 2 else sample.label)
+        for index, sample in enumerate(table)
+    )
+    report = evaluate(Oracle(table), Table(samples=samples, root=Path()), settings=SETTINGS)
+    assert (
+        "chest: labels that differ only by case or spaces are different classes: 'edema', 'Edema '" in report.warnings
+    )
+    assert evaluate(Oracle(table), table, settings=SETTINGS).warnings == ()

@@ -94,7 +94,10 @@ def evaluate(
     loaded = load_model(model)
     with error_context(table, (DatasetError, ConfigError)):
         rows, columns_file = _read(table)
-        rows.of_split(split)
+        if not any(sample.label for sample in rows.of_split(split)):
+            raise DatasetError(
+                f"expected labels of the {split} split, got none: add a column 'label'", code="dataset_labels_missing"
+            )
     prompt_set = _choose_prompts(rows, split, template, prompts)
     options = {
         "--split": split, "--model": model or os.environ.get("MI2_MODEL"), "--against": against, "--out": out,
@@ -300,9 +303,16 @@ def _print_assessed(result: "AssessedModels") -> None:
         output.note(note)
     if result.comparison is not None:
         output.print_table(
-            ("measure", result.comparison.model, result.comparison.against, "difference", "p"),
+            ("measure", result.comparison.model, result.comparison.against, "difference", "p", "adjusted p"),
             [
-                (row.measure, str(row.model), str(row.against), str(row.difference), f"{row.p:.3f}")
+                (
+                    row.measure,
+                    str(row.model),
+                    str(row.against),
+                    str(row.difference),
+                    f"{row.p:.3f}",
+                    f"{row.p_family:.3f}",
+                )
                 for row in result.comparison.differences
                 if row.source is None
             ],

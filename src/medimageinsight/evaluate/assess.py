@@ -6,6 +6,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from medimageinsight.datasets import with_dicom_patients
 from medimageinsight.evaluate.assessment import Assessment, AssessmentSettings, MethodAssessment, SourceAssessment
 from medimageinsight.evaluate.assessment_notes import list_choices, list_notes
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.evaluate.prompt_set import PromptSet
     from medimageinsight.evaluate.results import EvaluationSettings, Report
+    from medimageinsight.metrics.scores import Integers
 
 
 class NamedModel(Model, Protocol):
@@ -161,7 +164,19 @@ def _score_methods(
         method: {source: scored for source, scored in by_source.items() if scored and len(scored.rows)}
         for method, by_source in found.items()
     }
-    return {method: by_source for method, by_source in scores.items() if by_source}
+    return _on_common_images({method: by_source for method, by_source in scores.items() if by_source})
+
+
+def _on_common_images(scores: Mapping[str, Mapping[str, MethodScores]]) -> dict[str, dict[str, MethodScores]]:
+    """Return the scores of the images that every method of a source can score, so that methods can be compared."""
+    common: dict[str, Integers] = {}
+    for by_source in scores.values():
+        for source, scored in by_source.items():
+            common[source] = np.intersect1d(common.get(source, scored.rows), scored.rows)
+    return {
+        method: {source: scored.of_rows(common[source]) for source, scored in by_source.items() if len(common[source])}
+        for method, by_source in scores.items()
+    }
 
 
 def _assess_method(

@@ -89,7 +89,7 @@ def list_notes(
             elif unseen := by_source[classes.source].unseen:
                 notes.append(
                     f"{name}: {method} cannot predict {', '.join(unseen)}, which {lacking}; images of these classes "
-                    "are left out of its figures."
+                    "are left out of the figures of all methods."
                 )
     return notes
 

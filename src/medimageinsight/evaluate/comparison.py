@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +42,8 @@ class Difference:
         source: Its name; None for the mean.
         difference: The first less the second, from the same resamples of both.
         p: The p-value of the permutation test.
-        p_family: The p-value adjusted by Holm's method for all sources of the measure; None for the mean.
+        p_family: The p-value adjusted by Holm's method: of a source for all sources of the measure, of a mean for the
+            means of all measures.
     """
 
     measure: str
@@ -51,7 +52,7 @@ class Difference:
     against: Figure
     difference: Figure
     p: float
-    p_family: float | None
+    p_family: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,16 @@ def compare(
         against=other.report.model,
         permutations=settings.permutations,
         seed=evaluation.seed,
-        differences=tuple(differences),
+        differences=_adjust_means(differences),
+    )
+
+
+def _adjust_means(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Return the differences with the p-values of the means adjusted for each other."""
+    adjusted = iter(holm_adjust([difference.p for difference in differences if difference.source is None]))
+    return tuple(
+        replace(difference, p_family=next(adjusted)) if difference.source is None else difference
+        for difference in differences
     )
 
 
@@ -204,7 +214,8 @@ def _differences(measure: str, pairs: Sequence[_Pair], averaged: Sequence[str | 
     differences = [_difference(measure, pair, p_family=p) for pair, p in zip(pairs, adjusted, strict=True)]
     in_mean = [pair for pair in pairs if pair.source in averaged]
     if len(in_mean) > 1:
-        differences.insert(0, _difference(measure, _mean_pair(in_mean), p_family=None))
+        mean = _mean_pair(in_mean)
+        differences.insert(0, _difference(measure, mean, p_family=mean.p))  # adjusted once all means are known
     return differences
 
 
@@ -219,7 +230,7 @@ def _mean_pair(pairs: Sequence[_Pair]) -> _Pair:
     )
 
 
-def _difference(measure: str, pair: _Pair, *, p_family: float | None) -> Difference:
+def _difference(measure: str, pair: _Pair, *, p_family: float) -> Difference:
     return Difference(
         measure=measure,
         source=pair.source,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.datasets import with_dicom_patients
+from medimageinsight.datasets import similar_labels, with_dicom_patients
 from medimageinsight.errors import ConfigError
 from medimageinsight.evaluate.embedding import embed_prompts, embed_samples
 from medimageinsight.evaluate.evaluation_data import prepare_data, scored_samples
@@ -128,7 +128,7 @@ def _score(data: EvaluationData, *, name: str, command: str) -> Report:
         patients=len(np.unique(data.groups)),
         prompts=len(data.prompts),
         prompt_source=data.prompt_set.source,
-        warnings=data.prompt_set.warnings,
+        warnings=(*data.prompt_set.warnings, *similar_labels(data.samples)),
         unknown_patients=sum(not sample.patient_id for sample in data.samples),
         modality_accuracy=best_prompt_accuracy(data, ("modality",)),
         anatomy_accuracy=best_prompt_accuracy(data, ("modality", "anatomy")),

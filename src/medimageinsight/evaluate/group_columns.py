@@ -25,7 +25,10 @@ IMAGE_COLUMNS = ("path", "image", "id", "patient_id", "caption")  # identify ima
 UNKNOWN = {"", "nan", "none", "null", "unknown", "n/a", "na", "?"}
 MAX_GROUPS = 30
 _SEX = {"f": "female", "female": "female", "woman": "female", "m": "male", "male": "male", "man": "male"}
-_AGE = re.compile(r"(\d{1,3}(?:\.\d+)?)([YMWD]?)")  # an age string (PS3.5 6.2) or plain years
+# An age string (PS3.5 6.2), plain years, or an open range as in files without exact old ages: 90+, >89, <18.
+_AGE = re.compile(
+    r"([<>≤≥]?=?)\s*(\d{1,3}(?:\.\d+)?)\s*([YMWD]?)(?:RS?|O|EARS?(?: OLD)?)?\s*(\+|AND (?:OVER|OLDER)|OR OLDER)?"
+)
 _UNITS_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 
 
@@ -94,10 +97,16 @@ def _age_band(value: str) -> str:
     match = _AGE.fullmatch(value.upper())
     if match is None:
         return ""
-    years = math.floor(float(match[1]) / _UNITS_PER_YEAR[match[2]])
-    band = next(((low, high) for low, high in AGE_BANDS if low <= years <= high), None)
+    relation, number, unit, suffix = match.groups()
+    years = math.floor(float(number) / _UNITS_PER_YEAR[unit])
+    youngest, oldest = years, years
+    if relation.startswith(("<", "≤")):
+        youngest, oldest = 0, years - (relation == "<")
+    elif relation or suffix:
+        youngest, oldest = years + (relation == ">"), AGE_BANDS[-1][1]
+    band = next(((low, high) for low, high in AGE_BANDS if low <= youngest <= oldest <= high), None)
     if band is None:
-        return ""
+        return ""  # of no band, or of several
     return f"{band[0]} and over" if band == AGE_BANDS[-1] else f"{band[0]} to {band[1]}"
 
 

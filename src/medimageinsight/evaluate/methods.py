@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,7 @@ class MethodScores:
 
     Attributes:
         names: The K classes that the method can predict; classes without an image to train on are not among them.
-        rows: (n,) int, the scored images' rows in the table, only of these classes.
+        rows: (n,) int, the scored images' rows in the table, only of classes that every method can predict.
         truth: (n,) int, their classes, as indices into ``names``.
         probabilities: (n, K) float64.
         val_truth: (m,) int, of the images to choose on.
@@ -71,6 +71,11 @@ class MethodScores:
     val_probabilities: Floats
     unseen: tuple[str, ...]
     choices: tuple[Choice, ...]
+
+    def of_rows(self, rows: Integers) -> MethodScores:
+        """Return the scores of some of the images, by their rows in the table."""
+        wanted = np.isin(self.rows, rows)
+        return replace(self, rows=self.rows[wanted], truth=self.truth[wanted], probabilities=self.probabilities[wanted])
 
 
 def score_zero_shot(embedded: EmbeddedTable, classes: SourceClasses) -> MethodScores | None:

@@ -46,7 +46,8 @@ class Reliability:
     Attributes:
         error: Expected calibration error over ten bins of confidence, 0 is best. Chance raises it in a small set, and
             resampling raises it again: the interval is the pivotal one, which corrects for that.
-        brier: Mean squared distance of probabilities and truth, summed over classes: 0 is best, 2 is worst.
+        brier: Mean squared distance of probabilities and truth, summed over classes: 0 is best, 2 is
+            worst (Brier 1950, Mon Weather Rev 78:1; with two classes twice the form of one class).
         log_loss: In nats; probabilities below one in a million count as that.
         temperature: Divisor of the logits that calibrates the method; None without images to choose it on.
         error_scaled: ``error`` with that temperature.

@@ -5,6 +5,7 @@ The threshold comes from validation images: similar to the reference images, but
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.metrics.scores import Floats
 
+_ROUNDING = 1e-9  # of products that are whole numbers
 _BLOCK = 1024  # images at once: limits the distances in memory to _BLOCK x references
 
 
@@ -41,6 +43,12 @@ class OutlierDetector:
     k: int  # number of nearest references whose mean distance is used
     threshold: float  # images with a larger distance are outliers
     validation: Floats  # (V,), distances of the validation images, sorted
+
+    @property
+    def expected_rate(self) -> float:
+        """The share of new usual images that are outliers, at most, in expectation."""
+        beyond = len(self.validation) - int(np.searchsorted(self.validation, self.threshold, side="right"))
+        return (beyond + 1) / (len(self.validation) + 1)
 
     def distances(self, vectors: ArrayLike) -> Floats:
         """Return the mean of 1 - cosine to the k nearest references: (N,) float64, 0 to 2.
@@ -82,7 +90,10 @@ def fit_outliers(
     reference_patients: Sequence[str] | None = None,
     validation_patients: Sequence[str] | None = None,
 ) -> OutlierDetector:
-    """Fit a detector for which about ``1 - quantile`` of the usual images are outliers.
+    """Fit a detector for which at most ``1 - quantile`` of new usual images are outliers, in expectation.
+
+    The threshold is the ``ceil((V + 1) * quantile)``-th smallest validation distance (conformal prediction: Vovk et al.
+    2005; arXiv 2107.07511, section 1), the largest if there are too few: then ``expected_rate`` is above 1 - quantile.
 
     References (R, D) and validation (V, D) are usual images of different patients: images of one patient are similar,
     which would make the threshold too small. A patient id is '' where it is not known.
@@ -103,7 +114,8 @@ def fit_outliers(
     distances = np.sort(neighbour_distances(validation, reference_rows, k))
     if not len(distances):
         raise InputError("expected validation images, got none: hold some out", code="validation_empty")
-    threshold = float(np.quantile(distances, quantile, method="higher"))
+    rank = math.ceil((len(distances) + 1) * quantile - _ROUNDING)
+    threshold = float(distances[min(rank, len(distances)) - 1])
     return OutlierDetector(references=reference_rows, k=k, threshold=threshold, validation=distances)
 
 

@@ -126,7 +126,8 @@ def calibration_section(assessment: Assessment, plots: Sequence[Plot]) -> Sectio
             Paragraph(
                 text="Error is the expected calibration error over ten bins of confidence; chance raises it in a small "
                 "set, and its interval corrects for that. The temperature has the lowest log loss on the split to "
-                "choose on; the last column is the error with that temperature."
+                "choose on; the last column is the error with that temperature. The Brier score is the original one "
+                "(1950): squared differences summed over all classes, 0 to 2; with two classes twice the usual one."
             ),
             TableBlock(
                 caption="Calibration by source; 0 is best",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.evaluate.results import DASH, figure_cell, source_name
+from medimageinsight.evaluate.results import figure_cell, source_name
 from medimageinsight.reports.document import Paragraph, Section, TableBlock
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ def comparison_section(comparison: Comparison, plots: Sequence[Plot]) -> Section
         _row(difference, difference.measure) for difference in comparison.differences if difference.source is None
     )
     measures = dict.fromkeys(difference.measure for difference in comparison.differences)
-    columns = (comparison.model, comparison.against, "Difference", "p")
+    columns = (comparison.model, comparison.against, "Difference", "p", "Adjusted p")
     tables = [
         TableBlock(
             caption=measure,
-            columns=("Source", *columns, "Adjusted p"),
+            columns=("Source", *columns),
             rows=tuple(
-                (*_row(difference, source_name(difference.source)), _p_cell(difference.p_family))
+                _row(difference, source_name(difference.source))
                 for difference in comparison.differences
                 if difference.measure == measure and difference.source is not None
             ),
@@ -41,8 +41,9 @@ def comparison_section(comparison: Comparison, plots: Sequence[Plot]) -> Section
             Paragraph(
                 text=f"Difference: {comparison.model} less {comparison.against}, from the same resamples of patients "
                 f"of both. p: share of {comparison.permutations:,} random swaps of the two models' results, all of a "
-                "patient's together, with a difference at least as large. Adjusted p: by Holm's method for the sources "
-                "of a measure; below 0.05, the chance of even one false alarm among them is below 0.05."
+                "patient's together, with a difference at least as large. Adjusted p: by Holm's method for the means "
+                "of all measures, and for the sources of a measure; below 0.05, the chance of even one false alarm "
+                "among them is below 0.05."
             ),
             *([TableBlock(caption="Means over sources", columns=("Measure", *columns), rows=means)] if means else []),
             *plots,
@@ -93,8 +94,11 @@ def groups_section(assessment: Assessment, plots: Sequence[Plot]) -> Section:
 def _row(difference: Difference, head: str) -> tuple[str, ...]:
     figure = difference.difference
     signed = f"{figure.value:+.3f} ({figure.low:+.3f} to {figure.high:+.3f})"
-    return (head, str(difference.model), str(difference.against), signed, _p_cell(difference.p))
-
-
-def _p_cell(p: float | None) -> str:
-    return DASH if p is None else f"{p:.3f}"
+    return (
+        head,
+        str(difference.model),
+        str(difference.against),
+        signed,
+        f"{difference.p:.3f}",
+        f"{difference.p_family:.3f}",
+    )
