@@ -76,6 +76,7 @@ def from_samples(
     """
     windowed = samples.ndim == 2 and samples.dtype not in (np.uint8, np.bool_)
     pixels = _to_uint8(samples, window if windowed else None, bits)
+    del samples  # frees the memory of an array that nobody else holds, before Pillow copies colour
     if inverted:
         pixels = np.subtract(255, pixels, dtype=np.uint8)
     image = Image.fromarray(np.ascontiguousarray(pixels))
@@ -83,8 +84,8 @@ def from_samples(
 
 
 def image_bytes(channels: int) -> int:
-    """Return the bytes of a pixel that `from_samples` needs, at most: 8-bit samples, and Pillow's copy of colour."""
-    return 1 if channels <= 2 else 3 + 4
+    """Return the bytes of a pixel that `from_samples` needs besides deep samples, of which it drops alpha."""
+    return 1 if channels <= 2 else 3
 
 
 def _not_windowed(window: WindowSelection | None) -> tuple[ImageWarning, ...]:

@@ -10,7 +10,7 @@ from medimageinsight.images.budget import reserve
 from medimageinsight.images.decoded import exif_orientation
 from medimageinsight.images.raster import pillow
 from medimageinsight.images.raster.codestreams import colour_of
-from medimageinsight.images.raster.errors import damaged, out_of_range
+from medimageinsight.images.raster.errors import decoder_errors, out_of_range
 
 if TYPE_CHECKING:
     from medimageinsight.images.decoded import DecodedImage
@@ -48,10 +48,6 @@ def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: L
         raise out_of_range(frame, count)
     limits.check_size(*image.size)
     limits.check_walk(frame, *image.size)
-    with reserve(image.width * image.height * (_DECODER_BYTES + image_bytes(3)), limits):
-        try:
-            samples = imagecodecs.avif_decode(data, index=frame, numthreads=1)
-        except Exception:  # libavif's own errors, for damaged data
-            raise damaged() from None
-        decoded = from_samples(colour_of(samples), window=window)
+    with reserve(image.width * image.height * (_DECODER_BYTES + image_bytes(3)), limits), decoder_errors():
+        decoded = from_samples(colour_of(imagecodecs.avif_decode(data, index=frame, numthreads=1)), window=window)
     return dataclasses.replace(decoded, orientation=exif_orientation(image))

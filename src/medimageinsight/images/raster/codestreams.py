@@ -10,7 +10,7 @@ from medimageinsight.images.budget import reserve
 from medimageinsight.images.decoded import exif_orientation
 from medimageinsight.images.dicom.codecs import check_cost, decode_codestream
 from medimageinsight.images.dicom.codestream import Codestream, Coding, read_codestream
-from medimageinsight.images.raster.errors import damaged, unsupported
+from medimageinsight.images.raster.errors import damaged, decoder_errors, unsupported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,19 +51,15 @@ def decode(data: bytes, codestream: Codestream, *, window: WindowSelection | Non
     if codestream.samples == 4 and codestream.coding is not Coding.JPEG_2000:
         raise unsupported(f"a {codestream.coding.value} file of 4 components")
     pixel_bytes = codestream.samples * (2 + _DECODER_BYTES.get(codestream.coding, 0)) + image_bytes(codestream.samples)
-    with reserve(codestream.width * codestream.height * pixel_bytes, limits):
-        try:
-            samples = decode_samples(data, codestream)
-        except Exception:  # the decoders' own errors, for damaged data
-            raise damaged() from None
-        decoded = from_samples(colour_of(samples), bits=codestream.precision, window=window)
+    with reserve(codestream.width * codestream.height * pixel_bytes, limits), decoder_errors():
+        decoded = from_samples(colour_of(_samples(data, codestream)), bits=codestream.precision, window=window)
     found = data.find(_EXIF, 0, 1 << 16)
     if codestream.coding is not Coding.JPEG_2000 and found >= 0:
         decoded.image.info["exif"] = data[found : found + (1 << 16)]
     return dataclasses.replace(decoded, orientation=exif_orientation(decoded.image))
 
 
-def decode_samples(data: bytes, codestream: Codestream) -> NDArray[Any]:
+def _samples(data: bytes, codestream: Codestream) -> NDArray[Any]:
     """Return the samples of a complete codestream, (H, W) or (H, W, samples), YCbCr of JPEG as RGB."""
     import imagecodecs
 

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
 from medimageinsight.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def decoder_errors() -> Iterator[None]:
+    """Turn whatever a decoding library raises for damaged data inside the block into `damaged`.
+
+    Errors of this package, a lack of memory and Pillow's bound on the size pass through.
+    """
+    try:
+        yield
+    except (ImageError, MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception:  # OSError, SyntaxError, struct.error, ValueError, RuntimeError, ...
+        raise damaged() from None
 
 
 def damaged() -> ImageError:

@@ -10,7 +10,7 @@ from medimageinsight.errors import ImageError, missing_extra
 from medimageinsight.images.arrays import from_image, from_samples
 from medimageinsight.images.budget import reserve
 from medimageinsight.images.raster.codestreams import colour_of
-from medimageinsight.images.raster.errors import damaged, out_of_range
+from medimageinsight.images.raster.errors import decoder_errors, out_of_range
 
 if TYPE_CHECKING:
     from medimageinsight.images.decoded import DecodedImage
@@ -46,17 +46,11 @@ def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: L
         raise out_of_range(frame, len(file))
     width, height = file[frame].size
     limits.check_size(width, height)
-    with reserve(width * height * _PIXEL_BYTES, limits):
-        try:
-            image = file[frame]
-            if image.mode in _DEEP_COLOUR:
-                return from_samples(colour_of(np.asarray(image)), window=window)
-            decoded = image.to_pillow()
-        except (ImageError, MemoryError):
-            raise
-        except Exception:  # libheif's own errors, for damaged data
-            raise damaged() from None
-        return from_image(decoded, window=window, limits=limits)
+    with reserve(width * height * _PIXEL_BYTES, limits), decoder_errors():
+        image = file[frame]
+        if image.mode in _DEEP_COLOUR:
+            return from_samples(colour_of(np.asarray(image)), window=window)
+        return from_image(image.to_pillow(), window=window, limits=limits)
 
 
 def count_frames(data: bytes) -> int:
@@ -69,7 +63,5 @@ def _open(data: bytes) -> Any:  # noqa: ANN401 - pillow_heif.HeifFile; pillow-he
         import pillow_heif
     except ImportError:
         raise ImageError(missing_extra("heic", "a HEIC image").message, code="image_unsupported") from None
-    try:
+    with decoder_errors():
         return pillow_heif.open_heif(data, convert_hdr_to_8bit=False)
-    except Exception:  # as above
-        raise damaged() from None

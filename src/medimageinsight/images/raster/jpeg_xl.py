@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from medimageinsight.images.arrays import from_samples
 from medimageinsight.images.budget import reserve
 from medimageinsight.images.raster.codestreams import colour_of
-from medimageinsight.images.raster.errors import damaged, unsupported
+from medimageinsight.images.raster.errors import damaged, decoder_errors, unsupported
 
 if TYPE_CHECKING:
     from medimageinsight.images.decoded import DecodedImage
@@ -41,12 +41,8 @@ def decode(data: bytes, *, window: WindowSelection | None, limits: Limits) -> De
 
     width, height = read_size(data)
     limits.check_size(width, height)
-    with reserve(width * height * _PIXEL_BYTES, limits):
-        try:
-            samples = imagecodecs.jpegxl_decode(data, index=0, numthreads=1)
-        except Exception:  # libjxl's own errors, for damaged data
-            raise damaged() from None
-        return from_samples(colour_of(samples), window=window)
+    with reserve(width * height * _PIXEL_BYTES, limits), decoder_errors():
+        return from_samples(colour_of(imagecodecs.jpegxl_decode(data, index=0, numthreads=1)), window=window)
 
 
 def read_size(data: bytes) -> tuple[int, int]:

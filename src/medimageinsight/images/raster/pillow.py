@@ -12,7 +12,7 @@ from medimageinsight.errors import ImageError
 from medimageinsight.images.arrays import DEEP_MODES, from_image
 from medimageinsight.images.budget import reserve
 from medimageinsight.images.decoded import exif_orientation
-from medimageinsight.images.raster.errors import damaged, out_of_range
+from medimageinsight.images.raster.errors import damaged, decoder_errors, out_of_range
 
 if TYPE_CHECKING:
     from medimageinsight.images.decoded import DecodedImage
@@ -84,17 +84,14 @@ def decode_opened(image: Image.Image, *, frame: int, window: WindowSelection | N
 
 
 def _decode_opened(image: Image.Image, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
-    try:
-        if frame:
-            image.seek(frame)
-            limits.check_size(*image.size)  # pages of a file may differ in size
-        image.load()
-    except EOFError:
-        raise out_of_range(frame, getattr(image, "n_frames", 1)) from None
-    except (ImageError, MemoryError, Image.DecompressionBombError):
-        raise
-    except Exception:  # Pillow's codecs raise OSError, SyntaxError, struct.error, ValueError, ... for damaged data
-        raise damaged() from None
+    with decoder_errors():
+        try:
+            if frame:
+                image.seek(frame)
+                limits.check_size(*image.size)  # pages of a file may differ in size
+            image.load()
+        except EOFError:
+            raise out_of_range(frame, getattr(image, "n_frames", 1)) from None
     return dataclasses.replace(from_image(image, window=window, limits=limits), orientation=exif_orientation(image))
 
 

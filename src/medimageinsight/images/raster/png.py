@@ -11,7 +11,7 @@ from medimageinsight.images.budget import reserve
 from medimageinsight.images.decoded import exif_orientation
 from medimageinsight.images.raster import pillow
 from medimageinsight.images.raster.codestreams import colour_of
-from medimageinsight.images.raster.errors import damaged
+from medimageinsight.images.raster.errors import decoder_errors
 
 if TYPE_CHECKING:
     from medimageinsight.images.decoded import DecodedImage
@@ -35,9 +35,6 @@ def decode(data: bytes, *, window: WindowSelection | None, limits: Limits) -> De
     limits.check_size(width, height)
     orientation = exif_orientation(pillow.open_file(data))
     channels = _CHANNELS.get(data[25], 4)
-    with reserve(width * height * (channels * 2 + image_bytes(channels)), limits):
-        try:
-            samples = imagecodecs.png_decode(data)
-        except Exception:  # libpng's own errors, for damaged data
-            raise damaged() from None
-        return dataclasses.replace(from_samples(colour_of(samples), window=window), orientation=orientation)
+    with reserve(width * height * (channels * 2 + image_bytes(channels)), limits), decoder_errors():
+        decoded = from_samples(colour_of(imagecodecs.png_decode(data)), window=window)
+    return dataclasses.replace(decoded, orientation=orientation)

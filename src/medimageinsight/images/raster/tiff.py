@@ -12,7 +12,7 @@ from medimageinsight.errors import ImageError
 from medimageinsight.images.arrays import from_samples
 from medimageinsight.images.budget import reserve
 from medimageinsight.images.raster import pillow
-from medimageinsight.images.raster.errors import damaged, out_of_range, unsupported
+from medimageinsight.images.raster.errors import damaged, decoder_errors, out_of_range, unsupported
 from medimageinsight.images.raster.libtiff_messages import silence_libtiff
 from medimageinsight.images.raster.tiff_directories import check_tags, count_pages, is_tiff, select_page
 from medimageinsight.images.raster.tiff_segments import (
@@ -122,16 +122,10 @@ def _is_pillows(page: TiffPage) -> bool:
 
 def _decode_page(data: bytes, page: TiffPage, window: WindowSelection | None, limits: Limits) -> DecodedImage:
     _check_flavour(page)
-    with reserve(needed_bytes(page), limits):
-        try:
-            samples = _colour_samples(decode_segments(data, page), page)
-        except (ImageError, MemoryError):
-            raise
-        except Exception:  # tifffile's and imagecodecs' own errors, for damaged data
-            raise damaged() from None
-        unsigned = page.sampleformat in (_UNSIGNED, _VOID)
+    unsigned = page.sampleformat in (_UNSIGNED, _VOID)
+    with reserve(needed_bytes(page), limits), decoder_errors():
         decoded = from_samples(
-            samples,
+            _colour_samples(decode_segments(data, page), page),
             window=window,
             bits=page.bitspersample if unsigned else None,
             inverted=page.photometric == _WHITE_IS_ZERO,
