@@ -145,3 +145,13 @@ def test_rejects_invalid_options(mi2, reference: Path, image_files: list[Path], 
         result = mi2("outliers", *words)
         assert message in result.err
         assert result.code == code
+
+
+def test_figures_of_folders_state_that_patients_are_unknown(mi2, reference: Path, validation: Path) -> None:
+    drift = mi2("outliers", "drift", reference, validation, "--permutations", 19)
+    assert "p-value, patients unknown" in drift.out
+    assert "groups of similar images" in drift.out
+    new = next(iter(reference.iterdir()))
+    found = mi2("outliers", reference, new, "--validation", validation, "-k", 5, "--quantile", 0.99)
+    assert "patients unknown" in found.out
+    assert "30 validation images are too few for the quantile 0.99" in found.err

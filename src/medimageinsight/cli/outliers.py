@@ -155,6 +155,7 @@ def drift(
             ("measured", f"{result.value:.5f}"),
             ("by chance, on average", f"{result.expected:.5f}"),
             (f"p-value{_describe_unknown_patients(first, second)}", f"{result.p_value:.4f}"),
+            ("permuted", "patients" if result.patients_known else "groups of similar images, as patients are unknown"),
             ("permutations, seed", f"{result.permutations:,}, {result.seed}"),
         ],
     )
