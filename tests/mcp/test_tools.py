@@ -18,6 +18,7 @@ from PIL import Image
 
 from medimageinsight import MedImageInsight
 from medimageinsight.tasks import Text
+from tests.windowed_ct import BONE, LUNG, ct_bytes, windowed
 
 FILES = ["CT_small.dcm", "examples_rgb_color.dcm", "MR_small.dcm"]
 OF_OTHER_KINDS = {"other_than_same": "kind"}
@@ -175,3 +176,26 @@ def test_lists_as_json_text_and_null_arguments(agent) -> None:
     labels = {"head": "head", "chest": ["chest", "thorax"]}
     expected = agent.ask("classify", images=FILES[:1], labels=labels)
     assert agent.ask("classify", images=FILES[:1], labels=json.dumps(labels)) == expected
+
+
+def test_windows(agent, workspace, model) -> None:
+    file = workspace.scans / "window.dcm"
+    file.write_bytes(ct_bytes())
+    by_hand = {name: windowed(window) for name, window in (("lung", LUNG), ("bone", BONE))}
+    for window, pixels in by_hand.items():
+        (found,) = agent.ask("classify", images=[file.name], labels=LABELS, window=window)["results"]
+        (expected,) = model.classify([pixels], LABELS)
+        assert [found["probabilities"][label] for label in LABELS] == pytest.approx(expected.tolist(), abs=1e-4)
+        (tagged,) = agent.ask("tag", images=[file.name], vocabulary="modality", window=window)["results"]
+        scores = {name: tag.score for name, tag in model.tag(pixels, "modality").items()}
+        assert {name: tag["score"] for name, tag in tagged["tags"].items()} == pytest.approx(scores, abs=1e-4)
+    items = {"a": [{"image": file.name}], "b": [{"text": LABELS[0]}]}
+    lung, bone = (agent.ask("compare", **items, window=window)["similarity"][0][0] for window in ("lung", [400, 1800]))
+    text = model.embed_texts(LABELS[0])
+    assert lung == pytest.approx(float(model.embed_images(by_hand["lung"]) @ text), abs=1e-4)
+    assert bone == pytest.approx(float(model.embed_images(by_hand["bone"]) @ text), abs=1e-4)
+    assert agent.refused("search", image=file.name, window="lung")["code"] == "store_other_preprocessing"
+    assert (
+        agent.refused("tag", images=[file.name], vocabulary="modality", window="lungs")["code"] == "arguments_invalid"
+    )
+    file.unlink()

@@ -12,7 +12,7 @@ const queue = []; // items whose preview is to be loaded
 export function addFiles(files) {
   const added = [...files].map((file) => ({
     number: ++count, kind: "image", name: file.name || "pasted.png", file, frame: 0, frames: 1, preview: null, error: null,
-    window: null, windows: [], windowError: null, warnings: [],
+    window: null, windowChoice: "", windows: [], windowError: null, warnings: [],
   }));
   for (const item of added) {
     item.name = uniqueName(item.name);
@@ -100,8 +100,9 @@ async function loadPreview(item) {
     Object.assign(item, { preview, width, height, frames, windows, warnings, modelSize, error: null });
   } catch (error) {
     if (window !== null && WINDOW_ERRORS.includes(error.code)) {
-      if (window === item.window) setWindow(item, null);
-      item.windowError = error;
+      if (window !== item.window) return;
+      setWindow(item, null);
+      Object.assign(item, { windowChoice: "", windowError: error });
     } else if (!error.mayRetry && error.status !== 401) item.error = error;
     item.previewError = error;
     if (error.wait) setTimeout(loadMissingPreviews, 1000 * error.wait);

@@ -13,14 +13,14 @@ const NUMBERS = {
 function showWindow() {
   const item = state.selected;
   if (item?.kind !== "image") return;
-  const { presets } = state.about ? { presets: state.about.windows } : { presets: [] };
+  const presets = state.about?.windows ?? [];
   $("window").replaceChildren(
     new Option("the file's default", ""),
     group("Windows of the file", item.windows.map((name, index) => [index, name])),
     group("Presets in Hounsfield units", presets.map((name) => [name, name])),
     group("Numbers", [["center-width", "center and width"], ["percentiles", "percentiles"]]),
   );
-  $("window").value = item.windowChoice ?? "";
+  $("window").value = item.windowChoice;
   showNumbers(item);
   $("window-note").textContent = [item.windowError, ...item.warnings].map((note) => note?.message).filter(Boolean).join(" ");
 }
