@@ -228,6 +228,13 @@ class TestContradictions:
         )
         np.testing.assert_array_equal(stored_values(lossless), DEEP)
 
+    @pytest.mark.parametrize("bits", [0, 24, 100, 65535])
+    def test_impossible_bits_in_the_header(self, bits: int) -> None:
+        for codestream, syntax in ((jpeg_2000(DEEP), JPEG2000Lossless), (jpeg(GREY), JPEGBaseline8Bit)):
+            dataset = compress(codestream, DEEP, syntax, BitsAllocated=bits, BitsStored=bits)
+            expected = DEEP if syntax == JPEG2000Lossless else GREY
+            assert np.abs(stored_values(dataset).astype(int) - expected).max() <= 2
+
     def test_unused_bits_of_lossless_jpeg_are_removed(self) -> None:
         overlay = (DEEP | 0x8000).astype(np.uint16)
         codestream = jpeg(overlay, lossless=True, bitspersample=16)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
+    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
     from pydicom.uid import UID
 
@@ -51,13 +52,23 @@ def decode_pixel_data(dataset: Dataset, *, frame: int, limits: Limits) -> Stored
     if frame >= frames:
         raise ImageError(f"expected a frame from 0 to {frames - 1}, got {frame}", code="image_frame_out_of_range")
     syntax = transfer_syntax(dataset)
-    element = dataset[keyword]
-    data: bytes = element.value or b""
-    if is_encapsulated(data) and (syntax.is_encapsulated or element.is_undefined_length):
+    element = _element(dataset, keyword)
+    if is_encapsulated(element.value) and (syntax.is_encapsulated or element.is_undefined_length):
         return _decode_encapsulated(dataset, keyword, frame, limits)
     description = describe(dataset, keyword)
     limits.check_size(description.columns, description.rows)
-    return _decode_uncompressed(data, description, frame, syntax, element.VR, limits)
+    return _decode_uncompressed(element.value, description, frame, syntax, element.VR, limits)
+
+
+def _element(dataset: Dataset, keyword: str) -> DataElement:
+    """Return the element with the pixels, as bytes."""
+    try:
+        element = dataset[keyword]
+    except Exception:  # pydicom converts on access and raises anything for a damaged element
+        raise damaged() from None
+    if not isinstance(element.value, bytes | bytearray):
+        raise damaged()
+    return element
 
 
 def _without_pixels(dataset: Dataset) -> ImageError:

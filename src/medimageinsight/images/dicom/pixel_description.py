@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from medimageinsight.images.dicom.codestream import Codestream
 
 _FLOAT_BITS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
+_MAX_ALLOCATED = 64
 _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 
@@ -66,12 +67,14 @@ def describe(dataset: Dataset, keyword: str, codestream: Codestream | None = Non
     photometric = text(dataset, "PhotometricInterpretation").replace("_", " ").replace(" ", "_")
     photometric = "PALETTE COLOR" if photometric == "PALETTE_COLOR" else photometric
     rows, columns = None, None
-    allocated = _FLOAT_BITS.get(keyword)
+    default_allocated = _FLOAT_BITS.get(keyword)
     samples = 3 if photometric and photometric not in _GREY else 1
     if codestream is not None:
         rows, columns, samples = codestream.height, codestream.width, codestream.samples
-        allocated = 8 if codestream.precision <= 8 else 16 if codestream.precision <= 16 else 32
-    allocated = required_integer(dataset, "BitsAllocated", default=allocated)
+        default_allocated = 8 if codestream.precision <= 8 else 16 if codestream.precision <= 16 else 32
+    allocated = required_integer(dataset, "BitsAllocated", default=default_allocated)
+    if default_allocated is not None and not 1 <= allocated <= _MAX_ALLOCATED:
+        allocated = default_allocated
     stored = required_integer(dataset, "BitsStored", default=allocated)
     if not 1 <= stored <= allocated:
         stored = allocated
