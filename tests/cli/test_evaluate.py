@@ -58,6 +58,17 @@ def test_full_report(mi2, table: Path, tmp_path: Path, toy_bundle: Path) -> None
     assert again["criteria"] == ["youden", "sensitivity:0.8"]
 
 
+def test_reads_tables_with_other_names_separators_and_folders(mi2, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    moved = tmp_path / "tables" / "german.csv"
+    header, _, rows = table.read_text().replace(",", ";").partition("\n")
+    moved.write_text(header.replace("path", "File name").replace("label", "Label") + "\n" + rows)
+    expected = mi2("evaluate", table, "--json").json
+    found = mi2("evaluate", moved, "--path-column", "file_name", "--root", tmp_path, "--json")
+    assert found.code == 0, found.err
+    assert found.json["sources"] == expected["sources"]
+
+
 def test_prompts_come_from_a_template_or_a_file(mi2, table: Path, tmp_path: Path) -> None:
     plain = mi2("evaluate", table, "--json")
     assert plain.json["prompt_source"] == "the captions of the splits train and val"

@@ -10,7 +10,16 @@ from medimageinsight.bundle import MODEL_CARD, Bundle, find
 from medimageinsight.cli import output
 from medimageinsight.cli.arguments import format_command
 from medimageinsight.cli.errors import error_context
-from medimageinsight.cli.options import AsJson, Model, load_model
+from medimageinsight.cli.options import (
+    AsJson,
+    Model,
+    PathColumn,
+    Percentiles,
+    Root,
+    Window,
+    choose_window,
+    load_model,
+)
 from medimageinsight.cli.results import format_figure
 from medimageinsight.errors import ConfigError, DatasetError, InputError
 from medimageinsight.reports import check_report_folder
@@ -72,6 +81,10 @@ def evaluate(
     prompts: PromptsFile = None,
     update_card: UpdateCard = False,
     run: RunFolder = None,
+    path_column: PathColumn = None,
+    root: Root = None,
+    window: Window = None,
+    percentiles: Percentiles = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
@@ -91,9 +104,10 @@ def evaluate(
     if out is not None:
         with error_context(out):
             check_report_folder(out)
-    loaded = load_model(model)
+    chosen = choose_window(window, percentiles)
+    loaded = load_model(model, window=chosen)
     with error_context(table, (DatasetError, ConfigError)):
-        rows, columns_file = _read(table)
+        rows, columns_file = _read(table, path_column, root)
         if not any(sample.label for sample in rows.of_split(split)):
             raise DatasetError(
                 f"expected labels of the {split} split, got none: add a column 'label'", code="dataset_labels_missing"
@@ -101,7 +115,7 @@ def evaluate(
     prompt_set = _choose_prompts(rows, split, template, prompts)
     options = {
         "--split": split, "--model": model or os.environ.get("MI2_MODEL"), "--against": against, "--out": out,
-        "--template": template, "--prompts": prompts,
+        "--template": template, "--prompts": prompts, "--path-column": path_column, "--root": root, "--window": chosen,
         "--group": group, "--sensitivity": None if sensitivity == DEFAULT_SENSITIVITY else f"{sensitivity:g}",
     }  # fmt: skip
     command = format_command("evaluate", [table], options)
@@ -112,7 +126,8 @@ def evaluate(
         output.print_json(report.to_dict()) if as_json else _print_report(report)
         return
     with error_context(table, (DatasetError, ConfigError)):
-        result = _assess(loaded, against, rows, columns_file, split, group, sensitivity, prompt_set, command)
+        other = None if against is None else load_model(against, window=chosen)
+        result = _assess(loaded, other, rows, columns_file, split, group, sensitivity, prompt_set, command)
     if out is not None:
         with error_context(out):
             write_assessment(result.assessment, out, comparison=result.comparison, other=result.other)
@@ -133,12 +148,18 @@ def _check_options(
         )
 
 
-def _read(source: Path) -> "tuple[Table, Path | None]":
+def _read(source: Path, path_column: str | None, root: Path | None) -> "tuple[Table, Path | None]":
     """Read all splits; also return the file with the same rows, if there is one, for its columns of groups."""
     from medimageinsight.datasets import read_table
 
     if source.suffix.lower() not in (".yaml", ".yml"):
-        return read_table(source), source
+        columns = {} if path_column is None else {"path": path_column}
+        return read_table(source, root=root, columns=columns), source
+    if path_column is not None or root is not None:
+        raise ConfigError(
+            "expected no --path-column and --root with a training config, which describes its data: leave them out",
+            code="option_unused",
+        )
     from medimageinsight.train import read_config, read_samples
 
     data = read_config(source).data
@@ -174,7 +195,7 @@ def _evaluate(loaded: "MedImageInsight", rows: "Table", split: str, prompts: "Pr
 
 def _assess(
     loaded: "MedImageInsight",
-    against: str | None,
+    against: "MedImageInsight | None",
     rows: "Table",
     columns_file: Path | None,
     split: str,
@@ -198,7 +219,7 @@ def _assess(
     return assess_models(
         loaded,
         rows,
-        against=None if against is None else load_model(against),
+        against=against,
         settings=settings,
         groups=groups,
         prompts=prompts,
