@@ -81,3 +81,23 @@ def test_follows_links_once_and_reports_files_of_several_frames(mi2, image_files
     assert [row["source"] for row in found.json] == [str(folder / "two.gif"), str(folder / "1_link" / "a.png")]
     assert "links to folders were followed: 1" in found.err
     assert "1 images have several frames" in found.err
+
+
+@pytest.mark.parametrize("separator", ["\n", "\r\n", "\0"])
+def test_a_list_names_the_files(mi2, tmp_path: Path, image_files: list[Path], separator: str) -> None:
+    listed = separator.join(map(str, image_files[1:])) + separator
+    (tmp_path / "list.txt").write_bytes(listed.encode())
+    expected = [str(path) for path in image_files]
+    from_file = mi2("embed", image_files[0], "--files", tmp_path / "list.txt", "--json")
+    assert [item["source"] for item in from_file.json] == expected
+    from_input = mi2("embed", image_files[0], "--files", "-", "--json", stdin=listed.encode())
+    assert [item["source"] for item in from_input.json] == expected
+
+
+def test_files_or_a_list_are_required_where_files_are(mi2, tmp_path: Path) -> None:
+    missing = mi2("adapter", "predict", tmp_path / "a.adapter", "--json")
+    assert (missing.code, missing.json["error"]["code"]) == (2, "files_missing")
+    (tmp_path / "empty.txt").write_text("\n\n")
+    empty = mi2("embed", "--files", tmp_path / "empty.txt", "--json")
+    assert (empty.code, empty.json["error"]["code"]) == (2, "files_missing")
+    assert mi2("embed", "--files", tmp_path / "nosuch.txt").code == 1

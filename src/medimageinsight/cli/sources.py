@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +52,21 @@ def list_sources(names: Sequence[str]) -> list[str]:
             output.note(f"{name}: {found.several_frames:,} images have several frames, one is used (--frame)")
         sources.extend(found.paths)
     return sources
+
+
+def read_file_list(name: str) -> list[str]:
+    """Return the paths in the lines of a text file or of standard input (``-``); NUL bytes may separate them instead.
+
+    Raises:
+        InputError: The list names no path (``files_missing``).
+    """
+    with error_context(name):
+        data = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
+        lines = data.split(b"\0") if b"\0" in data else data.removeprefix(codecs.BOM_UTF8).splitlines()
+        paths = [os.fsdecode(line) for line in lines if line.strip()]
+        if not paths:
+            raise InputError("expected a path in each line, got no line: list the images", code="files_missing")
+    return paths
 
 
 def open_source(name: str) -> Source:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import report_errors
 from medimageinsight.cli.help_examples import EXAMPLES
+from medimageinsight.cli.sources import read_file_list
+from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only: no progress, no notes.")]
+_FILE_LIST = Annotated[
+    str | None,
+    typer.Option(
+        "--files", metavar="LIST", help="A text file with the path of an image in each line; - is standard input."
+    ),
+]
 
 
 def register(app: typer.Typer, verb: Callable[..., None], *, group: str = "", section: str | None = None) -> None:
@@ -27,7 +35,7 @@ def register(app: typer.Typer, verb: Callable[..., None], *, group: str = "", se
         group: Name of the group that the application is.
         section: Heading of the verb in the list of verbs.
     """
-    command = _add_quiet_option(verb) if "as_json" in inspect.signature(verb).parameters else verb
+    command = _add_options(verb) if "as_json" in inspect.signature(verb).parameters else verb
     app.command(
         verb.__name__.replace("_", "-"),
         help=help_with_examples(verb, f"{group} {verb.__name__}".strip()),
@@ -42,14 +50,30 @@ def help_with_examples(verb: Callable[..., None], name: str) -> str:
     return "\n".join([text, "", "Examples:", "", *lines]) if lines else text
 
 
-def _add_quiet_option(verb: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(verb)
-    def run(*args: object, quiet: bool = False, **kwargs: object) -> None:
-        output.set_quiet(quiet)
-        verb(*args, **kwargs)
-
+def _add_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--quiet`` and, to a verb of ``files``, ``--files LIST`` with more of them."""
     signature = inspect.signature(verb)
-    option = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_QUIET)
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
-    run.__annotations__ = {**verb.__annotations__, "quiet": _QUIET}
+    parameters = {name: value.replace(kind=value.KEYWORD_ONLY) for name, value in signature.parameters.items()}
+    files = parameters.get("files")
+    requires_files = files is not None and files.default is files.empty
+    added = {"quiet": (_QUIET, False)}
+    if files is not None:
+        added["file_list"] = (_FILE_LIST, None)
+        parameters["files"] = files.replace(default=None)
+
+    @functools.wraps(verb)
+    def run(*, quiet: bool = False, file_list: str | None = None, **arguments: Any) -> None:  # noqa: ANN401 - of any verb
+        output.set_quiet(quiet)
+        if file_list is not None:
+            arguments["files"] = [*(arguments["files"] or []), *read_file_list(file_list)]
+        if requires_files and not arguments["files"]:
+            raise InputError("expected files or --files LIST, got neither: name the images", code="files_missing")
+        verb(**arguments)
+
+    for name, (annotation, default) in added.items():
+        parameters[name] = inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        )
+    run.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
+    run.__annotations__ = {**verb.__annotations__, **{name: annotation for name, (annotation, _) in added.items()}}
     return run

@@ -7,9 +7,6 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
-
 from medimageinsight.datasets.sample import DICOM_PREFIX
 
 if TYPE_CHECKING:
@@ -28,10 +25,12 @@ def read_patient(path: Path) -> str:
 
     Ids are unique within IssuerOfPatientID (PS3.3 C.7.1.1).
     """
+    from pydicom import dcmread
+
     try:
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=["PatientID", "IssuerOfPatientID"])
         patient, issuer = (str(dataset.get(name) or "").strip() for name in ("PatientID", "IssuerOfPatientID"))
-    except (InvalidDicomError, OSError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError):
+    except Exception:  # no DICOM file, or a damaged one, for which pydicom raises anything
         return ""
     if patient.lower() in _PLACEHOLDERS:
         return ""
