@@ -118,7 +118,7 @@ def labelled_table(folder: Path) -> Path:
     table = folder / "table.csv"
     with table.open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["path", "label", "split", "patient_id"])
+        rows.writerow(["path", "label", "split", "patient_id", "caption"])
         number = 0
         for split in ("train", "val", "test"):
             for label in ("ct", "photograph"):
@@ -129,7 +129,7 @@ def labelled_table(folder: Path) -> Path:
                         ct_file(folder, path.name)
                     else:
                         Image.fromarray(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(path)
-                    rows.writerow([path.name, label, split, f"p{number}"])
+                    rows.writerow([path.name, label, split, f"p{number}", label])
     return table
 
 
@@ -162,3 +162,14 @@ def test_maps_are_accepted_with_the_option(mi2: Command, tmp_path: Path) -> None
     refused = mi2("embed", file, "--json")
     assert (refused.code, refused.json[0]["error"]["code"]) == (1, "image_is_map")
     assert mi2("embed", file, "--accept-maps").code == 0
+
+
+def test_evaluate_embeds_with_the_window(mi2: Command, tmp_path: Path) -> None:
+    table = labelled_table(tmp_path)
+    reports = [
+        mi2("evaluate", table, "--template", "{}", *options, "--json").json
+        for options in ((), ("--window", "40/400"), ("--window", "lung"))
+    ]
+    default, own, lung = ({name: value for name, value in report.items() if name != "command"} for report in reports)
+    assert default == own != lung
+    assert "--window lung" in reports[2]["command"]
