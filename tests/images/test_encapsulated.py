@@ -229,6 +229,14 @@ class TestFiles:
         assert error_code(data) == "image_is_dicom_json"
         assert error_code(b'{"a": 1}') == "image_not_an_image"
 
+    def test_what_follows_the_pixels_is_not_parsed(self) -> None:
+        np.testing.assert_array_equal(images.load(self.FILE + bytes(8 * 200_000)), images.load(self.FILE))
+
+    def test_more_elements_than_any_image_has(self) -> None:
+        empty = struct.pack("<HH2sH", 0x0009, 0x0001, b"LO", 0)
+        before_pixels = self.FILE[: self.FILE.index(b"\xe0\x7f\x10\x00")]
+        assert error_code(before_pixels + empty * 100_001) == "image_too_large"
+
     def test_uncompressed_frames_of_one_item(self) -> None:
         dataset = make_dataset(DEEP)
         dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from medimageinsight.images.limits import Limits
 
+_PIXEL_GROUP = 0x7FE0
+_MAX_ELEMENTS = 100_000  # outside sequences; pydicom needs about 2 microseconds for each
 _PREAMBLE_BYTES = 128
 _PREFIX = b"DICM"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -39,7 +41,7 @@ def read(data: bytes, limits: Limits) -> Dataset:
         ImageError: ``image_truncated``, ``image_not_an_image``, ``image_is_dicom_json``, ``image_too_large`` (a
             compressed file that inflates beyond ``limits.max_bytes``).
     """
-    import pydicom
+    from pydicom.filereader import read_partial
 
     if data.startswith(_GZIP):
         data = _inflate_gzip(data, limits)
@@ -53,7 +55,7 @@ def read(data: bytes, limits: Limits) -> Dataset:
         data = bytes(_PREAMBLE_BYTES) + data
     try:
         _check_inflated_size(data, limits)
-        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+        dataset = read_partial(io.BytesIO(data), stop_when=_StopAfterPixels(), force=True)
         empty = len(dataset) == 0  # pydicom returns an empty dataset where the file ends early
         plausible = _has_prefix(data) or any(keyword in dataset for keyword in ("SOPClassUID", "Rows", "Modality"))
     except (ImageError, MemoryError):
@@ -67,6 +69,30 @@ def read(data: bytes, limits: Limits) -> Dataset:
             "expected a DICOM image, got a file without SOPClassUID, Rows and Modality", code="image_not_an_image"
         )
     return dataset
+
+
+class _StopAfterPixels:
+    """Tell pydicom to stop at the first element after the pixels: what follows there may be megabytes of padding.
+
+    Raises:
+        ImageError: ``image_too_large`` for more elements than any image has.
+    """
+
+    def __init__(self) -> None:
+        self._elements = 0
+        self._has_pixels = False
+
+    def __call__(self, tag: int, vr: str | None, length: int) -> bool:  # noqa: ARG002 - the signature is pydicom's
+        self._elements += 1
+        if self._elements > _MAX_ELEMENTS:
+            raise ImageError(
+                f"expected a DICOM file of at most {_MAX_ELEMENTS:,} elements, got more: export it again",
+                code="image_too_large",
+            )
+        is_pixel_group = tag >> 16 == _PIXEL_GROUP
+        stop = self._has_pixels and not is_pixel_group
+        self._has_pixels = is_pixel_group
+        return stop
 
 
 def _uncompressed_beginning(data: bytes) -> bytes:
