@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ pytest.importorskip("lancedb", reason="a store in a folder needs the search extr
 
 from medimageinsight.errors import MedImageInsightError
 from medimageinsight.mcp import McpSettings, open_tools
+from medimageinsight.schemas import TagArguments
+from medimageinsight.tagging import load_tagger, save_tagger
+from tests.windowed_ct import LUNG, ct_bytes, windowed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +38,24 @@ def test_stores_and_taggers_have_names(workspace) -> None:
         assert list(tools.stores) == ["a", "cases"]
         assert list(tools.taggers) == ["kinds"]
         assert tools.folders == [workspace.scans.resolve()]
+
+
+def test_images_have_the_window_of_the_tagger(workspace, tmp_path: Path) -> None:
+    (workspace.scans / "window.dcm").write_bytes(ct_bytes())
+    tagger = load_tagger(workspace.tagger)
+    recorded = dataclasses.replace(tagger, model=tagger.model.with_window("lung"))
+    save_tagger(recorded, tmp_path / "lung.json")
+    settings = McpSettings(folders=[workspace.scans], taggers=[tmp_path / "lung.json"], model="mini")
+    with open_tools(settings) as tools:
+        arguments = TagArguments(images=["window.dcm"], tagger="lung")
+        (found,) = tools.tag(arguments).data.results
+        lung = tools.model.embed_images([windowed(LUNG)])
+        (expected,) = tagger.scores(lung, tools.model.embed_texts, tools.model.logit_scale)
+        assert [tag.score for tag in found.tags.values()] == pytest.approx(expected.tolist(), abs=1e-4)
+        with pytest.raises(MedImageInsightError) as caught:
+            tools.tag(arguments.model_copy(update={"window": "bone"}))
+        assert caught.value.code == "adapter_other_model"
+    (workspace.scans / "window.dcm").unlink()
 
 
 def test_an_equals_sign_in_a_folder_name_is_part_of_the_path(workspace, tmp_path: Path) -> None:

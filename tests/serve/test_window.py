@@ -12,6 +12,7 @@ from PIL import Image
 
 from medimageinsight import search
 from medimageinsight.serve import score
+from medimageinsight.tagging import fit_tagger, load_tagger, save_tagger, tag_prompts
 from tests.windowed_ct import BONE, LUNG, OWN, ct_bytes, ct_file, stretched, windowed
 
 if TYPE_CHECKING:
@@ -133,6 +134,24 @@ def test_a_query_has_the_window_of_the_store(tmp_path: Path, toy_bundle: Path, t
         ):
             refused = process.post(path, {"store": "lungs", "window": "bone", **body})
             assert (refused.status, refused.json["error"]["code"]) == (422, "store_other_preprocessing")
+
+
+def test_images_have_the_window_of_the_tagger(tmp_path: Path, toy_bundle: Path, toy: MedImageInsight) -> None:
+    from tests.serve.server_process import run_server
+
+    model = toy.identity.with_window("lung")
+    scores = np.array([[0.1, 0.2], [0.8, 0.9], [0.7, 0.3]])
+    truth = np.array([[False, False], [True, True], [True, False]])
+    save_tagger(fit_tagger(tag_prompts(["nodule", "normal"]), scores, truth, model=model), tmp_path / "found.json")
+    tagger = load_tagger(tmp_path / "found.json")
+    expected = tagger.scores(toy.embed_images([windowed(LUNG)]), toy.embed_texts, toy.logit_scale)[0]
+    body = {"images": [CT], "tagger": "found"}
+    with run_server(tmp_path, "--model", str(toy_bundle), "--tagger", str(tmp_path / "found.json")) as process:
+        for window in ({}, {"window": "lung"}):
+            (found,) = process.post("/api/tag", {**body, **window}).json["results"]
+            assert [tag["score"] for tag in found["tags"].values()] == pytest.approx(expected.tolist(), abs=1e-5)
+        refused = process.post("/api/tag", {**body, "window": "bone"})
+        assert (refused.status, refused.json["error"]["code"]) == (400, "window_invalid")
 
 
 def test_unknown_parameters_are_ignored_with_a_warning(server: ServerProcess) -> None:

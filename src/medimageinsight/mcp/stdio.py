@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
     from medimageinsight.search import Store
+    from medimageinsight.tagging import Tagger
 
 _T = TypeVar("_T")
 
@@ -86,8 +87,15 @@ def open_tools(settings: McpSettings) -> Iterator[Tools]:
             store.identity.check_model(search.Identity.of(model))
         identity = ModelIdentity.of(model.manifest, model.preprocessing)
         files = _by_name([(path.stem, path) for path in settings.taggers], "taggers")
-        taggers = {name: load_tagger(path, model=identity) for name, path in files.items()}
+        taggers = {name: _load_tagger(path, identity) for name, path in files.items()}
         yield Tools(model=model, folders=folders, stores=stores, taggers=taggers, limits=LIMITS)
+
+
+def _load_tagger(path: Path, identity: ModelIdentity) -> Tagger:
+    """Read a tagger of this model, whose window its images are given."""
+    tagger = load_tagger(path)
+    tagger.model.check(identity.with_window(tagger.model.preprocessing.get("window")), texts=tagger.adapter is None)
+    return tagger
 
 
 def _resolve_folders(paths: Sequence[Path]) -> list[Path]:

@@ -161,10 +161,12 @@ class Tools:
         """Tag images by a vocabulary or by one of the server's taggers."""
         if (arguments.vocabulary is None) == (arguments.tagger is None):
             raise InputError("expected either a vocabulary or a tagger, got both or neither", code="tagger_missing")
+        window = arguments.window
         if arguments.tagger is None:
             tags: str | Tagger = str(arguments.vocabulary)
         else:
             tags = _find(self.taggers, arguments.tagger, "tagger")
+            window = window or tags.model.preprocessing.get("window")
         found = self._for_each(
             arguments.images,
             lambda paths: self.model.tag(
@@ -173,7 +175,7 @@ class Tools:
                 threshold=arguments.threshold,
                 errors="return",
                 frame=arguments.frame,
-                window=arguments.window,
+                window=window,
             ),
         )
         results = [_tagged_image(name, result) for name, result in zip(arguments.images, found, strict=True)]
