@@ -171,6 +171,7 @@ class ServedModels:
         return images.Limits(
             max_bytes=self.settings.max_body_bytes,
             max_pixels=self.settings.max_pixels,
+            max_decoded_bytes=self.settings.max_decoded_bytes,
             accept_maps=self.settings.accept_maps,
         )
 

@@ -72,6 +72,9 @@ class ServerSettings(BaseSettings):
     max_body_bytes: int = Field(100 << 20, ge=1, description="Maximum size of one request.")
     max_rows: int = Field(1024, ge=1, description="Maximum number of rows of one request.")
     max_pixels: int = Field(Limits().max_pixels, ge=1, description="Maximum width times height of one image.")
+    max_decoded_bytes: int = Field(
+        Limits().max_decoded_bytes, ge=1, description="Maximum bytes that the decoders of a process need at once."
+    )
     accept_maps: bool = Field(False, description="Accept segmentations, dose grids and parametric maps as images.")
     header_timeout_s: float = Field(10.0, gt=0, description="Time for a request's head to arrive, in seconds.")
     body_timeout_s: float = Field(30.0, gt=0, description="Longest pause while a body arrives, in seconds.")
