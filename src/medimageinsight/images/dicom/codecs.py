@@ -37,9 +37,9 @@ def check_cost(codestream: Codestream) -> None:
             f"expected a compressed frame of at most {_MAX_SAMPLES} components, got {codestream.samples}",
             code="image_unsupported",
         )
-    if codestream.coding is Coding.OTHER_JPEG:
+    if codestream.coding in (Coding.OTHER_JPEG, Coding.OTHER_JPEG_2000):
         raise ImageError(
-            f"expected sequential, progressive or lossless JPEG, got {codestream.coding.value}: "
+            f"expected JPEG, JPEG-LS or JPEG 2000 of a usual kind, got {codestream.coding.value}: "
             "convert the file to Explicit VR Little Endian",
             code="image_unsupported",
         )

@@ -29,6 +29,7 @@ class Coding(enum.Enum):
     JPEG_LS = "JPEG-LS"
     JPEG_2000 = "JPEG 2000"
     OTHER_JPEG = "hierarchical JPEG, or lossless JPEG with arithmetic coding"
+    OTHER_JPEG_2000 = "JPEG 2000 with colours subsampled in another way than 4:2:2 or 4:2:0"
 
 
 _CODING_BY_FRAME_HEADER = {
@@ -95,7 +96,7 @@ def _read_jpeg_2000(data: bytes, start: int) -> Codestream | None:
         return None
     extent = jpeg_2000.read_extent(data, start, size)
     return Codestream(
-        coding=Coding.JPEG_2000,
+        coding=Coding.JPEG_2000 if size.displayable else Coding.OTHER_JPEG_2000,
         width=size.width,
         height=size.height,
         samples=size.samples,

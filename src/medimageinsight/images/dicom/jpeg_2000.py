@@ -15,6 +15,8 @@ END = b"\xff\xd9"  # EOC, A.4.4; no packet contains it: after FF comes at most 8
 _SOT, _SOD, _COD, _COC = b"\xff\x90", b"\xff\x93", b"\xff\x52", b"\xff\x53"
 _MAX_LEVELS = 32  # of decomposition, A.6.1
 _LARGEST_PRECINCT = 0xFF  # exponents of height and width, 15 each: the default, A.6.1
+# XRsiz and YRsiz of three components: 4:4:4, 4:2:2 and 4:2:0; OpenJPEG prints an error for others
+_CONVERTED_SEPARATIONS = ([(1, 1)] * 3, [(1, 1), (2, 1), (2, 1)], [(1, 1), (2, 2), (2, 2)])
 _TILE_PART_HEADER = 12  # bytes of the SOT marker segment, A.4.2
 
 
@@ -28,6 +30,7 @@ class Size:
     precision: int  # bits of the first component
     signed: bool  # of the first component
     subsampled: bool  # whether a component has fewer pixels than the image
+    displayable: bool  # whether it is grey, or colour at resolutions that OpenJPEG converts
     tiles: int
 
 
@@ -60,21 +63,23 @@ def read_size(data: bytes, start: int) -> Size | None:
     )
     if x <= x_offset or y <= y_offset or not tile_x or not tile_y or not samples:
         return None
+    separations = _separations(data, start, samples)
     return Size(
         width=x - x_offset,
         height=y - y_offset,
         samples=samples,
         precision=(depth & 0x7F) + 1,
         signed=depth >= 0x80,
-        subsampled=any(separation != 1 for separation in _separations(data, start, samples)),
+        subsampled=any(separation != 1 for pair in separations for separation in pair),
+        displayable=samples < 3 or separations[:3] in _CONVERTED_SEPARATIONS,
         tiles=max(1, -(-(x - tile_x_offset) // tile_x) * -(-(y - tile_y_offset) // tile_y)),
     )
 
 
-def _separations(data: bytes, start: int, samples: int) -> bytes:
-    """Return the XRsiz and YRsiz of the components, which follow the Ssiz of each (A.5.1)."""
+def _separations(data: bytes, start: int, samples: int) -> list[tuple[int, int]]:
+    """Return XRsiz and YRsiz of each component, which follow its Ssiz (A.5.1)."""
     components = data[start + 42 : start + 42 + 3 * samples]
-    return components[1::3] + components[2::3]
+    return list(zip(components[1::3], components[2::3], strict=False))
 
 
 def read_extent(data: bytes, start: int, size: Size) -> Extent:
