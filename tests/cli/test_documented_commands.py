@@ -111,9 +111,10 @@ def write_dicom_images(folder: Path) -> None:
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{index}"
         dataset.PixelData = np.roll(dataset.pixel_array, 9 * index, axis=0).tobytes()
         dataset.save_as(folder / f"{index}.dcm")
-        rows.append([f"images/{index}.dcm", KINDS[index % 3], 40 + index, f"P{index // 2}"])
+        split = "test" if index < 6 else "train"
+        rows.append([f"images/{index}.dcm", KINDS[index % 3], 40 + index, f"P{index // 2}", split])
     with (folder.parent / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["path", "finding", "age", "patient"], *rows])
+        csv.writer(file).writerows([["path", "finding", "age", "patient", "split"], *rows])
 
 
 def write_labelled_table(folder: Path) -> None:

@@ -28,6 +28,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mi2 search chest --image new.dcm --contact-sheet found.png --folder images/",
     ),
     "index add": ("mi2 index add chest images/ --metadata images.csv --dicom-tags",),
+    "index duplicates": (
+        "mi2 index duplicates chest --out duplicates.csv",
+        "mi2 index duplicates chest --between split --keep test",
+    ),
     "index info": ("mi2 index info chest --recall",),
     "adapter train": ("mi2 adapter train table.csv --label-column finding --out findings.adapter",),
     "adapter predict": ("mi2 adapter predict findings.adapter scans/ --json",),

@@ -7,6 +7,7 @@ import typer
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import FAILED_INPUT
 from medimageinsight.cli.index_add import add
+from medimageinsight.cli.index_duplicates import duplicates
 from medimageinsight.cli.index_sync import prune, sync
 from medimageinsight.cli.options import AsJson, StoreLocation, Where, load_store
 from medimageinsight.cli.verbs import register
@@ -77,30 +78,6 @@ def delete(
             f"expected ids of the store, got {len(set(ids)) - count:,} that it does not have: check their spelling"
         )
         raise typer.Exit(FAILED_INPUT)
-
-
-def duplicates(
-    store: StoreLocation,
-    threshold: Annotated[float, typer.Option(help="The smallest cosine similarity of a pair, above 0.")] = 0.99,
-    where: Where = None,
-    limit: Annotated[int, typer.Option(min=1, help="The largest number of pairs; the most similar are shown.")] = 1000,
-    approximate: Annotated[
-        bool, typer.Option("--approximate", help="Faster in large stores; misses some pairs near the threshold.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Find pairs of stored images that are nearly the same, most similar first."""
-    from medimageinsight.search import find_duplicates
-
-    with load_store(store) as opened:
-        pairs = find_duplicates(opened, threshold, where=where, limit=limit, approximate=approximate)
-    if as_json:
-        output.print_json({"pairs": [vars(pair) for pair in pairs]})
-    elif pairs:
-        rows = [(f"{pair.score:.4f}", output.printable(pair.a), output.printable(pair.b)) for pair in pairs]
-        output.print_table(("score", "a", "b"), rows)
-    else:
-        output.note("no pairs were found")
 
 
 for verb in (add, sync, info, compact, build, delete, prune, duplicates):

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from medimageinsight._lazy import lazy_exports
 from medimageinsight.search.classify import StoreClassification, StoreNeighbour, classify, classify_vector
+from medimageinsight.search.copies import make_copies, measure_copy_cosine
 from medimageinsight.search.dicom_metadata import (
     PatientIdentity,
     check_patient_identity,
     dicom_column_types,
     read_dicom_metadata,
 )
+from medimageinsight.search.duplicate_clusters import Crossing, DuplicateImage, Duplicates, find_duplicate_clusters
 from medimageinsight.search.duplicates import find_duplicates
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.indexing import (
@@ -51,6 +53,9 @@ from medimageinsight.search.sync import SyncReport, find_missing, prune, sync
 
 __all__ = [
     "ColumnType",
+    "Crossing",
+    "DuplicateImage",
+    "Duplicates",
     "Hit",
     "Identity",
     "IndexInfo",
@@ -73,12 +78,15 @@ __all__ = [
     "classify_vector",
     "create_store",
     "dicom_column_types",
+    "find_duplicate_clusters",
     "find_duplicates",
     "find_image",
     "find_missing",
     "index_images",
     "label_by_folder",
+    "make_copies",
     "make_ids",
+    "measure_copy_cosine",
     "measure_recall",
     "merge_types",
     "open_or_create_store",
