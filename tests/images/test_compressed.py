@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from medimageinsight import images
-from medimageinsight.images.dicom.codestream import read_codestream
+from medimageinsight.images.codestreams import read_codestream
 from tests.images.compressed_datasets import (
     DEEP,
     GREY,

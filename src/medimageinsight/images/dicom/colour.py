@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medimageinsight.images.dicom.codestream import Codestream, Coding
+from medimageinsight.images.codestreams import Codestream, Coding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

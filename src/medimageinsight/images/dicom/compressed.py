@@ -9,9 +9,8 @@ import numpy as np
 from PIL import Image
 
 from medimageinsight.errors import ImageError
+from medimageinsight.images.codestreams import Codestream, Coding, check_cost, decode_codestream
 from medimageinsight.images.decoded import ImageWarning
-from medimageinsight.images.dicom.codecs import check_cost, decode_codestream
-from medimageinsight.images.dicom.codestream import Codestream, Coding
 from medimageinsight.images.dicom.colour import codestream_is_ybr, is_ybr, ybr_to_rgb
 from medimageinsight.images.dicom.native import extract_bits
 from medimageinsight.images.dicom.stored_pixels import StoredPixels, damaged, header_overruled

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medimageinsight.images.dicom.codestream import starts_codestream
+from medimageinsight.images.codestreams import starts_codestream
 from medimageinsight.images.dicom.native import RLE_HEADER_BYTES, rle_segments
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ImageError
 from medimageinsight.images.budget import reserve
+from medimageinsight.images.codestreams import read_codestream
 from medimageinsight.images.decoded import ImageWarning
-from medimageinsight.images.dicom.codestream import read_codestream
 from medimageinsight.images.dicom.colour import is_ybr, ybr_to_rgb
 from medimageinsight.images.dicom.compressed import decode_compressed
 from medimageinsight.images.dicom.elements import text

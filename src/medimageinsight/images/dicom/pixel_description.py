@@ -10,7 +10,7 @@ from medimageinsight.images.dicom.elements import required_integer, text
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from medimageinsight.images.dicom.codestream import Codestream
+    from medimageinsight.images.codestreams import Codestream
 
 _FLOAT_BITS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 _MAX_ALLOCATED = 64

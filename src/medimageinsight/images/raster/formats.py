@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medimageinsight.images.raster import avif, codestreams, gif, heif, jpeg_xl, pillow, png, pnm, tiff
+from medimageinsight.images.raster import avif, gif, heif, jpeg, jpeg_xl, pillow, png, pnm, tiff
 from medimageinsight.images.raster.errors import out_of_range
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: L
         if matches(data):
             _check_single(frame)
             return decode_single(data, window=window, limits=limits)
-    if codestream := codestreams.read_deep(data):
+    if codestream := jpeg.read_deep(data):
         _check_single(frame)
-        return codestreams.decode(data, codestream, window=window, limits=limits)
+        return jpeg.decode(data, codestream, window=window, limits=limits)
     if gif.matches(data) and frame and frame >= (count := gif.count_frames(data, limits.max_frames)):
         raise out_of_range(frame, count)
     return pillow.decode(data, frame=frame, window=window, limits=limits)
@@ -57,7 +57,7 @@ def count_frames(data: bytes, limits: Limits) -> int:
         return gif.count_frames(data, limits.max_frames)
     if heif.matches(data):
         return min(heif.count_frames(data), limits.max_frames)
-    if any(matches(data) for matches, _ in _SINGLE) or codestreams.read_deep(data):
+    if any(matches(data) for matches, _ in _SINGLE) or jpeg.read_deep(data):
         return 1
     return min(pillow.count_frames(data), limits.max_frames)
 

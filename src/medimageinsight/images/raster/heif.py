@@ -9,8 +9,8 @@ import numpy as np
 from medimageinsight.errors import ImageError, missing_extra
 from medimageinsight.images.arrays import from_image, from_samples
 from medimageinsight.images.budget import reserve
-from medimageinsight.images.raster.codestreams import colour_of
 from medimageinsight.images.raster.errors import decoder_errors, out_of_range
+from medimageinsight.images.raster.jpeg import colour_of
 
 if TYPE_CHECKING:
     from medimageinsight.images.decoded import DecodedImage

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.images.arrays import from_samples
 from medimageinsight.images.budget import reserve
-from medimageinsight.images.raster.codestreams import colour_of
 from medimageinsight.images.raster.errors import damaged, decoder_errors, unsupported
+from medimageinsight.images.raster.jpeg import colour_of
 
 if TYPE_CHECKING:
     from medimageinsight.images.decoded import DecodedImage

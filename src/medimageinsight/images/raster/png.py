@@ -10,8 +10,8 @@ from medimageinsight.images.arrays import from_samples, image_bytes
 from medimageinsight.images.budget import reserve
 from medimageinsight.images.decoded import exif_orientation
 from medimageinsight.images.raster import pillow
-from medimageinsight.images.raster.codestreams import colour_of
 from medimageinsight.images.raster.errors import decoder_errors
+from medimageinsight.images.raster.jpeg import colour_of
 
 if TYPE_CHECKING:
     from medimageinsight.images.decoded import DecodedImage

@@ -11,8 +11,7 @@ import numpy as np
 
 from medimageinsight.errors import ImageError
 from medimageinsight.images.arrays import image_bytes
-from medimageinsight.images.dicom.codecs import check_cost
-from medimageinsight.images.dicom.codestream import read_codestream
+from medimageinsight.images.codestreams import check_cost, read_codestream
 from medimageinsight.images.raster import jpeg_xl
 from medimageinsight.images.raster.errors import damaged
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import ImageError
-from medimageinsight.images.dicom import jpeg_2000
-from medimageinsight.images.dicom.codestream import Codestream, Coding
+from medimageinsight.images.codestreams import jpeg_2000
+from medimageinsight.images.codestreams.codestream import Codestream, Coding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

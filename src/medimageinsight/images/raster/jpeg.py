@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from medimageinsight.images.arrays import from_samples, image_bytes
 from medimageinsight.images.budget import reserve
+from medimageinsight.images.codestreams import Codestream, Coding, check_cost, decode_codestream, read_codestream
 from medimageinsight.images.decoded import exif_orientation
-from medimageinsight.images.dicom.codecs import check_cost, decode_codestream
-from medimageinsight.images.dicom.codestream import Codestream, Coding, read_codestream
 from medimageinsight.images.raster.errors import damaged, decoder_errors, unsupported
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from medimageinsight.images.dicom import jpeg_2000
+from medimageinsight.images.codestreams import jpeg_2000
 
 _JPEG_START = b"\xff\xd8"  # SOI
 # A marker: what follows FF in compressed data is a stuffed 00 (JPEG) or below 80 (JPEG-LS), or a restart marker.
