@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom.uid import ExplicitVRBigEndian, JPEGBaseline8Bit
 
 from medimageinsight import images
 from tests.images.dicom_datasets import (
@@ -224,3 +224,27 @@ class TestPixelData:
         expected = np.rint((stored - stored.min()) / np.ptp(stored) * 255)
         np.testing.assert_array_equal(decode_grey(data), expected)
         assert error_code(data, frame=1) == "image_truncated"
+
+
+def pack_12_bits(samples: np.ndarray) -> bytes:
+    """Return samples of 12 bits, two in three bytes, from the lowest bit."""
+    bits = (samples.ravel()[:, None] >> np.arange(12)) & 1
+    packed = np.packbits(bits.astype(np.uint8).ravel(), bitorder="little").tobytes()
+    return packed + b"\0" * (len(packed) % 2)
+
+
+@pytest.mark.parametrize("shape", [(10, 12), (3, 7, 9), (2, 5, 5)])
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_samples_of_12_bits_allocated(shape: tuple[int, ...], big_endian: bool) -> None:
+    samples = np.random.default_rng(1).integers(0, 4096, shape, dtype=np.uint16)
+    usual = make_dataset(samples, BitsStored=12, HighBit=11)
+    packed = make_dataset(samples, BitsAllocated=12, BitsStored=12, HighBit=11)
+    data = pack_12_bits(samples)
+    if big_endian:
+        packed.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        data = np.frombuffer(data, "<u2").astype(">u2").tobytes()
+    packed.PixelData = data
+    for frame in range(len(samples) if samples.ndim == 3 else 1):
+        np.testing.assert_array_equal(decode_grey(packed, frame=frame), decode_grey(usual, frame=frame))
+    packed.PixelData = data[:-4]
+    assert error_code(packed) == "image_truncated"

@@ -21,6 +21,8 @@ def decode_native(data: bytes, description: PixelDescription, frame: int, syntax
     """Return one frame of uncompressed data, (H, W) or (H, W, samples); YBR_*_422 with its chrominance doubled."""
     from pydicom.pixels.decoders.base import get_decoder
 
+    if description.allocated == 12:
+        return _extract(_unpack_12_bits(data, description, frame, syntax), description)
     options = {**_options(description), "allow_excess_frames": False, "pixel_vr": vr}
     samples, _ = get_decoder(syntax).as_array(data, index=frame, raw=True, **options)
     return samples if description.keyword != "PixelData" else _extract(samples, description)
@@ -64,6 +66,28 @@ def extract_bits(samples: NDArray[Any], *, bits: int, high_bit: int, signed: boo
     values = values << left
     values >>= right
     return values
+
+
+def _unpack_12_bits(data: bytes, description: PixelDescription, frame: int, syntax: UID) -> NDArray[np.uint16]:
+    """Return the samples of a frame of 12 bits allocated, two in three bytes, from the lowest bit (PS3.5-1998 annex D).
+
+    Raises:
+        ValueError: For planes of colour, which such files do not have.
+    """
+    if description.planar and description.samples > 1:
+        raise ValueError("planes")
+    count = description.rows * description.columns * description.samples
+    first = frame * count
+    start, end = first // 2 * 3, -(-(first + count) * 3 // 2)
+    words = np.frombuffer(data[start // 2 * 2 : -(-end // 2) * 2], "<u2" if syntax.is_little_endian else ">u2")
+    packed = words.astype("<u2").view(np.uint8)[start % 2 :].astype(np.uint16)
+    low, middle, high = (packed[offset::3] for offset in range(3))
+    samples = np.zeros(2 * len(low), np.uint16)
+    samples[0::2][: len(middle)] = low[: len(middle)] | (middle & 0x0F) << 8
+    samples[1::2][: len(high)] = middle[: len(high)] >> 4 | high << 4
+    shape = (description.rows, description.columns, description.samples)
+    unpacked = samples[first % 2 : first % 2 + count].reshape(shape)
+    return unpacked[..., 0] if description.samples == 1 else unpacked
 
 
 def _extract(samples: NDArray[Any], description: PixelDescription) -> NDArray[Any]:

@@ -202,7 +202,7 @@ def _to_stored(values: NDArray[Any], description: PixelDescription, warnings: tu
 
 def _unsupported_layout(description: PixelDescription) -> ImageError:
     return ImageError(
-        "expected pixels of 1 or 3 samples of 1, 8, 16, 32 or 64 bits, "
+        "expected pixels of 1 or 3 samples of 1, 8, 12, 16, 32 or 64 bits, "
         f"got {description.samples} of {description.allocated}: export the image again",
         code="image_unsupported",
     )
