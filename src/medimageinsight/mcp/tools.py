@@ -161,12 +161,13 @@ class Tools:
         """Tag images by a vocabulary or by one of the server's taggers."""
         if (arguments.vocabulary is None) == (arguments.tagger is None):
             raise InputError("expected either a vocabulary or a tagger, got both or neither", code="tagger_missing")
+        tags: str | Tagger
         window = arguments.window
         if arguments.tagger is None:
-            tags: str | Tagger = str(arguments.vocabulary)
+            tags = str(arguments.vocabulary)
         else:
-            tags = _find(self.taggers, arguments.tagger, "tagger")
-            window = window or tags.model.preprocessing.get("window")
+            tagger: Tagger = _find(self.taggers, arguments.tagger, "tagger")
+            tags, window = tagger, window or tagger.model.preprocessing.get("window")
         found = self._for_each(
             arguments.images,
             lambda paths: self.model.tag(
