@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from medimageinsight import search
+from medimageinsight.search.image_match import MIN_CORRELATION, correlate, reduce_image
 from tests.search.sample_items import code_of, vectors
 
 if TYPE_CHECKING:
@@ -97,3 +98,17 @@ def test_identical_images_without_details_are_copies(store: search.Store, write)
     write("b.png", Image.new("L", (80, 80), 7))
     write("c.png", Image.new("L", (80, 80), 200))
     assert ids_of(search.find_duplicate_clusters(store, threshold=0.99)) == [["a", "b"]]
+
+
+def test_a_shared_mask_does_not_make_different_images_copies() -> None:
+    disc = Image.new("L", (160, 160))
+    ImageDraw.Draw(disc).ellipse((25, -10, 135, 170), fill=255)
+    scans = []
+    for seed in (1, 2):
+        noise = np.random.default_rng(seed).normal(150, 10, (24, 24)).clip(0, 255).astype(np.uint8)
+        texture = Image.fromarray(noise).resize(disc.size, Image.Resampling.BICUBIC)
+        scans.append(Image.composite(texture, Image.new("L", disc.size), disc))
+    small = [reduce_image(scan) for scan in (*scans, *search.make_copies(scans[0]))]
+    correlations = correlate([(small[0], other) for other in small[1:]])
+    assert correlations[0] < MIN_CORRELATION - 0.1
+    assert (correlations[1:] > MIN_CORRELATION).all()
