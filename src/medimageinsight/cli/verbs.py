@@ -56,7 +56,7 @@ def _add_options(verb: Callable[..., None]) -> Callable[..., None]:
     parameters = {name: value.replace(kind=value.KEYWORD_ONLY) for name, value in signature.parameters.items()}
     files = parameters.get("files")
     requires_files = files is not None and files.default is files.empty
-    added = {"quiet": (_QUIET, False)}
+    added: dict[str, tuple[object, object]] = {"quiet": (_QUIET, False)}
     if files is not None:
         added["file_list"] = (_FILE_LIST, None)
         parameters["files"] = files.replace(default=None)

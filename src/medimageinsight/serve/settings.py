@@ -151,8 +151,8 @@ def load_settings(arguments: Sequence[str] = ()) -> ServerSettings:
         name = ".".join(str(part) for part in problem["loc"]) or "the options"
         raise InputError(f"{name}: {problem['msg']}", code="option_invalid") from None
     except SettingsError as error:
-        problem = str(error).removeprefix("error parsing CLI: ")
-        raise InputError(f"{problem}: see mi2 serve --help", code="option_invalid") from None
+        message = str(error).removeprefix("error parsing CLI: ")
+        raise InputError(f"{message}: see mi2 serve --help", code="option_invalid") from None
 
 
 def _read_config(path: Path) -> dict[str, Any]:
