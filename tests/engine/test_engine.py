@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ import pytest
 
 from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER, Bundle, Manifest, find, write_manifest
 from medimageinsight.engine import Engine, choose_providers
+from medimageinsight.engine import engine as engine_module
+from medimageinsight.engine.machine import lacks_int8_instructions
 from medimageinsight.errors import BundleError, InputError, ModelError
 from tests.toy import CONTEXT, DIM, SIZE
 
@@ -206,3 +209,29 @@ def test_the_text_encoder_is_loaded_with_the_first_text(copied: Path, pixels: np
         assert engine.embed_pixels(pixels).shape == (8, DIM)
         with pytest.raises(ModelError):
             engine.embed_tokens([[1, 513]])
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "lacks"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx2 avx512f\n", True),
+        ("processor : 0\nflags\t\t: fpu avx2 avx_vnni\n", False),
+        ("processor : 0\nflags\t\t: fpu avx512f avx512_vnni\n\nprocessor : 1\nflags : fpu\n", False),
+        ("processor : 0\nFeatures\t: fp asimd asimddp\n", False),
+        ("processor : 0\nFeatures\t: fp asimd\n", True),
+        ("processor : 0\n", False),
+    ],
+)
+def test_instructions_for_int8_are_read_from_the_processor(tmp_path, cpuinfo, lacks):
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    assert lacks_int8_instructions(tmp_path / "cpuinfo") == lacks
+    assert not lacks_int8_instructions(tmp_path / "missing")
+
+
+def test_an_int8_model_on_a_processor_without_vnni_is_a_warning(toy_bundle, monkeypatch):
+    bundle = Bundle.open(toy_bundle)
+    monkeypatch.setattr(engine_module, "lacks_int8_instructions", lambda: True)
+    Engine(bundle, providers=["cpu"]).close()
+    bundle.manifest = dataclasses.replace(bundle.manifest, precision="int8")
+    with pytest.warns(RuntimeWarning, match="VNNI"):
+        Engine(bundle, providers=["cpu"]).close()

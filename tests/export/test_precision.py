@@ -13,11 +13,17 @@ import pytest
 from PIL import Image, ImageDraw
 
 from medimageinsight import MedImageInsight
-from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER, half_graph
+from medimageinsight.bundle import IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER, half_graph
 from medimageinsight.cli.main import main
 from medimageinsight.errors import ConfigError, DatasetError, ParityError
 from medimageinsight.export import BOUNDS, Agreement, convert, read_parity, verify
+from medimageinsight.export.calibration_images import read_calibration
 from medimageinsight.export.measure_parity import compute_agreement
+from medimageinsight.export.precision import quantize
+from medimageinsight.export.sample_inputs import random_tokens
+from medimageinsight.export.text_precision import HELD_OUT_TEXTS, choose_text_precision
+from medimageinsight.preprocess import Preprocessing
+from medimageinsight.tokenizer import Tokenizer
 
 IMAGES = 24
 
@@ -110,6 +116,47 @@ def test_int8_products_have_a_scale_per_column_and_nothing_else_is_quantised(int
     assert all(weights[node.input[1]].dtype == np.float32 for node in model.graph.node if node.op_type == "Conv")
     assert weights["image_projection"].dtype == np.float32
     assert not [node for node in model.graph.node if node.op_type == "DynamicQuantizeLinear"]
+
+
+def test_int8_text_encoder_is_judged_on_texts_that_did_not_calibrate_it(int8_bundle, golden_bundle):
+    judged = read_parity(int8_bundle.folder, 64)[0].text_precision
+    assert judged.held_out > len(HELD_OUT_TEXTS)
+    model = onnx.load(int8_bundle.path(TEXT_ENCODER))
+    is_int8 = any(node.op_type == "DequantizeLinear" for node in model.graph.node)
+    assert (judged.chosen == "int8") == is_int8 == (judged.min_cosine >= 0.995)
+    assert "text encoder" in (int8_bundle.folder / "MODEL_CARD.md").read_text()
+    texts = ["Haemorrhage in the left basal ganglia, 3 cm", "endoscopy colon polyp", "q", "t the the th " * 12, "Ödem"]
+    with MedImageInsight.load(int8_bundle.folder) as quantised, MedImageInsight.load(golden_bundle.folder) as full:
+        assert (quantised.embed_texts(texts) * full.embed_texts(texts)).sum(axis=1).min() >= 0.995
+
+
+def test_a_text_below_the_bound_makes_the_text_encoder_float32(golden_bundle, int8_bundle, tmp_path):
+    full, quantised = golden_bundle.path(TEXT_ENCODER), tmp_path / TEXT_ENCODER
+    rows = random_tokens(49408, [2, 5, 77], seed=1)
+    inputs = ({"input_ids": np.array([row]), "attention_mask": np.ones((1, len(row)), np.int64)} for row in rows)
+    quantize(full, quantised, inputs)
+    int8 = quantised.read_bytes()
+    accepted = choose_text_precision(full, quantised, rows, bound=-1.0)
+    assert (accepted.chosen, accepted.held_out, quantised.read_bytes()) == ("int8", 3, int8)
+    refused = choose_text_precision(full, quantised, rows, bound=1.1)
+    assert (refused.chosen, refused.min_cosine) == ("fp32", accepted.min_cosine)
+    assert quantised.read_bytes() == full.read_bytes()
+
+
+def test_prompts_that_judge_the_text_encoder_do_not_calibrate_it(golden_bundle, tmp_path):
+    rng = np.random.default_rng(0)
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "caption"])
+        for number in range(30):
+            Image.fromarray(rng.integers(0, 255, (32, 32), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+            rows.writerow([f"{number}.png", f"finding {number}"])
+    tokenizer = Tokenizer.from_file(golden_bundle.path(TOKENIZER), 77)
+    preprocessing = Preprocessing.from_dict(golden_bundle.manifest.preprocessing)
+    found = read_calibration(tmp_path / "table.csv", preprocessing, tokenizer)
+    scale, judge = ({tuple(row) for row in rows} for rows in (found.scale_tokens, found.held_out_tokens))
+    assert not scale & judge
+    assert scale | judge >= {tuple(row) for row in found.comparison.tokens}
 
 
 def test_int8_embedding_does_not_depend_on_its_batch(int8_bundle):

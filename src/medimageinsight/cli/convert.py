@@ -80,5 +80,10 @@ def convert(
         output.print_json({"name": bundle.manifest.name, "bundle": str(out), "parity": parity.to_dict()})
         return
     print_parity(parity, title=f"{bundle.manifest.name}: ONNX Runtime against PyTorch")
+    if parity.text_precision is not None and parity.text_precision.chosen == "fp32":
+        output.note(
+            f"the text encoder stays float32: on a text that was not used to calibrate it, int8 gave a cosine of "
+            f"{parity.text_precision.min_cosine:.4f}"
+        )
     size = sum(file.stat().st_size for file in bundle.folder.iterdir())
     output.note(f"{size / 1e6:,.1f} MB in {out}; use it with --model {out}")

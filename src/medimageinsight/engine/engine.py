@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from medimageinsight.bundle import EXTERNAL_DATA_SUFFIX, IMAGE_ENCODER, TEXT_ENCODER, half_graph
 from medimageinsight.engine.graph_cache import graph_copy
-from medimageinsight.engine.providers import choose_providers, computes_half
+from medimageinsight.engine.machine import lacks_int8_instructions
+from medimageinsight.engine.providers import CPU, choose_providers, computes_half
 from medimageinsight.engine.session import Session
 from medimageinsight.errors import InputError, ModelError
 from medimageinsight.tokenizer import pad
@@ -44,6 +46,8 @@ class Engine:
         threads: CPU threads of one call; by default all cores available to the process.
         cuda_graph: On CUDA, record the kernels of each batch shape and replay them (see `Session`).
 
+    Warns with a `RuntimeWarning` for an int8 bundle on a CPU without instructions for it.
+
     Raises:
         InputError: A provider is unknown, or ``threads`` is below 1.
     """
@@ -58,7 +62,14 @@ class Engine:
     ) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"expected at least 1 thread, got {threads}", code="threads_invalid")
-        choose_providers(providers)  # refuse a wrong name now, not with the first image
+        chosen = choose_providers(providers)  # refuse a wrong name now, not with the first image
+        if bundle.manifest.precision == "int8" and chosen[0] == CPU and lacks_int8_instructions():
+            warnings.warn(
+                "an int8 model on a processor without VNNI: its embeddings may differ more from float32, and it is not "
+                "faster; measure it with mi2 verify, or use fp32 or fp16",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self._bundle = bundle
         self._providers = providers
         self._threads = threads

@@ -35,9 +35,10 @@ from medimageinsight.export.checkpoint_files import CheckpointFiles, find_checkp
 from medimageinsight.export.measure_parity import compute_reference, measure_agreement, measure_parity
 from medimageinsight.export.model_card import compose_model_card
 from medimageinsight.export.model_description import ModelDescription, read_description
-from medimageinsight.export.parity import Parity, to_json
+from medimageinsight.export.parity import BOUNDS, Parity, to_json
 from medimageinsight.export.pytorch_encoders import require_torch
 from medimageinsight.export.sample_inputs import generate_samples
+from medimageinsight.export.text_precision import TextPrecision, choose_text_precision
 from medimageinsight.export.tokenizer_file import check_tokenizer, read_tokenizer
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.preprocess import Preprocessing
@@ -96,8 +97,10 @@ def convert(
     with new_bundle(out, overwrite=overwrite) as folder:
         images = _write_tokenizer(source, folder, calibration)
         model, provenance = _load_model(source, report)
-        graphs = _write_graphs(model, folder, precision, images, report)
-        parity = _write_parity(model, folder, precision, source.preprocessing, images, report, force=force)
+        graphs, text_precision = _write_graphs(model, folder, precision, images, report)
+        parity = _write_parity(
+            model, folder, precision, source.preprocessing, images, text_precision, report, force=force
+        )
         report("writing the manifest", 0.95)
         manifest = _describe(source, precision, float(model.logit_scale), provenance, forced=parity.forced)
         (folder / MODEL_CARD).write_text(model_card or compose_model_card(manifest, parity), encoding="utf-8")
@@ -179,13 +182,13 @@ def _load_model(source: _Source, report: Progress) -> tuple[UniCLModel, dict[str
 
 def _write_graphs(
     model: UniCLModel, folder: Path, precision: Precision, images: CalibrationImages | None, report: Progress
-) -> tuple[str, ...]:
-    """Write both graphs in their precision; returns the names of the files written."""
+) -> tuple[tuple[str, ...], TextPrecision | None]:
+    """Write both graphs in their precision; returns the names of the files written, and the choice of int8."""
     from medimageinsight.export.graphs import export_image_encoder, export_text_encoder
     from medimageinsight.export.precision import quantize, store_half
     from medimageinsight.export.rewriting import rewrite
 
-    rewritten = rewrite(model)
+    rewritten, chosen = rewrite(model), None
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         full = folder if precision == "fp32" else Path(scratch)  # of the float32 graphs
         report("exporting the image encoder", 0.15)
@@ -200,8 +203,11 @@ def _write_graphs(
             report("quantising", 0.45)
             text_inputs = text_scale_inputs(images, model.config.text)
             image_files = quantize(full / IMAGE_ENCODER, folder / IMAGE_ENCODER, image_scale_inputs(images))
-            text_files = quantize(full / TEXT_ENCODER, folder / TEXT_ENCODER, text_inputs)
-    return image_files + text_files
+            quantised_files = quantize(full / TEXT_ENCODER, folder / TEXT_ENCODER, text_inputs)
+            rows, bound = images.held_out_tokens, BOUNDS[precision].min_cosine or 0.0
+            chosen = choose_text_precision(full / TEXT_ENCODER, folder / TEXT_ENCODER, rows, bound=bound)
+            text_files = quantised_files if chosen.chosen == "int8" else text_files
+    return image_files + text_files, chosen
 
 
 def _write_parity(
@@ -210,6 +216,7 @@ def _write_parity(
     precision: Precision,
     preprocessing: Preprocessing,
     images: CalibrationImages | None,
+    text_precision: TextPrecision | None,
     report: Progress,
     *,
     force: bool,
@@ -222,6 +229,7 @@ def _write_parity(
     stage = "comparing ONNX Runtime with PyTorch"
     report(stage, 0.65)
     parity = measure_parity(folder, samples, reference, precision, lambda part: report(stage, 0.65 + 0.15 * part))
+    parity = replace(parity, text_precision=text_precision)
     if images is not None:
         report("comparing on your images", 0.8)
         expected = compute_reference(model, images.comparison)

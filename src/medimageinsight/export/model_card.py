@@ -121,8 +121,19 @@ def _agreement(parity: Parity) -> str:
         f"## Agreement with PyTorch\n\n{markdown_table(columns, rows)}\n\n"
         f"On {agreement.images} {'real' if agreement.real else 'generated'} images and {agreement.labels} labels: "
         f"smallest cosine {agreement.min_cosine:.6f}, the same best label for {agreement.top1:.2%}, "
-        f"the same nearest ten for {agreement.nearest_ten:.2%}.{forced}\n\n"
+        f"the same nearest ten for {agreement.nearest_ten:.2%}.{forced}\n\n{_text_precision(parity)}"
         "`mi2 verify` repeats the comparison on any machine."
+    )
+
+
+def _text_precision(parity: Parity) -> str:
+    """Return a paragraph about the text encoder of an int8 bundle, or the empty string."""
+    if (judged := parity.text_precision) is None:
+        return ""
+    choice = "is int8" if judged.chosen == "int8" else "stays float32"
+    return (
+        f"The text encoder {choice}: on {judged.held_out} texts that were not used to calibrate it, the smallest "
+        f"cosine between int8 and float32 is {judged.min_cosine:.4f}.\n\n"
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from medimageinsight.bundle import PARITY
 from medimageinsight.errors import BundleError, ParityError
+from medimageinsight.export.text_precision import TextPrecision  # noqa: TC001 (mappings are read by field types)
 from medimageinsight.files.strict import build
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Parity:
     agreement: Agreement
     bounds: Bounds
     forced: bool = False  # accepted although a figure is out of bounds
+    text_precision: TextPrecision | None = None  # of an int8 bundle
 
     def check(self) -> None:
         """Check every figure against its bound; NaN fails.

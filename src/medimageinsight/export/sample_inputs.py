@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from medimageinsight.preprocess import Preprocessing
@@ -49,9 +51,14 @@ def generate_samples(settings: Preprocessing, *, vocab_size: int, context_length
 
 def sample_tokens(vocab_size: int, context_length: int) -> list[list[int]]:
     """Generate token ids of texts from the empty one to a full context, unpadded; each ends with the last id."""
-    rng = np.random.Generator(np.random.PCG64(SEED))
-    end = vocab_size - 1
     lengths = sorted({*(length for length in TEXT_LENGTHS if length < context_length), context_length})
+    return random_tokens(vocab_size, lengths, seed=SEED)
+
+
+def random_tokens(vocab_size: int, lengths: Sequence[int], *, seed: int) -> list[list[int]]:
+    """Generate a row of random token ids for each length; it ends with the last id."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    end = vocab_size - 1
     return [[*rng.integers(0, end, size=length - 1).tolist(), end] for length in lengths]
 
 
