@@ -3,6 +3,7 @@
 
 # options of ONNX Runtime's sessions, fields of ONNX models and tokenizers, members that the standard library calls
 _.__getattr__
+_.__signature__
 _.__subclasscheck__
 _.category
 _.decoder
@@ -54,6 +55,8 @@ _.drop_finding
 _.drop_modality
 _.drop_view
 _.eval_image_tsv
+_.test_image_tsv
 _.eval_text_tsv
+_.test_text_tsv
 _.image_tsv
 _.text_tsv

@@ -7,13 +7,16 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 yaml = pytest.importorskip("yaml")
 pytest.importorskip("safetensors")
 
-from medimageinsight.datasets import DatasetProblems, read_table, write_tsv
+from medimageinsight.datasets import DatasetProblems, Sample, read_table, write_tsv
+from medimageinsight.errors import ConfigError
 from medimageinsight.train import finetune, train
 from medimageinsight.train.config import FinetuneConfig
 from medimageinsight.train.config_file import read_config_as
@@ -102,7 +105,9 @@ def test_trains_from_the_yaml_alone(folder: Path) -> None:
     record = json.loads((folder / "run" / "run.json").read_text())
     assert record["data"]["splits"] == {"train": 12, "val": 4}
     assert record["config"]["stages"][0]["steps"] == 6
-    assert "train.yaml: user_dir is ignored: there is no code to import" in messages
+    (ignored,) = (message for message in messages if "ignored" in message)
+    assert ignored.startswith("train.yaml: ")
+    assert "user_dir (there is no code to import)" in ignored
     selected = json.loads((best / "model.json").read_text())["provenance"]
     assert selected["selected_by"] == "val_caption_auc", "there are no findings to score"
     # Without evaluation files the config can draw a validation split.
@@ -112,6 +117,65 @@ def test_trains_from_the_yaml_alone(folder: Path) -> None:
     (folder / "run.yaml").write_text(yaml.safe_dump(OWN | {"data": data}))
     finetune(folder / "run.yaml", folder / "run", log=quiet)
     assert sum(json.loads((folder / "run" / "run.json").read_text())["data"]["splits"].values()) == 12
+
+
+# Keys and values as a YAML of the hosted fine-tuning has them; the last two patterns name no parameter.
+HOSTED = """
+TASK: UniCLTask
+FP16: true
+GRAD_CLIPPING: 0.07
+IMAGE_ENCODER: {NAME: davit_v1, IMAGE_SIZE: [32, 32], SPEC: {DROP_RATE: 0.1, DROP_PATH_RATE: 0.2, WINDOW_SIZE: 12}}
+LANG_ENCODER: {NAME: transformer, TOKENIZER: clip, CONTEXT_LENGTH: 77, WIDTH: 1024, AUTOGRESSIVE: false}
+UNICL_MODEL: {DIM_PROJECTION: 1024, GATHER_TENSORS: true}
+DEEPSPEED: true
+ZERO_STAGE: 1
+DATASET: {TEXT_FORMAT: json, TRAIN_SET: '', TRAIN_TSV_LIST: [train_image.tsv, train_text.tsv]}
+EVALDATASET_PROMPT_CLASSIFICATION:
+  {SPLIT: val, EVAL_IMAGE_TSV: val_image.tsv, EVAL_TEXT_TSV: val_text.tsv, LABEL_FILE: labels.txt, ZS_MODE: 2}
+TRAIN: {BATCH_SIZE_TOTAL: 4, BATCH_SIZE_PER_GPU: 2, SHUFFLE: true}
+START_LEARNING_RATE: 0.000005
+MAX_NUM_EPOCHS: 1
+OPTIMIZER: AdamW
+CUSTOMIZED_PARAMS_CONF:
+  LR_SCALE_PATTERNS: {'^no_such_encoder': 0.1}
+  FREEZE_PATTERNS: ['^lang_encoder.resblocks.0\\.', '^convs\\.', '^blocks.0\\.']
+LR_SCHEDULER: TimmScheduler
+"""
+
+
+def test_a_hosted_yaml_runs_unmodified_with_a_test_set(folder: Path) -> None:
+    (folder / "base.yaml").write_text(yaml.safe_dump(CONFIG | {"stages": CONFIG["stages"][:1]}))
+    train(folder / "base.yaml", folder / "base", log=quiet)
+    (folder / "train.yaml").write_text(HOSTED)
+    pixels = np.random.default_rng(9).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "test.png")
+    sample = Sample(path=folder / "test.png", caption="phantom box Bright Spot", source="boxes", id="t")
+    classes = (folder / "labels.txt").read_text().splitlines()
+    write_tsv([sample], folder / "test_image.tsv", folder / "test_text.tsv", folder / "labels.txt", classes=classes)
+    original = {"config": "train.yaml", "test_image_tsv": "test_image.tsv", "test_text_tsv": "test_text.tsv"}
+    (folder / "run.yaml").write_text(yaml.safe_dump(OWN | {"data": {"original": original}}))
+    messages: list[str] = []
+    finetune(folder / "run.yaml", folder / "run", log=messages.append)
+    record = json.loads((folder / "run" / "run.json").read_text())
+    assert record["data"]["splits"] == {"train": 12, "val": 4, "test": 1}
+    assert record["config"]["captions"]["clip_templates"] is True
+    (warning,) = (message for message in messages if message.startswith("warning"))
+    assert all(pattern in warning for pattern in (r"^convs\\.", r"^blocks.0\\.", "^no_such_encoder"))
+    assert "resblocks" not in warning
+    assert len([message for message in messages if "ignored" in message]) == 1
+
+
+def test_a_pattern_of_an_own_config_that_matches_nothing_is_an_error(folder: Path) -> None:
+    stage = CONFIG["stages"][0] | {"freeze": ["^convs"]}
+    (folder / "base.yaml").write_text(yaml.safe_dump(CONFIG | {"stages": [stage]}))
+    with pytest.raises(ConfigError, match=r"freeze: '\^convs' matches no parameter"):
+        train(folder / "base.yaml", folder / "base", log=quiet)
+
+
+def test_class_names_are_written_in_sentences_unless_the_yaml_declines(folder: Path) -> None:
+    assert read_config_as(folder / "run.yaml", FinetuneConfig).captions.clip_templates
+    (folder / "train.yaml").write_text(AZUREML + "DATASET: {PROMPT_ENGINEERING: false}\n")
+    assert not read_config_as(folder / "run.yaml", FinetuneConfig).captions.clip_templates
 
 
 def test_problems_of_the_yaml_are_reported_with_all_others(folder: Path) -> None:

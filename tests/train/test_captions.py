@@ -9,6 +9,7 @@ import numpy as np
 
 from medimageinsight.datasets import Sample
 from medimageinsight.train.captions import UNSTATED, CaptionWriter
+from medimageinsight.train.clip_templates import CLIP_TEMPLATES
 from medimageinsight.train.config import CaptionAugmentation
 
 
@@ -115,3 +116,19 @@ def test_labels_are_specific_to_their_source_unless_shared() -> None:
 
     assert positives(shared=False) == [[True, False, True], [False, True, False], [True, False, True]]
     assert positives(shared=True) == [[True, True, False], [True, True, False], [False, False, True]]
+
+
+def test_class_names_are_written_in_clip_templates_and_captions_are_not() -> None:
+    name = "x-ray chest, Edema+Effusion"
+    classes = [Sample(path=Path("x.png"), caption=text, label=text) for text in (name, "x-ray hand")]
+    caption = Sample(path=Path("x.png"), caption="free text")
+    writer = CaptionWriter([*classes, caption], CaptionAugmentation(clip_templates=True))
+    rng, indices = np.random.default_rng(0), np.array([0, 1, 2])
+    written = [writer.write(indices, rng) for _ in range(2000)]
+    sentences = {template.format("x-ray chest Edema Effusion") for template in CLIP_TEMPLATES}
+    assert len(CLIP_TEMPLATES) == len(sentences) == 81
+    assert {texts.texts[0] for texts in written} == sentences
+    assert {texts.texts[2] for texts in written} == {"free text"}
+    assert (writer.positives(indices, written[0].stated) == np.eye(3, dtype=bool)).all()
+    plain = CaptionWriter(classes, CaptionAugmentation()).write(np.array([0]), rng)
+    assert plain.texts == [name]

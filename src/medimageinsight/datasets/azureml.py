@@ -35,7 +35,7 @@ class _Key:
     why: str = ""  # the key is ignored
 
 
-TRAIN, VALIDATION = "train", "val"  # splits
+TRAIN, VALIDATION, TEST = "train", "val", "test"  # splits
 _KEYS, _EVALUATION_KEYS = (
     {name: strict.build(_Key, key, name) for name, key in keys.items()}
     for keys in json.loads(resources.files(__package__).joinpath("azureml_keys.json").read_text("utf-8")).values()
@@ -57,6 +57,8 @@ class AzureMLFiles:
     text_tsv: str | Path | None = None
     eval_image_tsv: str | Path | None = None
     eval_text_tsv: str | Path | None = None
+    test_image_tsv: str | Path | None = None
+    test_text_tsv: str | Path | None = None
     label_file: str | Path | None = None
 
 
@@ -94,6 +96,7 @@ class AzureMLConfig:
     clip_norm: float | None = None
     ema_decay: float | None = None
     mixed_precision: bool | None = None
+    prompt_engineering: bool | None = None  # class names within sentences; the original's default is true
     checkpoint_every: int | None = None  # steps
     evaluate_every: int | None = None  # steps
     unused: dict[str, str] = field(default_factory=dict)  # ignored keys, each with the reason
@@ -105,7 +108,7 @@ def read_azureml(
     files: AzureMLFiles = AzureMLFiles(),
     problems: Problems | None = None,
 ) -> tuple[AzureMLConfig, Table]:
-    """Read a config and its dataset, named in it or by ``files``: splits ``train`` and, if there is one, ``val``.
+    """Read a config and its dataset, named in it or by ``files``: splits ``train`` and, if given, ``val`` and ``test``.
 
         config, table = read_azureml("train.yaml", files=AzureMLFiles(image_tsv="train_images.tsv", ...))
 
@@ -227,6 +230,7 @@ def _read_dataset(data: Mapping[str, Any], files: AzureMLFiles, base: Path, prob
     for split, (images, texts) in (
         (TRAIN, _training_files(data, files, base)),
         (VALIDATION, _find_pair(files, data, "eval_", base)),
+        (TEST, _find_pair(files, data, "test_", base)),
     ):
         if images or texts:
             tables.append(

@@ -23,6 +23,7 @@ def read_azureml_settings(
 
     Its TrivialAugment becomes the milder one of `image_augmentation`, which changes no colours; a flip of any
     probability becomes one of 0.5; epochs become steps: the number of full batches of training images, times epochs.
+    Class names are written within CLIP's sentences, the original's default, unless ``PROMPT_ENGINEERING`` is false.
 
     Args:
         data: The files.
@@ -54,6 +55,7 @@ def read_azureml_settings(
             "stages": [stage] if stage else None,
             "optimizer": _optimizer(settings),
             "pixels": {} if in_memory else _pixels(settings),
+            "captions": {"clip_templates": settings.prompt_engineering is not False},
             "precision": "fp16" if settings.mixed_precision else None,
             "parallel": {
                 "micro_batch": settings.batch_size_per_process,

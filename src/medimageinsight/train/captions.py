@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medimageinsight.train.caption_wording import PARTS, Wording
+from medimageinsight.train.clip_templates import CLIP_TEMPLATES, write_in_clip_template
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -41,6 +42,8 @@ class CaptionWriter:
     If the parts of a sample do not contain all of its caption, the caption is used unchanged. Its class is then its
     label within its source; without a label, the caption is a class of its own.
 
+    With ``settings.clip_templates``, a caption that is the name of its class is written within one of CLIP's sentences.
+
     With ``templates``, sentences of `PARTS` (see `caption_wording.Template`), one is drawn for each caption.
     """
 
@@ -67,6 +70,8 @@ class CaptionWriter:
         captions = {sample.caption for sample in self.samples}
         synonyms = {text for texts in self.settings.synonyms.values() for text in texts}
         sentences = {text for template in self.wording.templates for text in template.words()}
+        if self.settings.clip_templates:
+            sentences |= {template.replace("{}", "") for template in CLIP_TEMPLATES}
         return sorted(captions | synonyms | set(self.settings.broader) | sentences | {"showing", "of the", "a", "an"})
 
     def write(self, indices: npt.NDArray[np.int64], rng: np.random.Generator) -> Captions:
@@ -106,6 +111,8 @@ class CaptionWriter:
 
     def _write_caption(self, index: int, rng: np.random.Generator) -> tuple[str, list[int]]:
         sample, stated = self.samples[index], self.facts[index].tolist()
+        if self.settings.clip_templates and sample.label and sample.caption == sample.label:
+            return write_in_clip_template(sample.caption, rng), stated
         if stated[WHOLE] != UNSTATED:
             return sample.caption, [stated[WHOLE] if column == WHOLE else UNSTATED for column in range(len(stated))]
         words = {part: getattr(sample, part) for part in PARTS}

@@ -23,6 +23,8 @@ class AzureMLData:
     text_tsv: str | None = None
     eval_image_tsv: str | None = None
     eval_text_tsv: str | None = None
+    test_image_tsv: str | None = None
+    test_text_tsv: str | None = None
     label_file: str | None = None
 
 
@@ -97,6 +99,7 @@ class CaptionAugmentation:
     broaden: float = 0.0  # replace a finding by a more general one, such as glioma by tumour
     synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by the words of a part in the captions
     broader: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the findings that a general finding covers
+    clip_templates: bool = False  # a class name as caption is written within one of `CLIP_TEMPLATES`
     shared_labels: bool = False  # a label is the same finding in every source, not only within its own
 
 

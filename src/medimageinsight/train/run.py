@@ -82,7 +82,7 @@ def _run(
             if not check_folder(config, folder, table):
                 (folder / TOKENIZER).unlink(missing_ok=True)  # of a run that never began
             initial = initialize(config, folder, config_path.parent, writer)  # writes the tokenizer for the others
-            validate_model(config, initial)
+            validate_model(config, initial, log)
             write_record(config, config_path, folder, initial, table, processes)
             restore_folder(folder / "best")
         processes.wait()

@@ -15,6 +15,7 @@ from medimageinsight.datasets import (
     read_sources,
     read_table,
 )
+from medimageinsight.datasets.azureml import TRAIN, VALIDATION
 from medimageinsight.errors import DatasetError
 from medimageinsight.train.azureml_settings import azureml_files
 
@@ -65,10 +66,17 @@ def _read(data: DataConfig, base: Path, problems: Problems, log: Callable[[str],
     config, table = read_azureml(
         base / data.original.config, files=azureml_files(data.original, base), problems=problems
     )
-    for key, reason in config.unused.items():
-        log(f"{Path(data.original.config).name}: {key} is ignored: {reason}")
+    if config.unused:
+        reasons: dict[str, list[str]] = {}
+        for key, reason in config.unused.items():
+            reasons.setdefault(reason, []).append(key)
+        grouped = "; ".join(f"{', '.join(keys)} ({reason})" for reason, keys in reasons.items())
+        log(f"{Path(data.original.config).name}: {len(config.unused)} keys are ignored: {grouped}")
+    if not data.splits or VALIDATION in table.splits:
+        return table
     # Without evaluation files, a validation split can be drawn from the training images.
-    return table.as_split("") if data.splits and len(table.splits) == 1 else table
+    samples = (replace(sample, split="") if sample.split == TRAIN else sample for sample in table)
+    return replace(table, samples=tuple(samples))
 
 
 def _leave_out(table: Table, sources: tuple[str, ...], problems: Problems) -> Table:

@@ -14,6 +14,8 @@ from medimageinsight.train.image_augmentation import PixelAugmentation
 from medimageinsight.train.samples import LabelNames
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from medimageinsight.datasets import Problems, Sample, Table
     from medimageinsight.train.config import DataConfig, RunConfig, StageConfig
     from medimageinsight.train.initialization import InitialModel
@@ -82,24 +84,31 @@ def validate_data(config: RunConfig, table: Table, world_size: int, problems: Pr
     checks.expect(len(captions) > 1, "data.val_split", expected, len(captions))
 
 
-def validate_model(config: RunConfig, initial: InitialModel) -> None:
+def validate_model(config: RunConfig, initial: InitialModel, log: Callable[[str], None]) -> None:
     """Validate the config against the initial network.
+
+    A pattern that matches nothing is an error. With ``data.original`` it is a warning, passed to `log`: YAMLs of the
+    hosted fine-tuning have patterns without effect, and the original ignores them.
 
     Raises:
         ConfigError: Nothing is trained, a pattern matches nothing, or no stage has the model's image size
             (``config_misfits_model``).
     """
     names = [name for name, _ in initial.network.named_parameters()]
-    errors = []
+    errors, unmatched = [], []
     for number, stage in enumerate(config.stages):
         key = f"config.stages[{number}].freeze"
-        errors += [f"{key}: {pattern!r} matches no parameter" for pattern in stage.freeze if not _any(pattern, names)]
+        unmatched += [f"{key}: {pattern!r}" for pattern in stage.freeze if not _any(pattern, names)]
         trained = [name for name in names if name in initial.trained]
         if all(any(_any(pattern, [name]) for pattern in stage.freeze) for name in trained):
             errors.append(f"{key}: no parameter is left to train")
     for key in ("rate_factors", "weight_decays"):
         patterns = [pattern for pattern in getattr(config.optimizer, key) if not _any(pattern, names)]
-        errors += [f"config.optimizer.{key}: {pattern!r} matches no parameter" for pattern in patterns]
+        unmatched += [f"config.optimizer.{key}: {pattern!r}" for pattern in patterns]
+    if unmatched and config.data.original is not None:
+        log(f"warning: patterns that match no parameter have no effect: {'; '.join(unmatched)}")
+    else:
+        errors += [f"{pattern} matches no parameter" for pattern in unmatched]
     size = initial.architecture.image.image_size
     if not any((stage.image_size, stage.image_size) == size for stage in config.stages):
         sizes = ", ".join(str(stage.image_size) for stage in config.stages)
