@@ -56,7 +56,11 @@ def test_nothing_is_converted(member: str, value: Any) -> None:
         (schemas.SearchRequest, {"store": "chest"}, "exactly one of 'image', 'text', 'id', 'vector', got none"),
         (schemas.SearchRequest, SEARCH | {"k": 0}, "'k' to be greater than or equal to 1, got a whole number"),
         (schemas.SearchRequest, SEARCH | {"text": ""}, "'text' to have at least 1 character, got a string of 0"),
-        (schemas.ViewRequest, {"image": "AAAA", "size": 1}, "no members but model, image, frame, window, got 1 unknown"),
+        (
+            schemas.ViewRequest,
+            {"image": "AAAA", "size": 1},
+            "no members but model, image, frame, window, got 1 unknown",
+        ),
     ],
 )
 def test_errors_name_what_was_expected_and_the_kind_that_came(

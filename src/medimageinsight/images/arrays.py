@@ -84,7 +84,7 @@ def from_samples(
 
 
 def image_bytes(channels: int) -> int:
-    """Return the bytes of a pixel that `from_samples` needs besides deep samples, of which it drops alpha."""
+    """Return the bytes of a pixel that `from_samples` needs besides deep samples; it drops their alpha."""
     return 1 if channels <= 2 else 3
 
 
