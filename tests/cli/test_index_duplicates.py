@@ -50,6 +50,9 @@ def test_measures_its_threshold_and_returns_groups(mi2, store: Path) -> None:
     assert "measured with copies" in shown.err
     assert "2 groups with 4 images" in shown.err
     assert shown.out.count("keep") == 2
+    none = mi2("index", "duplicates", store, "--where", "split = 'val'")
+    assert (none.code, none.out) == (0, "")
+    assert "no pairs" in none.err
 
 
 def test_reports_more_pairs_than_the_limit(mi2, store: Path) -> None:

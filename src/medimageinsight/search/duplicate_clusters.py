@@ -169,6 +169,8 @@ def _measure_threshold(store: Store, model: MedImageInsight | None, where: str |
     identity = Identity.of(model)
     store.identity.check_model(identity)
     store.identity.check_preprocessing(identity)
+    if store.count(where=where) < 2:  # no pairs
+        return 1.0
     return max(measure_copy_cosine(model, sample_stored(store, where=where, frame=frame)), float(np.finfo(float).tiny))
 
 
