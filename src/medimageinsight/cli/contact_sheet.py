@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from medimageinsight.images import Source
-    from medimageinsight.search import Hit
+    from medimageinsight.search import Hit, Item
 
     Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -182,7 +182,7 @@ def query_card(
     image: Source | None = None,
     frame: int = 0,
     window: str | None = None,
-    stored: Hit | str | None = None,
+    stored: Item | None = None,
     folders: Sequence[Path] = (),
     note: str = "",
     prompts: Sequence[tuple[str, float]] = (),
@@ -230,12 +230,12 @@ def _metadata_lines(hit: Hit, shown_column: str) -> list[str]:
     return [hit.id if len(hit.id) < 40 else f"…{hit.id[-39:]}", *values[:SHOWN_VALUES]]
 
 
-def _load_stored(stored: Hit | str, folders: Sequence[Path], window: str | None) -> tuple[Image.Image | None, str]:
+def _load_stored(stored: Hit | Item, folders: Sequence[Path], window: str | None) -> tuple[Image.Image | None, str]:
     """Return a stored image and '', or None and the reason."""
     from medimageinsight.search import find_image
 
     try:
-        return _load_square(find_image(stored, folders), 0, window), ""
+        return _load_square(find_image(stored, folders), stored.frame, window), ""
     except InputError as error:
         if error.code == "picture_not_available":
             return None, "no such image below the folders that may be read"

@@ -73,7 +73,7 @@ def search(
     'postgres'.
     """
     from medimageinsight.cli.contact_sheet import HitCard, check_sheet, query_card, rereadable_source, save_hits
-    from medimageinsight.search import read_vector
+    from medimageinsight.search import read_vector, resolve_ids
     from medimageinsight.search import search as search_store
 
     if (count := sum(query is not None for query in (image, text, item_id, vector))) != 1:
@@ -91,10 +91,10 @@ def search(
             window=chosen, k=k, where=where, min_score=min_score, exact=exact, exclude_same=exclude_same,
         )  # fmt: skip
         shown_window = opened.identity.settings().window
-        stored_path = None if item_id is None or contact_sheet is None else opened.get([item_id])[0].path
+        stored = None if item_id is None or contact_sheet is None else opened.get(resolve_ids(opened, [item_id]))[0]
     if contact_sheet is not None:
         card = query_card(
-            "query", image=source, frame=frame, window=shown_window, stored=stored_path, folders=folders,
+            "query", image=source, frame=frame, window=shown_window, stored=stored, folders=folders,
             note=text or "a vector",
         )  # fmt: skip
         cards = [HitCard(hit=hit) for hit in hits]

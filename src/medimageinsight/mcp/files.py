@@ -52,7 +52,7 @@ class Thumbnails:
     max_count: int
     limits: images.Limits
     encoded: list[bytes] = field(default_factory=list)  # PNG
-    _positions: dict[Path, int | None] = field(default_factory=dict)
+    _positions: dict[tuple[Path, int], int | None] = field(default_factory=dict)
 
     def add(self, hit: Hit) -> int | None:
         """Return the position of a hit's thumbnail in the answer, from 1; None where there is none."""
@@ -62,15 +62,16 @@ class Thumbnails:
             path = find_image(hit, self.folders)
         except InputError:
             return None
-        if path not in self._positions:
-            self._positions[path] = self._load(path)
-        return self._positions[path]
+        key = (path, hit.frame)
+        if key not in self._positions:
+            self._positions[key] = self._load(*key)
+        return self._positions[key]
 
-    def _load(self, path: Path) -> int | None:
+    def _load(self, path: Path, frame: int) -> int | None:
         if len(self.encoded) >= self.max_count:
             return None
         try:
-            self.encoded.append(thumbnail(path, THUMBNAIL_SIZE, self.limits))
+            self.encoded.append(thumbnail(path, THUMBNAIL_SIZE, self.limits, frame=frame))
         except InputError:
             return None
         return len(self.encoded)

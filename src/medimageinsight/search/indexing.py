@@ -17,7 +17,7 @@ from medimageinsight.files.paths import canonical_path
 from medimageinsight.search.columns import check_text, find_new_columns, widen_types
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.planned_store import PlannedStore
-from medimageinsight.search.records import Item, Value
+from medimageinsight.search.records import FRAME_COLUMN, Item, Value
 from medimageinsight.search.rows import check_ids, check_new, check_unique, is_id
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def index_images(
         search.index_images(model, store, paths, metadata=[table.row, search.read_dicom_metadata], types=table.types)
 
     The store holds the `paths` as given. The `ids` are their canonical spellings (`make_ids`) unless they are given; an
-    image that an earlier version stored under its path as given keeps that id. `metadata` are functions from path to
+    image that an earlier version stored under its path as given keeps that id. A `frame` other than the first is stored
+    in the column `FRAME_COLUMN`, and its id ends with ``#frame=N``. `metadata` are functions from path to
     metadata: `MetadataTable.row`, `read_dicom_metadata`, a dict's ``get``. `types` are their columns' types, as far as
     they are known: conflicts are found before the first image is embedded, and columns of the store are widened
     (`Store.widen`). `vectors` are embeddings of paths that are not embedded again. If the store already has ids,
@@ -90,7 +91,12 @@ def index_images(
     store.identity.check_model(identity)
     store.identity.check_preprocessing(identity)
     report = IndexReport()
-    chosen, present = _choose(store, [os.fspath(path) for path in paths], ids, existing, report)
+    names = [os.fspath(path) for path in paths]
+    frame_columns = {FRAME_COLUMN: frame} if frame else {}
+    if frame:
+        types = merge_types(types or {}, {FRAME_COLUMN: "integer"})
+        ids = [f"{item_id}#frame={frame}" for item_id in make_ids(names, "path")] if ids is None else ids
+    chosen, present = _choose(store, names, ids, existing, report)
     find_new_columns(widen_types(store.columns, types or {}), types or {})
     known = {item_id: path for item_id, path in chosen.items() if path in (vectors or {})}
     new = {item_id: path for item_id, path in chosen.items() if item_id not in known}
@@ -105,7 +111,7 @@ def index_images(
             ((result.embedding, result.error) for result in stream),
         )
         for done, ((item_id, path), result) in enumerate(zip({**known, **new}.items(), embedded, strict=True), start=1):
-            _write_result(writer, item_id, path, *result, metadata)
+            _write_result(writer, item_id, path, *result, metadata, frame_columns)
             if progress is not None:
                 progress(processed + done)
     writer.close()
@@ -189,12 +195,14 @@ def _write_result(
     embedding: NDArray[np.float32] | None,
     error: InputError | None,
     metadata: Sequence[MetadataSource],
+    frame_columns: Mapping[str, Value],
 ) -> None:
     if embedding is not None:
         writer.open()  # before the metadata, which may depend on the store's salt
         columns = _read_metadata(path, metadata)
         writer.report.undescribed += bool(metadata) and not columns
-        writer.put(Item(id=item_id, path=path, embedding=embedding, metadata=columns))
+        _check_disjoint(columns, frame_columns)
+        writer.put(Item(id=item_id, path=path, embedding=embedding, metadata={**columns, **frame_columns}))
     elif error is not None:
         writer.report.failed[path] = error
 

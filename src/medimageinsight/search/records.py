@@ -16,6 +16,9 @@ ColumnType: TypeAlias = Literal["string", "integer", "float", "boolean"]
 Value: TypeAlias = str | int | float | bool | None
 Metadata: TypeAlias = Mapping[str, Value]
 
+FRAME_COLUMN = "frame_index"
+"""Column of the metadata with the frame of a file that an item is, from 0; absent for the first."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Item:
@@ -26,6 +29,11 @@ class Item:
     path: str = ""  # as it was given; a store never reads it
     metadata: Metadata = field(default_factory=dict)
 
+    @property
+    def frame(self) -> int:
+        """Index of the frame of the file, from 0."""
+        return _frame_of(self.metadata)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
@@ -35,6 +43,11 @@ class Hit:
     path: str
     score: float
     metadata: dict[str, Value]
+
+    @property
+    def frame(self) -> int:
+        """Index of the frame of the file, from 0."""
+        return _frame_of(self.metadata)
 
     def to_dict(self) -> dict[str, Any]:
         """Return ``{"id", "path", "score", "metadata"}``, the form of the JSON documents."""
@@ -83,3 +96,8 @@ class Recall:
     queries: int
     index_ms: float  # median of a search with the index, in milliseconds
     exact_ms: float
+
+
+def _frame_of(metadata: Metadata) -> int:
+    frame = metadata.get(FRAME_COLUMN)
+    return frame if isinstance(frame, int) and frame > 0 else 0

@@ -42,13 +42,13 @@ def stored_items(store: Store, ids: Iterable[str]) -> dict[str, Item]:
 def open_stored(item: Item, *, frame: int = 0, window: WindowLike | None = None) -> Image.Image | None:
     """Return the upright image of a stored item from its path, else from its id; None where neither can be read.
 
-    A relative path counts from the current folder.
+    A relative path counts from the current folder. `frame` is for stores of earlier versions, which do not have it.
     """
     for name in (item.path, item.id):
         try:
             if name and Path(name).is_file():
                 limits = images.Limits(accept_maps=True)  # decided when it was indexed
-                return images.open(name, frame=frame, window=window, limits=limits).upright()
+                return images.open(name, frame=item.frame or frame, window=window, limits=limits).upright()
         except (ImageError, OSError, ValueError):  # ValueError: an id that is no path
             continue
     return None

@@ -55,13 +55,13 @@ def _describe(listed: images.ListedWindow) -> str:
     return f"{listed.explanation}: {numbers}" if listed.explanation else numbers
 
 
-def thumbnail(file: Path, size: int, limits: images.Limits, *, window: str | None = None) -> bytes:
-    """Return a PNG of a file's first frame, its longer side at most ``size`` pixels.
+def thumbnail(file: Path, size: int, limits: images.Limits, *, frame: int = 0, window: str | None = None) -> bytes:
+    """Return a PNG of a frame of a file, its longer side at most ``size`` pixels.
 
     Raises:
         ImageError: It cannot be decoded.
     """
-    image = images.to_rgb(images.open(file, window=window, limits=limits).upright())
+    image = images.to_rgb(images.open(file, frame=frame, window=window, limits=limits).upright())
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     return as_png(image)
 

@@ -89,6 +89,7 @@ async def thumbnail_of_item(
             find_image(item, server.stores.folders),
             query.size,
             server.models.image_limits,
+            frame=item.frame,
             window=served.store.identity.settings().window,
         )
 
