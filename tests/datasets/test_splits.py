@@ -165,7 +165,6 @@ def test_locations_in_other_roots_start_with_the_name_of_the_root(tmp_path):
     assert both.ids == ["near/a/1.png", "near/b/1.png", "colon/a/1.png", "colon/b/1.png"]
     alone = read_sources([strict.build(DataSource, given[0], "source")], tmp_path / "configs")
     assert alone.ids == both.ids[:2], "another source does not change the names and splits of the others"
-    assert both.as_split("val").ids == both.ids
 
 
 def test_finds_shards_by_every_kind_of_pattern(folder):
@@ -194,7 +193,6 @@ def test_joined_tables_keep_their_roots():
     a, b = make_table(2, patients=2, prefix="a"), make_table(3, patients=3, prefix="b")
     joined = join_tables([Table(a.samples, Path("/data/x")), Table(b.samples, Path("/data/y"))])
     assert (len(joined), joined.root, joined.others) == (5, Path("/data/x"), (Path("/data/y"),))
-    assert join_tables([a]).as_split("test").splits == {"test": 2}
     with pytest.raises(DatasetError, match="at least one table"):
         join_tables([])
 

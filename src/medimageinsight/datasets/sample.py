@@ -136,10 +136,6 @@ class Table:
             )
         return replace(self, samples=samples)
 
-    def as_split(self, split: str) -> Table:
-        """Return the same samples, all assigned to one split: for a file that is a split by itself."""
-        return replace(self, samples=tuple(replace(sample, split=split) for sample in self.samples))
-
 
 def relative_name(path: Path, root: Path) -> str:
     """Return a path relative to ``root``, or the name of a file elsewhere."""
