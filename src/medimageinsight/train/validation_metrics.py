@@ -75,7 +75,7 @@ class TextValidator:
 
     def __init__(self, table: Table, split: str, preprocessing: Preprocessing, tokenizer: Tokenizer) -> None:
         self.table = limit_captions(table, split)
-        self.settings = EvaluationSettings(split=split, resamples=1)  # no intervals during training
+        self.settings = EvaluationSettings(split=split, resamples=1, min_positives=1)  # no intervals during training
         self.prompts = choose_prompts(self.table, split)
         self.tokenizer = tokenizer
         samples = table.of_split(split).samples
