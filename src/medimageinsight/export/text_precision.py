@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HELD_OUT_SEED = 2025
 RANDOM_LENGTHS = (2, 3, 4, 5, 8, 14, 30, 50, 77)  # tokens
-RANDOM_PER_LENGTH = 8
+RANDOM_PER_LENGTH = 40
 
 # What people write besides prompts of the calibration's form: nothing, a word, a sentence, a report, other languages.
 HELD_OUT_TEXTS = (
