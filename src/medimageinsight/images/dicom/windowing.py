@@ -40,13 +40,13 @@ class VoiLut:
     def __call__(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Map modality values to 0..255 (PS3.3 C.11.2.1.1).
 
-        The entries span the descriptor's bits. Some writers state too few: then the largest entry is white. Others
-        (Agfa) state the bits that an entry is stored in: then the bits, 8 or more, that the largest entry needs count,
-        as in dcm4che and cornerstone, so that a table that honestly ends a little below its range is not stretched.
+        The entries span the descriptor's bits. Where it states more than 8 bits and the entries need fewer (Agfa: the
+        bits that an entry is stored in), or where it states too few, the largest entry is white, as in dicom-rs. A
+        table that honestly ends a little below its range is not stretched.
         """
         largest = int(self.table.entries.max())
-        bits = min(self.table.bits, max(8, largest.bit_length()))
-        return scale_to_uint8(self.table(values), 0, max((1 << bits) - 1, largest))
+        overstated = largest.bit_length() < self.table.bits and self.table.bits > 8
+        return scale_to_uint8(self.table(values), 0, largest if overstated else max((1 << self.table.bits) - 1, largest))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
