@@ -146,7 +146,7 @@ class TestVoiLutBits:
             (0, 4095, 4095),
         ],
     )
-    def test_white_is_the_end_of_the_stated_bits_or_the_largest_entry(self, stated: int, largest: int, white: int) -> None:
+    def test_white_is_the_end_of_the_bits_or_the_largest_entry(self, stated: int, largest: int, white: int) -> None:
         entries = np.linspace(0, largest, 4096).astype(int)
         dataset = make_dataset(UNSIGNED, VOILUTSequence=Sequence([table([4096, 0, stated], entries)]))
         expected = np.rint(entries / white * 255).reshape(64, 64)

@@ -46,7 +46,8 @@ class VoiLut:
         """
         largest = int(self.table.entries.max())
         overstated = largest.bit_length() < self.table.bits and self.table.bits > 8
-        return scale_to_uint8(self.table(values), 0, largest if overstated else max((1 << self.table.bits) - 1, largest))
+        white = largest if overstated else max((1 << self.table.bits) - 1, largest)
+        return scale_to_uint8(self.table(values), 0, white)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
