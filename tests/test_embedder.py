@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medimageinsight import images
+from medimageinsight import MedImageInsight, images
 from medimageinsight.bundle import Bundle
 from medimageinsight.embedder import Embedder, prefetch_map
 from medimageinsight.engine import Engine, available_cpus
@@ -247,3 +247,16 @@ def test_one_source(source: object) -> None:
 @pytest.mark.parametrize("sources", [[], (), iter([]), {"a.png"}, np.zeros((1, 2, 2, 3)), np.array(["a.png"])])
 def test_several_sources(sources: object) -> None:
     assert not images.is_single(sources)
+
+
+def test_defects_of_images_are_logged_once_by_code(toy_bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = MedImageInsight.load(toy_bundle)
+    photograph = np.zeros((8, 8, 3), np.uint8)
+    model.embed_images([photograph] * 3)
+    assert not caplog.records
+    model.embed_images([photograph] * 3, window="lung")
+    model.classify(photograph, ["a", "b"], window="1%-99%")
+    assert [record.getMessage() for record in caplog.records] == [
+        "defects of images, by code: window_not_applied 3",
+        "defects of images, by code: window_not_applied 1",
+    ]

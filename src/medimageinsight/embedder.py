@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from medimageinsight.engine import Engine
 
 BATCH_SIZE = 8
+
+logger = logging.getLogger(__name__)
 
 OnError: TypeAlias = Literal["raise", "skip", "return"]
 Progress: TypeAlias = Callable[[int], None]
@@ -247,7 +250,8 @@ class Embedder:
 
     def _stream(self, prepared: Generator[_Prepared | InputError], batch_size: int) -> Generator[EmbeddedSource]:
         index = 0
-        with closing(prepared):
+        defects: Counter[str] = Counter()
+        with closing(prepared), _log_defects(defects):
             while batch := list(islice(prepared, batch_size)):
                 pixels = [item.pixels for item in batch if not isinstance(item, InputError)]
                 embeddings = iter(self._engine.embed_pixels(np.stack(pixels)) if pixels else ())
@@ -255,11 +259,23 @@ class Embedder:
                     if isinstance(item, InputError):
                         yield EmbeddedSource(index=index, error=item)
                     else:
+                        defects.update(warning.code for warning in item.warnings)
                         yield EmbeddedSource(index=index, embedding=next(embeddings), warnings=item.warnings)
                     index += 1
 
     def _stack(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.stack(rows) if rows else np.empty((0, self._engine.embedding_dim), dtype=np.float32)
+
+
+@contextmanager
+def _log_defects(defects: Counter[str]) -> Iterator[None]:
+    """Log, after the block, how many images had defects that did not prevent their use, by code."""
+    try:
+        yield
+    finally:
+        if defects:
+            counts = ", ".join(f"{code} {count:,}" for code, count in sorted(defects.items()))
+            logger.warning("defects of images, by code: %s", counts)
 
 
 def collect_embeddings(

@@ -45,7 +45,7 @@ def raising(error: BaseException):
 
 def test_unexpected_error_is_one_line_without_its_message(mi2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MedImageInsight, "load", raising(ZeroDivisionError("a patient's name")))
-    result = mi2("compare", "a", "b")
+    result = mi2("compare", "--text", "a", "--text", "b")
     assert result.code == 1
     assert result.err.count("\n") == 1
     assert "ZeroDivisionError" in result.err
@@ -56,14 +56,14 @@ def test_unexpected_error_is_one_line_without_its_message(mi2, monkeypatch: pyte
 def test_mi2_debug_prints_the_traceback(mi2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MedImageInsight, "load", raising(ZeroDivisionError()))
     monkeypatch.setenv("MI2_DEBUG", "1")
-    result = mi2("compare", "a", "b")
+    result = mi2("compare", "--text", "a", "--text", "b")
     assert result.code == 1
     assert "Traceback" in result.err
 
 
 def test_ctrl_c_ends_with_130(mi2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MedImageInsight, "load", raising(KeyboardInterrupt()))
-    result = mi2("compare", "a", "b")
+    result = mi2("compare", "--text", "a", "--text", "b")
     assert (result.code, result.err) == (130, "interrupted\n")
 
 

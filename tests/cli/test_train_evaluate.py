@@ -99,7 +99,7 @@ def test_classification_head_becomes_an_adapter_of_its_bundle(mi2, table: Path, 
         best = max(csv.DictReader(file), key=lambda row: float(row["val_label_auc"]))
     info = mi2("adapter", "info", made["adapter"], "--json").json
     assert info["figures"][0]["scored_on"] == "validation"
-    assert info["figures"][0]["mean_auc"]["value"] == pytest.approx(float(best["val_label_auc"]), abs=1e-4)
+    assert info["figures"][0]["accuracy"]["value"] == pytest.approx(float(best["val_label_accuracy"]), abs=1e-4)
     assert info["training"]["selected_by"] == "val_label_auc"
 
     indices = range(8, 16)  # of the validation split

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Write eight images of two labels."""
+    """Write twelve images of two labels."""
     rng = np.random.default_rng(0)
     root = tmp_path / "phantoms"
-    for index in range(8):
+    for index in range(12):
         path = root / ("bright_spot", "no_finding")[index % 2] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 100 + 100 * (index % 2), (36, 36, 3), dtype=np.uint8)).save(path)
@@ -32,9 +32,9 @@ def table(folder: Path) -> Path:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "caption", "label", "source", "split"])
-        for index in range(8):
+        for index in range(12):
             label = ("bright_spot", "no_finding")[index % 2]
-            writer.writerow([f"{label}/{index}.png", f"phantom {label}", label, "boxes", ("train", "test")[index // 4]])
+            writer.writerow([f"{label}/{index}.png", f"phantom {label}", label, "boxes", ("train", "test")[index // 6]])
     return path
 
 
@@ -42,7 +42,7 @@ def test_prints_accuracy_on_a_folder_below_parity(mi2, folder: Path) -> None:
     result = mi2("verify", "mini", "--images", folder, "--template", "phantom box {}")
     assert result.code == 0
     assert result.out.index("two calls, the same bits") < result.out.index("mini on labelled images, zero-shot")
-    assert "phantoms (8)" in result.out
+    assert "phantoms (12)" in result.out
     assert "mAUC %" in result.out
     assert "PyTorch" not in result.out[result.out.index("zero-shot") :]
     for name in ("processor", "threads", "batch", "provider", "onnxruntime"):
@@ -53,16 +53,16 @@ def test_json_contains_accuracy_and_parity(mi2, folder: Path) -> None:
     document = mi2("verify", "mini", "--images", folder, "--json").json
     assert document.keys() == {"name", "parity", "accuracy"}
     (test_set,) = document["accuracy"]["sets"]
-    assert (test_set["name"], test_set["images"], test_set["scored"]) == ("phantoms", 8, 8)
+    assert (test_set["name"], test_set["images"], test_set["scored"]) == ("phantoms", 12, 12)
     assert 0 <= test_set["onnxruntime"]["mean_auc"]["value"] <= 1
     assert document["accuracy"]["split"] is None
     assert mi2("verify", "mini", "--json").json.keys() == {"name", "parity"}
 
 
 def test_scores_the_test_split_of_a_table_by_default(mi2, table: Path) -> None:
-    assert mi2("verify", "mini", "--images", table, "--json").json["accuracy"]["sets"][0]["images"] == 4
+    assert mi2("verify", "mini", "--images", table, "--json").json["accuracy"]["sets"][0]["images"] == 6
     accuracy = mi2("verify", "mini", "--images", table, "--split", "train", "--json").json["accuracy"]
-    assert (accuracy["split"], accuracy["sets"][0]["images"]) == ("train", 4)
+    assert (accuracy["split"], accuracy["sets"][0]["images"]) == ("train", 6)
     assert "the train split" in mi2("verify", "mini", "--images", table, "--split", "train").out
 
 

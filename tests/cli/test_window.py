@@ -51,7 +51,7 @@ def test_warnings_are_in_the_document_and_counted_on_standard_error(
     ct, *photographs = result.json
     assert "warnings" not in ct
     assert all([warning["code"] for warning in item["warnings"]] == ["window_not_applied"] for item in photographs)
-    assert "warnings: window_not_applied 3" in result.err
+    assert "defects of images, by code: window_not_applied 3" in result.err
     assert result.code == 0
 
 

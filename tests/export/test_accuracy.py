@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 def table(tmp_path: Path) -> Table:
     """Two sources, one with findings and one with labels alone; three splits; patients with two images each."""
     samples = []
-    for index in range(36):
+    for index in range(72):
         source, label = ("boxes", "rings")[index % 2], ("a", "b", "c")[index // 2 % 3]
         samples.append(
             Sample(
@@ -57,7 +57,7 @@ def table(tmp_path: Path) -> Table:
                 label=label,
                 finding=label.upper() if source == "boxes" else "",
                 source=source,
-                split=("train", "test", "test")[index // 12],
+                split=("train", "test", "test")[index // 24],
                 patient_id=str(index // 4),
             )
         )
@@ -73,7 +73,7 @@ def test_figures_are_those_of_an_evaluation(mini, table):
     accuracy = measure_accuracy(mini, table, split="test")
     report = evaluate(MedImageInsight.load("mini"), table, settings=EvaluationSettings(split="test"))
     boxes, rings = accuracy.sets
-    assert (boxes.name, boxes.images, boxes.scored) == ("boxes", 12, 12)
+    assert (boxes.name, boxes.images, boxes.scored) == ("boxes", 24, 24)
     expected = report.sources["boxes"].findings
     for actual, reference in (
         (boxes.onnxruntime.mean_auc, expected.mean_auc),
@@ -83,14 +83,14 @@ def test_figures_are_those_of_an_evaluation(mini, table):
     assert boxes.onnxruntime.milliseconds > 0
     assert (boxes.pytorch, boxes.agreement) == (None, None)
     assert report.sources["rings"].findings is None
-    assert rings.onnxruntime.mean_auc.count == 12  # a source without findings is scored by its labels
+    assert rings.onnxruntime.mean_auc.count == 24  # a source without findings is scored by its labels
 
 
 def test_images_without_a_label_are_timed_but_not_scored(mini, table):
     first, *rest = (sample for sample in table if sample.source == "boxes")
     unlabelled = Table(samples=(dataclasses.replace(first, label="", finding=""), *rest), root=table.root)
     (boxes,) = measure_accuracy(mini, unlabelled).sets
-    assert (boxes.images, boxes.scored, boxes.onnxruntime.mean_auc.count) == (18, 17, 17)
+    assert (boxes.images, boxes.scored, boxes.onnxruntime.mean_auc.count) == (36, 35, 35)
 
 
 def test_reports_the_conditions_of_the_times(mini, folder):

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
@@ -73,7 +72,6 @@ def embed(
         raise InputError("expected --out with --resume, got none: name the file to continue", code="resume_invalid")
     loaded = load_model(model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
     count, failed = len(sources) + len(texts), 0
-    warnings: Counter[str] = Counter()
     with ExitStack() as stack:
         stack.enter_context(error_context(out, OSError))
         partial = None if out is None else stack.enter_context(_partial(out, loaded, sources, texts, frame, resume))
@@ -85,7 +83,6 @@ def embed(
             if result.error is not None:
                 failed += 1
                 output.error(result.error.message, source=result.source)
-            warnings.update(warning.code for warning in result.warnings)
             for write in writers:
                 write(result)
             progress(done)
@@ -96,8 +93,6 @@ def embed(
             partial.remove()
     if out is not None:
         output.note(f"{count - failed:,} of {count:,} embedded, {loaded.embedding_dim} numbers each: {out}")
-    if warnings:
-        output.note("warnings: " + ", ".join(f"{code} {number:,}" for code, number in sorted(warnings.items())))
     if failed:
         raise typer.Exit(FAILED_INPUT)
 

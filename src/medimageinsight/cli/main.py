@@ -81,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = repeat_option(words, option)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a character of a file's name or a label
-    output.show_log("medimageinsight.files")
+    for name in ("medimageinsight.files", "medimageinsight.embedder"):
+        output.show_log(name)
     app(args=words, prog_name="mi2")
 
 

@@ -45,10 +45,7 @@ def from_array(array: NDArray[Any], *, window: WindowSelection | None, limits: L
         )
     limits.check_size(array.shape[1], array.shape[0])
     if array.dtype.kind == "f" and not np.isfinite([array.min(), array.max()]).all():
-        raise ImageError(
-            "expected finite pixel values, got NaN or infinity: replace them with numbers first",
-            code="image_not_finite",
-        )
+        raise _not_finite("NaN or infinity")
     return from_samples(array, window=window)
 
 
@@ -72,7 +69,7 @@ def from_samples(
         inverted: Whether the smallest value is white.
 
     Raises:
-        ImageError: ``image_bad_dtype``, ``image_window_not_applicable``.
+        ImageError: ``image_bad_dtype``, ``image_window_not_applicable``, ``image_not_finite`` where no value is finite.
     """
     windowed = samples.ndim == 2 and samples.dtype not in (np.uint8, np.bool_)
     pixels = _to_uint8(samples, window if windowed else None, bits)
@@ -107,7 +104,7 @@ def _to_uint8(samples: NDArray[Any], window: WindowSelection | None, bits: int |
     if samples.dtype.kind == "f" and not np.isfinite([samples.min(), samples.max()]).all():
         finite = samples[np.isfinite(samples)]
         if not finite.size:
-            return np.zeros(samples.shape, np.uint8)
+            raise _not_finite("NaN or infinity alone")
     return map_distinct_values(samples, grey_mapping(finite, window))
 
 
@@ -117,3 +114,9 @@ def _shape_advice(shape: tuple[int, ...]) -> str:
     if len(shape) == 4:
         return ": pass the images of a batch as a list"
     return ""
+
+
+def _not_finite(got: str) -> ImageError:
+    return ImageError(
+        f"expected finite pixel values, got {got}: replace them with numbers first", code="image_not_finite"
+    )

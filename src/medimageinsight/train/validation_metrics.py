@@ -161,8 +161,9 @@ class LabelValidator:
         logits = head_logits((self.head.layer(),), unit_rows(self.images.embed(model)))
         weights = np.ones_like(logits[:, :1])
         self.head.temperature = fit_temperature(logits, self.truth.astype(np.float64), weights, "softmax")
+        probabilities = activate(logits / self.head.temperature, "softmax")
         figures = score_probabilities(
-            activate(logits / self.head.temperature, "softmax"),
+            probabilities,
             self.truth,
             self.head.names.labels,
             "softmax",
@@ -170,5 +171,11 @@ class LabelValidator:
             scored_on="validation",
         )
         self.head.figures = figures
-        named = {"val_label_accuracy": figures.accuracy, "val_label_auc": figures.mean_auc}
-        return {name: figure.value for name, figure in named.items() if figure is not None}
+        scores = {} if figures.accuracy is None else {"val_label_accuracy": figures.accuracy.value}
+        # Of any number of images, unlike the figures: the scores are compared with each other only.
+        aucs = [
+            roc_auc(column, flags)
+            for column, flags in zip(probabilities.T, self.truth.T, strict=True)
+            if flags.any() and not flags.all()
+        ]
+        return scores | ({"val_label_auc": float(np.mean(aucs))} if aucs else {})
