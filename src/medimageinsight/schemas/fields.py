@@ -56,9 +56,11 @@ def _parse_window(value: object) -> str:
         raise RequestError(error.message, code=error.code) from None
 
 
+_NUMBER = r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"
+_WINDOW_TEXT = rf"^({_NUMBER}/{_NUMBER}|{_NUMBER}%\s*-{_NUMBER}%\s*|\s*\d{{1,6}}\s*|{'|'.join(PRESETS)})$"
 _WINDOW = {
     "anyOf": [
-        {"type": "string", "examples": ["40/400", *PRESETS, "1%-99%"]},
+        {"type": "string", "pattern": _WINDOW_TEXT, "examples": ["40/400", *PRESETS, "1%-99%"]},
         {"type": "integer", "minimum": 0, "maximum": MAX_FRAME},
         {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
     ]
