@@ -250,6 +250,7 @@ def test_several_sources(sources: object) -> None:
 
 
 def test_defects_of_images_are_logged_once_by_code(toy_bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "medimageinsight.embedder")
     model = MedImageInsight.load(toy_bundle)
     photograph = np.zeros((8, 8, 3), np.uint8)
     model.embed_images([photograph] * 3)

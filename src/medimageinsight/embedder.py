@@ -275,7 +275,7 @@ def _log_defects(defects: Counter[str]) -> Iterator[None]:
     finally:
         if defects:
             counts = ", ".join(f"{code} {count:,}" for code, count in sorted(defects.items()))
-            logger.warning("defects of images, by code: %s", counts)
+            logger.info("defects of images, by code: %s", counts)
 
 
 def collect_embeddings(

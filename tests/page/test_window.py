@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright")
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from medimageinsight import MedImageInsight, images
 from medimageinsight.preprocess import to_model_image
@@ -107,3 +107,18 @@ def test_a_search_has_the_window_of_the_store(driver: PageDriver) -> None:
     driver.open_tab("Similar cases")
     expect(driver.locate("#hits .hit").first).to_be_visible()
     assert "window" not in driver.shown_request("curl")
+
+
+def test_an_answer_that_arrives_does_not_overwrite_what_is_typed(driver: PageDriver) -> None:
+    driver.transfer("drop", {CT: ct_bytes()})
+    driver.expect_status(f"{CT}: ")
+    waiting: list[Route] = []
+    driver.page.route("**/api/view", lambda route: waiting.append(route))  # noqa: PLW0108 - not a builtin
+    driver.page.get_by_label("Window", exact=True).select_option(label="center and width")
+    center = driver.page.get_by_label("Center", exact=True)
+    center.fill("-600")
+    with driver.page.expect_response("**/api/view"):
+        waiting.pop().continue_()
+    expect(driver.locate("[aria-busy]")).to_have_count(0)
+    expect(center).to_have_value("-600")
+    driver.page.unroute("**/api/view")

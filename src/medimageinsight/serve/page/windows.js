@@ -29,9 +29,13 @@ function group(label, options) {
   return options.length ? make("optgroup", { label }, ...options.map(([value, text]) => new Option(text, value))) : "";
 }
 
+let numbersOf = {}; // the image and choice whose numbers the inputs have
+
 function showNumbers(item) {
   const numbers = NUMBERS[item.windowChoice];
   $("window-values").hidden = !numbers;
+  if (numbers && item === numbersOf.item && item.windowChoice === numbersOf.choice) return; // someone may be typing
+  numbersOf = { item, choice: item.windowChoice };
   if (!numbers) return;
   for (const [i, input] of [$("window-first"), $("window-second")].entries()) {
     input.previousElementSibling.textContent = numbers.labels[i];
