@@ -127,6 +127,6 @@ def _dicom_kind(path: Path, found: FoundImages) -> str | None:
 def _has_frames(path: Path) -> bool:
     try:
         with Image.open(path) as image:
-            return int(getattr(image, "n_frames", 1)) > 1
+            return bool(getattr(image, "is_animated", False))  # n_frames would walk through all of them
     except Exception:  # Pillow's plug-ins raise anything for a damaged file
         return False
