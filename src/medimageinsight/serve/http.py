@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -13,7 +13,7 @@ from medimageinsight.serve.rejection import Rejection, overloaded
 from medimageinsight.serve.scoring_request import not_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 
     from starlette.requests import Request
 
@@ -34,31 +34,31 @@ class BodyReader:
         self._bytes_in_memory = 0  # of all bodies
 
     @asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """Yield the body of a JSON request. It counts against the server's limit until the block ends.
+    async def read(
+        self, request: Request, *, check_type: Callable[[Request], None] | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield the body of a request. It counts against the server's limit until the block ends.
+
+        Args:
+            request: The request.
+            check_type: Refuses requests of a content type that the route does not accept; by default, all but JSON.
 
         Raises:
             Rejection: 415 for another content type, 413 for a body over the limit, 408 for one that stopped arriving,
                 429 if the bodies in memory have reached the server's limit.
             ClientGoneError: The connection was closed.
         """
-        _check_content_type(request)
+        (check_type or _check_content_type)(request)
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._settings.max_body_bytes:
-            raise self._too_large()
+            raise self.too_large()
         buffer = bytearray()
         size = 0
         try:
             async for chunk in self._chunks(request):
                 if size + len(chunk) > self._settings.max_body_bytes:
-                    raise self._too_large()
-                others = self._bytes_in_memory - size
-                if others and others + size + len(chunk) > self._settings.queue_bytes:
-                    raise overloaded(
-                        f"expected at most {self._settings.queue_bytes:,} bytes of bodies at once, got more",
-                        code="queue_bytes_full",
-                    )
-                self._bytes_in_memory += len(chunk)
+                    raise self.too_large()
+                self._count(len(chunk), already=size)
                 size += len(chunk)
                 buffer += chunk
             body = bytes(buffer)
@@ -66,6 +66,29 @@ class BodyReader:
             yield body
         finally:
             self._bytes_in_memory -= size
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Count bytes that a request needs in memory, other than its body's, until the block ends.
+
+        Raises:
+            Rejection: 429 if the bodies in memory have reached the server's limit.
+        """
+        self._count(size, already=0)
+        try:
+            yield
+        finally:
+            self._bytes_in_memory -= size
+
+    def _count(self, size: int, *, already: int) -> None:
+        """Count bytes of a request, of which some are counted already."""
+        others = self._bytes_in_memory - already
+        if others and others + already + size > self._settings.queue_bytes:
+            raise overloaded(
+                f"expected at most {self._settings.queue_bytes:,} bytes of bodies at once, got more",
+                code="queue_bytes_full",
+            )
+        self._bytes_in_memory += size
 
     async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
         more = True
@@ -81,7 +104,8 @@ class BodyReader:
             yield message.get("body", b"")
             more = message.get("more_body", False)
 
-    def _too_large(self) -> Rejection:
+    def too_large(self) -> Rejection:
+        """Return the error of a body over the limit."""
         return Rejection(
             413,
             f"expected a body of at most {self._settings.max_body_bytes:,} bytes, got more: "
