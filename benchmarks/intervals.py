@@ -4,7 +4,7 @@
 
 Scores are normal, of equal spread or twice as wide for positives. Patients with three images have a common part in
 their scores and all their images positive or negative. Percentile bootstrap is the earlier method, for comparison.
-Prints Markdown.
+The true average precision is that of a population with the simulated share of positives. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from medimageinsight.metrics import (
     MIN_POSITIVES,
     Figure,
     auc_figure,
+    average_precision_figure,
     bootstrap_figure,
     draw_bootstrap_weights,
     share_figure,
@@ -27,15 +28,22 @@ from medimageinsight.metrics.scores import weighted_roc_auc
 POSITIVES = (3, 5, 10, 15, 60)
 AUCS = (0.6, 0.75, 0.85, 0.92, 0.97, 0.99)
 NEGATIVES = 200
+MANY_NEGATIVES = 2000  # a rare label
 SHARES = np.linspace(0.5, 0.98, 13)
 _PATIENT_SHARE = 0.7**0.5  # of the spread of scores that is common to the images of a patient
 
 
 def simulate(
-    auc: float, positives: int, spread: float, images: int, rng: np.random.Generator
+    auc: float,
+    positives: int,
+    spread: float,
+    images: int,
+    rng: np.random.Generator,
+    *,
+    negatives: int = NEGATIVES,
 ) -> tuple[np.ndarray, ...]:
     """Return scores, truth and patients with this true AUC; ``positives`` counts patients of ``images`` images."""
-    truth = np.arange(positives + NEGATIVES) < positives
+    truth = np.arange(positives + negatives) < positives
     width = np.where(truth, spread, 1.0)
     shift = NormalDist().inv_cdf(auc) * (1 + spread**2) ** 0.5
     common = rng.normal(size=len(truth)) if images > 1 else np.zeros(len(truth))
@@ -72,6 +80,33 @@ def coverage_of_aucs(positives: int, spread: float, images: int, runs: int, *, b
     return f"{min(rates):.3f}, {np.mean(rates):.3f}"
 
 
+def true_average_precision(auc: float, share: float, spread: float) -> float:
+    """Return the average precision of a population with this AUC and share of positives."""
+    shift = NormalDist().inv_cdf(auc) * (1 + spread**2) ** 0.5
+    normal, grid = NormalDist(), np.linspace(-8, 8, 4001)
+    density = np.array([normal.pdf(z) for z in grid])
+    found = np.array([normal.cdf(-z) for z in grid])  # positives and negatives above each score
+    false = np.array([normal.cdf(-(shift + spread * z)) for z in grid])
+    precision = share * found / np.maximum(share * found + (1 - share) * false, 1e-300)
+    return float(density @ precision / density.sum())
+
+
+def coverage_of_average_precisions(positives: int, spread: float, images: int, negatives: int, runs: int) -> str:
+    """Return the lowest and the mean coverage over true AUCs, or ``too few``."""
+    rates = []
+    for index, auc in enumerate(AUCS):
+        rng, covered = np.random.default_rng((positives, images, negatives, index)), 0
+        true = true_average_precision(auc, positives / (positives + negatives), spread)
+        for _ in range(runs):
+            scores, truth, patients = simulate(auc, positives, spread, images, rng, negatives=negatives)
+            found = average_precision_figure(scores, truth, patients, confidence=0.95)
+            if found is None:
+                return "too few"
+            covered += found.low <= true <= found.high
+        rates.append(covered / runs)
+    return f"{min(rates):.3f}, {np.mean(rates):.3f}"
+
+
 def coverage_of_shares(count: int, images: int, runs: int) -> str:
     """Return the mean coverage of the interval of a share over true shares from 0.5 to 0.98."""
     rng, covered = np.random.default_rng((count, images)), 0
@@ -99,6 +134,15 @@ def main() -> None:
             coverage_of_aucs(count, 1.0, 3, runs, bootstrap=False),
         )
         print(f"| {count} | {' | '.join(cells)} |", flush=True)
+    print("\nAverage precision: lowest and mean coverage over the same AUCs\n")
+    print(
+        f"| positives | here | wider positives | three images a patient | {MANY_NEGATIVES:,} negatives |"
+    )
+    print("|---|---|---|---|---|")
+    for count in POSITIVES:
+        cases = ((1.0, 1, NEGATIVES), (2.0, 1, NEGATIVES), (1.0, 3, NEGATIVES), (1.0, 1, MANY_NEGATIVES))
+        found = [coverage_of_average_precisions(count, *case, runs) for case in cases]
+        print(f"| {count} | {' | '.join(found)} |", flush=True)
     print(f"\nFewer than {MIN_POSITIVES}: no figure. Shares: mean coverage over true shares 0.5 to 0.98\n")
     print("| images | one a patient | three equal images a patient |\n|---|---|---|")
     for count in POSITIVES:

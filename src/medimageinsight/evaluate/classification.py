@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.metrics.bootstrap import resampled_means
-from medimageinsight.metrics.intervals import ClassAucs, class_auc_figures, mean_figure
+from medimageinsight.metrics.intervals import OneVsRest, class_auc_figures, mean_figure
 from medimageinsight.metrics.scores import mean_ignoring_nan, weighted_roc_auc
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def has_class_auc(scores: MethodScores, resamples: Resamples) -> Flags:
     return np.array([figure is not None for figure in aucs.classes], dtype=bool)
 
 
-def _class_aucs(scores: MethodScores, members: Flags, resamples: Resamples) -> ClassAucs:
+def _class_aucs(scores: MethodScores, members: Flags, resamples: Resamples) -> OneVsRest:
     return class_auc_figures(
         scores.probabilities[members],
         scores.truth[members, None] == np.arange(len(scores.names)),

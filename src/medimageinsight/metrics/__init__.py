@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medimageinsight.metrics.average_precision import average_precision, average_precision_figure
 from medimageinsight.metrics.bootstrap import Figure, bootstrap_figure, draw_bootstrap_weights, resampled_means
 from medimageinsight.metrics.intervals import (
     MIN_POSITIVES,
@@ -28,6 +29,8 @@ __all__ = [
     "Figure",
     "ThresholdFigures",
     "auc_figure",
+    "average_precision",
+    "average_precision_figure",
     "bootstrap_figure",
     "choose_threshold",
     "combine_figures",

@@ -5,9 +5,10 @@ Images of one patient are correlated: every function takes the patient of each i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from medimageinsight.metrics.bootstrap import Figure
 from medimageinsight.metrics.scores import roc_auc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from medimageinsight.metrics.scores import Flags, Floats, Integers
 
@@ -23,13 +24,28 @@ MIN_POSITIVES = 5  # patients with a label, and without it, below which its AUC 
 _BISECTIONS = 60
 
 
+Estimate: TypeAlias = Callable[
+    ["Floats", "Flags", "Integers", float, int],
+    "tuple[Figure, Floats] | None",
+]
+"""From scores, positives, patients, confidence and min_positives, a figure and each patient's influence on it."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ClassAucs:
-    """One-vs-rest ROC AUC of each of K classes, None where it has too few positives or negatives, and their mean."""
+class OneVsRest:
+    """One measure of each of K classes, None where it has too few positives or negatives, and their mean.
+
+    Attributes:
+        mean: Over the classes that have a figure; its interval has the correlations of the classes.
+        defined: Whether a class has positives and negatives at all.
+    """
 
     classes: tuple[Figure | None, ...]
     mean: Figure | None
-    defined: tuple[bool, ...]  # whether a class has positives and negatives at all
+    defined: tuple[bool, ...]
+
+
+ClassAucs = OneVsRest
 
 
 def share_figure(values: Floats | Flags, groups: Integers, *, confidence: float) -> Figure | None:
@@ -65,36 +81,61 @@ def auc_figure(
     Obuchowski 1997, Biometrics 53:567), with Student's t for few positives; and Newcombe's score interval
     (2006, Stat Med 25:559, method 5), which has a width at an AUC of 1. ``count`` is the number of positives.
     """
-    truth = positives[:, None]
-    return class_auc_figures(
-        scores[:, None], truth, groups, confidence=confidence, min_positives=min_positives
-    ).classes[0]
+    patients = np.unique(groups, return_inverse=True)[1]
+    found = auc_with_influence(scores, positives, patients, confidence, min_positives)
+    return None if found is None else found[0]
 
 
 def class_auc_figures(
-    scores: Floats, truth: Flags, groups: Integers, *, confidence: float, min_positives: int = MIN_POSITIVES
-) -> ClassAucs:
+    scores: Floats,
+    truth: Flags,
+    groups: Integers,
+    *,
+    confidence: float,
+    known: Flags | None = None,
+    min_positives: int = MIN_POSITIVES,
+) -> OneVsRest:
     """Return `auc_figure` of each class of (N, K) scores and truth, and the mean over classes that have one.
 
-    The mean's interval combines theirs with the correlations of their AUCs, see `combine_figures`.
+    Images that are not ``known`` (N, K) are neither positive nor negative for a class. The mean's interval combines
+    theirs with the correlations of their AUCs, see `combine_figures`.
     """
+    return one_vs_rest(auc_with_influence, scores, truth, groups, known, confidence, min_positives)
+
+
+def one_vs_rest(
+    estimate: Estimate,
+    scores: Floats,
+    truth: Flags,
+    groups: Integers,
+    known: Flags | None,
+    confidence: float,
+    min_positives: int,
+) -> OneVsRest:
+    """Return one measure of each class of (N, K) scores and truth, as `class_auc_figures` does."""
     patients = np.unique(groups, return_inverse=True)[1]
+    is_known = np.ones_like(truth) if known is None else known
     figures: list[Figure | None] = []
     influences = []
-    for column, positives in zip(scores.T, truth.T, strict=True):
-        found = _auc_with_influence(column, positives, patients, confidence, min_positives)
+    for column, positives, rows in zip(scores.T, truth.T, is_known.T, strict=True):
+        found = estimate(column[rows], positives[rows], patients[rows], confidence, min_positives)
         figures.append(None if found is None else found[0])
         if found is not None:
-            influences.append(found[1])
-    known = [figure for figure in figures if figure is not None]
+            influence = np.zeros(len(scores))
+            influence[: len(found[1])] = found[1]
+            influences.append(influence)
+    present = [figure for figure in figures if figure is not None]
     mean = None
-    if known:
-        share = np.full(len(known), 1 / len(known))
-        mean = combine_figures(known, share, count=len(scores), correlations=_correlations(np.stack(influences)))
-    return ClassAucs(
+    if present:
+        share = np.full(len(present), 1 / len(present))
+        mean = combine_figures(present, share, count=len(scores), correlations=_correlations(np.stack(influences)))
+    return OneVsRest(
         classes=tuple(figures),
         mean=mean,
-        defined=tuple(bool(column.any() and not column.all()) for column in truth.T),
+        defined=tuple(
+            bool(positives[rows].any() and not positives[rows].all())
+            for positives, rows in zip(truth.T, is_known.T, strict=True)
+        ),
     )
 
 
@@ -170,10 +211,13 @@ def student_quantile(probability: float, freedom: float) -> float:
     )
 
 
-def _auc_with_influence(
+def auc_with_influence(
     scores: Floats, positives: Flags, patients: Integers, confidence: float, min_positives: int
 ) -> tuple[Figure, Floats] | None:
-    """Return the AUC and each patient's influence on it, whose squares sum to the variance."""
+    """Return the AUC and each patient's influence on it, whose squares sum to the variance.
+
+    ``patients`` are (N,) whole numbers from 0; None with fewer than ``min_positives`` of them of either kind.
+    """
     counts = [len(np.unique(patients[flags])) for flags in (positives, ~positives)]
     if min(counts) < max(min_positives, 1):
         return None
@@ -196,7 +240,7 @@ def _auc_with_influence(
         quantile = student_quantile((1 + confidence) / 2, max(min(counts) - 1, 1))
         half = quantile * clustered**0.5 / (area * (1 - area))
         centre = np.log(area / (1 - area))
-        low, high = min(low, _logistic(centre - half)), max(high, _logistic(centre + half))
+        low, high = min(low, logistic(centre - half)), max(high, logistic(centre + half))
     return Figure(value=area, low=low, high=high, count=int(positives.sum())), influence
 
 
@@ -248,6 +292,11 @@ def _effective_count(deviations: Floats, groups: Integers) -> float:
     return max(1.0, count / max(1.0, clustered / independent))
 
 
+def logistic(value: float) -> float:
+    """Return the share whose logit is a value."""
+    return float(1 / (1 + np.exp(-value)))
+
+
 def _correlations(influences: Floats) -> Floats:
     """Return the (K, K) correlations of K estimates, from their (K, patients) influences; 1 where one has none."""
     products = influences @ influences.T
@@ -256,7 +305,3 @@ def _correlations(influences: Floats) -> Floats:
     known: Floats = np.divide(products, scale, out=np.ones_like(products), where=scale > 0)
     np.fill_diagonal(known, 1.0)
     return known
-
-
-def _logistic(value: float) -> float:
-    return float(1 / (1 + np.exp(-value)))
