@@ -70,11 +70,12 @@ def folder(tmp_path_factory):
 
 def test_all_files_are_written(folder):
     plots = {"methods", "precision", "reliability", "differences", "groups_1"}
-    plots |= {"roc_zero_shot", "roc_knn", "roc_linear_probe"}
+    plots |= {f"{kind}_{method}" for kind in ("roc", "confusion") for method in ("zero_shot", "knn", "linear_probe")}
     assert {path.name for path in folder.iterdir()} == {
         "report.json",
         "report.md",
         "report.html",
+        "confusion.csv",
         *(f"{plot}.png" for plot in plots),
     }
     for plot in plots:

@@ -20,6 +20,7 @@ from medimageinsight.evaluate.groups import by_group
 from medimageinsight.evaluate.methods import KNN, PROBE, ZERO_SHOT, score_trained, score_zero_shot
 from medimageinsight.evaluate.operating_points import find_operating_points
 from medimageinsight.evaluate.prompt_set import choose_prompts
+from medimageinsight.evaluate.rate_gaps import find_rate_gaps
 from medimageinsight.evaluate.reliability import pooled_reliability, score_reliability
 from medimageinsight.evaluate.resamples import Resamples
 from medimageinsight.metrics.intervals import mean_figure
@@ -118,13 +119,21 @@ def assess(
     scores = _score_methods(embedded, sources, val_split)
     names = report.finding_sources or report.sources
     averaged = [source for source in names if all(source in by_source for by_source in scores.values())]
+    methods = {
+        method: _assess_method(by_source, averaged, settings, resamples, has_val=val_split is not None)
+        for method, by_source in scores.items()
+    }
     return Assessment(
         report=report,
         settings=settings,
-        methods={
-            method: _assess_method(by_source, averaged, settings, resamples, has_val=val_split is not None)
+        methods=methods,
+        rate_gaps=tuple(
+            gap
             for method, by_source in scores.items()
-        },
+            for source, scored in by_source.items()
+            if (operating := methods[method].sources[source].operating) is not None
+            for gap in find_rate_gaps(groups or {}, method, source, scored.labels, operating.points, resamples)
+        ),
         groups=tuple(
             by_group(column, group_of_row, list(by_source.values()), resamples, measure)
             for column, group_of_row in (groups or {}).items()
@@ -202,7 +211,7 @@ def _assess_method(
             source: SourceAssessment(
                 figures=figures[source],
                 calibration=score_reliability(of_source, resamples),
-                operating=find_operating_points(of_source, criteria, resamples) if has_val else None,
+                operating=find_operating_points(of_source.labels, criteria, resamples) if has_val else None,
                 roc={
                     label: roc_corners(of_source.probabilities[:, index], of_source.truth == index)
                     for index, label in enumerate(of_source.names)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medimageinsight.evaluate.groups import Grouping
     from medimageinsight.evaluate.methods import Choice, MethodScores
     from medimageinsight.evaluate.operating_points import OperatingPoints
+    from medimageinsight.evaluate.rate_gaps import RateGap
     from medimageinsight.evaluate.reliability import Bin, Reliability
     from medimageinsight.evaluate.results import Report
     from medimageinsight.metrics.bootstrap import Figure
@@ -96,6 +97,7 @@ class Assessment:
         report: Zero-shot and retrieval figures.
         methods: By name: zero-shot, kNN, linear probe; only those that the table allows.
         groups: By column, method and measure.
+        rate_gaps: By column, method, source, class, operating point and rate; empty without a split to choose on.
         choices: Every choice, how it was made and on which split.
         notes: What was left out, and why.
         scores: The probabilities by method and source; not part of the JSON.
@@ -108,6 +110,7 @@ class Assessment:
     choices: tuple[Choice, ...]
     notes: tuple[str, ...]
     scores: Mapping[str, Mapping[str, MethodScores]]
+    rate_gaps: tuple[RateGap, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the assessment as JSON types: the report's keys and those of this class."""
@@ -118,6 +121,7 @@ class Assessment:
             "criteria": list(self.settings.criteria),
             "methods": {name: asdict(method) for name, method in self.methods.items()},
             "groups": [asdict(grouping) for grouping in self.groups],
+            "rate_gaps": [asdict(gap) for gap in self.rate_gaps],
             "choices": [asdict(choice) for choice in self.choices],
             "notes": list(self.notes),
         }

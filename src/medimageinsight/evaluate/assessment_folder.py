@@ -15,20 +15,24 @@ from medimageinsight.evaluate.assessment_plots import (
     draw_roc,
 )
 from medimageinsight.evaluate.comparison import AssessedModels
+from medimageinsight.evaluate.confusion import confusion_csv
+from medimageinsight.evaluate.confusion_plots import draw_confusion
 from medimageinsight.evaluate.sections.classification import (
     calibration_section,
     classification_section,
     operating_section,
 )
 from medimageinsight.evaluate.sections.comparison import comparison_section, groups_section
+from medimageinsight.evaluate.sections.confusion import confusion_section
 from medimageinsight.evaluate.sections.published import published_section
+from medimageinsight.evaluate.sections.rate_gaps import rate_gaps_section
 from medimageinsight.evaluate.sections.summary import (
     choices_section,
     command_section,
     retrieval_section,
     summary_section,
 )
-from medimageinsight.reports import REPORT_NAME, Document, new_report_folder, to_html, to_markdown
+from medimageinsight.reports import CONFUSION_NAME, REPORT_NAME, Document, new_report_folder, to_html, to_markdown
 from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -43,7 +47,7 @@ def write_assessment(
     comparison: Comparison | None = None,
     other: Assessment | None = None,
 ) -> Path:
-    """Write ``report.json``, ``report.md``, ``report.html`` and the plots in one transaction: all files or none.
+    """Write ``report.json``, ``report.md``, ``report.html``, ``confusion.csv`` and plots: all files or none.
 
     The folder is new or empty, or has an earlier report, which is replaced. The report has no data of a single image or
     patient. ``comparison`` is that with the second model, ``other``.
@@ -56,6 +60,7 @@ def write_assessment(
     with new_report_folder(folder) as fresh:
         document = _document(assessment, comparison, fresh)
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        (fresh / CONFUSION_NAME).write_text(confusion_csv(assessment.methods), encoding="utf-8")
         (fresh / REPORT_NAME).write_text(text + "\n", encoding="utf-8")
         (fresh / "report.md").write_text(to_markdown(document), encoding="utf-8")
         (fresh / "report.html").write_text(to_html(document), encoding="utf-8")
@@ -68,6 +73,7 @@ def _document(assessment: Assessment, comparison: Comparison | None, folder: Pat
     if comparison is not None:
         against = f" compared with {comparison.against}"
         compared = [comparison_section(comparison, draw_differences(comparison, folder))]
+    confusion_plots = [plot for name, method in methods.items() for plot in draw_confusion(name, method, folder)]
     roc_plots = [plot for name, method in methods.items() for plot in draw_roc(name, method, folder)]
     return Document(
         title=f"Evaluation of {report.model}{against}",
@@ -79,11 +85,13 @@ def _document(assessment: Assessment, comparison: Comparison | None, folder: Pat
             *compared,
             choices_section(assessment),
             classification_section(assessment, draw_methods(assessment, folder)),
+            confusion_section(methods, confusion_plots),
             published_section(assessment),
             retrieval_section(report, draw_precision(report, folder)),
             operating_section(assessment, roc_plots),
             calibration_section(assessment, draw_reliability(methods, folder)),
             groups_section(assessment, draw_groups(assessment.groups, folder)),
+            rate_gaps_section(assessment.rate_gaps),
             command_section(report),
         ),
     )

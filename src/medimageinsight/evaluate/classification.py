@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medimageinsight.evaluate.confusion import count_answers
+from medimageinsight.metrics.average_precision import class_precision_figures
 from medimageinsight.metrics.bootstrap import resampled_means
 from medimageinsight.metrics.intervals import OneVsRest, class_auc_figures, mean_figure
 from medimageinsight.metrics.scores import mean_ignoring_nan, weighted_roc_auc
@@ -14,6 +16,7 @@ from medimageinsight.metrics.scores import mean_ignoring_nan, weighted_roc_auc
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from medimageinsight.evaluate.confusion import ConfusionMatrix
     from medimageinsight.evaluate.methods import MethodScores
     from medimageinsight.evaluate.resamples import Resamples
     from medimageinsight.metrics.bootstrap import Figure
@@ -31,6 +34,9 @@ class ClassFigures:
         balanced_accuracy: Mean over classes of that share.
         unseen: Classes of the scored split that the method cannot predict; their images are left out.
         too_few: Classes with fewer positives or negatives than an AUC needs; they are not in the mean.
+        mean_average_precision: Mean of the classes' average precision, at the prevalence of the scored images.
+        label_average_precision: By class, for classes that have an AUC.
+        confusion: Images by class and answer.
     """
 
     images: int
@@ -40,6 +46,9 @@ class ClassFigures:
     balanced_accuracy: Figure | None
     unseen: tuple[str, ...]
     too_few: tuple[str, ...] = ()
+    mean_average_precision: Figure | None = None
+    label_average_precision: Mapping[str, Figure] = field(default_factory=dict)
+    confusion: ConfusionMatrix | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +67,9 @@ class Measure:
 def score_classes(scores: MethodScores, resamples: Resamples) -> ClassFigures:
     """Return the figures of one method on one source."""
     everyone = np.ones(len(scores.rows), dtype=bool)
-    aucs = _class_aucs(scores, everyone, resamples)
+    aucs, precisions = (
+        _one_vs_rest(measure, scores, everyone, resamples) for measure in (class_auc_figures, class_precision_figures)
+    )
     shares = [
         resamples.share(is_correct(scores)[rows], scores.rows[rows])
         for rows in (np.flatnonzero(scores.truth == index) for index in range(len(scores.names)))
@@ -72,6 +83,11 @@ def score_classes(scores: MethodScores, resamples: Resamples) -> ClassFigures:
         balanced_accuracy=mean_figure(shares, count=len(scores.rows)),
         unseen=scores.unseen,
         too_few=tuple(name for name, figure, defined in named if figure is None and defined),
+        mean_average_precision=precisions.mean,
+        label_average_precision={
+            name: figure for name, figure in zip(scores.names, precisions.classes, strict=True) if figure is not None
+        },
+        confusion=count_answers(scores.names, scores.truth, scores.probabilities.argmax(axis=1)),
     )
 
 
@@ -99,7 +115,13 @@ def has_class_auc(scores: MethodScores, resamples: Resamples) -> Flags:
 
 
 def _class_aucs(scores: MethodScores, members: Flags, resamples: Resamples) -> OneVsRest:
-    return class_auc_figures(
+    return _one_vs_rest(class_auc_figures, scores, members, resamples)
+
+
+def _one_vs_rest(
+    measure: Callable[..., OneVsRest], scores: MethodScores, members: Flags, resamples: Resamples
+) -> OneVsRest:
+    return measure(
         scores.probabilities[members],
         scores.truth[members, None] == np.arange(len(scores.names)),
         resamples.groups_of(scores.rows[members]),

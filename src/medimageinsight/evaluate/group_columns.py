@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ConfigError, DatasetError
-from medimageinsight.files.columns import read_columns, read_header
+from medimageinsight.files.columns import find_column, read_columns, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,31 +36,29 @@ def read_groups(file: Path, count: int, columns: Sequence[str] = ()) -> dict[str
     """Return, by name of the grouping, the group of every row of a table's file, which has ``count`` rows.
 
     Ages are in bands, sexes female and male, other values unchanged, unknown values ''. Without ``columns``, those of
-    `KNOWN` that the file has are read.
+    `KNOWN` that the file has are read. Names of columns match without regard to case, spaces and punctuation.
 
     Raises:
         ConfigError: A named column does not exist or has too many values (``group_column_unknown``,
             ``group_column_too_fine``); columns of `KNOWN` with too many values are left out.
-        DatasetError: The file cannot be read, or its number of rows has changed.
+        DatasetError: The file cannot be read, its number of rows has changed, or a name fits several columns.
         MissingExtraError: The file is Parquet and pyarrow is not installed.
     """
     header = read_header(file)
-    chosen = {column: column for column in columns} or {
-        name: present[0]
-        for name, known in KNOWN.items()
-        if (present := [column for column in known if column in header])
-    }
-    if missing := [column for column in chosen.values() if column not in header]:
+    found = {column: find_column(header, column) for column in columns}
+    if missing := [column for column, known in found.items() if known is None]:
         raise ConfigError(
             f"expected columns of the table to group by, got {', '.join(missing)}: it has {', '.join(header)}",
             code="group_column_unknown",
         )
-    if identifying := [column for column in columns if column in IMAGE_COLUMNS]:
+    identifying = [column for column in columns if any(find_column([column], name) for name in IMAGE_COLUMNS)]
+    if identifying:
         raise ConfigError(
             f"{', '.join(identifying)}: expected a column of classes, got one that names images or patients: "
             "name another",
             code="group_column_too_fine",
         )
+    chosen = {column: known for column, known in found.items() if known is not None} or _known_columns(header)
     cells = read_columns(file, lambda _: chosen) if chosen else {}
     groups = {name: tuple(group_of(name, cell) for cell in cells[name]) for name in chosen}
     for values in groups.values():
@@ -76,14 +74,24 @@ def read_groups(file: Path, count: int, columns: Sequence[str] = ()) -> dict[str
     return {name: values for name, values in groups.items() if name not in too_fine}
 
 
+def _known_columns(header: Sequence[str]) -> dict[str, str]:
+    """Return the column of each grouping of `KNOWN` that a table has."""
+    chosen = {}
+    for grouping, names in KNOWN.items():
+        present = [column for name in names if (column := find_column(header, name)) is not None]
+        if present:
+            chosen[grouping] = present[0]
+    return chosen
+
+
 def group_of(name: str, cell: str) -> str:
     """Return the group of a cell in a column of that name; '' if unknown."""
     value = cell.strip()
     if value.lower() in UNKNOWN:
         return ""
-    if name in KNOWN["age"]:
+    if find_column(KNOWN["age"], name):
         return _age_band(value)
-    if name in KNOWN["sex"]:
+    if find_column(KNOWN["sex"], name):
         return _SEX.get(value.lower(), value)
     return value
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.adapters import AdapterSettings, FittingData, fit_linear
+from medimageinsight.evaluate.label_scores import LabelScores
 from medimageinsight.evaluate.zero_shot import ensemble_prompts, zero_shot_probabilities
 from medimageinsight.metrics.calibration import log_loss
 from medimageinsight.metrics.heads import activate, head_logits
@@ -71,6 +72,21 @@ class MethodScores:
     val_probabilities: Floats
     unseen: tuple[str, ...]
     choices: tuple[Choice, ...]
+
+    @property
+    def labels(self) -> tuple[LabelScores, ...]:
+        """The scores of each class against the other classes."""
+        return tuple(
+            LabelScores(
+                label=name,
+                rows=self.rows,
+                positives=self.truth == index,
+                scores=self.probabilities[:, index],
+                val_positives=self.val_truth == index,
+                val_scores=self.val_probabilities[:, index],
+            )
+            for index, name in enumerate(self.names)
+        )
 
     def of_rows(self, rows: Integers) -> MethodScores:
         """Return the scores of some of the images, by their rows in the table."""

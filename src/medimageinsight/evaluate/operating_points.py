@@ -11,7 +11,7 @@ from medimageinsight.metrics.thresholds import choose_threshold
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medimageinsight.evaluate.methods import MethodScores
+    from medimageinsight.evaluate.label_scores import LabelScores
     from medimageinsight.evaluate.resamples import Resamples
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.metrics.scores import Flags
@@ -24,7 +24,7 @@ class OperatingPoint:
 
     Attributes:
         criterion: How the threshold was chosen, such as ``youden``.
-        threshold: An image is positive if its probability is at least the threshold.
+        threshold: An image is positive if its score is at least the threshold.
         chosen_on: Number of positives among the images that the threshold was chosen on; few make it unreliable.
         false_positive_rate: On the scored images, for the ROC plot.
         sensitivity: Share of the scored positives that are found.
@@ -52,36 +52,37 @@ class OperatingPoints:
     left_out: tuple[tuple[str, str], ...]
 
 
-def find_operating_points(scores: MethodScores, criteria: Sequence[Criterion], resamples: Resamples) -> OperatingPoints:
+def find_operating_points(
+    labels: Sequence[LabelScores], criteria: Sequence[Criterion], resamples: Resamples
+) -> OperatingPoints:
     """Choose a threshold for each class and criterion on the validation images, and score it on the scored images.
 
     Intervals treat the threshold as fixed.
     """
     points: list[OperatingPoint] = []
     left_out: list[tuple[str, str]] = []
-    for index, label in enumerate(scores.names):
-        val_positives = scores.val_truth == index
-        truth = scores.truth == index
+    for scores in labels:
+        truth = scores.positives
         if not truth.any() or truth.all():
-            left_out.append((label, "the scored split lacks positives or negatives"))
+            left_out.append((scores.label, "the scored split lacks positives or negatives"))
             continue
         for criterion in criteria:
             try:
-                threshold = choose_threshold(scores.val_probabilities[:, index], val_positives, criterion)
+                threshold = choose_threshold(scores.val_scores, scores.val_positives, criterion)
             except InputError:
-                left_out.append((label, "the split to choose on lacks positives or negatives"))
+                left_out.append((scores.label, "the split to choose on lacks positives or negatives"))
                 break
-            predicted = scores.probabilities[:, index] >= threshold
+            predicted = scores.scores >= threshold
             sensitivity = _share(scores, predicted, truth, resamples)
             specificity = _share(scores, ~predicted, ~truth, resamples)
             if sensitivity is None or specificity is None:
                 continue
             points.append(
                 OperatingPoint(
-                    label=label,
+                    label=scores.label,
                     criterion=str(criterion),
                     threshold=threshold,
-                    chosen_on=int(val_positives.sum()),
+                    chosen_on=int(scores.val_positives.sum()),
                     false_positive_rate=1 - specificity.value,
                     sensitivity=sensitivity,
                     specificity=specificity,
@@ -92,6 +93,6 @@ def find_operating_points(scores: MethodScores, criteria: Sequence[Criterion], r
     return OperatingPoints(points=tuple(points), left_out=tuple(left_out))
 
 
-def _share(scores: MethodScores, flags: Flags, among: Flags, resamples: Resamples) -> Figure | None:
+def _share(scores: LabelScores, flags: Flags, among: Flags, resamples: Resamples) -> Figure | None:
     """Return the share of flagged images among some; None for no images."""
     return resamples.share(flags[among], scores.rows[among])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import ConfigError
@@ -38,6 +38,8 @@ class FindingFigures:
         left_out: Labels with a finding that none or all of the scored images have.
         too_few: Labels with fewer positives or negatives than an AUC needs.
         accuracy: Share of images whose most probable label is theirs.
+        mean_average_precision: Mean of the labels' average precision; it is that of the scored split's prevalence.
+        label_average_precision: By label, for labels that have an AUC.
     """
 
     mean_auc: Figure | None
@@ -45,6 +47,8 @@ class FindingFigures:
     left_out: tuple[str, ...]
     accuracy: Figure
     too_few: tuple[str, ...] = ()
+    mean_average_precision: Figure | None = None
+    label_average_precision: Mapping[str, Figure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from medimageinsight.evaluate.classification import label_aucs
 from medimageinsight.evaluate.evaluation_data import number_values
 from medimageinsight.evaluate.results import FindingFigures
 from medimageinsight.evaluate.zero_shot import ensemble_prompts, prompt_membership, zero_shot_probabilities
+from medimageinsight.metrics.average_precision import class_precision_figures
 from medimageinsight.metrics.intervals import class_auc_figures, mean_figure, share_figure
 from medimageinsight.metrics.retrieval import has_relevant, nearest, same_label
 from medimageinsight.metrics.scores import (
@@ -72,12 +73,15 @@ def score_findings(data: EvaluationData, source: str) -> ScoredFindings | None:
     truth = np.searchsorted(columns, data.labels[images])
 
     settings = data.settings
-    aucs = class_auc_figures(
-        scores,
-        truth[:, None] == np.arange(len(columns)),
-        data.groups[images],
-        confidence=settings.confidence,
-        min_positives=settings.min_positives,
+    aucs, precisions = (
+        measure(
+            scores,
+            truth[:, None] == np.arange(len(columns)),
+            data.groups[images],
+            confidence=settings.confidence,
+            min_positives=settings.min_positives,
+        )
+        for measure in (class_auc_figures, class_precision_figures)
     )
     names = [data.label_names[label][1] for label in columns]
     scored = np.array([figure is not None for figure in aucs.classes])
@@ -90,6 +94,10 @@ def score_findings(data: EvaluationData, source: str) -> ScoredFindings | None:
         left_out=tuple(name for name, defined in zip(names, aucs.defined, strict=True) if not defined),
         too_few=tuple(name for name, few in zip(names, np.array(aucs.defined) & ~scored, strict=True) if few),
         accuracy=accuracy,
+        mean_average_precision=precisions.mean,
+        label_average_precision={
+            name: figure for name, figure in zip(names, precisions.classes, strict=True) if figure
+        },
     )
     return ScoredFindings(figures=figures, resampled=_resampled_means(scores, truth, data.weights[:, images], scored))
 

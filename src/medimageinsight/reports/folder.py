@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 REPORT_NAME = "report.json"  # identifies an earlier report
+CONFUSION_NAME = "confusion.csv"
+LABELS_NAME = "labels.csv"
 
 
 def check_report_folder(folder: str | Path) -> Path:
@@ -34,7 +36,7 @@ def _has_only_report(folder: Path) -> bool:
     """Return whether all files are of an earlier report, so that replacing it deletes nothing else."""
     names = {path.name for path in folder.iterdir()}
     if REPORT_NAME in names:
-        names -= {REPORT_NAME, "report.md", "report.html"}
+        names -= {REPORT_NAME, CONFUSION_NAME, LABELS_NAME, "report.md", "report.html"}
         text = (folder / "report.md").read_text("utf-8", "replace") if (folder / "report.md").is_file() else ""
         names = {name for name in names if not name.endswith(".png") or f"]({name})" not in text}
     return not names

@@ -38,14 +38,15 @@ def classification_section(assessment: Assessment, plots: Sequence[Plot]) -> Sec
 
     columns = ("Source", "Images", *methods)
     label_rows = tuple(
-        (source_name(name), label, method_name, f"{auc.count:,}", str(auc))
+        (source_name(name), label, method_name, f"{auc.count:,}", str(auc), str(precisions[label]))
         for name in names
         for method_name, method in methods.items()
         if name in method.sources
+        for precisions in (method.sources[name].figures.label_average_precision,)
         for label, auc in method.sources[name].figures.label_auc.items()
     )
     few_rows = tuple(
-        (source_name(name), label, method_name, DASH, TOO_FEW)
+        (source_name(name), label, method_name, DASH, TOO_FEW, TOO_FEW)
         for name in names
         for method_name, method in methods.items()
         if name in method.sources
@@ -56,17 +57,19 @@ def classification_section(assessment: Assessment, plots: Sequence[Plot]) -> Sec
         blocks=(
             *plots,
             TableBlock(caption="Mean one-vs-rest AUC", columns=columns, rows=rows("mean_auc")),
+            TableBlock(caption="Mean average precision", columns=columns, rows=rows("mean_average_precision")),
             TableBlock(caption="Accuracy", columns=columns, rows=rows("accuracy")),
             TableBlock(caption="Balanced accuracy", columns=columns, rows=rows("balanced_accuracy"), folded=True),
             TableBlock(
-                caption="AUC of each class against its source's other classes",
-                columns=("Source", "Class", "Method", "Images", "AUC"),
+                caption="AUC and average precision of each class against its source's other classes",
+                columns=("Source", "Class", "Method", "Positives", "AUC", "Average precision"),
                 rows=label_rows + few_rows,
                 folded=True,
             ),
             Paragraph(
                 text=f"Too few: fewer than {MIN_POSITIVES} patients with the class, or without it. Such a class has no "
-                "AUC and is not in a mean."
+                "AUC and no average precision and is not in a mean. An average precision holds for the scored split's "
+                "share of positives, which is its value by chance."
             ),
         ),
     )
