@@ -95,8 +95,8 @@ async def _read_response(reader: asyncio.StreamReader) -> None:
 
 
 def _head(length: int) -> bytes:
-    head = f"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-    return head.encode()
+    head = "POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
+    return f"{head}\r\nContent-Length: {length}\r\n\r\n".encode()
 
 
 def _cpu_seconds() -> float:

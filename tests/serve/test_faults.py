@@ -127,7 +127,7 @@ def test_a_body_of_200_megabytes(server: ServerProcess, chunked: bool) -> None:
 def test_a_client_disconnects_while_sending(server: ServerProcess) -> None:
     before = server.log.count('"status": 499')
     with server.connect() as connection:
-        head = b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+        head = b"POST /score HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
         connection.sendall(head)
         time.sleep(0.1)
     wait_for(lambda: server.log.count('"status": 499') > before)
@@ -142,7 +142,8 @@ def test_a_client_disconnects_before_the_response(server: ServerProcess) -> None
     before = server.log.count('"status": 499')
     with server.connect() as connection:
         head = (
-            f"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            "POST /score HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
         connection.sendall(head.encode() + body)
         wait_for(lambda: server.metric("mi2_queue_rows") > 0)
@@ -153,8 +154,8 @@ def test_a_client_disconnects_before_the_response(server: ServerProcess) -> None
 
 def test_slow_loris(start: Callable[..., ServerProcess]) -> None:
     server = start("--header-timeout-s", "1", "--body-timeout-s", "1")
-    heads = [b"", b"GET / HT", b"POST /score HTTP/1.1\r\nHost: a\r\nX-A: b\r\n"]
-    bodies = [b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"]
+    heads = [b"", b"GET / HT", b"POST /score HTTP/1.1\r\nHost: [::1]\r\nX-A: b\r\n"]
+    bodies = [b"POST /score HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"]
     with contextlib.ExitStack() as open_sockets:
         connections = [open_sockets.enter_context(server.connect()) for _ in range(100)]
         for index, connection in enumerate(connections):
@@ -175,7 +176,7 @@ def test_slow_loris(start: Callable[..., ServerProcess]) -> None:
 def test_a_slow_head_on_a_reused_connection(start: Callable[..., ServerProcess]) -> None:
     server = start("--header-timeout-s", "1")
     with server.connect() as connection:
-        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: [::1]\r\n\r\n")
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
         started = time.monotonic()
         with contextlib.suppress(OSError):

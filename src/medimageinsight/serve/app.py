@@ -11,6 +11,8 @@ from starlette.middleware.cors import CORSMiddleware
 from medimageinsight.engine import available_cpus
 from medimageinsight.serve.access import Access
 from medimageinsight.serve.error_handler import add_error_handler
+from medimageinsight.serve.gateway import Gateway, HeadAsGet
+from medimageinsight.serve.hosts import HostCheck, HostRules
 from medimageinsight.serve.http import BodyReader
 from medimageinsight.serve.keys import KeyRing
 from medimageinsight.serve.lifespan import lifespan
@@ -51,8 +53,10 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         metrics=metrics,
         workers=ThreadPoolExecutor(available_cpus(), "mi2-json"),
     )
+    app.state.keys = keys
+    checked = HostCheck(HeadAsGet(app), rules=_host_rules(settings) if keys is None else None, metrics=metrics)
     guarded: ASGIApp = Access(
-        app, keys=keys, metrics=metrics, log_requests=settings.access_log, root_path=settings.root_path
+        checked, keys=keys, metrics=metrics, log_requests=settings.access_log, root_path=settings.root_path
     )
     if settings.cors_origins:
         guarded = CORSMiddleware(
@@ -61,7 +65,16 @@ def create_app(settings: ServerSettings) -> ASGIApp:
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
         )
-    return guarded
+    return Gateway(guarded, root_path=settings.root_path)
+
+
+def _host_rules(settings: ServerSettings) -> HostRules:
+    return HostRules(
+        host=settings.host,
+        is_local=settings.is_local,
+        allowed_hosts=settings.allowed_hosts,
+        origins=settings.cors_origins,
+    )
 
 
 def create_api(root_path: str = "") -> FastAPI:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -139,13 +140,13 @@ async def _wait_for_disconnect(request: Request) -> None:
 
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Parse JSON.
+    """Parse JSON; a byte order mark before it is ignored (RFC 8259 8.1).
 
     Raises:
         RequestError: ``request_not_json``.
     """
     try:
-        return orjson.loads(body)
+        return orjson.loads(body.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError:
         raise not_json() from None
 

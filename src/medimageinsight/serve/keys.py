@@ -45,6 +45,7 @@ class KeyRing:
         self._clock = clock
         self._next_check = clock() + interval
         self._warned = False
+        self._signature: _Signature | None
         self._signature, self._digests = _load(path)
 
     @classmethod
@@ -79,10 +80,18 @@ class KeyRing:
         # All keys are compared, each in constant time, so that the duration reveals nothing about them.
         return sum(hmac.compare_digest(digest, sent) for digest in self._digests) > 0
 
+    def reload(self) -> None:
+        """Read the file now, changed or not."""
+        self._signature = None
+        self._read_if_changed(self._clock())
+
     def _reload_if_changed(self) -> None:
         now = self._clock()
         if now < self._next_check:
             return
+        self._read_if_changed(now)
+
+    def _read_if_changed(self, now: float) -> None:
         self._next_check = now + self._interval
         try:
             if _signature(_status(self._path)) != self._signature:

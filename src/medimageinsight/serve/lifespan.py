@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import signal
 import threading
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+
+from uvicorn.config import STARTUP_FAILURE
 
 from medimageinsight.errors import MedImageInsightError
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from medimageinsight.serve.keys import KeyRing
     from medimageinsight.serve.routes.state import ServerState
 
 logger = logging.getLogger("medimageinsight.serve")
@@ -27,7 +31,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the models in the background while the block runs, and close them at its end."""
     state: ServerState = app.state.server
     loading = asyncio.create_task(_load(state))
-    with _draining_on_sigterm(state):
+    with _draining_on_sigterm(state), _reloading_on_sighup(app.state.keys):
         yield
     loading.cancel()
     with suppress(asyncio.CancelledError):
@@ -44,7 +48,8 @@ async def _load(state: ServerState) -> None:
     except Exception as error:
         cause = f"{error.code}: {error.message}" if isinstance(error, MedImageInsightError) else type(error).__name__
         logger.critical("a model, a store or a tagger cannot be loaded", extra={"error": cause})
-        os._exit(1)  # the server is of no use; nothing is in work, and the exit status reports it
+        # The server is of no use; nothing is in work, and the exit status reports it, also to a worker's parent.
+        os._exit(1 if multiprocessing.parent_process() is None else STARTUP_FAILURE)
     logger.info("ready", extra={"models": [served.name for served in state.models.all()]})
 
 
@@ -73,3 +78,24 @@ def _draining_on_sigterm(state: ServerState) -> Iterator[None]:
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _reloading_on_sighup(keys: KeyRing | None) -> Iterator[None]:
+    """While the block runs, let SIGHUP read the keys again; without keys, it does nothing."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def reload() -> None:
+        if keys is not None:
+            keys.reload()
+        logger.info("keys were read again" if keys is not None else "SIGHUP: there are no keys to read again")
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # requests in progress are still being answered

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import tomllib
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Words = Annotated[tuple[str, ...], NoDecode]
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_HOST = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?(:[0-9]+)?|\[?[0-9a-f:.]+\]?", re.ASCII)
 
 
 class ServerSettings(BaseSettings):
@@ -46,6 +48,11 @@ class ServerSettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; by default, for this machine only.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    unix_socket: Path | None = Field(
+        None,
+        validation_alias=AliasChoices("unix_socket", "uds"),
+        description="Path of a UNIX socket to listen on, instead of host and port.",
+    )
     root_path: str = Field("", description="Path under which a proxy offers the server.")
     workers: int = Field(1, ge=1, le=64, description="Processes, each with its own copy of the model.")
 
@@ -66,6 +73,9 @@ class ServerSettings(BaseSettings):
     api_key_file: Path | None = Field(None, description="File with one key per line; read again when it changes.")
     tls_cert: Path | None = Field(None, description="Certificate chain, PEM.")
     tls_key: Path | None = Field(None, description="Private key of the certificate, PEM.")
+    allowed_hosts: Words = Field(
+        (), description="Names by which the server without keys may be called, such as mi2.example.org; * for all."
+    )
     cors_origins: Words = Field((), description="Origins whose pages may call the server, such as https://a.example.")
     url_hosts: Words = Field((), description="Hosts from which image cells may be fetched; none by default.")
 
@@ -78,6 +88,9 @@ class ServerSettings(BaseSettings):
     accept_maps: bool = Field(False, description="Accept segmentations, dose grids and parametric maps as images.")
     header_timeout_s: float = Field(10.0, gt=0, description="Time for a request's head to arrive, in seconds.")
     body_timeout_s: float = Field(30.0, gt=0, description="Longest pause while a body arrives, in seconds.")
+    write_timeout_s: float = Field(30.0, gt=0, description="Time to read 64 KiB of a response, in seconds.")
+    keep_alive: float = Field(75.0, gt=0, description="Time that an idle connection is open, in seconds.")
+    max_connections: int = Field(1000, ge=1, description="Open connections of a process; others get 503.")
 
     queue_rows: int = Field(2048, ge=1, description="Rows in progress, above which a request gets 429.")
     queue_bytes: int = Field(1 << 30, ge=1, description="Bytes of bodies in memory, above which a request gets 429.")
@@ -91,14 +104,31 @@ class ServerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level that is logged.")
 
     @field_validator(
-        "model", "providers", "store", "tagger", "image_folders", "cors_origins", "url_hosts", mode="before"
-    )
+        "model", "providers", "store", "tagger", "image_folders", "allowed_hosts", "cors_origins", "url_hosts",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _split(cls, value: object) -> object:
         words = [value] if isinstance(value, str) else value
         if not isinstance(words, list | tuple):
             return value
         return tuple(part.strip() for word in words for part in str(word).split(",") if part.strip())
+
+    @field_validator("root_path")
+    @classmethod
+    def _normalize_root_path(cls, value: str) -> str:
+        parts = [part for part in value.split("/") if part]
+        if not re.fullmatch(r"[\w./~-]*", value, re.ASCII):
+            raise ValueError("expected a path such as /mi2, got other characters")
+        return "".join(f"/{part}" for part in parts)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        hosts = tuple(host.lower() for host in value)
+        if not all(map(_HOST.fullmatch, hosts)):
+            raise ValueError("expected hosts such as mi2.example.org, got another form: leave out https:// and paths")
+        return tuple(host.strip("[]").rstrip(".") for host in hosts)
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
@@ -126,7 +156,12 @@ class ServerSettings(BaseSettings):
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the server."""
-        return self.host in LOOPBACK
+        if self.unix_socket is not None:
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost" or self.host.endswith(".localhost")
 
 
 def load_settings(arguments: Sequence[str] = ()) -> ServerSettings:

@@ -35,6 +35,10 @@ _UNAUTHORISED = {
     "headers": {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
     "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{OpenAIErrorResponse.__name__}"}}},
 }
+_REFUSALS = {
+    "403": "A request of another site's page: `origin_not_allowed`.",
+    "421": "A `Host` that is none of the server's names: `host_not_allowed`.",
+}
 
 
 def describe(
@@ -72,6 +76,9 @@ def describe(
             responses["413"]["description"] += f" {limits}"
     if keyed:
         _ask_for_keys(document)
+    else:
+        _check_hosts(document)
+    _add_heads(document)
     return document
 
 
@@ -88,6 +95,24 @@ def _ask_for_keys(document: dict[str, Any]) -> None:
     for operation in _operations(document):
         if operation.get("security") != []:
             operation["responses"]["401"] = _UNAUTHORISED
+
+
+def _check_hosts(document: dict[str, Any]) -> None:
+    """Make every operation answer 403 and 421 to requests of other sites, unless it is open to everyone."""
+    for operation in _operations(document):
+        if operation.get("security") != []:
+            for status, description in _REFUSALS.items():
+                operation["responses"][status] = {"description": description, "content": _UNAUTHORISED["content"]}
+
+
+def _add_heads(document: dict[str, Any]) -> None:
+    """Describe HEAD where there is GET: the same without a body."""
+    for path in document["paths"].values():
+        if (get := path.get("get")) is not None:
+            name: str = get["operationId"]
+            path["head"] = copy.deepcopy(get) | {"operationId": f"head{name[0].upper()}{name[1:]}"}
+            for response in path["head"]["responses"].values():
+                response.pop("content", None)
 
 
 def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
