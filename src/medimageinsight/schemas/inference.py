@@ -4,6 +4,7 @@ import math
 from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, SkipValidation, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from medimageinsight.errors import RequestError
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel, documented
@@ -21,6 +22,7 @@ def _once(names: object) -> Any:  # noqa: ANN401 - a field's constraints
 
 
 _Element: TypeAlias = Annotated[str, Field(min_length=1)]
+_BinaryElement: TypeAlias = SkipJsonSchema[Annotated[bytes, Field(min_length=1)]]  # of a binary tensor: no JSON
 _Shape: TypeAlias = Annotated[
     list[Annotated[int, Field(ge=0)]],
     Field(min_length=1, max_length=2, description="[N] or [N, 1]."),
@@ -34,7 +36,9 @@ class InputTensor(RequestModel, extra="ignore"):
     name: InputName
     datatype: Literal["BYTES"]
     shape: _Shape
-    data: Annotated[list[_Element | Annotated[list[_Element], Field(min_length=1, max_length=1)]], ROWS]
+    data: Annotated[
+        list[_Element | Annotated[list[_Element], Field(min_length=1, max_length=1)] | _BinaryElement], ROWS
+    ]
 
     @model_validator(mode="after")
     def _check_shape(self) -> Self:
@@ -52,27 +56,50 @@ class InputTensor(RequestModel, extra="ignore"):
         return "image_embeddings" if self.name == "image" else "text_embeddings"
 
     @property
-    def cells(self) -> list[str]:
+    def cells(self) -> list[str | bytes]:
         """The elements, each without its list."""
-        return [element if isinstance(element, str) else element[0] for element in self.data]
+        return [element[0] if isinstance(element, list) else element for element in self.data]
+
+
+class OutputParameters(RequestModel, extra="ignore"):
+    """How a tensor is returned."""
+
+    binary_data: Annotated[
+        bool | None, Field(description="After the JSON instead of in it; default: the request's binary_data_output.")
+    ] = None
 
 
 class RequestedOutput(RequestModel, extra="ignore"):
     """A tensor to return."""
 
     name: OutputName
+    parameters: OutputParameters | None = None
+
+
+class InferParams(ScoreParams):
+    """As of a scoring request, and of the binary tensor extension."""
+
+    binary_data_output: Annotated[bool, Field(description="Return tensors after the JSON instead of in it.")] = False
 
 
 class InferRequest(RequestModel, extra="ignore"):
     """One tensor of images, one of texts or both."""
 
     id: str | None = None
-    parameters: SkipValidation[ScoreParams | None] = None  # the JSON value: its own parser has another error code
+    parameters: SkipValidation[InferParams | None] = None  # the JSON value: its own parser has another error code
     inputs: Annotated[list[InputTensor], Field(min_length=1), _once(InputName)]
     outputs: Annotated[
         Annotated[list[RequestedOutput], Field(min_length=1), _once(OutputName)] | None,
         Field(description="Of the inputs that are given; default: all."),
     ] = None
+
+    def is_binary(self, output: str) -> bool:
+        """Return whether a tensor is to follow the JSON of the response."""
+        parameters: Any = self.parameters  # a JSON object or null, once it was parsed
+        for requested in self.outputs or ():
+            if requested.name == output and requested.parameters and requested.parameters.binary_data is not None:
+                return requested.parameters.binary_data
+        return bool(parameters and parameters.get("binary_data_output"))
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -97,12 +124,28 @@ class OutputTensor(ResponseModel):
     data: Numbers
 
 
+class BinarySize(ResponseModel):
+    """The number of bytes of a tensor after the JSON."""
+
+    binary_data_size: int
+
+
+class BinaryOutputTensor(ResponseModel):
+    """Embeddings that follow the JSON as little-endian float32."""
+
+    name: OutputName
+    datatype: Literal["FP32"] = "FP32"
+    shape: list[int]
+    parameters: BinarySize
+
+
 class InferResponse(ResponseModel):
     """A tensor for each requested output."""
 
     model_name: ModelName
+    model_version: str
     id: str | None = None
-    outputs: Annotated[list[OutputTensor], Field(min_length=1)]
+    outputs: Annotated[list[OutputTensor | SkipJsonSchema[BinaryOutputTensor]], Field(min_length=1)]
 
 
 class ServerMetadata(ResponseModel):
@@ -129,3 +172,65 @@ class ModelMetadata(ResponseModel):
     platform: str
     inputs: Annotated[list[TensorMetadata], Field(min_length=2, max_length=2)]
     outputs: Annotated[list[TensorMetadata], Field(min_length=2, max_length=2)]
+
+
+class Duration(ResponseModel):
+    """How often something was done, and how long it took in all."""
+
+    count: int
+    ns: int
+
+
+class InferenceStatistics(ResponseModel):
+    """Durations by stage: of requests, of inputs in the queue and in preparation, of batches, of responses."""
+
+    success: Duration
+    fail: Duration
+    queue: Duration
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+
+
+class BatchStatistics(ResponseModel):
+    """Durations of the batches of one size."""
+
+    batch_size: int
+    compute_infer: Duration
+
+
+class ModelStatistics(ResponseModel):
+    """What one process has done with a model, whatever protocol asked for it."""
+
+    name: ModelName
+    version: str
+    last_inference: Annotated[int, Field(description="Milliseconds since 1970; 0 before the first.")]
+    inference_count: Annotated[int, Field(description="Images and texts that were embedded, or found in the cache.")]
+    execution_count: Annotated[int, Field(description="Batches that went through the network.")]
+    inference_stats: InferenceStatistics
+    batch_stats: list[BatchStatistics]
+
+
+class ModelStatisticsResponse(ResponseModel):
+    """The statistics of one model or of all."""
+
+    model_stats: list[ModelStatistics]
+
+
+class ConfigTensor(ResponseModel):
+    """A tensor; -1 is any size."""
+
+    name: str
+    data_type: str
+    dims: list[int]
+
+
+class ModelConfig(ResponseModel):
+    """A model's tensors, as Triton's clients read them."""
+
+    name: ModelName
+    platform: str
+    backend: str
+    max_batch_size: Annotated[int, Field(description="0: the shapes have their first axis.")]
+    input: list[ConfigTensor]
+    output: list[ConfigTensor]

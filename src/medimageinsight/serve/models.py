@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from medimageinsight import MedImageInsight, images
 from medimageinsight.errors import InputError
 from medimageinsight.serve.batcher import Batcher
+from medimageinsight.serve.open_inference.statistics import ModelMetrics, Statistics
 from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.response_warnings import record_warnings
 from medimageinsight.serve.scoring import row_result
@@ -45,12 +46,13 @@ class ServedModel:
         self, model: MedImageInsight, settings: ServerSettings, metrics: Metrics, fetchers: ThreadPoolExecutor
     ) -> None:
         self.model = model
+        self.statistics = Statistics()
         self.batcher = Batcher(
             model,
             batch_images=settings.batch_images,
             queue_rows=settings.queue_rows,
             queue_deadline_s=settings.queue_deadline_s,
-            metrics=metrics,
+            metrics=ModelMetrics(metrics, self.statistics),
         )
         self.texts = TextCache(settings.text_cache)
         self._metrics = metrics
@@ -71,6 +73,11 @@ class ServedModel:
         """
         if not rows:
             return []
+        with self.statistics.request() as results:
+            results.extend(await self._embed_rows(rows, preprocessing))
+        return results
+
+    async def _embed_rows(self, rows: Sequence[Row], preprocessing: Preprocessing) -> list[Features | InputError]:
         with self.batcher.admit(len(rows)) as ticket:
             fetched = await _run_each({row.image_url for row in rows if row.image_url is not None}, self._fetch)
             cells = [fetched[row.image_url] if row.image_url is not None else row.image for row in rows]

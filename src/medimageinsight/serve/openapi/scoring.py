@@ -17,7 +17,7 @@ _ROW = (
 
 
 def score_schemas() -> Json:
-    """Return the schemas of a request and of its table."""
+    """Return the schemas of a request, its table and its parameters."""
     rows = {"type": "array", "items": {"description": _ROW}, "x-max-rows": True}
     once = [{"contains": {"const": name}, "minContains": 0, "maxContains": 1} for name in COLUMNS]
     names = {"type": "array", "items": {"type": "string"}, "contains": {"enum": list(COLUMNS)}, "allOf": once}
@@ -44,7 +44,9 @@ def score_schemas() -> Json:
     }
     table = {"$ref": "#/components/schemas/Table"}
     params = {"anyOf": [{"$ref": f"#/components/schemas/{ScoreParams.__name__}"}, {"type": "null"}]}
-    return {
+    parameters = ScoreParams.model_json_schema(ref_template="#/components/schemas/{model}")
+    return parameters.pop("$defs", {}) | {
+        ScoreParams.__name__: parameters,
         "Table": {
             "anyOf": [split, rows, columns],
             "description": "Columns, index and data; or rows alone; or columns alone.",

@@ -60,9 +60,9 @@ class ServerRoute(APIRoute):
         return answer
 
 
-def new_router(tag: str, prefix: str = "") -> APIRouter:
+def new_router(tag: str, prefix: str = "", route_class: type[ServerRoute] = ServerRoute) -> APIRouter:
     """Return a router of such routes, whose operations are named after their functions, in camel case."""
-    return APIRouter(prefix=prefix, tags=[tag], route_class=ServerRoute, generate_unique_id_function=_operation_id)
+    return APIRouter(prefix=prefix, tags=[tag], route_class=route_class, generate_unique_id_function=_operation_id)
 
 
 def examples(bodies: Mapping[str, object]) -> Any:  # noqa: ANN401 - what FastAPI reads

@@ -14,12 +14,13 @@ from medimageinsight import schemas
 from medimageinsight.serve.http import json_response
 from medimageinsight.serve.openapi import describe
 from medimageinsight.serve.rejection import Rejection
+from medimageinsight.serve.routes.infer_route import InferRoute
 from medimageinsight.serve.routes.route import RETRY_AFTER, errors, media, new_router
 from medimageinsight.serve.routes.state import Server, ServerState
 from medimageinsight.version import __version__
 
 router = new_router("Service")
-health_router = new_router("Open Inference Protocol", "/v2")
+health_router = new_router("Open Inference Protocol", "/v2", InferRoute)
 
 _PACKAGE = "medimageinsight.serve"
 _PART_TYPES = {".js": "text/javascript", ".css": "text/css"}
@@ -114,6 +115,7 @@ async def ready(server: Server) -> Response:
     return await _readiness(server, None)
 
 
+@health_router.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
 @health_router.get(
     "/models/{model}/ready",
     response_model=schemas.ModelReady,

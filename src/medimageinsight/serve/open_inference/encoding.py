@@ -1,0 +1,75 @@
+"""Content codings of HTTP: bodies in gzip and deflate, decompressed within a limit."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from medimageinsight.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from medimageinsight.errors import MedImageInsightError
+
+GZIP, DEFLATE = "gzip", "deflate"
+_WINDOW_BITS = {GZIP: 31, DEFLATE: 15}  # of zlib: its gzip format, its own format (RFC 9110, 8.4.1.2)
+_MIN_BYTES = 1024  # of a response; compressing less saves nothing
+_MAX_MEMBERS = 16  # of a gzip body; the rest is copied for each
+_LEVEL = 1  # float32 hardly becomes smaller with more effort
+
+
+def decompress(content: bytes, coding: str, limit: int, too_large: Callable[[], MedImageInsightError]) -> bytes:
+    """Decompress a body.
+
+    Args:
+        content: The body; of gzip, a few members.
+        coding: ``gzip`` or ``deflate``.
+        limit: Maximum number of bytes; not more than this, and one, is ever in memory.
+        too_large: Returns the error of a body over the limit.
+
+    Raises:
+        RequestError: ``request_not_decompressible``.
+        MedImageInsightError: Of ``too_large``.
+    """
+    parts: list[bytes] = []
+    size = 0
+    for _ in range(_MAX_MEMBERS if coding == GZIP else 1):
+        decompressor = zlib.decompressobj(_WINDOW_BITS[coding])
+        try:
+            parts.append(decompressor.decompress(content, limit - size + 1))
+        except zlib.error:
+            raise _damaged(coding) from None
+        size += len(parts[-1])
+        if size > limit:
+            raise too_large()
+        if not decompressor.eof:
+            raise _damaged(coding)
+        content = decompressor.unused_data
+        if not content:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+    raise _damaged(coding)
+
+
+def choose_coding(accepted: str) -> str | None:
+    """Return the coding of a response by the request's Accept-Encoding; None for none."""
+    allowed = set()
+    for item in accepted.lower().split(","):
+        name, _, parameters = item.partition(";")
+        if parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
+            allowed.add(name.strip())
+    return next((coding for coding in (GZIP, DEFLATE) if coding in allowed), None)
+
+
+def compress(content: bytes, coding: str | None) -> tuple[bytes, str | None]:
+    """Compress a response, unless it is small; return it with its coding."""
+    if coding is None or len(content) < _MIN_BYTES:
+        return content, None
+    compressor = zlib.compressobj(_LEVEL, wbits=_WINDOW_BITS[coding])
+    return compressor.compress(content) + compressor.flush(), coding
+
+
+def _damaged(coding: str) -> RequestError:
+    return RequestError(
+        f"expected a whole body in {coding}, got bytes that cannot be decompressed", code="request_not_decompressible"
+    )
