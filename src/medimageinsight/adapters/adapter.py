@@ -22,7 +22,7 @@ from medimageinsight.adapters.labelled_embeddings import check_trainable
 from medimageinsight.errors import InputError
 from medimageinsight.metrics.calibration import fit_temperature
 from medimageinsight.metrics.heads import activate, head_logits
-from medimageinsight.metrics.patients import count_unknown
+from medimageinsight.metrics.patients import count_unknown, reject_shared_patients
 from medimageinsight.metrics.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Adapter:
         model: The model whose embeddings it takes.
         figures: Its performance on one set of images or several.
         training: How it was trained, for people.
+        fitted_patients: The patients of its training and validation images, '' for those that are not known; not in a
+            file, so empty for an adapter that was read.
     """
 
     labels: tuple[str, ...]
@@ -57,6 +59,7 @@ class Adapter:
     model: ModelIdentity
     figures: tuple[AdapterFigures, ...]
     training: dict[str, Any]
+    fitted_patients: frozenset[str] = frozenset()
 
     @property
     def embedding_dim(self) -> int:
@@ -83,23 +86,28 @@ class Adapter:
         resamples: int = 1000,
         confidence: float = 0.95,
     ) -> AdapterFigures:
-        """Compute figures on labelled images.
+        """Compute figures on labelled images, of other patients than the adapter was fitted to.
+
+        An adapter that was read from a file does not know its patients: ``patients_checked`` of the figures is False.
 
         Raises:
-            InputError: A label that the adapter does not have (``label_unknown``), labels of the other kind
-                (``label_invalid``), embeddings of another model, or no images (``images_missing``).
+            InputError: A patient that it was fitted to (``patients_shared``), a label that the adapter does not have
+                (``label_unknown``), labels of the other kind (``label_invalid``), embeddings of another model, or no
+                images (``images_missing``).
         """
         if not len(data):
             raise InputError("expected labelled images to score, got none", code="images_missing")
-        if unknown := sorted(set(data.names) - set(self.labels)):
+        if others := sorted(set(data.names) - set(self.labels)):
             raise InputError(
-                f"expected the adapter's labels, got {len(unknown)} others, the first {unknown[0]!r}: leave them out",
+                f"expected the adapter's labels, got {len(others)} others, the first {others[0]!r}: leave them out",
                 code="label_unknown",
             )
         if data.exclusive != (self.outputs == "softmax"):
             kinds = "one label for each image", "sets of labels"
             expected, got = kinds if self.outputs == "softmax" else reversed(kinds)
             raise InputError(f"expected {expected}, as in the adapter's training, got {got}", code="label_invalid")
+        reject_shared_patients(tuple(self.fitted_patients), data.patients, "training or validation, and test")
+        unknown = count_unknown(data.patients, len(data))
         return score_probabilities(
             self._probabilities(unit_rows(data.rows, dim=self.embedding_dim)),
             data.truth(self.labels),
@@ -107,7 +115,9 @@ class Adapter:
             self.outputs,
             groups=data.groups,
             scored_on=scored_on,
-            unknown_patients=count_unknown(data.patients, len(data)),
+            known=data.known(self.labels),
+            unknown_patients=unknown,
+            patients_checked=not unknown and bool(self.fitted_patients) and "" not in self.fitted_patients,
             resamples=resamples,
             confidence=confidence,
         )
@@ -139,7 +149,13 @@ def train_adapter(
     names = check_trainable(train, validation)
     outputs: Outputs = "softmax" if train.exclusive else "sigmoid"
     fit_data, validation_data = (
-        FittingData.of(part.rows, part.truth(names).astype(np.float64), outputs, balanced=settings.balanced)
+        FittingData.of(
+            part.rows,
+            part.truth(names).astype(np.float64),
+            outputs,
+            balanced=settings.balanced,
+            known=part.known(names),
+        )
         for part in (train, validation)
     )
     fit_head = {"linear": fit_linear, "mlp": fit_mlp}[settings.kind]
@@ -159,7 +175,13 @@ def train_adapter(
             "images_by_label": dict(zip(names, map(int, fit_data.truth.sum(axis=0)), strict=True)),
             "balanced": settings.balanced,
         },
+        fitted_patients=_patients(train),
     )
-    return adapter.with_figures(
-        adapter.score(validation, scored_on="validation", resamples=settings.resamples, confidence=settings.confidence)
+    figures = adapter.score(
+        validation, scored_on="validation", resamples=settings.resamples, confidence=settings.confidence
     )
+    return replace(adapter, figures=(figures,), fitted_patients=adapter.fitted_patients | _patients(validation))
+
+
+def _patients(data: LabelledEmbeddings) -> frozenset[str]:
+    return frozenset(data.patients or [""])

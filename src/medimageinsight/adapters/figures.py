@@ -9,7 +9,14 @@ import numpy as np
 
 from medimageinsight.metrics.bootstrap import Figure, bootstrap_figure, draw_bootstrap_weights, resampled_means
 from medimageinsight.metrics.calibration import calibration_error
-from medimageinsight.metrics.intervals import class_auc_figures, mean_figure, share_figure
+from medimageinsight.metrics.intervals import (
+    ClassAucs,
+    auc_figure,
+    class_auc_figures,
+    combine_figures,
+    mean_figure,
+    share_figure,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +39,8 @@ class AdapterFigures:
         label_auc: By label, where it is defined and there are enough patients with and without the label.
         too_few: Labels with too few of them; they are not in the mean.
         unknown_patients: Images whose patient is not known; intervals take each for a patient of its own.
+        patients_checked: True if the patients of these images and of those that fitted the adapter are all known, and
+            none is in both.
         brier: The mean over images of the squared distance of probabilities and truth, summed over labels: 0 is best.
         calibration_error: Expected calibration error over ten bins of confidence, 0 is best; the mean over labels where
             they do not exclude each other. Without an interval: resampling raises it, as small sets do.
@@ -47,6 +56,7 @@ class AdapterFigures:
     calibration_error: float
     too_few: tuple[str, ...] = ()
     unknown_patients: int = 0
+    patients_checked: bool = False
 
 
 def score_probabilities(
@@ -57,23 +67,28 @@ def score_probabilities(
     *,
     groups: Integers,
     scored_on: str,
+    known: Flags | None = None,
     unknown_patients: int = 0,
+    patients_checked: bool = False,
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> AdapterFigures:
     """Compute figures of probabilities (N, L) float64 of the labels ``names``, with truth (N, L) bool.
 
-    ``groups`` (N,) are the patients of the images, by which intervals are made; see `AdapterFigures.scored_on`.
+    ``groups`` (N,) are the patients of the images, by which intervals are made; see `AdapterFigures`. A label is not
+    scored for images where it is not ``known`` (N, L).
     """
+    known = np.ones_like(truth) if known is None else known
     count = len(truth)
     resampled = draw_bootstrap_weights(groups, np.zeros(count, dtype=np.int64), resamples=resamples, seed=seed)
     weights = np.concatenate([np.ones((1, count), dtype=np.float32), resampled])  # the first row is the set itself
 
-    columns = list(zip(probabilities.T, truth.T, strict=True))
-    aucs = class_auc_figures(probabilities, truth, groups, confidence=confidence)
+    rated = [(values[used], flags[used]) for values, flags, used in zip(probabilities.T, truth.T, known.T, strict=True)]
+    columns = [(values, flags) for values, flags in rated if len(flags)]
+    aucs = label_aucs(probabilities, truth, groups, known=known, confidence=confidence)
     named = list(zip(names, aucs.classes, aucs.defined, strict=True))
-    squares = resampled_means(((probabilities - truth) ** 2).sum(axis=1), weights)
+    squares = resampled_means((((probabilities - truth) * known) ** 2).sum(axis=1), weights)
     correct = probabilities.argmax(axis=1) == truth.argmax(axis=1)
     exclusive = outputs == "softmax"
     decisions = [(probabilities.max(axis=1), correct)] if exclusive else columns
@@ -88,7 +103,31 @@ def score_probabilities(
         calibration_error=float(np.mean([calibration_error(*decision) for decision in decisions])),
         too_few=tuple(name for name, figure, defined in named if figure is None and defined),
         unknown_patients=unknown_patients,
+        patients_checked=patients_checked,
     )
+
+
+def label_aucs(scores: Floats, truth: Flags, groups: Integers, *, known: Flags, confidence: float) -> ClassAucs:
+    """Return the ROC AUC of each label of (N, L) scores on the images where it is ``known``, and their mean.
+
+    The mean's interval takes the correlations of labels from the images; where labels are known of different images, it
+    is as wide as if they were equal.
+    """
+    if known.all():
+        return class_auc_figures(scores, truth, groups, confidence=confidence)
+    figures = tuple(
+        auc_figure(values[used], flags[used], groups[used], confidence=confidence)
+        for values, flags, used in zip(scores.T, truth.T, known.T, strict=True)
+    )
+    found = [figure for figure in figures if figure is not None]
+    mean = None
+    if found:
+        related = np.ones((len(found), len(found)))
+        mean = combine_figures(found, [1 / len(found)] * len(found), count=len(scores), correlations=related)
+    defined = tuple(
+        bool((flags & used).any() and (~flags & used).any()) for flags, used in zip(truth.T, known.T, strict=True)
+    )
+    return ClassAucs(classes=figures, mean=mean, defined=defined)
 
 
 def _balanced_accuracy(correct: Flags, truth: Flags, groups: Integers, confidence: float) -> Figure | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.metrics.heads import Outputs
-    from medimageinsight.metrics.scores import Floats
+    from medimageinsight.metrics.scores import Flags, Floats
 
     Float32Array = NDArray[np.float32]
 
@@ -89,9 +89,20 @@ class FittingData:
     weights: Floats
 
     @classmethod
-    def of(cls, vectors: NDArray[np.float32], truth: Floats, outputs: Outputs, *, balanced: bool) -> FittingData:
-        """Return the data with their class weights."""
-        return cls(vectors=vectors, truth=truth, weights=class_weights(truth, outputs, balanced=balanced))
+    def of(
+        cls,
+        vectors: NDArray[np.float32],
+        truth: Floats,
+        outputs: Outputs,
+        *,
+        balanced: bool,
+        known: Flags | None = None,
+    ) -> FittingData:
+        """Return the data with their class weights, 0 for labels that are not ``known`` (N, L), of sigmoids."""
+        weights = class_weights(truth, outputs, balanced=balanced)
+        return cls(
+            vectors=vectors, truth=truth, weights=weights if known is None or outputs == "softmax" else weights * known
+        )
 
 
 def fit_linear(

@@ -30,6 +30,8 @@ class LabelledEmbeddings:
         vectors: (N, D); converted to float32 of length 1.
         labels: One label for each image; or a frozenset of labels for each, where labels do not exclude each other.
         patients: One id for each image, '' where it is not known; empty when none is.
+        uncertain: The labels of each image that it may have or not: they are neither trained nor scored for it; empty
+            when all are known. Only for sets of labels.
 
     Raises:
         InputError: Vectors that are misshapen or not finite, another number of labels (``labels_mismatched``) or
@@ -39,6 +41,7 @@ class LabelledEmbeddings:
     vectors: ArrayLike
     labels: LabelSets
     patients: Sequence[str] = ()
+    uncertain: Sequence[frozenset[str]] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vectors", unit_rows(self.vectors))
@@ -49,6 +52,12 @@ class LabelledEmbeddings:
         if len({isinstance(label, str) for label in self.labels}) > 1:
             raise InputError(
                 "expected a text for every image, or a frozenset for every image, got both", code="label_invalid"
+            )
+        if self.uncertain and (len(self.uncertain) != len(self) or self.exclusive):
+            raise InputError(
+                f"expected uncertain labels for each of {len(self)} images with sets of labels, got "
+                f"{len(self.uncertain)}: give an empty set where all are known",
+                code="labels_mismatched",
             )
         number_patients(self.patients or None, len(self))
 
@@ -86,12 +95,19 @@ class LabelledEmbeddings:
             len(self), len(names)
         )
 
+    def known(self, names: Sequence[str]) -> Flags:
+        """Return for which of the named labels it is known whether each image has it: (N, L) bool."""
+        if not self.uncertain:
+            return np.ones((len(self), len(names)), dtype=bool)
+        return np.array([[name not in labels for name in names] for labels in self.uncertain], dtype=bool)
+
     def take(self, rows: Integers) -> LabelledEmbeddings:
         """Return the images of these rows."""
         return LabelledEmbeddings(
             vectors=self.rows[rows],
             labels=[self.labels[row] for row in rows],
             patients=[self.patients[row] for row in rows] if self.patients else (),
+            uncertain=[self.uncertain[row] for row in rows] if self.uncertain else (),
         )
 
 

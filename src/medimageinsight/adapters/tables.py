@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 import numpy as np
 
@@ -27,7 +27,12 @@ class ImageModel(Protocol):
     """A model that embeds images, such as ``MedImageInsight``."""
 
     def embed_images(
-        self, sources: Sequence[Path], /, *, errors: Literal["return"], progress: Callable[[int], None] | None
+        self,
+        sources: Sequence[Path | BinaryIO],
+        /,
+        *,
+        errors: Literal["return"],
+        progress: Callable[[int], None] | None,
     ) -> list[NDArray[np.float32] | InputError]:
         """Return (D,) float32, L2-normalised, or the error of each source."""
 
@@ -66,9 +71,13 @@ def embed_labelled(
     Raises:
         DatasetError: Images cannot be read (``dataset_broken_images``).
     """
-    paths = [sample.path for sample in samples]
-    results = model.embed_images(paths, errors="return", progress=progress)
-    problems = {path: result for path, result in zip(paths, results, strict=True) if isinstance(result, InputError)}
+    sources = [sample.lazy_source() for sample in samples]
+    results = model.embed_images(sources, errors="return", progress=progress)
+    problems = {
+        sample.location: result
+        for sample, result in zip(samples, results, strict=True)
+        if isinstance(result, InputError)
+    }
     if problems:
         raise broken_images(problems)
     labels: Sequence[str] | Sequence[frozenset[str]] = [sample.label for sample in samples]

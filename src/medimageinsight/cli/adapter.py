@@ -1,4 +1,4 @@
-"""``mi2 adapter``: a small head for your own labels, trained in seconds and stored in one file."""
+"""``mi2 adapter``: a small head for your own labels, trained in seconds and stored in one file; and a comparison."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
+from medimageinsight.cli.adapter_compare import compare
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.labelled_tables import embed_samples, read_samples
 from medimageinsight.cli.options import (
@@ -15,6 +16,7 @@ from medimageinsight.cli.options import (
     Frame,
     LabelColumn,
     LabelledTable,
+    LabelNames,
     Model,
     PathColumn,
     Percentiles,
@@ -52,6 +54,7 @@ def train(
     source: SourceName = None,
     path_column: PathColumn = None,
     root: Root = None,
+    label_names: LabelNames = None,
     kind: Annotated[
         str, typer.Option(metavar="linear|mlp", help="A linear classifier, or one with a hidden layer.")
     ] = "linear",
@@ -79,7 +82,9 @@ def train(
     settings = AdapterSettings(kind=kind, balanced=balanced, seed=seed)  # type: ignore[arg-type]  # checked there
     check_output_file(out)
     with error_context(table, DatasetError):
-        samples = read_samples(table, label_column, source, separator, path_column=path_column, root=root)
+        samples, separator = read_samples(
+            table, label_column, source, separator, path_column=path_column, root=root, label_names=label_names
+        )
     loaded = load_model(model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
     with error_context(table, (DatasetError, InputError)):
         data = embed_samples(loaded, samples, separator)
@@ -127,7 +132,7 @@ def info(adapter: AdapterFile, as_json: AsJson = False) -> None:
     _print_adapter(head, as_json=as_json)
 
 
-for verb in (train, predict, info):
+for verb in (train, compare, predict, info):
     register(app, verb, group="adapter")
 
 
@@ -179,5 +184,5 @@ def _print_figures(figures: "AdapterFigures") -> None:
             ("calibration error, 0 is best", f"{figures.calibration_error:.3f}", ""),
         ],
         title=f"on {figures.images:,} images ({output.printable(figures.scored_on)})"
-        f"{', patients unknown' if figures.unknown_patients else ''}",
+        f"{'' if figures.patients_checked else ', patients unknown'}",
     )

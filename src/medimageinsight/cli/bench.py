@@ -63,7 +63,7 @@ def bench(
             check_report_folder(out)
     with error_context(model, BundleError):
         bundle = Bundle.open(find(model))
-    files = [] if images is None else list_sources([str(images)])
+    files = [] if images is None else list_sources([str(images)], arrays=False)
     options = {
         "--batch-sizes": ",".join(map(str, settings.batch_sizes)), "--rounds": rounds, "--threads": threads,
         "--provider": provider, "--baselines": baselines, "--images": images, "--model": model,

@@ -169,11 +169,12 @@ def check_sheet(sheet: Path | None, folders: Sequence[Path] | None) -> list[Path
 
 def rereadable_source(name: str) -> Source:
     """Return an image source that can be read twice, to embed and to draw it: standard input is read into memory."""
-    from medimageinsight.images import Limits
+    from medimageinsight.images import Limits, read_source
 
     if name == STANDARD_INPUT:
         return io.BytesIO(sys.stdin.buffer.read(Limits().max_bytes + 1)).getvalue()
-    return open_source(name)
+    source = open_source(name)
+    return source if isinstance(source, str) else read_source(source, Limits())
 
 
 def query_card(

@@ -34,6 +34,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "index info": ("mi2 index info chest --recall",),
     "adapter train": ("mi2 adapter train table.csv --label-column finding --out findings.adapter",),
+    "adapter compare": (
+        "mi2 adapter compare table.csv --label-column finding --out comparison.csv",
+        "mi2 adapter compare pneumoniamnist.npz --label-names normal,pneumonia",
+    ),
     "adapter predict": ("mi2 adapter predict findings.adapter scans/ --json",),
     "outliers drift": ("mi2 outliers drift last-month.csv this-month.csv",),
     "score": ("mi2 score request.json",),

@@ -204,7 +204,7 @@ def _list_images(
     vectors: dict[str, NDArray[np.float32]] = {}
     for name in files:
         if not is_vector_file(name):
-            sources += list_sources([name])
+            sources += list_sources([name], arrays=False)
             continue
         with error_context(name, InputError):
             found = read_vectors(name)

@@ -35,7 +35,7 @@ def sync(
     """
     from medimageinsight.search import sync as sync_store
 
-    sources = list_sources(folders)
+    sources = list_sources(folders, arrays=False)
     with load_store(store) as opened:
         settings = opened.identity.settings()
         loaded = load_model(model, settings.default, window=settings.window, accept_maps=accept_maps)

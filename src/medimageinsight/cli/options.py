@@ -58,13 +58,23 @@ Where = Annotated[
 Top = Annotated[int, typer.Option(min=1, help="Number of labels shown for each image; --json has all of them.")]
 
 LabelledTable = Annotated[
-    Path, typer.Argument(metavar="TABLE", help="A .csv, .tsv or .parquet file with one row for each image.")
+    Path,
+    typer.Argument(
+        metavar="TABLE", help="A .csv, .tsv or .parquet file with one row for each image, or a MedMNIST file (.npz)."
+    ),
 ]
 LabelColumn = Annotated[str, typer.Option(metavar="COLUMN", help="The table's column with the labels.")]
 Separator = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT", help="Text between several labels of an image, such as '|'. Default: a cell is one label."
+    ),
+]
+LabelNames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...|FILE.json",
+        help="Names of the labels of a MedMNIST file (.npz), in the order of their numbers. Default: the numbers.",
     ),
 ]
 SourceName = Annotated[

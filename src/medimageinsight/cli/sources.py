@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
-from medimageinsight.errors import InputError
+from medimageinsight.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,18 +24,25 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 
 
-def list_sources(names: Sequence[str]) -> list[str]:
+def list_sources(names: Sequence[str], *, arrays: bool = True) -> list[str]:
     """Replace every folder by the images below it, without hidden files; notes count what else it has.
+
+    A MedMNIST file (``.npz``) is replaced by the names of its images, unless ``arrays`` is False: see `open_source`.
 
     Raises:
         InputError: A folder has no images (``folder_empty``).
+        DatasetError: A MedMNIST file cannot be read, or has no such image.
     """
-    from medimageinsight.datasets import find_images
+    from medimageinsight.datasets import find_images, is_medmnist, list_items, open_item
 
     sources: list[str] = []
     for name in names:
         if not Path(name).is_dir():
-            sources.append(name)
+            with error_context(name, DatasetError):
+                is_array = arrays and is_medmnist(name) and Path(name).is_file()
+                sources += list_items(name) if is_array else [name]
+                if arrays and not is_array:
+                    open_item(name)
             continue
         with error_context(name):
             found = find_images(name)
@@ -70,8 +77,13 @@ def read_file_list(name: str) -> list[str]:
 
 
 def open_source(name: str) -> Source:
-    """Return the image source for a name: standard input for ``-``, else the name."""
-    return sys.stdin.buffer if name == STANDARD_INPUT else name
+    """Return the image source for a name: standard input for ``-``, an image of a MedMNIST file, else the name."""
+    from medimageinsight.datasets import open_item
+
+    if name == STANDARD_INPUT:
+        return sys.stdin.buffer
+    item = open_item(name)
+    return name if item is None else item.lazy_source()
 
 
 def embed_sources(

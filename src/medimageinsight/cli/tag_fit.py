@@ -14,6 +14,7 @@ from medimageinsight.cli.options import (
     AsJson,
     LabelColumn,
     LabelledTable,
+    LabelNames,
     Model,
     PathColumn,
     Percentiles,
@@ -69,6 +70,7 @@ def fit(
     source: SourceName = None,
     path_column: PathColumn = None,
     root: Root = None,
+    label_names: LabelNames = None,
     adapter: AdapterFile = None,
     prompts: PromptsFile = None,
     template: Template = None,
@@ -97,7 +99,9 @@ def fit(
     with error_context(adapter):
         head = None if adapter is None else load_adapter(adapter)
     with error_context(table, DatasetError):
-        rows = read_samples(table, label_column, source, separator, path_column=path_column, root=root)
+        rows, separator = read_samples(
+            table, label_column, source, separator, path_column=path_column, root=root, label_names=label_names
+        )
         samples = select_evaluation_samples(rows, **splits)
     if head is None:
         loaded = load_model(model, preprocessing, window=chosen, accept_maps=accept_maps)

@@ -14,6 +14,7 @@ from medimageinsight.datasets.check import CheckSettings, check_table
 from medimageinsight.datasets.dicom_patients import read_patient, with_dicom_patients
 from medimageinsight.datasets.folder import read_folder
 from medimageinsight.datasets.image_files import FoundImages, find_images
+from medimageinsight.datasets.medmnist import is_medmnist, list_items, open_item, read_label_names, read_medmnist
 from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
 from medimageinsight.datasets.sample import ByteRange, Sample, Table, join_tables, patient_ids, similar_labels
 from medimageinsight.datasets.shards import read_shards
@@ -41,12 +42,17 @@ __all__ = [
     "check_table",
     "count_azureml_images",
     "find_images",
+    "is_medmnist",
     "is_vector_file",
     "join_tables",
+    "list_items",
+    "open_item",
     "patient_ids",
     "read_azureml",
     "read_azureml_config",
     "read_folder",
+    "read_label_names",
+    "read_medmnist",
     "read_patient",
     "read_shards",
     "read_sources",

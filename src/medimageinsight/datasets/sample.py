@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 from medimageinsight.errors import DatasetError, ImageError
 from medimageinsight.images import decode_base64
@@ -13,6 +14,8 @@ from medimageinsight.images import decode_base64
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from medimageinsight.datasets.image_array import ArrayItem
 
 DICOM_PREFIX = "dicom:"  # of a patient id from a DICOM file, which holds across sources
 
@@ -25,6 +28,31 @@ class ByteRange:
     size: int  # bytes, as stored
     encoding: Literal["raw", "base64"] = "raw"
 
+    def locate(self, file_name: str) -> str:
+        """Return where the image is, for messages."""
+        return f"{file_name} at byte {self.offset}"
+
+    def read(self, path: Path) -> bytes:
+        """Return the image's bytes.
+
+        Raises:
+            ImageError: The file is missing, too short or not base64.
+        """
+        try:
+            with path.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
+        except OSError:
+            raise ImageError(
+                "expected the file that contains the image, it cannot be read: check the path", code="image_not_found"
+            ) from None
+        if len(data) < self.size:
+            raise ImageError(
+                f"expected {self.size:,} bytes of an image, got {len(data):,}, the file ends before it: copy it again",
+                code="image_truncated",
+            )
+        return data if self.encoding == "raw" else decode_base64(data.decode("ascii", "replace"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -32,7 +60,7 @@ class Sample:
 
     ``label`` is the class within ``source``: two sources may use one name for different things. ``finding`` is what a
     reader would report, empty for an image that was never read for findings. ``byte_range`` is None where the whole
-    file at ``path`` is the image. ``images.open(sample.image_source())`` works for both.
+    file at ``path`` is the image, else the image's part of it. ``images.open(sample.image_source())`` works for both.
     """
 
     path: Path
@@ -46,38 +74,26 @@ class Sample:
     split: str = ""
     patient_id: str = ""
     id: str = ""
-    byte_range: ByteRange | None = None
+    byte_range: ByteRange | ArrayItem | None = None
 
     @property
     def location(self) -> Path:
         """The image's file and its offset in a file of many images, for messages."""
         if self.byte_range is None:
             return self.path
-        return self.path.with_name(f"{self.path.name} at byte {self.byte_range.offset}")
+        return self.path.parent / self.byte_range.locate(self.path.name)
 
     def image_source(self) -> Path | bytes:
         """Return what ``images.open`` takes: the path, or the bytes of the byte range.
 
         Raises:
-            ImageError: The file that contains the byte range is missing, too short or not base64.
+            ImageError: The file that contains the image is missing, too short or damaged.
         """
-        if self.byte_range is None:
-            return self.path
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self.byte_range.offset)
-                data = file.read(self.byte_range.size)
-        except OSError:
-            raise ImageError(
-                "expected the file that contains the image, it cannot be read: check the path", code="image_not_found"
-            ) from None
-        if len(data) < self.byte_range.size:
-            raise ImageError(
-                f"expected {self.byte_range.size:,} bytes of an image, got {len(data):,}, the file ends before it: "
-                "copy it again",
-                code="image_truncated",
-            )
-        return data if self.byte_range.encoding == "raw" else decode_base64(data.decode("ascii", "replace"))
+        return self.path if self.byte_range is None else self.byte_range.read(self.path)
+
+    def lazy_source(self) -> Path | BinaryIO:
+        """Return `image_source`, read when it is decoded: many samples of one file need no memory until then."""
+        return self.path if self.byte_range is None else cast("BinaryIO", _LazyFile(self))
 
     if not TYPE_CHECKING:  # a type checker would accept every name
 
@@ -89,13 +105,36 @@ class Sample:
             return self.image_source
 
 
+class _LazyFile:
+    """A file object that reads a sample's image when it is first read."""
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+        self._file: io.BytesIO | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes of the image's file.
+
+        Raises:
+            ImageError: As `Sample.image_source`.
+        """
+        if self._file is None:
+            source = self._sample.image_source()
+            self._file = io.BytesIO(source if isinstance(source, bytes) else source.read_bytes())
+        return self._file.read(size)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Samples in the order of their files, one for each image, below the folder ``root`` or one of ``others``."""
+    """Samples in the order of their files, one for each image, below the folder ``root`` or one of ``others``.
+
+    ``separator`` is between several labels of an image; '' where an image has one label.
+    """
 
     samples: tuple[Sample, ...]
     root: Path
     others: tuple[Path, ...] = ()
+    separator: str = ""
 
     def __len__(self) -> int:
         return len(self.samples)

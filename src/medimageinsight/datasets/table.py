@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
+from medimageinsight.datasets.medmnist import is_medmnist, read_medmnist
 from medimageinsight.datasets.sample import Sample, Table
 from medimageinsight.errors import DatasetError
 from medimageinsight.files.columns import find_column, read_columns
@@ -33,6 +34,8 @@ def read_table(
 ) -> Table:
     """Read a ``.csv``, ``.tsv`` or ``.parquet`` file with one row for each image; see `files.columns.read_columns`.
 
+    A MedMNIST file (``.npz``) is read as `read_medmnist` does; it has no other columns.
+
         read_table("scans.csv", columns={"path": "File name", "label": "Diagnosis"}, required=("label",))
 
     The column ``path`` (or ``image``) is required; it is relative to ``root``, or absolute and below it. A missing or
@@ -53,6 +56,10 @@ def read_table(
         MissingExtraError: Parquet without pyarrow.
     """
     file = Path(path)
+    if is_medmnist(file):
+        if root is not None or columns:
+            raise bad_columns("a MedMNIST file has neither columns nor paths", "Leave out --path-column and --root")
+        return read_medmnist(file, split=split)
     cells = read_columns(file, lambda header: _choose_columns(header, columns or {}, required))
     folder = Path(root) if root is not None else file.parent
     table = Table(samples=_build_samples(cells, folder, needs_caption="caption" in required), root=folder)
@@ -116,9 +123,14 @@ def _relative_path(cell: str, root: Path) -> PurePosixPath:
 
 def broken_images(problems: Mapping[Path, InputError]) -> DatasetError:
     """Return the error for images that cannot be read: how many there are, and the first few with their codes."""
-    first = sorted((path.name, error.code) for path, error in problems.items())[:_MAX_FILES_NAMED]
+    first = sorted((_short_name(path), error.code) for path, error in problems.items())[:_MAX_FILES_NAMED]
     named = "; ".join(f"{name}: {code}" for name, code in first)
     return DatasetError(
         f"{len(problems)} images cannot be read: {named}: repair them or remove them from the table",
         code="dataset_broken_images",
     )
+
+
+def _short_name(path: Path) -> str:
+    """Return the name of a file, or ``file.npz#train/17`` for an image in it."""
+    return f"{path.parent.name}/{path.name}" if "#" in path.parent.name else path.name
