@@ -53,7 +53,12 @@ SECTIONS = {
     "Train": (train.train, finetune.finetune),
     "Models": (models.models, info.info, convert.convert, verify.verify, bench.bench, doctor.doctor),
 }
-MULTI_VALUE_OPTIONS = {"classify": ("--labels",), "tag": ("--labels",), "compare": ("--prior", "--current")}
+MULTI_VALUE_OPTIONS = {
+    "classify": ("--labels",),
+    "tag": ("--labels",),
+    "compare": ("--prior", "--current"),
+    "evaluate": ("--label-columns",),
+}
 
 for section, verbs in SECTIONS.items():
     for verb in verbs:

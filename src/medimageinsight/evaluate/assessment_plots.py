@@ -40,7 +40,7 @@ def draw_methods(assessment: Assessment, folder: Path) -> list[Plot]:
         return []
     with new_figure(7.2, 1.2 + 0.14 * len(sources) * (1 + len(series)), name="methods") as figure:
         axes = figure.add_subplot()
-        _draw_series(axes, [source_name(source) for source in sources], series)
+        draw_series(axes, [source_name(source) for source in sources], series)
         axes.set_xlim(math.floor(20 * min(0.5, *low)) / 20, 1.012)
         axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
         axes.set_xlabel("mean one-vs-rest AUC; 0.5 is chance")
@@ -171,7 +171,7 @@ def _draw_grouping(column: str, groupings: list[Grouping], file: str, folder: Pa
         series[label] = [values.get(name) for name in names]
     with new_figure(7.2, 1.3 + 0.14 * len(names) * (1 + len(series)), name=file) as figure:
         axes = figure.add_subplot()
-        _draw_series(axes, names, series)
+        draw_series(axes, names, series)
         axes.set(title=f"By {column}", xlabel="mean one-vs-rest AUC")
         figure.legend(loc="outside lower center", ncols=1)
         return save_figure(figure, folder, file, alt=f"Mean AUC by {column}, with confidence intervals.")
@@ -206,7 +206,7 @@ def draw_differences(comparison: Comparison, folder: Path) -> list[Plot]:
         return [save_figure(figure, folder, "differences", alt=alt)]
 
 
-def _draw_series(axes: Axes, names: Sequence[str], series: Mapping[str, Sequence[Figure | None]]) -> None:
+def draw_series(axes: Axes, names: Sequence[str], series: Mapping[str, Sequence[Figure | None]]) -> None:
     """Draw a row per name, the first at the top, with a point of each series; ``series`` has a value for each name."""
     for index, (label, values) in enumerate(series.items()):
         for row, value in enumerate(values):
