@@ -72,7 +72,7 @@ def basic(credentials: str) -> str:
     ],
 )
 def test_accepts_keys_of_the_file(ring: KeyRing, authorization: str) -> None:
-    assert ring.accepts(authorization)
+    assert ring.find(authorization)
 
 
 @pytest.mark.parametrize(
@@ -101,17 +101,17 @@ def test_accepts_keys_of_the_file(ring: KeyRing, authorization: str) -> None:
     ],
 )
 def test_rejects_other_headers(ring: KeyRing, authorization: str | None) -> None:
-    assert not ring.accepts(authorization)
+    assert not ring.find(authorization)
 
 
 @given(value=st.text() | st.builds("{} {}".format, st.sampled_from(["Bearer", "Basic"]), st.text()))
 def test_arbitrary_headers_raise_nothing(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
     path = write(tmp_path_factory.getbasetemp() / "keys", FIRST)
-    assert not KeyRing.from_file(path).accepts(value)
+    assert KeyRing.from_file(path).find(value) is None
 
 
 def test_ignores_a_byte_order_mark(tmp_path: Path) -> None:
-    assert KeyRing.from_file(write(tmp_path / "keys", f"\ufeff{FIRST}")).accepts(f"Bearer {FIRST}")
+    assert KeyRing.from_file(write(tmp_path / "keys", f"\ufeff{FIRST}")).find(f"Bearer {FIRST}")
 
 
 @pytest.mark.parametrize(
@@ -147,19 +147,19 @@ def test_rejects_a_missing_file_and_a_folder(tmp_path: Path) -> None:
 def test_a_new_version_applies_after_the_interval(ring: KeyRing, key_file: Path, clock: Clock) -> None:
     write(key_file, THIRD)
     clock.now = 0.9
-    assert ring.accepts(f"Bearer {FIRST}")
-    assert not ring.accepts(f"Bearer {THIRD}")
+    assert ring.find(f"Bearer {FIRST}")
+    assert not ring.find(f"Bearer {THIRD}")
     clock.now = 1.0
-    assert ring.accepts(f"Bearer {THIRD}")
-    assert not ring.accepts(f"Bearer {FIRST}")
+    assert ring.find(f"Bearer {THIRD}")
+    assert not ring.find(f"Bearer {FIRST}")
 
 
 def test_notices_a_change_in_place(ring: KeyRing, key_file: Path, clock: Clock) -> None:
     with key_file.open("a") as file:
         file.write(THIRD)
     clock.now = 1.0
-    assert ring.accepts(f"Bearer {THIRD}")
-    assert ring.accepts(f"Bearer {FIRST}")
+    assert ring.find(f"Bearer {THIRD}")
+    assert ring.find(f"Bearer {FIRST}")
 
 
 @pytest.mark.parametrize("content", [None, "", "short"], ids=["gone", "empty", "a short key"])
@@ -172,7 +172,7 @@ def test_an_invalid_version_keeps_the_last_keys_and_warns_once(
         write(key_file, content)
     for second in range(1, 5):
         clock.now = second
-        assert ring.accepts(f"Bearer {FIRST}")
+        assert ring.find(f"Bearer {FIRST}")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert caplog.records[0].name == "medimageinsight.serve"
     assert "last good keys" in caplog.text
@@ -181,8 +181,8 @@ def test_an_invalid_version_keeps_the_last_keys_and_warns_once(
 
     write(key_file, THIRD)
     clock.now = 5
-    assert ring.accepts(f"Bearer {THIRD}")
-    assert not ring.accepts(f"Bearer {FIRST}")
+    assert ring.find(f"Bearer {THIRD}")
+    assert not ring.find(f"Bearer {FIRST}")
 
 
 def test_warns_again_about_a_second_invalid_version(
@@ -192,10 +192,10 @@ def test_warns_again_about_a_second_invalid_version(
     for second in (1, 3):
         key_file.rename(moved)
         clock.now = second
-        assert ring.accepts(f"Bearer {FIRST}")
+        assert ring.find(f"Bearer {FIRST}")
         moved.rename(key_file)
         clock.now = second + 1
-        assert ring.accepts(f"Bearer {FIRST}")
+        assert ring.find(f"Bearer {FIRST}")
     assert len(caplog.records) == 2
 
 
@@ -205,6 +205,6 @@ def test_warns_about_a_file_that_others_can_read(
     key_file: Path, caplog: pytest.LogCaptureFixture, mode: int, warns: bool
 ) -> None:
     key_file.chmod(mode)
-    assert KeyRing.from_file(key_file).accepts(f"Bearer {FIRST}")
+    assert KeyRing.from_file(key_file).find(f"Bearer {FIRST}")
     assert ("other users" in caplog.text) == warns
     assert str(key_file) not in caplog.text

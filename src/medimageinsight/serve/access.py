@@ -1,4 +1,7 @@
-"""ASGI middleware that checks API keys, logs and counts requests, and catches what the application does not."""
+"""ASGI middleware that finds callers by their keys, logs and counts requests, and catches what remains uncaught.
+
+The caller of a request, a `Caller` or None, is `request.state.caller`.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,17 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from medimageinsight.serve.authentication import unauthorized
 from medimageinsight.serve.http import json_response
+from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.response_warnings import WARNINGS_HEADER, collect_warnings
 
 if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from medimageinsight.serve.keys import KeyRing
+    from medimageinsight.serve.authentication import Authentication
+    from medimageinsight.serve.caller import Caller
     from medimageinsight.serve.metrics import Metrics
 
 logger = logging.getLogger("medimageinsight.access")
@@ -34,17 +40,23 @@ class Access:
 
     Args:
         app: The application.
-        keys: Accepted API keys; None accepts every request.
+        authentication: Finds the callers of requests.
         metrics: Counts requests.
         log_requests: Log one line per request.
         root_path: Path under which a proxy serves the application.
     """
 
     def __init__(
-        self, app: ASGIApp, *, keys: KeyRing | None, metrics: Metrics, log_requests: bool, root_path: str
+        self,
+        app: ASGIApp,
+        *,
+        authentication: Authentication,
+        metrics: Metrics,
+        log_requests: bool,
+        root_path: str,
     ) -> None:
         self._app = app
-        self._keys = keys
+        self._authentication = authentication
         self._metrics = metrics
         self._log_requests = log_requests
         self._root_path = root_path
@@ -54,6 +66,10 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        with self._metrics.in_flight():
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.monotonic()
         headers = Headers(scope=scope)
         request_id = _request_id(headers)
@@ -70,27 +86,42 @@ class Access:
                     response_headers[WARNINGS_HEADER] = ", ".join(sorted(warnings))
             await send(message)
 
-        if self._is_authorized(scope, headers):
-            try:
+        caller = None
+        try:
+            caller = await self._find_caller(scope, headers)
+            scope.setdefault("state", {})["caller"] = caller
+            with self._authentication.acting_for(caller):
                 await self._app(scope, receive, send_with_id)
-            except Exception as error:  # the application has already sent a response
-                _log_fault(error, request_id)
-        else:
-            self._metrics.error("key_invalid")
-            await _unauthorized(headers)(scope, receive, send_with_id)
-        self._record(scope, request_id, status, time.monotonic() - started)
+        except Rejection as rejection:  # of `_find_caller`; the application answers its own
+            self._metrics.error(rejection.code)
+            await _refuse(rejection, headers)(scope, receive, send_with_id)
+        except Exception as error:  # the application has already sent a response
+            _log_fault(error, request_id)
+        self._record(scope, request_id, status, time.monotonic() - started, caller)
 
-    def _is_authorized(self, scope: Scope, headers: Headers) -> bool:
-        if self._keys is None or self._keys.accepts(headers.get("authorization")):
-            return True
+    async def _find_caller(self, scope: Scope, headers: Headers) -> Caller | None:
+        """Return the caller; None where the server has no keys, or the route needs none.
+
+        Raises:
+            Rejection: 401 without a valid key, 429 over the limit of the caller.
+        """
+        if not self._authentication.is_required or self._is_open(scope, headers):
+            return None
+        caller = await self._authentication.find(headers)
+        if caller is None:
+            raise unauthorized(headers)
+        self._authentication.count_request(caller)
+        return caller
+
+    def _is_open(self, scope: Scope, headers: Headers) -> bool:
         path = scope["path"].removeprefix(self._root_path)
         plain_root = path == "/" and "text/html" not in headers.get("accept", "")
         return scope["method"] in ("GET", "HEAD") and (plain_root or _KEYLESS_PATH.fullmatch(path) is not None)
 
-    def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, request_id: str, status: int, seconds: float, caller: Caller | None) -> None:
         # The route, not the path: a path may contain private data.
         route = getattr(scope.get("route"), "path", "other")
-        self._metrics.request(route, status, seconds)
+        self._metrics.request(route, status, seconds, caller=caller and caller.label)
         if self._log_requests:
             logger.info(
                 "request",
@@ -100,6 +131,7 @@ class Access:
                     "route": route,
                     "status": status,
                     "milliseconds": round(seconds * 1000, 1),
+                    **({"caller": caller.name} if caller else {}),
                 },
             )
 
@@ -109,13 +141,14 @@ def _request_id(headers: Headers) -> str:
     return request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex
 
 
-def _unauthorized(headers: Headers) -> Response:
-    got = "an unknown key" if "authorization" in headers else "no such header"
-    message = f"expected the header 'Authorization: Bearer KEY' with a key of this server, got {got}"
+def _refuse(rejection: Rejection, headers: Headers) -> Response:
+    kind = "authentication_error" if rejection.status == 401 else "rate_limit_error"
+    error = {"code": rejection.code, "message": rejection.message, "type": kind, "param": None}
+    if rejection.status != 401:
+        return json_response({"error": error}, rejection.status, {"Retry-After": str(rejection.retry_after_s)})
     browser = "text/html" in headers.get("accept", "")  # prompts its user for any name, and the key as password
     challenge = 'Basic realm="medimageinsight", charset="UTF-8"' if browser else "Bearer"
-    error = {"code": "key_invalid", "message": message, "type": "authentication_error", "param": None}
-    return json_response({"error": error}, 401, {"WWW-Authenticate": challenge})
+    return json_response({"error": error}, rejection.status, {"WWW-Authenticate": challenge})
 
 
 def _log_fault(error: Exception, request_id: str) -> None:

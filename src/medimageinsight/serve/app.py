@@ -10,11 +10,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from medimageinsight.engine import available_cpus
 from medimageinsight.serve.access import Access
+from medimageinsight.serve.authentication import Authentication
 from medimageinsight.serve.error_handler import add_error_handler
 from medimageinsight.serve.gateway import Gateway, HeadAsGet
 from medimageinsight.serve.hosts import HostCheck, HostRules
 from medimageinsight.serve.http import BodyReader
-from medimageinsight.serve.keys import KeyRing
 from medimageinsight.serve.lifespan import lifespan
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.models import ServedModels
@@ -43,7 +43,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         ConfigError: The key file cannot be used.
     """
     metrics = Metrics()
-    keys = KeyRing.from_file(settings.api_key_file) if settings.api_key_file is not None else None
+    authentication = Authentication(settings)
     app = create_api(settings.root_path)
     app.state.server = ServerState(
         settings=settings,
@@ -53,17 +53,22 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         metrics=metrics,
         workers=ThreadPoolExecutor(available_cpus(), "mi2-json"),
     )
-    app.state.keys = keys
-    checked = HostCheck(HeadAsGet(app), rules=_host_rules(settings) if keys is None else None, metrics=metrics)
+    app.state.authentication = authentication
+    rules = None if authentication.is_required else _host_rules(settings)
+    checked = HostCheck(HeadAsGet(app), rules=rules, metrics=metrics)
     guarded: ASGIApp = Access(
-        checked, keys=keys, metrics=metrics, log_requests=settings.access_log, root_path=settings.root_path
+        checked,
+        authentication=authentication,
+        metrics=metrics,
+        log_requests=settings.access_log,
+        root_path=settings.root_path,
     )
     if settings.cors_origins:
         guarded = CORSMiddleware(
             guarded,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "api-key", "X-API-Key", "traceparent"],
         )
     return Gateway(guarded, root_path=settings.root_path)
 

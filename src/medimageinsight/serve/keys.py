@@ -1,4 +1,4 @@
-"""API keys of the server: one per line of a file that is read again when it changes."""
+"""API keys of the server, of a file that is read again when it changes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ import hashlib
 import hmac
 import logging
 import os
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from medimageinsight.errors import ConfigError
+from medimageinsight.serve.key_file import parse_keys, unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-MIN_LENGTH = 16  # characters; shorter keys can be guessed
+    from medimageinsight.serve.caller import Caller
 
-# Clients encode other characters in headers differently, and a space is usually a mistake.
-_KEY = re.compile(rf"[!-~]{{{MIN_LENGTH},}}")
 _READABLE_BY_OTHERS = 0o004  # not the group's bit: orchestrators give secrets to a non-root user through a group
 
 _Signature: TypeAlias = tuple[int, int, int]  # of a version of the file: mtime in ns, size in bytes, inode
@@ -33,10 +31,10 @@ class KeyRing:
     """The keys that a server accepts. Thread-safe.
 
         keys = KeyRing.from_file("/etc/mi2/keys")
-        keys.accepts("Bearer 5f0c...")
+        keys.find("Bearer 5f0c...").name
 
-    Blank lines and lines that begin with # are ignored. A new version of the file is read within ``interval``; if it is
-    unusable, the last valid keys remain and one warning is logged.
+    `key_file` has the form of the file. A new version of it is read within ``interval``; if it is unusable, the last
+    valid keys remain and one warning is logged.
     """
 
     def __init__(self, path: Path, *, interval: float, clock: Callable[[], float]) -> None:
@@ -46,7 +44,7 @@ class KeyRing:
         self._next_check = clock() + interval
         self._warned = False
         self._signature: _Signature | None
-        self._signature, self._digests = _load(path)
+        self._signature, self._callers = _load(path)
 
     @classmethod
     def from_file(
@@ -65,20 +63,24 @@ class KeyRing:
         """
         return cls(Path(path), interval=interval, clock=clock)
 
-    def accepts(self, authorization: str | None) -> bool:
-        """Return whether a request's Authorization header contains one of the keys.
+    def find(self, authorization: str | None, *keys: str) -> Caller | None:
+        """Return the caller whose key a request has in a header, None without a valid one.
 
         Args:
-            authorization: The raw value: ``Bearer KEY``, or ``Basic`` with the key as the password of any user, which
-                browsers prompt for. None if the header is missing.
+            authorization: The raw value of Authorization: ``Bearer KEY``, or ``Basic`` with the key as the password of
+                any user, which browsers prompt for. None if the header is missing.
+            keys: Values of headers that are nothing but a key.
         """
         self._reload_if_changed()
-        key = _extract_key(authorization or "")
-        if key is None:
-            return False
-        sent = hashlib.sha256(key).digest()
-        # All keys are compared, each in constant time, so that the duration reveals nothing about them.
-        return sum(hmac.compare_digest(digest, sent) for digest in self._digests) > 0
+        found = None
+        for key in (_extract_key(authorization or ""), *map(_encode, keys)):
+            if key is not None:
+                sent = hashlib.sha256(key).digest()
+                # All keys are compared, each in constant time, so that the duration reveals nothing about them.
+                for digest, caller in self._callers.items():
+                    if hmac.compare_digest(digest, sent):
+                        found = found or caller
+        return found
 
     def reload(self) -> None:
         """Read the file now, changed or not."""
@@ -95,7 +97,7 @@ class KeyRing:
         self._next_check = now + self._interval
         try:
             if _signature(_status(self._path)) != self._signature:
-                self._signature, self._digests = _load(self._path)
+                self._signature, self._callers = _load(self._path)
             self._warned = False
         except ConfigError as error:
             if not self._warned:
@@ -103,38 +105,26 @@ class KeyRing:
             self._warned = True
 
 
-def _load(path: Path) -> tuple[_Signature, tuple[bytes, ...]]:
-    """Return the file's version and the SHA-256 digests of its keys."""
+def _load(path: Path) -> tuple[_Signature, Mapping[bytes, Caller]]:
+    """Return the file's version, and its callers by the SHA-256 of their keys."""
     status = _status(path)  # before the keys, so that the next check notices a change between the two
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise _unusable(f"a readable file, got: {error.strerror}") from None
+        raise unusable(f"a readable file, got: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise _unusable("text in UTF-8, got bytes that are not") from None
-    digests = _digests(text)
+        raise unusable("text in UTF-8, got bytes that are not") from None
+    callers = parse_keys(text)
     if os.name == "posix" and status.st_mode & _READABLE_BY_OTHERS:
         logger.warning("other users of this machine can read the API key file: take that right from them (chmod 600)")
-    return _signature(status), digests
-
-
-def _digests(text: str) -> tuple[bytes, ...]:
-    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
-    keys = [(number, line) for number, line in lines if line and not line.startswith("#")]
-    if not keys:
-        raise _unusable("one key a line, got none")
-    for number, key in keys:
-        if not _KEY.fullmatch(key):
-            got = f"{len(key)} characters" if len(key) < MIN_LENGTH else "a space or a character that is not ASCII"
-            raise _unusable(f"keys of {MIN_LENGTH} or more ASCII characters without spaces, got {got} in line {number}")
-    return tuple(hashlib.sha256(key.encode()).digest() for _, key in keys)
+    return _signature(status), callers
 
 
 def _status(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except OSError as error:
-        raise _unusable(f"a readable file, got: {error.strerror}") from None
+        raise unusable(f"a readable file, got: {error.strerror}") from None
 
 
 def _signature(status: os.stat_result) -> _Signature:
@@ -155,5 +145,5 @@ def _extract_key(authorization: str) -> bytes | None:
     return None
 
 
-def _unusable(expected: str) -> ConfigError:
-    return ConfigError(f"API key file: expected {expected}", code="api_keys_unusable")
+def _encode(key: str) -> bytes | None:
+    return key.strip().encode() if key.isascii() else None

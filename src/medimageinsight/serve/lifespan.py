@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from medimageinsight.serve.keys import KeyRing
+    from medimageinsight.serve.authentication import Authentication
     from medimageinsight.serve.routes.state import ServerState
 
 logger = logging.getLogger("medimageinsight.serve")
@@ -31,7 +31,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the models in the background while the block runs, and close them at its end."""
     state: ServerState = app.state.server
     loading = asyncio.create_task(_load(state))
-    with _draining_on_sigterm(state), _reloading_on_sighup(app.state.keys):
+    with _draining_on_sigterm(state), _reloading_on_sighup(app.state.authentication):
         yield
     loading.cancel()
     with suppress(asyncio.CancelledError):
@@ -81,7 +81,7 @@ def _draining_on_sigterm(state: ServerState) -> Iterator[None]:
 
 
 @contextmanager
-def _reloading_on_sighup(keys: KeyRing | None) -> Iterator[None]:
+def _reloading_on_sighup(authentication: Authentication) -> Iterator[None]:
     """While the block runs, let SIGHUP read the keys again; without keys, it does nothing."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGHUP"):
         yield
@@ -89,9 +89,9 @@ def _reloading_on_sighup(keys: KeyRing | None) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def reload() -> None:
-        if keys is not None:
-            keys.reload()
-        logger.info("keys were read again" if keys is not None else "SIGHUP: there are no keys to read again")
+        authentication.reload()
+        required = authentication.is_required
+        logger.info("keys were read again" if required else "SIGHUP: there are no keys to read again")
 
     loop.add_signal_handler(signal.SIGHUP, reload)
     try:

@@ -24,6 +24,12 @@ class Metrics:
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         self._requests = Counter("mi2_requests", "Requests answered.", ["route", "status"], registry=registry)
+        self._key_requests = Counter(
+            "mi2_key_requests", "Requests answered, by the name of the key.", ["key", "status"], registry=registry
+        )
+        self._in_flight = Gauge(
+            "mi2_requests_in_flight", "Requests being answered.", registry=registry, multiprocess_mode="livesum"
+        )
         self._request_seconds = Histogram(
             "mi2_request_seconds", "From the head of a request to its answer.", ["route"], buckets=_SECONDS,
             registry=registry,
@@ -49,10 +55,21 @@ class Metrics:
         )
         self._cache_hits = Counter("mi2_text_cache_hits", "Texts that needed no network.", registry=registry)
 
-    def request(self, route: str, status: int, seconds: float) -> None:
-        """Count a response and its duration."""
+    def request(self, route: str, status: int, seconds: float, *, caller: str | None = None) -> None:
+        """Count a response and its duration, and the caller where it has a key."""
         self._requests.labels(route, str(status)).inc()
+        if caller is not None:
+            self._key_requests.labels(caller, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
+
+    @contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """Count a request as being answered until the block ends."""
+        self._in_flight.inc()
+        try:
+            yield
+        finally:
+            self._in_flight.dec()
 
     def row(self, code: str | None) -> None:
         """Count a row, and its error unless the code is None."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from medimageinsight import MedImageInsight, images
 from medimageinsight.errors import InputError
 from medimageinsight.serve.batcher import Batcher
+from medimageinsight.serve.caller import count_images
 from medimageinsight.serve.open_inference.statistics import ModelMetrics, Statistics
 from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.response_warnings import record_warnings
@@ -69,10 +70,11 @@ class ServedModel:
         """Return the features or the error of each row, in order. Equal images of one request are embedded once.
 
         Raises:
-            Rejection: 429, the queue is full or the work did not start in time.
+            Rejection: 429, the queue is full, the work did not start in time, or the caller's limit is reached.
         """
         if not rows:
             return []
+        count_images(sum(row.image is not None or row.image_url is not None for row in rows))
         with self.statistics.request() as results:
             results.extend(await self._embed_rows(rows, preprocessing))
         return results
