@@ -22,11 +22,17 @@ from medimageinsight.schemas.compare import (
     CompareResponse,
 )
 from medimageinsight.schemas.embeddings import (
+    ChatMessage,
+    DeploymentEmbeddingsRequest,
     Embedding,
     EmbeddingsInput,
     EmbeddingsRequest,
     EmbeddingsResponse,
+    ImageEmbeddingsInput,
+    ImageEmbeddingsRequest,
     ImageInput,
+    ImagePart,
+    ModelInfo,
     OpenAIModel,
     OpenAIModelList,
     TextInput,
@@ -39,6 +45,7 @@ from medimageinsight.schemas.errors import (
     OpenAIErrorDetail,
     OpenAIErrorResponse,
 )
+from medimageinsight.schemas.evidence import TextWarning
 from medimageinsight.schemas.fields import ModelName
 from medimageinsight.schemas.inference import (
     BatchStatistics,
@@ -103,6 +110,7 @@ __all__ = [
     "BatchStatistics",
     "BinaryOutputTensor",
     "BinarySize",
+    "ChatMessage",
     "ClassifiedImage",
     "ClassifiedImages",
     "ClassifyArguments",
@@ -116,6 +124,7 @@ __all__ = [
     "CompareResponse",
     "ComparedItems",
     "ConfigTensor",
+    "DeploymentEmbeddingsRequest",
     "Duration",
     "Embedding",
     "EmbeddingsInput",
@@ -127,7 +136,10 @@ __all__ = [
     "FoundImages",
     "FoundNeighbour",
     "Hit",
+    "ImageEmbeddingsInput",
+    "ImageEmbeddingsRequest",
     "ImageInput",
+    "ImagePart",
     "ImageWarning",
     "InferErrorResponse",
     "InferParams",
@@ -141,6 +153,7 @@ __all__ = [
     "MapQuery",
     "ModelAbout",
     "ModelConfig",
+    "ModelInfo",
     "ModelMetadata",
     "ModelName",
     "ModelReady",
@@ -181,6 +194,7 @@ __all__ = [
     "TaggerAbout",
     "TensorMetadata",
     "TextInput",
+    "TextWarning",
     "ThumbnailQuery",
     "Usage",
     "Version",

@@ -1,6 +1,6 @@
-"""OpenAI's embeddings API, with images as data URIs or ``{"image": ...}`` objects."""
+"""OpenAI's embeddings API, with images as data URIs or ``{"image": ...}`` objects; and Azure AI's image embeddings."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import (
     ConfigDict,
@@ -15,8 +15,8 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from medimageinsight.errors import InputError, RequestError
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel, documented
-from medimageinsight.schemas.fields import IMAGE, ModelName, Text, Vector
-from medimageinsight.schemas.validation import WRONG_TYPES, kind_of
+from medimageinsight.schemas.fields import IMAGE, Frame, ModelName, Text, Vector, Window
+from medimageinsight.schemas.validation import WRONG_TYPES, is_unicode, kind_of, not_unicode
 
 
 class ImageInput(RequestModel):
@@ -33,27 +33,70 @@ class TextInput(RequestModel):
 
 EmbeddingsInput = TypeAliasType(
     "EmbeddingsInput",
-    Annotated[Text, Field(description="A text, or an image as a data: URI.")] | ImageInput | TextInput,
+    Annotated[Text, Field(description="A text, or an image as data:...;base64,...")] | ImageInput | TextInput,
 )
 
 
+class ImageUrl(RequestModel, extra="ignore"):
+    """An image of a chat message."""
+
+    url: Annotated[str, Field(min_length=1, description=IMAGE)]
+
+
+class ImagePart(RequestModel, extra="ignore"):
+    """An image in a chat message."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class TextPart(RequestModel, extra="ignore"):
+    """A text in a chat message; an empty one is skipped."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(RequestModel, extra="ignore"):
+    """A chat message, as vLLM's clients send images; its role has no effect."""
+
+    role: str | None = None
+    content: str | Annotated[list[ImagePart | TextPart], Field(min_length=1)]
+
+
 def _wrong_member(value: object) -> InputError | None:
-    """Return the error of the first input object whose image or text is no string."""
-    inputs = value if isinstance(value, list) else [value]
-    for item in (item for item in inputs if isinstance(item, dict)):
+    """Return the error of the first input that is no Unicode, or an object whose image or text is no string."""
+    for item in value if isinstance(value, list) else [value]:
+        members: dict[str, Any] = item if isinstance(item, dict) else {"": item}
+        if not all(is_unicode(cell) for cell in members.values() if isinstance(cell, str)):
+            return not_unicode()
         for member, (error, code) in WRONG_TYPES.items():
-            if not isinstance(item.get(member, ""), str | None):
-                return error(f"expected '{member}' to be a string, got {kind_of(item[member])}", code=code)
+            if not isinstance(members.get(member, ""), str | None):
+                return error(f"expected '{member}' to be a string, got {kind_of(members[member])}", code=code)
     return None
 
 
-class EmbeddingsRequest(RequestModel, extra="ignore"):
-    """One input or several. Other members, as ``user``, are ignored."""
+_Dimensions: TypeAlias = Annotated[int, documented(**{"x-embedding-dims": True})]
+_EncodingFormat: TypeAlias = Literal["float", "base64"]
+_ModelOrEmpty: TypeAlias = Annotated[ModelName | Literal[""] | None, Field(description="Default: the first model.")]
+_DIMENSIONS = "The length of the model's embeddings; another is refused: they cannot be shortened."
 
-    model: Annotated[ModelName | Literal[""] | None, Field(description="Default: the first model.")] = None
-    input: EmbeddingsInput | Annotated[list[EmbeddingsInput], Field(min_length=1), ROWS]
-    encoding_format: Literal["float", "base64"] = "float"
-    dimensions: Annotated[None, Field(description="Refused: the vectors cannot be shortened.")] = None
+
+class EmbeddingsRequest(RequestModel, extra="ignore"):
+    """One input or several, or chat messages. Other members, as ``user``, are ignored."""
+
+    exactly_one: ClassVar[tuple[str, ...]] = ("input", "messages")
+
+    model: _ModelOrEmpty = None
+    input: EmbeddingsInput | Annotated[list[EmbeddingsInput], Field(min_length=1), ROWS] | None = None
+    messages: Annotated[
+        Annotated[list[ChatMessage], Field(min_length=1)] | None,
+        Field(description="An embedding for each image and each text in them, in order."),
+    ] = None
+    encoding_format: _EncodingFormat = "float"
+    dimensions: Annotated[_Dimensions | None, Field(description=_DIMENSIONS)] = None
+    frame: Frame = 0
+    window: Window = None
 
     @field_validator("input", mode="wrap")
     @classmethod
@@ -66,15 +109,32 @@ class EmbeddingsRequest(RequestModel, extra="ignore"):
                 f"{kind_of(value)}: lists of token ids are not read"
             ) from None
 
-    @field_validator("dimensions", mode="before")
-    @classmethod
-    def _refuse_dimensions(cls, value: object) -> object:
-        if value is not None:
-            raise RequestError(
-                "expected no 'dimensions', got some: these embeddings cannot be shortened",
-                code="dimensions_unsupported",
-            )
-        return value
+
+class DeploymentEmbeddingsRequest(EmbeddingsRequest):
+    """The same for the model that the path names."""
+
+    model: Annotated[str | None, Field(description="Ignored.")] = None
+
+
+class ImageEmbeddingsInput(RequestModel, extra="ignore"):
+    """An image. A text with it is refused: the model has no joint embedding."""
+
+    image: Annotated[str, Field(min_length=1, description=IMAGE)]
+    text: str | None = None
+
+
+class ImageEmbeddingsRequest(RequestModel, extra="ignore"):
+    """Images, as clients of the Azure AI Model Inference API send them. Other members are ignored."""
+
+    model: _ModelOrEmpty = None
+    input: Annotated[list[ImageEmbeddingsInput], Field(min_length=1), ROWS]
+    encoding_format: _EncodingFormat = "float"
+    dimensions: Annotated[_Dimensions | None, Field(description=_DIMENSIONS)] = None
+    input_type: Annotated[
+        Literal["text", "query", "document"] | None, Field(description="Has no effect: embeddings are the same.")
+    ] = None
+    frame: Frame = 0
+    window: Window = None
 
 
 _Count: TypeAlias = Annotated[int, Field(ge=0)]
@@ -122,3 +182,11 @@ class OpenAIModelList(ResponseModel):
 
     object: Literal["list"] = "list"
     data: list[OpenAIModel]
+
+
+class ModelInfo(ResponseModel):
+    """The first model, in the form of the Azure AI Model Inference API."""
+
+    model_name: ModelName
+    model_type: Literal["embeddings"] = "embeddings"
+    model_provider_name: str = "medimageinsight"

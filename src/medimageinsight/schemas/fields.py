@@ -39,7 +39,16 @@ IMAGE = (
     "A PNG, JPEG, TIFF, BMP or DICOM file in base64, with line breaks or without, or a data: URI; an http(s) URL where "
     "the server's operator allowed its host."
 )
-Image = TypeAliasType("Image", Annotated[str, Field(description=IMAGE)])
+
+
+def _replace_surrogates(value: object) -> object:
+    """Replace halves of surrogate pairs, so that base64 with them is one image's error."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode(errors="replace").decode()
+
+
+Image = TypeAliasType("Image", Annotated[str, BeforeValidator(_replace_surrogates), Field(description=IMAGE)])
 Text = TypeAliasType("Text", Annotated[str, Field(min_length=1), documented(maxLength=MAX_CHARACTERS)])
 Images: TypeAlias = Annotated[
     list[Image | None],

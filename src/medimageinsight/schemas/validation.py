@@ -1,7 +1,7 @@
 """JSON values to models; a value that does not fit is one error of this project, without any of the request's text."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -33,17 +33,41 @@ WRONG_TYPES = {
 _SHOULD = re.compile(r"\w+ should (.+?)(?: after validation, not \d+)?")
 
 
-def validate(model: type[_Model], content: object) -> _Model:
+def validate(model: type[_Model], content: object, *, refuse_unknown: bool = False) -> _Model:
     """Return the model of a JSON value.
+
+    Args:
+        model: The class.
+        content: The value.
+        refuse_unknown: Refuse unknown members of the value itself where the class ignores them.
 
     Raises:
         RequestError: ``request_invalid``, the value does not fit.
         InputError: Another code, from the model's own checks.
     """
     try:
-        return model.model_validate(content)
+        result = model.model_validate(content)
     except ValidationError as error:
         raise first_error(error.errors(include_url=False), member_names(model)) from None
+    if refuse_unknown and isinstance(content, Mapping) and (unknown := content.keys() - set(member_names(model))):
+        raise _unknown_members(member_names(model), len(unknown))
+    return result
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def not_unicode() -> TextError:
+    """Return the error of a text with half a surrogate pair."""
+    return TextError(
+        "expected valid Unicode, got half a surrogate pair: send the character whole", code="text_not_unicode"
+    )
 
 
 def first_error(errors: Sequence[Any], known: Sequence[str] = ()) -> InputError:
@@ -58,18 +82,15 @@ def first_error(errors: Sequence[Any], known: Sequence[str] = ()) -> InputError:
         if isinstance(cause, InputError):
             path = _path(item["loc"])
             return type(cause)(f"{path}: {cause.message}" if path else cause.message, code=cause.code)
+    if any(item["type"] == "string_unicode" for item in errors):
+        return not_unicode()
     first, path = errors[0], _path(errors[0]["loc"])
     if first["type"] == "missing":
         return RequestError(f"expected the member '{path}', got none")
     if first["type"] == "extra_forbidden":
         count = sum(item["type"] == "extra_forbidden" for item in errors)
         path = _path(first["loc"][:-1])
-        members = (
-            f"no members but {', '.join(known)}"
-            if known and not path
-            else f"known members alone {path and f'in {path!r}'}".rstrip()
-        )
-        return RequestError(f"expected {members}, got {count} unknown: check the spelling")
+        return _unknown_members(() if path else known, count, path)
     # A member of several possible types has an error for each of them: the deepest are those of the nearest type.
     same = [item for item in errors if item["loc"][:1] == first["loc"][:1]]
     depth = max(len(item["loc"]) for item in same)
@@ -81,6 +102,13 @@ def first_error(errors: Sequence[Any], known: Sequence[str] = ()) -> InputError:
     if deepest[0]["type"] in _EXPECTED and (known_error := WRONG_TYPES.get(re.sub(r"\[\d+\]", "[]", member))):
         return known_error[0](message, code=known_error[1])
     return RequestError(message)
+
+
+def _unknown_members(known: Sequence[str], count: int, path: str = "") -> RequestError:
+    members = (
+        f"no members but {', '.join(known)}" if known else f"known members alone {path and f'in {path!r}'}".rstrip()
+    )
+    return RequestError(f"expected {members}, got {count} unknown: check the spelling")
 
 
 def kind_of(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -19,9 +18,10 @@ from medimageinsight.serve.lifespan import lifespan
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.models import ServedModels
 from medimageinsight.serve.openapi import DESCRIPTION, SERVERS, TAGS
-from medimageinsight.serve.routes import inference, maps, openai, score, service, stores, tasks
+from medimageinsight.serve.routes import azure, inference, maps, openai, score, service, stores, tasks
 from medimageinsight.serve.routes.state import ServerState
 from medimageinsight.serve.stores import ServedStores
+from medimageinsight.serve.thread_pool import ThreadPool
 from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         stores=ServedStores(settings),
         bodies=BodyReader(settings),
         metrics=metrics,
-        workers=ThreadPoolExecutor(available_cpus(), "mi2-json"),
+        workers=ThreadPool(available_cpus(), "mi2-json"),
     )
     app.state.authentication = authentication
     rules = None if authentication.is_required else _host_rules(settings)
@@ -103,7 +103,7 @@ def create_api(root_path: str = "") -> FastAPI:
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
     )
-    for routes in (score, openai, inference, tasks, stores, maps, service):
+    for routes in (score, openai, azure, inference, tasks, stores, maps, service):
         app.include_router(routes.router)
     app.include_router(service.health_router)
     add_error_handler(app)

@@ -12,7 +12,7 @@ from medimageinsight import schemas
 from medimageinsight.errors import InputError
 from medimageinsight.serve.http import ClientGoneError, json_response
 from medimageinsight.serve.rejection import Rejection
-from medimageinsight.serve.routes import inference, openai
+from medimageinsight.serve.routes import azure, inference, openai
 from medimageinsight.serve.scoring_response import status_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def _respond(request: Request, error: Exception) -> Response:
     if rejection.retry_after_s is not None:
         headers["Retry-After"] = str(rejection.retry_after_s)
     path = request.url.path.removeprefix(server.settings.root_path)
-    if path.startswith("/v1/"):
+    if path.startswith(("/v1/", *azure.PREFIXES)):
         body: schemas.ResponseModel = openai.error_body(rejection, rejection.status)
     elif path.startswith("/v2"):
         body = inference.error_body(rejection)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from medimageinsight.serve.rejection import Rejection, overloaded
 from medimageinsight.serve.scoring_request import not_json
+from medimageinsight.serve.surrogates import parse_with_surrogates, print_with_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
@@ -146,15 +147,27 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
         RequestError: ``request_not_json``.
     """
     try:
-        return orjson.loads(body.removeprefix(codecs.BOM_UTF8))
+        return orjson.loads(body := body.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError:
+        pass
+    try:
+        return parse_with_surrogates(body)
+    except ValueError:
         raise not_json() from None
 
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a JSON response; float32 arrays in it are printed in the fewest digits that read back as the same bits."""
-    content = orjson.dumps(value, default=_members, option=orjson.OPT_SERIALIZE_NUMPY)
+    content = print_json(value)
     return Response(content, status, dict(headers or {}), media_type="application/json")
+
+
+def print_json(value: object) -> bytes:
+    """Print a JSON value with arrays and models in it; halves of surrogate pairs of a request become escapes."""
+    try:
+        return orjson.dumps(value, default=_members, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError:
+        return print_with_surrogates(value, _members)
 
 
 def _members(value: Any) -> dict[str, Any]:  # noqa: ANN401 - a ResponseModel; pydantic's isinstance is slow

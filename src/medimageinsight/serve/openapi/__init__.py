@@ -23,6 +23,7 @@ SERVERS: list[dict[str, Any]] = [{"url": "./", "description": "Where this descri
 TAGS: list[dict[str, Any]] = [
     {"name": "Scoring", "description": "The hosted endpoint's contract."},
     {"name": "OpenAI", "description": "OpenAI's embeddings API, with images as well as texts."},
+    {"name": "Azure", "description": "The same for clients of Azure AI's and Azure OpenAI's embeddings."},
     {"name": "Open Inference Protocol", "description": "Version 2, as KServe and Triton speak it."},
     {
         "name": "Search and tasks",
@@ -67,6 +68,8 @@ def describe(
             del node["title"]
         if node.pop("x-max-rows", False):
             node["maxItems"] = max_rows
+        if node.pop("x-embedding-dims", False) and embedding_dims:
+            node["enum"] = sorted(set(embedding_dims.values()))
     limits = f"This server takes bodies of at most {max_body_bytes:,} bytes and {max_rows:,} rows."
     for operation in _operations(document):
         responses = operation["responses"]

@@ -50,7 +50,8 @@ class ServerRoute(APIRoute):
             server.models.get(request.path_params.get("model"))  # 404 and 503 before the body is read
 
             async def work(content: bytes) -> BaseModel:
-                body = await server.parse(content, lambda value: validate(model, value))
+                strict = request.headers.get("extra-parameters") == "error"
+                body = await server.parse(content, lambda value: validate(model, value, refuse_unknown=strict))
                 result: BaseModel = await self.endpoint(server, body, **request.path_params)
                 return result
 
