@@ -28,7 +28,24 @@ DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 class TestConnections:
     @pytest.mark.parametrize(
         ("path", "expected"),
-        [("", "/score"), ("/", "/score"), ("/score", "/score"), ("/a/b", "/a/b"), ("/a/score?v=1", "/a/score?v=1")],
+        [
+            ("", "/score"),
+            ("/", "/score"),
+            ("//", "/score"),
+            ("/score", "/score"),
+            ("/score/", "/score"),
+            ("/v1", "/score"),
+            ("/v1/", "/score"),
+            ("/v1//", "/score"),
+            ("/v1/embeddings", "/score"),
+            ("/mi2/v1", "/mi2/score"),
+            ("/mi2/", "/mi2/score"),
+            ("/invocations/", "/invocations"),
+            ("/a/b", "/a/b"),
+            ("/v10", "/v10"),
+            ("/a/score?v=1", "/a/score?v=1"),
+            ("/v1?v=1", "/score?v=1"),
+        ],
     )
     def test_the_path_defaults_to_score(self, server: ScriptedServer, path: str, expected: str) -> None:
         with Endpoint(server.url + path) as endpoint:

@@ -56,7 +56,7 @@ class Endpoint(EmbeddingModel):
     For research and development, not for diagnosis or treatment. Thread-safe.
 
     Args:
-        url: URL of the server or of its scoring route; ``/score`` is added if it has no path.
+        url: URL of the scoring route; or of the server, whose path, if it has one, ends in ``/`` or ``/v1``.
         key: Sent as a bearer token; None if the server requires none.
         timeout_s: Seconds to wait for a connection, and for each read and write.
         retries: Number of times a request is repeated if the server is busy (429, 503) or cannot be reached.

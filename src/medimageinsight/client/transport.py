@@ -130,7 +130,7 @@ def _parse_url(url: str) -> Address:
             and url.isprintable()
             and " " not in url
         ):
-            path = "/score" if parts.path in ("", "/") else parts.path
+            path = _scoring_path(parts.path)
             return Address(
                 scheme=parts.scheme,
                 netloc=parts.netloc,
@@ -143,6 +143,16 @@ def _parse_url(url: str) -> Address:
         "begin with http:// or https://, and pass the key separately",
         code="url_invalid",
     )
+
+
+def _scoring_path(path: str) -> str:
+    """Return the path of the scoring route, given that route, the server's OpenAI route, or its root with a slash."""
+    route = path.rstrip("/")
+    server, found, rest = route.rpartition("/v1")
+    if found and rest in ("", "/embeddings"):
+        return f"{server.rstrip('/')}/score"
+    is_root = path.endswith("/") and not route.endswith(("/score", "/invocations"))
+    return f"{route}/score" if is_root or not route else route
 
 
 def _tls_context(verify: bool | ssl.SSLContext) -> ssl.SSLContext:
