@@ -252,8 +252,15 @@ def _read(
     refuse_label_names(label_names)
     if source.suffix.lower() not in (".yaml", ".yml"):
         columns = {} if path_column is None else {"path": path_column}
-        required = ("caption",) if needs_captions else ()
-        return read_table(source, root=root, columns=columns, required=required), source
+        try:
+            return read_table(
+                source, root=root, columns=columns, required=("caption",) if needs_captions else ()
+            ), source
+        except DatasetError as error:
+            if needs_captions and "caption" in error.message:
+                hint = f"{error.message}; or give prompts with --template or --prompts"
+                raise DatasetError(hint, code=error.code) from None
+            raise
     if path_column is not None or root is not None:
         raise ConfigError(
             "expected no --path-column and --root with a training config, which describes its data: leave them out",

@@ -32,12 +32,16 @@ def print_report(report: Report) -> None:
         title=f"{report.model} on {report.images:,} images, {report.patients_phrase}",
     )
     output.print_table(
-        ("source", "images", "mean AUC", "95 % interval", f"precision at {k}", "95 % interval"),
+        (
+            *("source", "images", "mean AUC", "95 % interval", "mean average precision", "95 % interval"),
+            *(f"precision at {k}", "95 % interval"),
+        ),
         [
             (
                 output.printable(name),
                 f"{source.images:,}",
-                *_format_mean_auc(source),
+                *_format_mean(source, "mean_auc"),
+                *_format_mean(source, "mean_average_precision"),
                 *format_figure(source.precision_at_k),
             )
             for name, source in report.sources.items()
@@ -49,10 +53,11 @@ def print_report(report: Report) -> None:
         output.note(f"warning: {warning}")
 
 
-def _format_mean_auc(source: SourceFigures) -> tuple[str, str]:
+def _format_mean(source: SourceFigures, attribute: str) -> tuple[str, str]:
     if source.findings is None:
         return format_figure(None)
-    return format_figure(source.findings.mean_auc, absent="too few" if source.findings.too_few else "–")
+    figure = getattr(source.findings, attribute)
+    return format_figure(figure, absent="too few" if source.findings.too_few else "–")
 
 
 def print_assessed(result: AssessedModels) -> None:
@@ -107,11 +112,12 @@ def print_rate_gaps(gaps: Sequence[RateGap]) -> None:
     chosen = [gap for gap in gaps if gap.criterion == criterion]
     known = [gap for gap in chosen if gap.gap is not None]
     known.sort(key=lambda gap: -gap.gap.value if gap.gap else 0.0)
+    has_sources = any(gap.source for gap in known)
     rows = [
         (
             output.printable(gap.column),
             gap.method,
-            output.printable(gap.source),
+            *([output.printable(gap.source)] if has_sources else []),
             output.printable(gap.label),
             gap.measure,
             output.printable(gap.highest),
@@ -122,7 +128,7 @@ def print_rate_gaps(gaps: Sequence[RateGap]) -> None:
     ]
     if rows:
         output.print_table(
-            ("by", "method", "source", "class", "rate", "highest", "lowest", "gap"),
+            ("by", "method", *(["source"] if has_sources else []), "class", "rate", "highest", "lowest", "gap"),
             rows,
             title=f"Gaps between groups, largest first, at the operating point {criterion}",
         )

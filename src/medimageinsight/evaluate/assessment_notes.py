@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimageinsight.evaluate.methods import ZERO_SHOT, Choice
+from medimageinsight.evaluate.methods import KNN, PROBE, ZERO_SHOT, Choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,6 +91,12 @@ def list_notes(
                     f"{name}: {method} cannot predict {', '.join(unseen)}, which {lacking}; images of these classes "
                     "are left out of the figures of all methods."
                 )
+    notes += [
+        f"No {method}: no source has two classes in the {settings.train_split} split and images of them in the "
+        f"{val_split} split."
+        for method in (KNN, PROBE)
+        if val_split is not None and settings.train_split in splits and method not in scores
+    ]
     return notes
 
 

@@ -69,11 +69,15 @@ def choose_label_prompts(
                 code="prompts_incomplete",
             )
         return LabelPrompts(prompts={name: prompts[name] for name in names}, source="a file of prompts")
-    fields = {
+    fields: dict[str, str] = {
         field: Counter(getattr(sample, field) for sample in table).most_common(1)[0][0] if len(table) else ""
         for field in _FIELDS
     }
-    rows = tuple(Sample(path=Path(), caption="", label=name, finding=name, **fields) for name in names)
+    modality, anatomy, view = (fields[field] for field in _FIELDS)
+    rows = tuple(
+        Sample(path=Path(), caption="", label=name, finding=name, modality=modality, anatomy=anatomy, view=view)
+        for name in names
+    )
     texts = choose_prompts(Table(samples=rows, root=Path()), None, template=template)
     present = [field for field in _FIELDS if fields[field]]
     default = (

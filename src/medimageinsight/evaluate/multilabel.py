@@ -143,7 +143,7 @@ def evaluate_multilabel(
         if not trained or not settings.is_held_out:
             rows = np.flatnonzero([sample.split == split for sample in table])
     table = replace(table, samples=with_dicom_patients([table.samples[row] for row in rows]))
-    groups = {column: [values[row] for row in rows] for column, values in (groups or {}).items()}
+    groups = {column: [values[int(row)] for row in rows] for column, values in (groups or {}).items()}
     images = embed_samples(model, table, table.samples, progress=progress)
     tags = embed_tags(model.embed_texts, {label: prompts.prompts[label] for label in labels.names})
     zero_shot = prompt_scores(images, tags, model.logit_scale).astype(np.float64)

@@ -77,12 +77,18 @@ def score_labels(
     for column, label in enumerate(scored.labels):
         rows = resamples.indices_of(label.rows)
         scores[rows, column], truth[rows, column], known[rows, column] = label.scores, label.positives, True
-    options = {"confidence": resamples.confidence, "min_positives": resamples.min_positives}
     names = [label.label for label in scored.labels]
     columns = [names.index(label) for label in common]
     of_label, of_mean = (
         [
-            measure(scores[:, chosen], truth[:, chosen], resamples.groups, known=known[:, chosen], **options)
+            measure(
+                scores[:, chosen],
+                truth[:, chosen],
+                resamples.groups,
+                known=known[:, chosen],
+                confidence=resamples.confidence,
+                min_positives=resamples.min_positives,
+            )
             for measure in (class_auc_figures, class_precision_figures)
         ]
         for chosen in (range(len(names)), columns)

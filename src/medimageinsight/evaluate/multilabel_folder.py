@@ -99,7 +99,7 @@ def _draw_measures(assessment: MultilabelAssessment, folder: Path) -> list[Plot]
         draw_series(right, names, _series(assessment, "label_average_precision", names))
         left.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
         left.set_xlabel("AUC; 0.5 is chance")
-        right.set(xlabel="average precision; bars: share of positives, which is chance", xlim=(0.0, 1.02))
+        right.set(xlabel="average precision; dotted: chance", xlim=(0.0, 1.02))
         for row, name in enumerate(names):
             counts = assessment.labels[name]
             share = counts.positives / (counts.positives + counts.negatives)
@@ -131,7 +131,7 @@ def _draw_roc(assessment: MultilabelAssessment, folder: Path) -> list[Plot]:
         for axes in panels[len(names) :]:
             axes.set_visible(False)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(handles, labels, loc="outside upper center", ncols=3)
         figure.supxlabel("1 - specificity", fontsize=9)
         figure.supylabel("sensitivity", fontsize=9)
         alt = (

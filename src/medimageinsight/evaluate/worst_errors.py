@@ -75,15 +75,17 @@ def find_worst_errors(assessment: Assessment, count: int) -> tuple[WorstError, .
 def find_worst_label_errors(assessment: MultilabelAssessment, count: int) -> tuple[WorstError, ...]:
     """Return the images of each method that a label ranks worst: positives below, and negatives above, the others.
 
-    With an operating point (the first criterion) only wrong answers are errors.
+    Labels with too few images for a figure are left out. With operating points (the first criterion) only wrong answers
+    are errors.
     """
     found = []
     for method, scored in assessment.scores.items():
-        points = assessment.methods[method].operating.points
-        thresholds = {point.label: point.threshold for point in reversed(points)}
+        figures = assessment.methods[method]
+        thresholds = {point.label: point.threshold for point in reversed(figures.operating.points)}
         ranked: list[tuple[float, WorstError]] = []
         for scores in scored.labels:
-            ranked += _ranked_errors(method, scores, thresholds.get(scores.label))
+            if scores.label in (thresholds or figures.label_auc) and scores.label in figures.label_auc:
+                ranked += _ranked_errors(method, scores, thresholds.get(scores.label))
         ranked.sort(key=lambda pair: -pair[0])
         found += [error for _, error in ranked[:count]]
     return tuple(found)
@@ -149,8 +151,6 @@ def _wrong_answers(scores: MethodScores) -> Iterator[WorstError]:
 
 def _ranked_errors(method: str, scores: LabelScores, threshold: float | None) -> list[tuple[float, WorstError]]:
     """Return the errors of one label with the share of images of the other kind that are ranked wrongly."""
-    if not scores.positives.any() or scores.positives.all():
-        return []
     answers: Mapping[bool, str] = {True: scores.label, False: f"not {scores.label}"}
     negative, positive = np.sort(scores.scores[~scores.positives]), np.sort(scores.scores[scores.positives])
     ranked = []
