@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.config import STARTUP_FAILURE
 
 from medimageinsight.errors import MedImageInsightError
+from medimageinsight.serve.open_inference.grpc_port import grpc_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -32,7 +33,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: ServerState = app.state.server
     loading = asyncio.create_task(_load(state))
     with _draining_on_sigterm(state), _reloading_on_sighup(app.state.authentication):
-        yield
+        async with grpc_server(state, app.state.authentication):
+            yield
     loading.cancel()
     with suppress(asyncio.CancelledError):
         await loading

@@ -19,6 +19,7 @@ from medimageinsight.serve.app import create_app
 from medimageinsight.serve.listen import BACKLOG, open_sockets
 from medimageinsight.serve.logs import configure_logging
 from medimageinsight.serve.metrics import MULTIPROCESS_FOLDER
+from medimageinsight.serve.open_inference.grpc_port import check_grpc_port
 from medimageinsight.serve.settings import ServerSettings
 from medimageinsight.serve.supervisor import Supervisor
 from medimageinsight.serve.timed_http import ServerConfig
@@ -40,13 +41,15 @@ def serve(settings: ServerSettings) -> None:
 
     Raises:
         BundleError: A model does not exist, or its files are not valid.
-        ConfigError: The key file cannot be used, or the address cannot be listened on.
+        ConfigError: The key file cannot be used, or an address cannot be listened on.
+        MissingExtraError: ``grpc_port`` is set without the extra ``grpc``.
         SystemExit: A model, a store or a tagger cannot be opened.
     """
     for model in settings.model or (None,):
         Bundle.open(find(model))  # fail before a worker process does
     configure_logging(settings.log_level)
-    app = create_app(settings)  # likewise
+    check_grpc_port(settings)  # likewise
+    app = create_app(settings)
     sockets = open_sockets(settings)
     try:
         _print_address(settings, sockets)
@@ -137,7 +140,7 @@ def _print_address(settings: ServerSettings, sockets: list[socket.socket]) -> No
     port = sockets[0].getsockname()[1]
     clients = "this machine only" if settings.is_local else "all machines that can reach this one"
     sys.stderr.write(f"Serving on {scheme}://{host}:{port} for {clients}.\n{DISCLAIMER}\n")
-    if not settings.is_local and settings.api_key_file is None:
+    if not settings.is_local and not settings.needs_key:
         logger.warning("reachable from other machines without a key: set api_key_file")
     if not settings.is_local and settings.tls_cert is None:
         logger.warning("reachable from other machines without TLS: set tls_cert and tls_key, or put a proxy in front")

@@ -8,18 +8,20 @@ import tomllib
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from medimageinsight.errors import ConfigError, InputError
 from medimageinsight.images import Limits
 from medimageinsight.preprocess import Steps  # noqa: TC001
+from medimageinsight.serve.safe_url import is_safe_url
 from medimageinsight.serve.scoring_params import ResponseShape  # noqa: TC001
 from medimageinsight.serve.scoring_request import RequestLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 Words = Annotated[tuple[str, ...], NoDecode]
 _HOST = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?(:[0-9]+)?|\[?[0-9a-f:.]+\]?", re.ASCII)
 
@@ -53,6 +55,9 @@ class ServerSettings(BaseSettings):
         validation_alias=AliasChoices("unix_socket", "uds"),
         description="Path of a UNIX socket to listen on, instead of host and port.",
     )
+    grpc_port: int | None = Field(
+        None, ge=1, le=65535, description="Port for the Open Inference Protocol over gRPC (extra 'grpc'); default: off."
+    )
     root_path: str = Field("", description="Path under which a proxy offers the server.")
     workers: int = Field(1, ge=1, le=64, description="Processes, each with its own copy of the model.")
 
@@ -71,6 +76,18 @@ class ServerSettings(BaseSettings):
     )
 
     api_key_file: Path | None = Field(None, description="File with one key per line; read again when it changes.")
+    login_issuer: str | None = Field(None, description="Issuer of logins (OpenID Connect), as their claim iss.")
+    login_audience: str | None = Field(None, description="This server's name in logins, as their claim aud.")
+    login_jwks: str | None = Field(None, description="Public keys of the issuer: a file, or an https URL.")
+    login_algorithms: Words = Field(
+        ("RS256", "ES256", "EdDSA"), description="Signatures of logins; none that is symmetric."
+    )
+    login_leeway_s: float = Field(60.0, ge=0, le=600, description="Accepted difference of clocks, in seconds.")
+    login_scope: str | None = Field(None, description="Scope that a login must have.")
+    login_claims: Words = Field((), description="Claims that a login must have, such as roles=radiology.")
+    login_subjects: Literal["hash", "plain"] = Field("hash", description="How the log names users.")
+    login_requests_per_minute: int | None = Field(None, ge=1, description="Limit of each user.")
+    login_images_per_minute: int | None = Field(None, ge=1, description="Limit of each user.")
     tls_cert: Path | None = Field(None, description="Certificate chain, PEM.")
     tls_key: Path | None = Field(None, description="Private key of the certificate, PEM.")
     allowed_hosts: Words = Field(
@@ -100,12 +117,17 @@ class ServerSettings(BaseSettings):
 
     drain_delay_s: float = Field(0.0, ge=0, description="From SIGTERM to the end of listening, in seconds.")
     drain_timeout_s: float = Field(60.0, gt=0, description="Time for requests to be answered after that, in seconds.")
+    compress_min_bytes: int = Field(
+        4096, ge=0, description="Size from which responses are compressed for clients that accept it; 0: never."
+    )
+    otlp_endpoint: str | None = Field(None, description="URL that traces are sent to, as OTLP over HTTP; off by default.")
+
     access_log: bool = Field(True, description="Log one line per request.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level that is logged.")
 
     @field_validator(
         "model", "providers", "store", "tagger", "image_folders", "allowed_hosts", "cors_origins", "url_hosts",
-        mode="before",
+        "login_algorithms", "login_claims", mode="before",
     )  # fmt: skip
     @classmethod
     def _split(cls, value: object) -> object:
@@ -130,6 +152,35 @@ class ServerSettings(BaseSettings):
             raise ValueError("expected hosts such as mi2.example.org, got another form: leave out https:// and paths")
         return tuple(host.strip("[]").rstrip(".") for host in hosts)
 
+    @field_validator("login_algorithms")
+    @classmethod
+    def _check_algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not set(value) <= set(_ALGORITHMS):
+            raise ValueError(f"expected algorithms of {', '.join(_ALGORITHMS)}, got another one")
+        return value
+
+    @field_validator("login_claims")
+    @classmethod
+    def _check_claims(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(name and required for name, _, required in (word.partition("=") for word in value)):
+            raise ValueError("expected NAME=VALUE, got another form")
+        return value
+
+    @field_validator("login_jwks", "otlp_endpoint")
+    @classmethod
+    def _check_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or ("://" not in value and info.field_name == "login_jwks"):
+            return value
+        if is_safe_url(value) or (info.field_name == "otlp_endpoint" and value.startswith("http://")):
+            return value
+        raise ValueError("expected a URL with https, or http of this machine, got another one")
+
+    @model_validator(mode="after")
+    def _check_login(self) -> Self:
+        if len({value is None for value in (self.login_issuer, self.login_audience, self.login_jwks)}) > 1:
+            raise ValueError("expected login_issuer, login_audience and login_jwks together, got only some of them")
+        return self
+
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -152,6 +203,11 @@ class ServerSettings(BaseSettings):
     def request_limits(self) -> RequestLimits:
         """The limits of one scoring request."""
         return RequestLimits(max_bytes=self.max_body_bytes, max_rows=self.max_rows)
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether requests need an API key or a login."""
+        return self.api_key_file is not None or self.login_issuer is not None
 
     @property
     def is_local(self) -> bool:
