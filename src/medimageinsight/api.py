@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from medimageinsight.bundle import Bundle, ModelIdentity, find
+from medimageinsight.bundle import Bundle, ModelIdentity, find, find_unknown, read_statistics, read_words
 from medimageinsight.embedder import Embedder
 from medimageinsight.engine import Engine
 from medimageinsight.images import Limits
@@ -14,9 +15,9 @@ from medimageinsight.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from medimageinsight.bundle import Manifest
+    from medimageinsight.bundle import Manifest, ValidationStatistics
     from medimageinsight.images import WindowLike
     from medimageinsight.preprocess import Steps
 
@@ -56,6 +57,7 @@ class MedImageInsight(Embedder, EmbeddingModel):
 
         Raises:
             BundleError: The model does not exist, or fails its checks.
+            ModelError: Its statistics belong to another model (``statistics_other_model``) or are invalid.
             InputError: An argument is invalid.
         """
         bundle = Bundle.open(find(model))
@@ -63,7 +65,9 @@ class MedImageInsight(Embedder, EmbeddingModel):
         if preprocessing is not None:
             settings = dataclasses.replace(settings, default=preprocessing)
         engine = Engine(bundle, providers=providers, threads=threads, cuda_graph=cuda_graph)
-        return cls(bundle, engine, preprocessing=settings, limits=limits)
+        opened = cls(bundle, engine, preprocessing=settings, limits=limits)
+        _ = opened._stored_statistics, opened._words  # a damaged file is an error at once, not at some later call
+        return opened
 
     @property
     def manifest(self) -> Manifest:
@@ -89,6 +93,28 @@ class MedImageInsight(Embedder, EmbeddingModel):
     def identity(self) -> ModelIdentity:
         """The model and preprocessing that produce the vectors, recorded in files of fitted parameters."""
         return ModelIdentity.of(self.manifest, self.preprocessing)
+
+    @property
+    def statistics(self) -> ValidationStatistics | None:
+        """How the images that the model was validated on look to it; None without them, or with other preprocessing."""
+        return self.statistics_for(self.preprocessing)
+
+    def statistics_for(self, preprocessing: Preprocessing) -> ValidationStatistics | None:
+        """Return the statistics that hold for images prepared like this; None if there are none."""
+        stored = self._stored_statistics
+        return stored if stored is not None and stored.fits(preprocessing) else None
+
+    def unknown_words(self, texts: str | Iterable[str]) -> tuple[str, ...]:
+        """Return the words of texts that the model never learned, each once; none if its vocabulary is not known."""
+        return find_unknown(self._words, [texts] if isinstance(texts, str) else texts)
+
+    @cached_property
+    def _stored_statistics(self) -> ValidationStatistics | None:
+        return read_statistics(self._bundle)
+
+    @cached_property
+    def _words(self) -> frozenset[str] | None:
+        return read_words(self._bundle)
 
     def close(self) -> None:
         """Free the encoders; later calls raise a `ModelError`."""

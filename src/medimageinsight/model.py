@@ -2,127 +2,33 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Self, cast, overload
+from typing import TYPE_CHECKING, Literal, cast, overload
 
 import numpy as np
 
-from medimageinsight.embedder import BATCH_SIZE, collect_embeddings
+from medimageinsight.encoders import Encoders
 from medimageinsight.errors import InputError
 from medimageinsight.images import is_single
 from medimageinsight.metrics.vectors import cosine_similarity
-from medimageinsight.prompts import label_prompts
+from medimageinsight.prompts import exclusive_prompts
 from medimageinsight.tagging import check_tags, tag_vectors
-from medimageinsight.tasks import Text, mean_by_label, probabilities
+from medimageinsight.tasks import Text, classify_vectors, mean_by_label, probabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from medimageinsight.bundle import ModelIdentity
-    from medimageinsight.embedder import EmbeddedSource, OnError, Progress
+    from medimageinsight.embedder import OnError, Progress
     from medimageinsight.images import Source, WindowLike
     from medimageinsight.prompts import Labels
-    from medimageinsight.tagging import TagResult, Tags
+    from medimageinsight.tagging import ImageTags, Tags
+    from medimageinsight.tasks import ZeroShotResult
 
 
-class EmbeddingModel(ABC):
+class EmbeddingModel(Encoders):
     """Classification, tagging and comparison on top of a subclass's two encoders and scale."""
-
-    batch_size: int = BATCH_SIZE  # images of a batch, unless a call overrides it
-
-    @property
-    @abstractmethod
-    def logit_scale(self) -> float:
-        """The logarithm of the scale of cosines before a softmax, as the scoring endpoint's ``scaling_factor``."""
-
-    @property
-    def identity(self) -> ModelIdentity | None:
-        """The model and preprocessing that produce the vectors; None if a server does not report it."""
-        return None
-
-    @abstractmethod
-    def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
-        """Return the embeddings of texts, (N, D) float32, L2-normalised; of a single text, (D,)."""
-
-    @abstractmethod
-    def stream_images(
-        self,
-        sources: Iterable[Source],
-        *,
-        batch_size: int | None = None,
-        frame: int = 0,
-        window: WindowLike | None = None,
-    ) -> Generator[EmbeddedSource]:
-        """Yield an `EmbeddedSource` for each source, in order, as batches complete, in bounded memory."""
-
-    @overload
-    def embed_images(
-        self,
-        sources: Source | Iterable[Source],
-        *,
-        errors: Literal["raise", "skip"] = ...,
-        batch_size: int | None = ...,
-        frame: int = ...,
-        window: WindowLike | None = ...,
-        progress: Progress | None = ...,
-    ) -> NDArray[np.float32]: ...
-
-    @overload
-    def embed_images(
-        self,
-        sources: Source | Iterable[Source],
-        *,
-        errors: Literal["return"],
-        batch_size: int | None = ...,
-        frame: int = ...,
-        window: WindowLike | None = ...,
-        progress: Progress | None = ...,
-    ) -> list[NDArray[np.float32] | InputError]: ...
-
-    def embed_images(
-        self,
-        sources: Source | Iterable[Source],
-        *,
-        errors: OnError = "raise",
-        batch_size: int | None = None,
-        frame: int = 0,
-        window: WindowLike | None = None,
-        progress: Progress | None = None,
-    ) -> NDArray[np.float32] | list[NDArray[np.float32] | InputError]:
-        """Return the embeddings of images, (N, D) float32, L2-normalised; of a single source, (D,).
-
-        Args:
-            sources: One source, or any iterable of them.
-            errors: Handling of invalid images: ``raise`` the first error, ``skip`` them, or ``return`` a list with an
-                embedding (D,) or an error for each source. The error of a single source is raised unless returned.
-            batch_size: As in `stream_images`.
-            frame: As in `stream_images`.
-            window: As in `images.open`; by default that of the model's preprocessing.
-            progress: Called with the number of images done.
-
-        Raises:
-            InputError: An image (an `ImageError`, with a note of its index) or an argument is invalid.
-            EndpointError: The server of a remote model cannot be reached, or failed; for any value of ``errors``.
-        """
-        stream = partial(self.stream_images, batch_size=batch_size, frame=frame, window=window)
-        return collect_embeddings(stream, sources, errors=errors, progress=progress, stack=self._stack)
-
-    @abstractmethod
-    def _stack(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Return embeddings (D,) as (N, D); N may be 0."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Free the model's resources; later calls raise an error."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @overload
     def classify(
@@ -177,16 +83,15 @@ class EmbeddingModel(ABC):
 
         The `labels` are names, or a mapping of each name to its prompt or prompts, whose embeddings are averaged; so
         are those of several templates. A template has ``{}`` for the label; its other names come from `fields`, such as
-        ``{"modality": "x-ray"}``. The other arguments are those of `embed_images`.
+        ``{"modality": "x-ray"}``. The other arguments are those of `embed_images`. `zero_shot` also tells whether any
+        label fits.
 
         Raises:
-            InputError: An image, a label or an argument is invalid.
+            InputError: A single label (``labels_too_few``); an image, a label or an argument is invalid.
             ModelError: An encoder cannot be loaded or run.
             EndpointError: The server of a remote model cannot be reached, or failed.
         """
-        prompts = label_prompts(labels, template=template, fields=fields)
-        embeddings = self.embed_texts([text for texts in prompts.values() for text in texts])
-        texts = mean_by_label(embeddings, [len(texts) for texts in prompts.values()])  # (L, D)
+        texts = self._embed_labels(exclusive_prompts(labels, template=template, fields=fields))  # (L, D)
         size = self.batch_size if batch_size is None else batch_size
         embedded = self.embed_images(
             sources, errors=errors, batch_size=size, frame=frame, window=window, progress=progress
@@ -197,6 +102,47 @@ class EmbeddingModel(ABC):
                 for item in embedded
             ]
         return probabilities(embedded, texts, self.logit_scale)
+
+    def zero_shot(
+        self,
+        sources: Iterable[Source],
+        labels: Labels,
+        *,
+        template: str | Sequence[str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        errors: OnError = "raise",
+        frame: int = 0,
+        window: WindowLike | None = None,
+        progress: Progress | None = None,
+    ) -> list[ZeroShotResult | InputError]:
+        """Return the probabilities of labels as `classify`, and for each image what shows whether a label fits.
+
+            (result,) = model.zero_shot(["banana.jpg"], ["x-ray chest normal", "x-ray chest pneumonia"])
+            result.probabilities, result.cosine, result.unlike_validation, result.unknown_words
+
+        With ``errors="return"`` the list has the error of an unusable image. Arguments and errors as `classify`.
+        """
+        prompts = exclusive_prompts(labels, template=template, fields=fields)
+        texts = self._embed_labels(prompts)
+        embedded = list(
+            self.embed_images(
+                sources, errors=errors, batch_size=self.batch_size, frame=frame, window=window, progress=progress
+            )
+        )
+        unknown = self.unknown_words(text for listed in prompts.values() for text in listed)
+        usable = [item for item in embedded if not isinstance(item, InputError)]
+        results = iter(
+            classify_vectors(
+                self._stack(usable), texts, list(prompts), self.logit_scale,
+                statistics=self.statistics, unknown_words=unknown,
+            )
+        )  # fmt: skip
+        return [item if isinstance(item, InputError) else next(results) for item in embedded]
+
+    def _embed_labels(self, prompts: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
+        """Return the mean embedding of each label's prompts, (L, D)."""
+        embeddings = self.embed_texts([text for texts in prompts.values() for text in texts])
+        return mean_by_label(embeddings, [len(texts) for texts in prompts.values()])
 
     @overload
     def tag(
@@ -209,7 +155,7 @@ class EmbeddingModel(ABC):
         frame: int = ...,
         window: WindowLike | None = ...,
         progress: Progress | None = ...,
-    ) -> list[dict[str, TagResult] | InputError]: ...
+    ) -> list[ImageTags | InputError]: ...
 
     @overload
     def tag(  # type: ignore[overload-overlap]  # a string is an iterable of strings too
@@ -222,7 +168,7 @@ class EmbeddingModel(ABC):
         frame: int = ...,
         window: WindowLike | None = ...,
         progress: Progress | None = ...,
-    ) -> dict[str, TagResult]: ...
+    ) -> ImageTags: ...
 
     @overload
     def tag(
@@ -235,7 +181,7 @@ class EmbeddingModel(ABC):
         frame: int = ...,
         window: WindowLike | None = ...,
         progress: Progress | None = ...,
-    ) -> list[dict[str, TagResult]]: ...
+    ) -> list[ImageTags]: ...
 
     def tag(
         self,
@@ -247,7 +193,7 @@ class EmbeddingModel(ABC):
         frame: int = 0,
         window: WindowLike | None = None,
         progress: Progress | None = None,
-    ) -> list[dict[str, TagResult] | InputError] | list[dict[str, TagResult]] | dict[str, TagResult]:
+    ) -> list[ImageTags | InputError] | list[ImageTags] | ImageTags:
         """Return the tags of images, each with its own threshold: a mapping of names for each image.
 
         A single source gives one mapping.
@@ -257,7 +203,8 @@ class EmbeddingModel(ABC):
 
         The `tags` are ``modality``, ``anatomy`` or ``view``, whose terms are mutually exclusive; a tagger of
         `tagging.load_tagger`; or prompts of `tagging.tag_prompts`. For `threshold`, that of a vocabulary or of prompts,
-        see `tagging.tags.tag_thresholds`. The other arguments are those of `embed_images`.
+        see `tagging.tags.tag_thresholds`. The mappings are `ImageTags`, which have the image's best cosine too. The
+        other arguments are those of `embed_images`.
 
         Raises:
             InputError: ``vocabulary_unknown``, ``threshold_missing``, ``threshold_invalid``, a tagger with a model
@@ -278,7 +225,7 @@ class EmbeddingModel(ABC):
 
     def _tag_embeddings(
         self, embeddings: Sequence[NDArray[np.float32]], tags: Tags, threshold: float | None
-    ) -> list[dict[str, TagResult]]:
+    ) -> list[ImageTags]:
         if not embeddings:
             return []
         return tag_vectors(
@@ -288,6 +235,8 @@ class EmbeddingModel(ABC):
             logit_scale=self.logit_scale,
             model="" if self.identity is None else self.identity.name,
             threshold=threshold,
+            statistics=self.statistics,
+            unknown_words=self.unknown_words,
         )
 
     def compare(

@@ -45,6 +45,27 @@ def label_prompts(
     }
 
 
+def exclusive_prompts(
+    labels: Labels,
+    *,
+    template: str | Sequence[str] | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> dict[str, list[str]]:
+    """Return the prompts of labels that exclude each other, as `label_prompts`; at least two labels.
+
+    Raises:
+        InputError: A single label (``labels_too_few``), or as `label_prompts`.
+    """
+    prompts = label_prompts(labels, template=template, fields=fields)
+    if len(prompts) == 1:
+        raise InputError(
+            "expected at least two labels, got one, whose probability would be 100 % for any image: add what else the "
+            "image may show, such as 'No Finding', or compare image and text, which gives their cosine",
+            code="labels_too_few",
+        )
+    return prompts
+
+
 def fill_template(template: str, label: str, fields: Mapping[str, str]) -> str:
     """Replace ``{}`` or ``{label}`` in a template by the label, and ``{name}`` by the field of that name.
 

@@ -102,7 +102,10 @@ def test_classify_by_store_returns_labels_and_evidence(mi2, store: Path, tmp_pat
     assert [entry["source"] for entry in result.json] == list(map(str, new))
     assert [next(iter(entry["probabilities"])) for entry in result.json] == ["left", "right"]
     for entry in result.json:
-        assert list(entry) == ["source", "probabilities", "neighbours"]
+        assert list(entry) == [
+            "source", "probabilities", "cosine", "unlike_validation", "neighbours", "excluded", "patients_unknown",
+        ]  # fmt: skip
+        assert entry["cosine"] == entry["neighbours"][0]["score"]
         assert sum(entry["probabilities"].values()) == pytest.approx(1)
         assert sum(neighbour["weight"] for neighbour in entry["neighbours"]) == pytest.approx(1)
         assert [neighbour["label"] for neighbour in entry["neighbours"]] == [
@@ -117,7 +120,9 @@ def test_classify_by_store_returns_labels_and_evidence(mi2, store: Path, tmp_pat
 def test_filter_without_matches_gives_no_labels(mi2, store: Path, image_files: list[Path]) -> None:
     words = ("classify", image_files[0], "--store", store, "--label-column", "kind", "--where", "kind = 'none'")
     result = mi2(*words, "--json")
-    assert (result.code, result.json) == (0, [{"source": str(image_files[0]), "probabilities": {}, "neighbours": []}])
+    absent = {"cosine": None, "unlike_validation": None}
+    empty = {"probabilities": {}, **absent, "neighbours": [], "excluded": 0, "patients_unknown": True}
+    assert (result.code, result.json) == (0, [{"source": str(image_files[0]), **empty}])
     printed = mi2(*words)
     assert (printed.code, printed.out) == (0, "")
     assert "no stored image has a label" in printed.err
@@ -179,7 +184,7 @@ def test_reads_prompts_from_a_file_and_writes_a_table(
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        "source", "label", "probability", "probability of =normal", "probability of edema", "error",
+        "source", "label", "probability", "cosine", "unlike_validation", "probability of =normal", "probability of edema", "error",
     ]  # fmt: skip
     assert rows[3]["error"] == "image_not_found"
     with MedImageInsight.load(toy_bundle) as model:

@@ -139,7 +139,7 @@ def test_a_huge_request_is_refused_and_the_next_request_answered(agent) -> None:
 
 def test_the_log_contains_nothing_of_the_calls(agent, traps) -> None:
     agent.refused("search", text="Mrs Example", store="Mrs Example")
-    agent.ask("classify", images=["Mrs Example.dcm", "broken.dcm"], labels=["Mrs Example"])
+    agent.ask("classify", images=["Mrs Example.dcm", "broken.dcm"], labels=["Mrs Example", "Mr Example"])
     log = agent.log.read_text("utf-8")
     assert "Mrs Example" not in log
     assert "Traceback" not in log

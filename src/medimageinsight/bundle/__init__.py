@@ -20,7 +20,26 @@ from medimageinsight.bundle.identity import ModelIdentity, VectorIdentity, image
 from medimageinsight.bundle.manifest import MANIFEST_FORMAT, FileEntry, Manifest, Parent, Precision
 from medimageinsight.bundle.provenance import parents_of, provenance_tree
 from medimageinsight.bundle.registry import KNOWN_MODELS, InstalledModel, find, home, installed
-from medimageinsight.bundle.writer import new_bundle, write_manifest
+from medimageinsight.bundle.statistics import (
+    MIN_IMAGES,
+    STATISTICS,
+    UNLIKE,
+    Quantiles,
+    ValidationStatistics,
+    centroid_distances,
+    read_statistics,
+    write_statistics,
+)
+from medimageinsight.bundle.words import (
+    UNKNOWN_WORDS,
+    VOCABULARY,
+    collect_words,
+    find_unknown,
+    read_words,
+    warn_of_words,
+    write_words,
+)
+from medimageinsight.bundle.writer import add_file, new_bundle, write_manifest
 
 __all__ = [
     "EVALUATION_BEGIN",
@@ -29,10 +48,15 @@ __all__ = [
     "IMAGE_ENCODER",
     "KNOWN_MODELS",
     "MANIFEST_FORMAT",
+    "MIN_IMAGES",
     "MODEL_CARD",
     "PARITY",
+    "STATISTICS",
     "TEXT_ENCODER",
     "TOKENIZER",
+    "UNKNOWN_WORDS",
+    "UNLIKE",
+    "VOCABULARY",
     "Bundle",
     "FileEntry",
     "InstalledModel",
@@ -40,9 +64,15 @@ __all__ = [
     "ModelIdentity",
     "Parent",
     "Precision",
+    "Quantiles",
+    "ValidationStatistics",
     "VectorIdentity",
+    "add_file",
+    "centroid_distances",
+    "collect_words",
     "describe_file",
     "find",
+    "find_unknown",
     "half_graph",
     "home",
     "image_checksums",
@@ -50,6 +80,11 @@ __all__ = [
     "new_bundle",
     "parents_of",
     "provenance_tree",
+    "read_statistics",
+    "read_words",
     "sha256_of",
+    "warn_of_words",
     "write_manifest",
+    "write_statistics",
+    "write_words",
 ]

@@ -67,7 +67,7 @@ class ModelIdentity(VectorIdentity):
             name=manifest.name,
             embedding_dim=manifest.embedding_dim,
             image_encoder=image_checksums(manifest),
-            text_encoder=_checksums(manifest, TEXT_ENCODER, TOKENIZER),
+            text_encoder=text_checksums(manifest),
             preprocessing=_effective(preprocessing.to_dict()),
         )
 
@@ -103,6 +103,11 @@ class ModelIdentity(VectorIdentity):
 def image_checksums(manifest: Manifest) -> dict[str, str]:
     """Return file name to SHA-256 of a bundle's image encoder."""
     return _checksums(manifest, IMAGE_ENCODER)
+
+
+def text_checksums(manifest: Manifest) -> dict[str, str]:
+    """Return file name to SHA-256 of a bundle's text encoder and tokenizer."""
+    return _checksums(manifest, TEXT_ENCODER, TOKENIZER)
 
 
 def _checksums(manifest: Manifest, *names: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ from medimageinsight.errors import BundleError
 from medimageinsight.files import atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 
@@ -76,6 +76,32 @@ def write_manifest(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> 
     """Write ``manifest.json`` with the sizes and checksums of the named files, which must be complete."""
     manifest = manifest.with_files({name: describe_file(folder / name) for name in sorted(names)})
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+
+
+def add_file(bundle: Bundle, name: str, write: Callable[[Path], None]) -> Bundle:
+    """Write an optional file of an existing bundle and enter it in the manifest; returns the bundle opened again.
+
+    At any moment the folder is a valid bundle, with the file or without it.
+
+    Raises:
+        BundleError: Another process writes to the bundle (``bundle_busy``), or it cannot be written to
+            (``bundle_not_writable``).
+    """
+    folder = bundle.folder
+    others = {file: entry for file, entry in bundle.manifest.files.items() if file != name}
+    try:
+        with _locked(folder.absolute()):
+            atomic.write_text(folder / MANIFEST_NAME, bundle.manifest.with_files(others).to_json())
+            write(folder / name)
+            files = others | {name: describe_file(folder / name)}
+            manifest = bundle.manifest.with_files(dict(sorted(files.items())))
+            atomic.write_text(folder / MANIFEST_NAME, manifest.to_json())
+    except OSError as error:
+        raise BundleError(
+            f"expected a bundle that can be written to, got: {error.strerror}: copy its folder to another disk",
+            code="bundle_not_writable",
+        ) from None
+    return Bundle.open(folder)
 
 
 def _check_target(target: Path, *, overwrite: bool) -> None:

@@ -1,6 +1,7 @@
 """``mi2 classify``: zero-shot probabilities of labels, or labels by the most similar images of a store."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from medimageinsight.bundle import UNLIKE
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import (
@@ -26,9 +28,8 @@ from medimageinsight.cli.options import (
     load_model,
     load_store,
 )
-from medimageinsight.cli.output import numbers
 from medimageinsight.cli.probability_table import check_table_name, write_probabilities
-from medimageinsight.cli.results import name_first_row, print_probabilities, print_ranked_labels, print_results
+from medimageinsight.cli.results import name_first_row, print_classified, print_results, warn_of_unknown
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.errors import InputError
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from medimageinsight.api import MedImageInsight
+    from medimageinsight.cli.results import Classified
     from medimageinsight.images import Source
     from medimageinsight.search import StoreClassification
 
@@ -65,7 +67,7 @@ Where = Annotated[str | None, typer.Option(metavar="EXPR", help="With --store: a
 ExcludeSame = Annotated[
     str | None,
     typer.Option(
-        metavar="COLUMN", help="With --store: images with the query's own value here, such as PatientID, do not vote."
+        metavar="COLUMN", help="With --store: images with the query's own value here do not vote. Default: its patient."
     ),
 ]
 PromptsFile = Annotated[
@@ -107,8 +109,11 @@ def classify(
 ) -> None:
     """Classify images by text labels, without any training for them.
 
-    The probabilities of an image sum to 1, even if none of the labels fits it. With --store the most similar stored
-    images vote with their labels, and are shown as the evidence.
+    The probabilities of an image sum to 1, even if none of the labels fits it: the best cosine shows whether any does,
+    and so does the mark of images unlike those that the model was checked on (`mi2 statistics`).
+
+    With --store the most similar stored images vote with their labels, and are shown as the evidence; those of the
+    image's own patient do not vote.
     """
     sources = list_sources(files or [])
     if not sources:
@@ -189,7 +194,7 @@ def _classify_by_labels(
         template = [" ".join([*(f"{{{name}}}" for name in fields), "{}"])]  # the fields in their usual order
     loaded = load()
     with output.counting("classifying", len(sources)) as progress:
-        probabilities = loaded.classify(
+        results = loaded.zero_shot(
             map(open_source, sources),
             labels,
             template=template or None,
@@ -198,15 +203,16 @@ def _classify_by_labels(
             frame=frame,
             progress=progress,
         )
-    names = list(labels)
-    if out is None:
-        print_probabilities(sources, probabilities, names, top=top, as_json=as_json)
-        return
-    rows = [
-        row if isinstance(row, InputError) else dict(zip(names, numbers(row), strict=True)) for row in probabilities
-    ]
-    _write_table(out, sources, rows)
-    print_results(sources, rows, lambda row: {"probabilities": row}, lambda _: None, as_json=as_json)
+    warn_of_unknown(results)
+    if out is not None:
+        _write_table(out, sources, results)
+    print_results(
+        sources,
+        results,
+        lambda result: result.to_dict(),
+        lambda succeeded: print_classified(succeeded, top) if out is None else None,
+        as_json=as_json,
+    )
 
 
 def _classify_by_store(
@@ -258,7 +264,7 @@ def _classify_by_store(
             sheet, sources[0], images[0], results[0], label_column, allowed_folders, frame=frame, window=window
         )
     if out is not None:
-        _write_table(out, sources, [row if isinstance(row, InputError) else row.probabilities for row in results])
+        _write_table(out, sources, results)
     print_results(
         sources,
         results,
@@ -268,7 +274,7 @@ def _classify_by_store(
     )
 
 
-def _write_table(out: Path, sources: Sequence[str], rows: "Sequence[Mapping[str, float] | InputError]") -> None:
+def _write_table(out: Path, sources: Sequence[str], rows: "Sequence[Classified | InputError]") -> None:
     with error_context(out):
         write_probabilities(out, sources, rows)
     succeeded = sum(not isinstance(row, InputError) for row in rows)
@@ -297,16 +303,20 @@ def _save_evidence(
         for neighbour in result.neighbours
     ]
     query = query_card(output.printable(source), image=image, frame=frame, window=window, prompts=best)
+    if result.unlike_validation:
+        query = replace(query, lines=[*query.lines, UNLIKE])
     save_hits(sheet, query, cards, folders, title="What the most similar stored images are", window=window)
 
 
 def _print_votes(results: "list[tuple[str, StoreClassification]]", top: int) -> None:
     """Print two tables: the best labels of each image, and the stored images that voted."""
-    ranked = [(source, list(result.probabilities.items())[:top]) for source, result in results]
-    if not any(labels for _, labels in ranked):
-        output.note("no stored image has a label in the column and fits the filter")
+    if excluded := sum(result.excluded for _, result in results):
+        output.note(f"stored images that did not vote, as they are of the images' own patients: {excluded:,}")
+    if not any(result.probabilities for _, result in results):
+        others = " of another patient" if excluded else ""
+        output.note(f"no stored image{others} has a label in the column and fits the filter")
         return
-    print_ranked_labels(ranked)
+    print_classified(results, top)
     evidence = [
         row
         for source, result in results
@@ -323,4 +333,9 @@ def _print_votes(results: "list[tuple[str, StoreClassification]]", top: int) -> 
             ],
         )
     ]
-    output.print_table(("source", "because of", "label", "score", "weight"), evidence)
+    is_unknown = any(result.patients_unknown for _, result in results)
+    output.print_table(
+        ("source", "because of", "label", "score", "weight"),
+        evidence,
+        title=f"stored images that voted, {'patients unknown' if is_unknown else 'of other patients'}",
+    )

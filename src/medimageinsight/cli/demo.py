@@ -1,14 +1,15 @@
 """``mi2 demo``: real images, ranked prompts, a table and a contact sheet."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from medimageinsight.bundle import UNLIKE
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model, load_model
-from medimageinsight.cli.results import name_first_row, rank_labels
+from medimageinsight.cli.results import format_cosine, mark_row, name_first_row, warn_of_unknown
 from medimageinsight.errors import ImageError
 from medimageinsight.version import DISCLAIMER
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.cli.examples import Example
+    from medimageinsight.cli.results import Row
+    from medimageinsight.tasks import ZeroShotResult
 
 SHOWN_PROMPTS = 3  # for each image
 
@@ -39,24 +42,30 @@ def demo(
             code="examples_missing",
         )
     loaded = load_model(model)
-    probabilities = loaded.classify([path for _, path in available], PROMPTS)
+    results = cast("list[ZeroShotResult]", loaded.zero_shot([path for _, path in available], PROMPTS))
     examples = [example for example, _ in available]
-    ranked = [rank_labels(row, PROMPTS, SHOWN_PROMPTS) for row in probabilities]
+    warn_of_unknown(results)
+    ranked = [sorted(result.probabilities.items(), key=lambda entry: -entry[1])[:SHOWN_PROMPTS] for result in results]
     cards = [
-        Card(image=_resize_like_network(loaded, path), title=example.description, prompts=prompts)
-        for (example, path), prompts in zip(available, ranked, strict=True)
+        Card(
+            image=_resize_like_network(loaded, path),
+            title=example.description,
+            prompts=prompts,
+            lines=[f"best cosine {result.cosine:.3f}", *[UNLIKE] * bool(result.unlike_validation)],
+        )
+        for (example, path), prompts, result in zip(available, ranked, results, strict=True)
     ]
     sheet = draw_sheet(cards, title=f"Images as {loaded.name} sees them, and the prompts that fit best")
     with error_context(out):
         sheet.save(out, format="PNG")
     if as_json:
         documents = [
-            {"source": example.file, "what": example.description, "probabilities": dict(zip(PROMPTS, row, strict=True))}
-            for example, row in zip(examples, map(output.numbers, probabilities), strict=True)
+            {"source": example.file, "what": example.description, **result.to_dict()}
+            for example, result in zip(examples, results, strict=True)
         ]
         output.print_json({"images": documents, "contact_sheet": str(out)})
         return
-    _print(loaded, examples, ranked)
+    _print(loaded, examples, ranked, results)
     correct = sum(prompts[0][0].startswith(example.modality) for example, prompts in zip(examples, ranked, strict=True))
     output.results().print(
         f"The best prompt has the right modality for {correct} of {len(examples)}.\nContact sheet: {out}\n{DISCLAIMER}"
@@ -73,18 +82,23 @@ def _resize_like_network(model: "MedImageInsight", path: str) -> "Image.Image":
     return Image.fromarray(images.load(path)).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def _print(model: "MedImageInsight", examples: "list[Example]", ranked: list[list[tuple[str, float]]]) -> None:
-    rows = [
-        row
-        for example, prompts in zip(examples, ranked, strict=True)
-        for row in name_first_row(
-            example.description,
-            [(prompt, output.bar(probability), f"{probability:.0%}") for prompt, probability in prompts],
-            style="bold",
-        )
-    ]
+def _print(
+    model: "MedImageInsight",
+    examples: "list[Example]",
+    ranked: list[list[tuple[str, float]]],
+    results: "list[ZeroShotResult]",
+) -> None:
+    rows: list[Row] = []
+    for example, prompts, result in zip(examples, ranked, results, strict=True):
+        cosines = [format_cosine(result.cosine), *[""] * (len(prompts) - 1)]
+        cells: list[Row] = [
+            (prompt, output.bar(probability), f"{probability:.0%}", cosine)
+            for (prompt, probability), cosine in zip(prompts, cosines, strict=True)
+        ]
+        marks = mark_row(result.unlike_validation, columns=4)
+        rows += name_first_row(example.description, [*cells, *marks], style="bold")
     output.print_table(
-        ("image", f"the best {SHOWN_PROMPTS} prompts", "", "probability"),
+        ("image", f"the best {SHOWN_PROMPTS} prompts", "", "probability", "best cosine"),
         rows,
         title=f"{model.name}: {model.embedding_dim} numbers for each image",
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from rich.text import Text
 
+from medimageinsight.bundle import UNLIKE, warn_of_words
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import FAILED_INPUT
 from medimageinsight.errors import InputError
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from medimageinsight.metrics.bootstrap import Figure
+    from medimageinsight.search import StoreClassification
+    from medimageinsight.tasks import ZeroShotResult
 
+    Classified = ZeroShotResult | StoreClassification
     Row = tuple[RenderableType, ...]
     RankedLabels = Sequence[tuple[str, float]]
 
@@ -90,12 +94,42 @@ def print_ranked_labels(ranked: Iterable[tuple[str, RankedLabels]]) -> None:
     """Print a table of each source's labels with their probabilities."""
     rows: list[Row] = []
     for source, labels in ranked:
-        cells: list[Row] = [
-            (Text(output.printable(label)), output.bar(probability), f"{probability:.1%}")
-            for label, probability in labels
-        ]
-        rows += name_first_row(source, cells)
+        rows += name_first_row(source, [_label_cells(label, probability) for label, probability in labels])
     output.print_table(("source", "label", "", "probability"), rows)
+
+
+def print_classified(results: Iterable[tuple[str, Classified]], top: int) -> None:
+    """Print a table of each source's best labels, with the best cosine and the mark of unlike images."""
+    rows: list[Row] = []
+    for source, result in results:
+        ranked = sorted(result.probabilities.items(), key=lambda entry: -entry[1])[:top]
+        cells = [
+            (*_label_cells(label, probability), format_cosine(result.cosine) if index == 0 else "")
+            for index, (label, probability) in enumerate(ranked)
+        ]
+        rows += name_first_row(source, [*cells, *mark_row(result.unlike_validation, columns=4)])
+    output.print_table(("source", "label", "", "probability", "best cosine"), rows)
+
+
+def format_cosine(cosine: float | None) -> str:
+    """Format a cosine; a dash if there is none."""
+    return "–" if cosine is None else f"{cosine:.3f}"
+
+
+def mark_row(unlike: bool | None, *, columns: int) -> list[Row]:
+    """Return the row that marks an image as unlike those that the model was checked on; none for others."""
+    return [(Text(UNLIKE, style="yellow"), *[""] * (columns - 1))] if unlike else []
+
+
+def warn_of_unknown(results: Iterable[Any]) -> None:
+    """Print the words of a call's texts that the model never learned; they are the same in each result."""
+    words = next((result.unknown_words for result in results if not isinstance(result, InputError)), ())
+    if warning := warn_of_words(words):
+        output.note(f"warning: {warning['message']}: {', '.join(words)}")
+
+
+def _label_cells(label: str, probability: float) -> Row:
+    return Text(output.printable(label)), output.bar(probability), f"{probability:.1%}"
 
 
 def name_first_row(source: str, rows: Iterable[Row], *, style: str = "") -> list[Row]:

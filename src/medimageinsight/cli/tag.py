@@ -22,14 +22,14 @@ from medimageinsight.cli.options import (
     load_model,
     load_model_of,
 )
-from medimageinsight.cli.results import name_first_row, print_results
+from medimageinsight.cli.results import format_cosine, mark_row, name_first_row, print_results, warn_of_unknown
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.cli.tag_fit import fit
 from medimageinsight.cli.verbs import register
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
-    from medimageinsight.tagging import TagResult, Tags
+    from medimageinsight.tagging import ImageTags, Tags
 
 app = typer.Typer(
     cls=DefaultGroup,
@@ -108,10 +108,11 @@ def apply(
         tagged = loaded.tag(
             map(open_source, sources), tags, threshold=threshold, errors="return", frame=frame, progress=progress
         )
+    warn_of_unknown(tagged)
     print_results(
         sources,
         tagged,
-        lambda result: {"tags": {name: tag.to_dict() for name, tag in result.items()}},
+        lambda result: result.to_dict(),
         _print_present_tags,
         as_json=as_json,
     )
@@ -142,14 +143,16 @@ def _check_options(
         )
 
 
-def _print_present_tags(results: "list[tuple[str, dict[str, TagResult]]]") -> None:
-    """Print the tags that each image has, highest score first."""
+def _print_present_tags(results: "list[tuple[str, ImageTags]]") -> None:
+    """Print the tags that each image has, highest score first, and the best cosine of each image."""
     rows = []
     for source, tags in results:
         present = sorted((name for name, tag in tags.items() if tag.present), key=lambda name: -tags[name].score)
         cells = [
             (Text(output.printable(name), style="bold"), f"{tags[name].score:.3f}", f"{tags[name].threshold:.3f}")
             for name in present
-        ]
-        rows += name_first_row(source, cells or [("–", "", "")])
-    output.print_table(("source", "tag", "score", "threshold"), rows)
+        ] or [("–", "", "")]
+        cosines = [format_cosine(tags.cosine), *[""] * (len(cells) - 1)]
+        shown = [(*cell, cosine) for cell, cosine in zip(cells, cosines, strict=True)]
+        rows += name_first_row(source, [*shown, *mark_row(tags.unlike_validation, columns=4)])
+    output.print_table(("source", "tag", "score", "threshold", "best cosine"), rows)

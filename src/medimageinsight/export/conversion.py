@@ -17,12 +17,14 @@ from medimageinsight.bundle import (
     PARITY,
     TEXT_ENCODER,
     TOKENIZER,
+    VOCABULARY,
     Bundle,
     Manifest,
     Precision,
     new_bundle,
     parents_of,
     write_manifest,
+    write_words,
 )
 from medimageinsight.errors import BundleError, ConfigError, ParityError
 from medimageinsight.export.calibration_images import (
@@ -104,7 +106,7 @@ def convert(
         report("writing the manifest", 0.95)
         manifest = _describe(source, precision, float(model.logit_scale), provenance, forced=parity.forced)
         (folder / MODEL_CARD).write_text(model_card or compose_model_card(manifest, parity), encoding="utf-8")
-        write_manifest(folder, manifest, (*graphs, TOKENIZER))
+        write_manifest(folder, manifest, (*graphs, TOKENIZER, *_write_words(source, folder)))
     report("done", 1.0)
     return Bundle.open(out)
 
@@ -161,6 +163,14 @@ def _write_tokenizer(source: _Source, folder: Path, calibration: str | Path | No
         return None
     tokenizer = Tokenizer.from_file(folder / TOKENIZER, source.architecture.text.context_length)
     return read_calibration(calibration, source.preprocessing, tokenizer)
+
+
+def _write_words(source: _Source, folder: Path) -> tuple[str, ...]:
+    """Write ``vocabulary.json`` if the checkpoint names the words of its training; returns the files written."""
+    if not source.description.words:
+        return ()
+    write_words(folder / VOCABULARY, source.description.words)
+    return (VOCABULARY,)
 
 
 def _load_model(source: _Source, report: Progress) -> tuple[UniCLModel, dict[str, Any]]:

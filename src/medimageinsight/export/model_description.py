@@ -33,6 +33,7 @@ class ModelDescription:
     description: str = ""
     scoring_preprocessing: Literal["direct", "azure"] = "direct"
     provenance: dict[str, Any] = field(default_factory=dict)
+    words: tuple[str, ...] = ()  # of the texts that it was trained on; empty if they are not known
 
 
 def read_description(files: CheckpointFiles) -> ModelDescription:

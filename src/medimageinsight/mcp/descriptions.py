@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 CLASSIFY = """Classify medical images, in one of two ways.
 - By labels, without training: give `labels`, best findings together with a `template` such as
   'x-ray chest anteroposterior {}'. Probabilities of an image sum to 1 whatever the labels are: choose labels that
-  exclude each other, include 'No Finding', and ask label_examples for wording that the model knows.
+  exclude each other (at least two), include 'No Finding', and ask label_examples for wording that the model knows.
+  `cosine` is that of the best label, `unlike_validation` marks images unlike anything that the model was checked on,
+  and `warnings` name words that it never learned: there, report no probability as a finding.
 - By a store's labelled images: give `label_column` (and `store`). The k most similar stored images vote; they come
   back as evidence in `neighbours`. Prefer this where a store has the label.
 A file that cannot be used has an `error` in its place; the others are answered."""

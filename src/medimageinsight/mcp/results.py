@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight import schemas
+from medimageinsight.bundle import UNLIKE
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.mcp.files import Thumbnails
     from medimageinsight.search import Hit, StoreClassification
+    from medimageinsight.tasks import ZeroShotResult
 
 MAX_LINES = 10  # of a summary
 DIGITS = 4  # of a number: more mean nothing, and cost an agent words
@@ -27,28 +29,50 @@ class ToolResult:
     thumbnails: list[bytes] = field(default_factory=list)
 
 
-def classified(images: list[schemas.ClassifiedImage], thumbnails: Sequence[bytes] = ()) -> ToolResult:
-    """Return the result of a classification."""
+def classified(
+    images: list[schemas.ClassifiedImage], found: Sequence[Any] = (), *, thumbnails: Sequence[bytes] = ()
+) -> ToolResult:
+    """Return the result of a classification; `found` are the results that may have unknown words."""
+    warnings = warnings_of(found)
     lines = [f"{image.image}: {_most_probable(image)}" for image in images]
     return ToolResult(
-        data=schemas.ClassifiedImages(results=images),
-        text=summary("most probable first:", lines),
+        data=schemas.ClassifiedImages(results=images, warnings=warnings),
+        text=summary("most probable first:", lines, warnings=warnings),
         thumbnails=list(thumbnails),
     )
 
 
+def warnings_of(found: Sequence[Any]) -> list[schemas.TextWarning] | None:
+    """Return the warnings about the words of a call's texts, which are the same for each of its images."""
+    return schemas.TextWarning.of(next((item.unknown_words for item in found if not isinstance(item, InputError)), ()))
+
+
+def evidence(cosine: float | None, unlike: bool | None) -> str:
+    """Return the best cosine and the mark of an image, for readers."""
+    shown = "" if cosine is None else f" (best cosine {cosine:.2f})"
+    return f"{shown}; {UNLIKE}" if unlike else shown
+
+
 def classified_image(
-    name: str, found: Mapping[str, float] | InputError, neighbours: list[schemas.FoundNeighbour] | None = None
+    name: str,
+    found: ZeroShotResult | StoreClassification | InputError,
+    neighbours: list[schemas.FoundNeighbour] | None = None,
+    by_store: StoreClassification | None = None,
 ) -> schemas.ClassifiedImage:
     """Return the probabilities of one image, highest first, or its error."""
     if isinstance(found, InputError):
         return schemas.ClassifiedImage(image=name, error=schemas.ErrorDetail.of(found))
-    probabilities = {label: rounded(found[label]) for label in sorted(found, key=lambda label: -found[label])}
+    ranked = sorted(found.probabilities.items(), key=lambda entry: -entry[1])
+    probabilities = {label: rounded(value) for label, value in ranked}
     return schemas.ClassifiedImage(
         image=name,
         label=next(iter(probabilities), None),
         probabilities=probabilities,
+        cosine=None if found.cosine is None else rounded(found.cosine),
+        unlike_validation=found.unlike_validation,
         neighbours=neighbours or [],
+        excluded=0 if by_store is None else by_store.excluded,
+        patients_unknown=None if by_store is None else by_store.patients_unknown,
     )
 
 
@@ -77,13 +101,21 @@ def in_brackets(metadata: Mapping[str, Any]) -> str:
     return f" ({', '.join(f'{name}={value}' for name, value in metadata.items())})" if metadata else ""
 
 
-def summary(head: str, lines: Sequence[str], max_lines: int = MAX_LINES) -> str:
-    """Return a headline and the first lines."""
+def summary(
+    head: str,
+    lines: Sequence[str],
+    max_lines: int = MAX_LINES,
+    *,
+    warnings: Sequence[schemas.TextWarning] | None = None,
+) -> str:
+    """Return a headline, the first lines, and warnings."""
     more = [f"and {len(lines) - max_lines} more in the structured answer"] if len(lines) > max_lines else []
-    return "\n".join([head, *lines[:max_lines], *more])
+    notes = [f"warning: {warning.message}: {', '.join(warning.words)}" for warning in warnings or ()]
+    return "\n".join([head, *lines[:max_lines], *more, *notes])
 
 
 def _most_probable(image: schemas.ClassifiedImage) -> str:
     if image.error:
         return image.error.message
-    return ", ".join(f"{label} {value:.2f}" for label, value in list(image.probabilities.items())[:3])
+    best = ", ".join(f"{label} {value:.2f}" for label, value in list(image.probabilities.items())[:3])
+    return best + evidence(image.cosine, image.unlike_validation)

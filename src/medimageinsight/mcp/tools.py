@@ -17,11 +17,13 @@ from medimageinsight.mcp.results import (
     ToolResult,
     classified,
     classified_image,
+    evidence,
     found_neighbours,
     hit_members,
     in_brackets,
     rounded,
     summary,
+    warnings_of,
 )
 from medimageinsight.tasks import Text
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.search import Store
-    from medimageinsight.tagging import Tagger, TagResult
+    from medimageinsight.tagging import ImageTags, Tagger
 
 MAX_THUMBNAILS = 8  # of an answer: an image costs an agent about as much as a page of text
 
@@ -70,7 +72,7 @@ class Tools:
             )
         found = self._for_each(
             names,
-            lambda paths: self.model.classify(
+            lambda paths: self.model.zero_shot(
                 paths,
                 labels,
                 template=arguments.template,
@@ -79,12 +81,7 @@ class Tools:
                 window=arguments.window,
             ),
         )
-        return classified(
-            [
-                classified_image(name, row if isinstance(row, InputError) else dict(zip(labels, row, strict=True)))
-                for name, row in zip(names, found, strict=True)
-            ]
-        )
+        return classified([classified_image(name, result) for name, result in zip(names, found, strict=True)], found)
 
     def _classify_by_neighbours(self, arguments: schemas.ClassifyArguments) -> ToolResult:
         _, store = self._store(arguments.store)
@@ -106,10 +103,10 @@ class Tools:
         results = [
             classified_image(name, result)
             if isinstance(result, InputError)
-            else classified_image(name, result.probabilities, found_neighbours(result, thumbnails))
+            else classified_image(name, result, found_neighbours(result, thumbnails), result)
             for name, result in zip(arguments.images, found, strict=True)
         ]
-        return classified(results, thumbnails.encoded)
+        return classified(results, thumbnails=thumbnails.encoded)
 
     def search(self, arguments: schemas.SearchArguments) -> ToolResult:
         """Find the stored images that are nearest to an image, a text or a stored image."""
@@ -182,9 +179,12 @@ class Tools:
         results = [_tagged_image(name, result) for name, result in zip(arguments.images, found, strict=True)]
         lines = [
             f"{image.image}: {image.error.message if image.error else ', '.join(image.present) or 'none of the tags'}"
+            f"{evidence(image.cosine, image.unlike_validation)}"
             for image in results
         ]
-        return ToolResult(data=schemas.TaggedImages(results=results), text=summary("tags that are present:", lines))
+        warnings = warnings_of(found)
+        data = schemas.TaggedImages(results=results, warnings=warnings)
+        return ToolResult(data=data, text=summary("tags that are present:", lines, warnings=warnings))
 
     def label_examples(self, arguments: schemas.LabelExamplesArguments) -> ToolResult:
         """Find example prompts in the form that the model was trained with."""
@@ -236,7 +236,7 @@ class Tools:
                         self.model.open_image(item, frame=arguments.frame, window=arguments.window)
 
 
-def _tagged_image(name: str, found: Mapping[str, TagResult] | InputError) -> schemas.TaggedImage:
+def _tagged_image(name: str, found: ImageTags | InputError) -> schemas.TaggedImage:
     if isinstance(found, InputError):
         return schemas.TaggedImage(image=name, error=schemas.ErrorDetail.of(found))
     return schemas.TaggedImage(
@@ -244,10 +244,15 @@ def _tagged_image(name: str, found: Mapping[str, TagResult] | InputError) -> sch
         present=sorted((tag for tag in found if found[tag].present), key=lambda tag: -found[tag].score),
         tags={
             tag: schemas.TagScore(
-                score=rounded(result.score), threshold=rounded(result.threshold), present=result.present
+                score=rounded(result.score),
+                threshold=rounded(result.threshold),
+                present=result.present,
+                cosine=None if result.cosine is None else rounded(result.cosine),
             )
             for tag, result in found.items()
         },
+        cosine=None if found.cosine is None else rounded(found.cosine),
+        unlike_validation=found.unlike_validation,
     )
 
 

@@ -102,6 +102,7 @@ from medimageinsight.schemas.tag import (
     TagResult,
     TagScore,
 )
+from medimageinsight.schemas.upload import EmbedParams, EmbedResponse, EmbedResult
 from medimageinsight.schemas.validation import first_error, validate
 from medimageinsight.schemas.view import ImageWarning, ViewRequest, ViewResponse
 
@@ -126,6 +127,9 @@ __all__ = [
     "ConfigTensor",
     "DeploymentEmbeddingsRequest",
     "Duration",
+    "EmbedParams",
+    "EmbedResponse",
+    "EmbedResult",
     "Embedding",
     "EmbeddingsInput",
     "EmbeddingsRequest",

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel, documented
 from medimageinsight.schemas.errors import ErrorDetail, ErrorResponse
+from medimageinsight.schemas.evidence import BestCosine, TextWarnings, UnlikeValidation
 from medimageinsight.schemas.fields import Frame, Images, Model, ModelName, Probabilities, Window
 from medimageinsight.schemas.neighbours import Neighbour
 from medimageinsight.schemas.tools import (
@@ -40,8 +41,8 @@ class ClassifyRequest(RequestModel):
     frame: Frame = 0
     window: Window = None
     labels: Annotated[
-        Annotated[list[_Word], Field(min_length=1), ROWS]
-        | Annotated[dict[str, _Word | _Prompts], documented(minProperties=1)],
+        Annotated[list[_Word], Field(min_length=1), documented(minItems=2), ROWS]
+        | Annotated[dict[str, _Word | _Prompts], documented(minProperties=2)],
         Field(description=_LABELS),
     ]
     template: Annotated[_Word | _Templates | None, Field(description=_TEMPLATE)] = None
@@ -52,6 +53,8 @@ class ClassifyResult(ResponseModel):
     """The probabilities of one image."""
 
     probabilities: Probabilities
+    cosine: BestCosine
+    unlike_validation: UnlikeValidation = None
 
 
 class ClassifyResponse(ResponseModel):
@@ -59,6 +62,7 @@ class ClassifyResponse(ResponseModel):
 
     model: ModelName
     results: list[ClassifyResult | ErrorResponse]
+    warnings: TextWarnings = None
 
 
 class ClassifyArguments(RequestModel):
@@ -66,8 +70,12 @@ class ClassifyArguments(RequestModel):
 
     images: ImageFiles
     labels: Annotated[
-        Annotated[list[ShortText], Field(min_length=1, max_length=MAX_LABELS)]
-        | Annotated[dict[ShortText, ShortText | ShortTexts], Field(min_length=1, max_length=MAX_LABELS)]
+        Annotated[list[ShortText], Field(min_length=1, max_length=MAX_LABELS), documented(minItems=2)]
+        | Annotated[
+            dict[ShortText, ShortText | ShortTexts],
+            Field(min_length=1, max_length=MAX_LABELS),
+            documented(minProperties=2),
+        ]
         | None,
         Field(description=_LABELS),
     ] = None
@@ -96,9 +104,21 @@ class ClassifiedImage(ResponseModel):
     image: Annotated[str, Field(description="As it was asked for.")]
     label: Annotated[str | None, Field(description="The most probable label.")] = None
     probabilities: dict[str, float] = Field(default_factory=dict, description="They sum to 1.")
+    cosine: Annotated[
+        float | None,
+        Field(description="Cosine of the image with the most similar label or stored image: whether anything fits."),
+    ] = None
+    unlike_validation: UnlikeValidation = None
     neighbours: list[FoundNeighbour] = Field(
         default_factory=list, description="The evidence: the stored images that voted, most similar first."
     )
+    excluded: Annotated[
+        int, Field(description="Stored images that could not vote, as they are of the image's own patient.")
+    ] = 0
+    patients_unknown: Annotated[
+        bool | None,
+        Field(description="With neighbours: whether the patient of the image, or of one that voted, is not known."),
+    ] = None
     error: ErrorDetail | None = None
 
 
@@ -106,3 +126,4 @@ class ClassifiedImages(ResponseModel):
     """One result for each image, in order."""
 
     results: list[ClassifiedImage]
+    warnings: TextWarnings = None

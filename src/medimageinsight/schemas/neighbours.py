@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from medimageinsight.errors import RequestError
 from medimageinsight.schemas.base import RequestModel, ResponseModel, documented
 from medimageinsight.schemas.errors import ErrorResponse
+from medimageinsight.schemas.evidence import UnlikeValidation
 from medimageinsight.schemas.fields import Frame, Images, K, Model, ModelName, Name, Probabilities, Store, Where, Window
 from medimageinsight.schemas.search import Hit
 from medimageinsight.search import StoreNeighbour
@@ -63,7 +64,17 @@ class NeighboursResult(ResponseModel):
     """The probabilities of one image, and the stored images that voted, most similar first."""
 
     probabilities: Probabilities
+    cosine: Annotated[
+        float | None, Field(description="Cosine similarity of the most similar stored image; absent if none voted.")
+    ] = None
+    unlike_validation: UnlikeValidation = None
     neighbours: list[Neighbour]
+    excluded: Annotated[
+        int, Field(description="Stored images that could not vote, as they are of the image's own patient.")
+    ] = 0
+    patients_unknown: Annotated[
+        bool, Field(description="Whether the patient of the image, or of one that voted, is not known.")
+    ] = True
 
 
 class NeighboursResponse(ResponseModel):

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from medimageinsight.schemas.base import RequestModel, ResponseModel, documented
 from medimageinsight.schemas.errors import ErrorDetail, ErrorResponse
+from medimageinsight.schemas.evidence import BestCosine, TextWarnings, UnlikeValidation
 from medimageinsight.schemas.fields import Frame, Images, Model, ModelName, Name, Window
 from medimageinsight.schemas.tools import FileName, ImageFiles
 from medimageinsight.tagging import VOCABULARIES
@@ -39,6 +40,10 @@ class TagScore(ResponseModel):
     score: float
     threshold: float
     present: Annotated[bool, Field(description="Whether the score reaches the threshold.")]
+    cosine: Annotated[
+        float | None,
+        Field(description="Cosine similarity of the image with the tag's prompts; absent if an adapter scores it."),
+    ] = None
 
 
 Tags: TypeAlias = dict[str, TagScore]
@@ -48,6 +53,8 @@ class TagResult(ResponseModel):
     """The tags of one image, by name."""
 
     tags: Tags
+    cosine: BestCosine | None = None
+    unlike_validation: UnlikeValidation = None
 
 
 class TagResponse(ResponseModel):
@@ -55,6 +62,7 @@ class TagResponse(ResponseModel):
 
     model: ModelName
     results: list[TagResult | ErrorResponse]
+    warnings: TextWarnings = None
 
 
 class TagArguments(RequestModel):
@@ -74,6 +82,8 @@ class TaggedImage(ResponseModel):
     image: Annotated[str, Field(description="As it was asked for.")]
     present: list[str] = Field(default_factory=list, description="The tags it has, highest score first.")
     tags: Tags = Field(default_factory=dict)
+    cosine: BestCosine | None = None
+    unlike_validation: UnlikeValidation = None
     error: ErrorDetail | None = None
 
 
@@ -81,3 +91,4 @@ class TaggedImages(ResponseModel):
     """One result for each image, in order."""
 
     results: list[TaggedImage]
+    warnings: TextWarnings = None

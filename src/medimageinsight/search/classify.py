@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medimageinsight.errors import InputError
+from medimageinsight.errors import ImageError, InputError
+from medimageinsight.images import Limits, read_source
 from medimageinsight.search.identity import Identity
-from medimageinsight.search.query_metadata import find_own_values
+from medimageinsight.search.query_metadata import find_own_patient, find_own_values, patient_columns
 from medimageinsight.tasks import NeighbourSettings, vote_shares
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from medimageinsight.api import MedImageInsight
+    from medimageinsight.bundle import ValidationStatistics
     from medimageinsight.embedder import OnError, Progress
     from medimageinsight.images import Source, WindowLike
     from medimageinsight.search.records import Hit, Value
@@ -46,10 +49,22 @@ class StoreClassification:
     Attributes:
         probabilities: Label to probability, the most probable first, for the labels of the neighbours; the sum is 1.
         neighbours: The stored images that voted, most similar first.
+        excluded: The number of stored images of the query's own patient, or equal to it in another column, that could
+            not vote.
+        patients_unknown: True if the patient of the query or of an image that voted is not known: they may be one.
+        unlike_validation: Whether the image is unlike what the model was checked on; None without statistics.
     """
 
     probabilities: dict[str, float]
     neighbours: tuple[StoreNeighbour, ...]
+    excluded: int = 0
+    patients_unknown: bool = True
+    unlike_validation: bool | None = None
+
+    @property
+    def cosine(self) -> float | None:
+        """The cosine of the most similar stored image; None without neighbours."""
+        return self.neighbours[0].hit.score if self.neighbours else None
 
     @property
     def label(self) -> str | None:
@@ -57,9 +72,15 @@ class StoreClassification:
         return next(iter(self.probabilities), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``{"probabilities", "neighbours"}``, the form of the JSON documents."""
-        neighbours = [neighbour.to_dict() for neighbour in self.neighbours]
-        return {"probabilities": dict(self.probabilities), "neighbours": neighbours}
+        """Return the form of the JSON documents."""
+        return {
+            "probabilities": dict(self.probabilities),
+            "cosine": self.cosine,
+            "unlike_validation": self.unlike_validation,
+            "neighbours": [neighbour.to_dict() for neighbour in self.neighbours],
+            "excluded": self.excluded,
+            "patients_unknown": self.patients_unknown,
+        }
 
 
 def classify(
@@ -82,9 +103,10 @@ def classify(
         (result,) = search.classify(model, store, ["new.dcm"], label="finding")
         result.label, result.neighbours[0].hit.path
 
-    `label` is the column of labels; stored images without a label do not vote. A stored image votes for itself:
-    exclude it with `where`, or its whole patient with the column `exclude_same`, see `search`. The lower `temperature`,
-    in units of cosine, the more the nearest neighbours decide. The other arguments are those of
+    `label` is the column of labels; stored images without a label do not vote, nor do those of the query's own patient,
+    where the store has a column of patients and the query is stored or a DICOM file (`find_own_patient`), nor the query
+    itself, if it is stored under its path. `exclude_same` is a further column whose values exclude, see `search`. The
+    lower `temperature`, in units of cosine, the more the nearest neighbours decide. The other arguments are those of
     `MedImageInsight.embed_images` and `Store.search`.
 
     Returns:
@@ -97,12 +119,14 @@ def classify(
     """
     settings = NeighbourSettings(k=k, temperature=temperature)
     store.identity.check_model(Identity.of(model))
-    listed = list(sources)
+    listed = [_rereadable(source) for source in sources]
+    preprocessing = store.identity.settings(window=window)
+    statistics = model.statistics_for(preprocessing)
     embeddings = model.embed_images(
         iter(listed),
         errors="raise" if errors == "raise" else "return",
         frame=frame,
-        preprocessing=store.identity.settings(window=window),
+        preprocessing=preprocessing,
         progress=progress,
     )
     results: list[StoreClassification | InputError] = []
@@ -110,13 +134,19 @@ def classify(
         try:
             if isinstance(embedding, InputError):
                 raise embedding
-            without = None if exclude_same is None else {exclude_same: find_own_values(store, source, exclude_same)}
+            without = find_own_patient(store, source)
+            if exclude_same is not None:
+                without[exclude_same] = find_own_values(store, source, exclude_same)
         except InputError as error:
             if errors == "raise" or error.code == "column_unknown":
                 raise
             results += [error] if errors == "return" else []
             continue
-        results.append(classify_vector(store, embedding, label=label, settings=settings, where=where, without=without))
+        results.append(
+            classify_vector(
+                store, embedding, label=label, settings=settings, where=where, without=without, statistics=statistics
+            )
+        )
     return results
 
 
@@ -128,8 +158,9 @@ def classify_vector(
     settings: NeighbourSettings,
     where: str | None = None,
     without: Mapping[str, Sequence[Value]] | None = None,
+    statistics: ValidationStatistics | None = None,
 ) -> StoreClassification:
-    """Classify one embedding (D,) by its most similar stored images.
+    """Classify one embedding (D,) by its most similar stored images; ``without`` is that of `Store.search`.
 
     Raises:
         InputError: ``column_unknown``, ``filter_invalid``, ``k_invalid``, ``embedding_invalid``.
@@ -144,5 +175,22 @@ def classify_vector(
     totals: dict[str, float] = {}
     for neighbour in neighbours:
         totals[neighbour.label] = totals.get(neighbour.label, 0.0) + neighbour.weight
-    probabilities = dict(sorted(totals.items(), key=lambda entry: -entry[1]))
-    return StoreClassification(probabilities=probabilities, neighbours=neighbours)
+    may_vote = partial(store.count, where=where, having=label)
+    known = [column for column in patient_columns(store) if column in (without or {})]
+    return StoreClassification(
+        probabilities=dict(sorted(totals.items(), key=lambda entry: -entry[1])),
+        neighbours=neighbours,
+        excluded=may_vote() - may_vote(without=without) if without else 0,
+        unlike_validation=None if statistics is None else statistics.unlike(vector)[0],
+        patients_unknown=not known or any(all(hit.metadata.get(column) is None for column in known) for hit in hits),
+    )
+
+
+def _rereadable(source: Source) -> Source:
+    """Return a source that can be read twice: the header of a DICOM file, and the image."""
+    if not hasattr(source, "read"):
+        return source
+    try:
+        return read_source(source, Limits())
+    except ImageError:
+        return source

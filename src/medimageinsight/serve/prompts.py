@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import TextError
-from medimageinsight.prompts import label_prompts
+from medimageinsight.prompts import exclusive_prompts
 from medimageinsight.serve.scoring_request import check_rows
 from medimageinsight.tokenizer import MAX_CHARACTERS
 
@@ -24,7 +24,7 @@ def make_prompts(request: ClassifyRequest, max_rows: int) -> dict[str, list[str]
 
     Raises:
         RequestError: There are more of them (``request_too_many_rows``).
-        InputError: A prompt could become longer than any text may be (``text_too_long``), or as `label_prompts`.
+        InputError: A prompt could become longer than any text may be (``text_too_long``), or as `exclusive_prompts`.
     """
     labels, fields = request.labels, request.fields or {}
     listed: Sequence[str | list[str]] = list(labels.values()) if isinstance(labels, dict) else labels
@@ -38,4 +38,4 @@ def make_prompts(request: ClassifyRequest, max_rows: int) -> dict[str, list[str]
             "longer ones: only the beginning of a text is read",
             code="text_too_long",
         )
-    return label_prompts(labels, template=templates or None, fields=fields)
+    return exclusive_prompts(labels, template=templates or None, fields=fields)

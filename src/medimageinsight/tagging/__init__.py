@@ -7,7 +7,7 @@ from medimageinsight.tagging.file import load_tagger, read_prompts, save_tagger
 from medimageinsight.tagging.fitting import fit_tagger, fit_tagger_to_embeddings
 from medimageinsight.tagging.prompts import TagEmbeddings, TagPrompts, embed_tags, prompt_scores, tag_prompts
 from medimageinsight.tagging.tagger import Tag, TagFigures, Tagger, adapter_scores
-from medimageinsight.tagging.tags import TagResult, Tags, check_tags, tag_thresholds, tag_vectors
+from medimageinsight.tagging.tags import ImageTags, TagResult, Tags, check_tags, tag_texts, tag_thresholds, tag_vectors
 from medimageinsight.tagging.vocabularies import ANATOMY, MODALITY, VIEW, VOCABULARIES, term_probabilities, vocabulary
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "MODALITY",
     "VIEW",
     "VOCABULARIES",
+    "ImageTags",
     "Tag",
     "TagEmbeddings",
     "TagFigures",
@@ -32,6 +33,7 @@ __all__ = [
     "read_prompts",
     "save_tagger",
     "tag_prompts",
+    "tag_texts",
     "tag_thresholds",
     "tag_vectors",
     "term_probabilities",

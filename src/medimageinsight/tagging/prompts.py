@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from medimageinsight.metrics.scores import Floats
     from medimageinsight.prompts import Labels
 
 EmbedTexts: TypeAlias = Callable[[list[str]], "NDArray[np.float32]"]
@@ -82,8 +83,17 @@ def prompt_scores(vectors: ArrayLike, tags: TagEmbeddings, logit_scale: float) -
     Raises:
         InputError: Embeddings that do not fit or are not finite.
     """
-    rows = unit_rows(vectors, name="image vectors", dim=tags.positive.shape[1]).astype(np.float64)
-    cosines = rows @ tags.positive.T
-    contrasts = activate(np.exp(logit_scale) * (cosines - rows @ tags.negative.T), "sigmoid")
+    cosines, negative = tag_cosines(vectors, tags)
+    contrasts = activate(np.exp(logit_scale) * (cosines - negative), "sigmoid")
     has_negative = np.any(tags.negative != 0, axis=1)
     return np.where(has_negative, contrasts, cosines).astype(np.float32)
+
+
+def tag_cosines(vectors: ArrayLike, tags: TagEmbeddings) -> tuple[Floats, Floats]:
+    """Return the cosines (N, T) float64 of embeddings (N, D) with the positive and with the negative embeddings.
+
+    Raises:
+        InputError: Embeddings that do not fit or are not finite.
+    """
+    rows = unit_rows(vectors, name="image vectors", dim=tags.positive.shape[1]).astype(np.float64)
+    return rows @ tags.positive.T, rows @ tags.negative.T

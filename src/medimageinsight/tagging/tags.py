@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
+from medimageinsight.bundle import warn_of_words
 from medimageinsight.errors import InputError
-from medimageinsight.tagging.prompts import TagPrompts, embed_tags, prompt_scores
-from medimageinsight.tagging.tagger import Tagger
-from medimageinsight.tagging.vocabularies import term_probabilities, vocabulary
+from medimageinsight.tagging.prompts import TagPrompts, embed_tags, prompt_scores, tag_cosines
+from medimageinsight.tagging.tagger import Tagger, adapter_scores
+from medimageinsight.tagging.vocabularies import cosine_probabilities, term_cosines, vocabulary
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from collections.abc import Callable, Iterable
 
-    from medimageinsight.bundle import ModelIdentity
+    from numpy.typing import ArrayLike, NDArray
+
+    from medimageinsight.bundle import ModelIdentity, ValidationStatistics
+    from medimageinsight.metrics.scores import Floats
     from medimageinsight.tagging.prompts import EmbedTexts
 
 Tags: TypeAlias = str | Tagger | Mapping[str, TagPrompts]
@@ -23,15 +29,51 @@ Tags: TypeAlias = str | Tagger | Mapping[str, TagPrompts]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagResult:
-    """One tag of one image: its score, the threshold, and ``present`` if the score reaches it."""
+    """One tag of one image: its score, the threshold, and ``present`` if the score reaches it.
+
+    ``cosine`` is that of the image with the tag's prompts; None if an adapter gives the score.
+    """
 
     score: float
     threshold: float
     present: bool
+    cosine: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``{"score", "threshold", "present"}``, the form of the JSON documents."""
+        """Return ``{"score", "threshold", "present", "cosine"}``, the form of the JSON documents."""
         return asdict(self)
+
+
+class ImageTags(dict[str, TagResult]):
+    """The tags of one image, by name.
+
+    Attributes:
+        cosine: The best cosine of the image with any of the prompts, negative ones included; None for an adapter.
+        unlike_validation: As in `tasks.ZeroShotResult`.
+        unknown_words: Words of the prompts that the model never learned.
+    """
+
+    def __init__(
+        self,
+        tags: Mapping[str, TagResult],
+        *,
+        cosine: float | None = None,
+        unlike_validation: bool | None = None,
+        unknown_words: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(tags)
+        self.cosine = cosine
+        self.unlike_validation = unlike_validation
+        self.unknown_words = unknown_words
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form of the JSON documents; ``warnings`` is left out if there are none."""
+        warning = warn_of_words(self.unknown_words)
+        return {
+            "tags": {name: tag.to_dict() for name, tag in self.items()},
+            "cosine": self.cosine,
+            "unlike_validation": self.unlike_validation,
+        } | ({} if warning is None else {"warnings": [warning]})
 
 
 def tag_vectors(
@@ -42,29 +84,66 @@ def tag_vectors(
     logit_scale: float,
     model: str = "",
     threshold: float | None = None,
-) -> list[dict[str, TagResult]]:
+    statistics: ValidationStatistics | None = None,
+    unknown_words: Callable[[Iterable[str]], tuple[str, ...]] | None = None,
+) -> list[ImageTags]:
     """Return the tags of embeddings (N, D), by name.
 
-    ``embed_texts``, ``logit_scale`` (a logarithm) and the name ``model`` are those of the model, which a tagger has to
-    fit. See `tag_thresholds` for the threshold.
+    ``embed_texts``, ``logit_scale`` (a logarithm), the name ``model``, ``statistics`` and ``unknown_words`` are those
+    of the model, which a tagger has to fit. See `tag_thresholds` for the threshold.
 
     Raises:
         InputError: As `tag_thresholds`, or embeddings that do not fit or are not finite.
     """
     names, thresholds = tag_thresholds(tags, threshold, model=model)
-    if isinstance(tags, Tagger):
-        scores = tags.scores(vectors, embed_texts, logit_scale)
-    elif isinstance(tags, str):
-        scores = term_probabilities(vectors, vocabulary(tags, model=model), embed_texts, logit_scale)
-    else:
-        scores = prompt_scores(vectors, embed_tags(embed_texts, tags), logit_scale)
+    scores, cosines, best = _score(vectors, tags, embed_texts, logit_scale, model)
+    texts = [] if isinstance(tags, str) else tag_texts(tags)  # the words of a vocabulary are this project's
+    unknown = () if unknown_words is None else unknown_words(texts)
+    unlike = [None] * len(scores) if statistics is None else statistics.unlike(vectors, best)
+    absent = [None] * len(names)
     return [
-        {
-            name: TagResult(score=score, threshold=limit, present=score >= limit)
-            for name, score, limit in zip(names, row, thresholds, strict=True)
-        }
-        for row in scores.tolist()
+        ImageTags(
+            {
+                name: TagResult(score=score, threshold=limit, present=score >= limit, cosine=cosine)
+                for name, score, limit, cosine in zip(
+                    names, row, thresholds, absent if cosines is None else cosines[index].tolist(), strict=True
+                )
+            },
+            cosine=None if best is None else float(best[index]),
+            unlike_validation=unlike[index],
+            unknown_words=unknown,
+        )
+        for index, row in enumerate(scores.tolist())
     ]
+
+
+def tag_texts(tags: Tags, *, model: str = "") -> list[str]:
+    """Return the texts that the tags' scores depend on; none where an adapter gives them."""
+    if isinstance(tags, str):
+        return [text for terms in vocabulary(tags, model=model).values() for text in terms]
+    return [text for prompts in _prompts(tags).values() for text in (*prompts.positive, *prompts.negative)]
+
+
+def _prompts(tags: Tagger | Mapping[str, TagPrompts]) -> Mapping[str, TagPrompts]:
+    if isinstance(tags, Tagger):
+        return {tag.name: tag.prompts for tag in tags.tags if tag.prompts is not None}
+    return tags
+
+
+def _score(
+    vectors: ArrayLike, tags: Tags, embed_texts: EmbedTexts, logit_scale: float, model: str
+) -> tuple[NDArray[np.float32], Floats | None, Floats | None]:
+    """Return scores (N, T), cosines with the tags' prompts (N, T), and the best cosine of each image (N,)."""
+    if isinstance(tags, str):
+        cosines = term_cosines(vectors, vocabulary(tags, model=model), embed_texts)
+        return cosine_probabilities(cosines, logit_scale), cosines, cosines.max(axis=1)
+    if isinstance(tags, Tagger) and tags.adapter is not None:
+        return adapter_scores(vectors, tags.adapter, tags.names), None, None
+    embedded = embed_tags(embed_texts, _prompts(tags))
+    positive, negative = tag_cosines(vectors, embedded)
+    has_negative = np.any(embedded.negative != 0, axis=1)
+    best = np.maximum(positive, np.where(has_negative, negative, -1)).max(axis=1)
+    return prompt_scores(vectors, embedded, logit_scale), positive, best
 
 
 def check_tags(tags: Tags, model: ModelIdentity | None, threshold: float | None) -> None:

@@ -25,6 +25,7 @@ from medimageinsight.metrics.vectors import unit_rows
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from medimageinsight.metrics.scores import Floats
     from medimageinsight.tagging.prompts import EmbedTexts
 
 Vocabulary = Mapping[str, tuple[str, ...]]
@@ -70,8 +71,22 @@ def term_probabilities(
     Raises:
         InputError: Embeddings that do not fit or are not finite.
     """
+    return cosine_probabilities(term_cosines(vectors, terms, embed_texts), logit_scale)
+
+
+def cosine_probabilities(cosines: Floats, logit_scale: float) -> NDArray[np.float32]:
+    """Return the probabilities (N, T) float32 of exclusive terms with these cosines."""
+    return activate(np.exp(logit_scale) * cosines, "softmax").astype(np.float32)
+
+
+def term_cosines(vectors: ArrayLike, terms: Mapping[str, Sequence[str]], embed_texts: EmbedTexts) -> Floats:
+    """Return the cosines (N, T) of images with each term's best prompt.
+
+    Raises:
+        InputError: Embeddings that do not fit or are not finite.
+    """
     prompts = unit_rows(embed_texts([prompt for term in terms.values() for prompt in term]), name="prompt vectors")
     rows = unit_rows(vectors, name="image vectors", dim=prompts.shape[1])
     starts = np.cumsum([0, *map(len, terms.values())])[:-1]
-    best = np.maximum.reduceat(rows.astype(np.float64) @ prompts.T, starts, axis=1)  # (N, T) cosines
-    return activate(np.exp(logit_scale) * best, "softmax").astype(np.float32)
+    best: Floats = np.maximum.reduceat(rows.astype(np.float64) @ prompts.T, starts, axis=1)
+    return best

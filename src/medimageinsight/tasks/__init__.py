@@ -18,7 +18,7 @@ from medimageinsight.tasks.outliers import (
     fit_outliers,
     neighbour_distances,
 )
-from medimageinsight.tasks.zero_shot import Text, mean_by_label, probabilities
+from medimageinsight.tasks.zero_shot import Text, ZeroShotResult, classify_vectors, mean_by_label, probabilities
 
 __all__ = [
     "Drift",
@@ -27,7 +27,9 @@ __all__ = [
     "NeighbourSettings",
     "OutlierResult",
     "Text",
+    "ZeroShotResult",
     "classify_by_neighbours",
+    "classify_vectors",
     "compare_studies",
     "cosine_similarity",
     "fill_template",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from medimageinsight.bundle import collect_words
 from medimageinsight.export import check_tokenizer, find_checkpoint, read_description, read_tokenizer
 from medimageinsight.network.checkpoint import load_state_dict
 from medimageinsight.network.config import ModelConfig
@@ -42,6 +43,7 @@ class InitialModel:
     scoring_preprocessing: str = "direct"
     trained: set[str]  # names of the trained parameters
     parents: list[dict[str, Any]] = field(default_factory=list)  # models it derives from: name, sha256, their parents
+    words: list[str] = field(default_factory=list)  # of all training texts, its parents' too; empty if not known
 
 
 def create_model(config: TrainConfig, folder: Path, base: Path, writer: CaptionWriter) -> InitialModel:
@@ -55,10 +57,11 @@ def create_model(config: TrainConfig, folder: Path, base: Path, writer: CaptionW
         tokenizer=tokenizer,
         preprocessing=Preprocessing(image_size=config.model.image.image_size, mean=IMAGENET_MEAN, std=IMAGENET_STD),
         trained={name for name, _ in network.named_parameters()},
+        words=collect_words(writer.vocabulary()),
     )
 
 
-def load_pretrained(config: FinetuneConfig, folder: Path, base: Path, writer: CaptionWriter) -> InitialModel:  # noqa: ARG001 - the checkpoint has a tokenizer
+def load_pretrained(config: FinetuneConfig, folder: Path, base: Path, writer: CaptionWriter) -> InitialModel:
     """Load the network, tokenizer and preprocessing of the checkpoint to fine-tune.
 
     Raises:
@@ -92,6 +95,7 @@ def load_pretrained(config: FinetuneConfig, folder: Path, base: Path, writer: Ca
         scoring_preprocessing=described.scoring_preprocessing,
         trained=choose_trained(network, config.start),
         parents=[parent],
+        words=collect_words([*described.words, *writer.vocabulary()]) if described.words else [],
     )
 
 

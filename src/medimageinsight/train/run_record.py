@@ -130,6 +130,9 @@ def write_record(
         partial.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
+MAX_WORDS = 40_000  # of a description, which is small; a model of more knows nearly every word
+
+
 def describe_model(config: RunConfig, initial: InitialModel, table: Table, **figures: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     """Return the content of ``model.json``: architecture, preprocessing and provenance of a finished model."""
     return {
@@ -146,7 +149,7 @@ def describe_model(config: RunConfig, initial: InitialModel, table: Table, **fig
             "pictures": len(table.of_split(config.data.train_split)),
             "parents": initial.parents,
         },
-    }
+    } | ({"words": initial.words} if 0 < len(initial.words) <= MAX_WORDS else {})
 
 
 def resolved(config: RunConfig) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from medimageinsight import schemas
 from medimageinsight.errors import InputError, RequestError
 from medimageinsight.images import PRESETS
-from medimageinsight.search import StoreClassification, classify_vector
+from medimageinsight.search import Store, StoreClassification, classify_vector, find_own_patient
 from medimageinsight.serve.routes.route import body_errors, errors, examples, new_router
 from medimageinsight.serve.routes.rows import Vector, embed_all, embed_images, image_row, image_rows
 from medimageinsight.serve.routes.samples import PNG, TEXT
@@ -80,19 +80,23 @@ async def neighbours(
 ) -> schemas.NeighboursResponse:
     """Label images by the most similar stored images, which come with the answer.
 
-    Stored images without a value in the column `label` do not vote. An image that cannot be used has an error
-    as its result.
+    Stored images without a value in the column `label` do not vote, nor do those of a DICOM image's own patient,
+    where the store has a column of patients. An image that cannot be used has an error as its result.
     """
     served = store_of(server, body.store, body.model)
     settings = served.store.identity.settings(window=body.window)
+    statistics = served.served.model.statistics_for(settings)
     voting = NeighbourSettings(k=body.k, temperature=body.temperature)
     rows = image_rows(server, body.images, frame=body.frame, window=None)
     results: list[schemas.NeighboursResult | schemas.ErrorResponse] = []
-    for image in await embed_images(served.served, rows, settings):
+    for row, image in zip(rows, await embed_images(served.served, rows, settings), strict=True):
         if isinstance(image, InputError):
             results.append(schemas.ErrorResponse.of(image))
             continue
-        vote = partial(classify_vector, served.store, image, label=body.label, settings=voting, where=body.where)
+        vote = partial(
+            _vote, served.store, row.image, image, label=body.label, settings=voting, where=body.where,
+            statistics=statistics,
+        )  # fmt: skip
         results.append(_neighbours_result(await server.stores.run(vote)))
     return schemas.NeighboursResponse(model=served.served.name, results=results)
 
@@ -120,8 +124,18 @@ async def _query_vector(server: Server, served: ServedStore, body: schemas.Searc
     return vector
 
 
+def _vote(store: Store, image: bytes | None, vector: Vector, **options: Any) -> StoreClassification:
+    """Classify an image without the votes of its own patient; the patient of a URL's image is not read."""
+    without = {} if image is None else find_own_patient(store, image)
+    return classify_vector(store, vector, without=without, **options)
+
+
 def _neighbours_result(found: StoreClassification) -> schemas.NeighboursResult:
     return schemas.NeighboursResult(
         probabilities=found.probabilities,
+        cosine=found.cosine,
+        unlike_validation=found.unlike_validation,
         neighbours=[schemas.Neighbour.of_neighbour(neighbour) for neighbour in found.neighbours],
+        excluded=found.excluded,
+        patients_unknown=found.patients_unknown,
     )

@@ -6,17 +6,18 @@ from typing import Annotated
 import numpy as np
 
 from medimageinsight import schemas
+from medimageinsight.bundle import UNKNOWN_WORDS
 from medimageinsight.errors import InputError, RequestError
 from medimageinsight.serve.images import view as view_image
 from medimageinsight.serve.prompts import make_prompts
+from medimageinsight.serve.response_warnings import record_warnings
 from medimageinsight.serve.routes.route import body_errors, examples, new_router
 from medimageinsight.serve.routes.rows import embed_all, embed_images, embed_texts, image_row, image_rows
 from medimageinsight.serve.routes.samples import PNG, TEXT
 from medimageinsight.serve.routes.state import Server
 from medimageinsight.serve.scoring_request import Row, check_rows, make_row
-from medimageinsight.tagging import Tagger, tag_vectors
-from medimageinsight.tagging.vocabularies import vocabulary
-from medimageinsight.tasks import cosine_similarity, mean_by_label, probabilities
+from medimageinsight.tagging import ImageTags, Tagger, tag_texts, tag_vectors
+from medimageinsight.tasks import classify_vectors, cosine_similarity, mean_by_label
 
 router = new_router("Search and tasks", "/api")
 
@@ -48,13 +49,21 @@ async def classify(
     stacked = np.stack([embedded[text] for texts in prompts.values() for text in texts])
     labels = mean_by_label(stacked, [len(texts) for texts in prompts.values()])
     results: list[schemas.ClassifyResult | schemas.ErrorResponse] = []
+    statistics = served.model.statistics
     for image in await embed_images(served, rows, served.model.preprocessing):
         if isinstance(image, InputError):
             results.append(schemas.ErrorResponse.of(image))
             continue
-        values = probabilities(image, labels, served.model.logit_scale).tolist()
-        results.append(schemas.ClassifyResult(probabilities=dict(zip(prompts, values, strict=True))))
-    return schemas.ClassifyResponse(model=served.name, results=results)
+        (found,) = classify_vectors(
+            image[np.newaxis], labels, list(prompts), served.model.logit_scale, statistics=statistics
+        )
+        results.append(
+            schemas.ClassifyResult(
+                probabilities=found.probabilities, cosine=found.cosine, unlike_validation=found.unlike_validation
+            )
+        )
+    unknown = served.model.unknown_words(embedded)
+    return schemas.ClassifyResponse(model=served.name, results=results, warnings=_warn(unknown))
 
 
 @router.post("/tag", responses=body_errors())
@@ -78,13 +87,10 @@ async def tag(
             raise RequestError(f"expected no 'model' or the tagger's, {served.name}, got the name of another")
         if body.window not in (None, preprocessing.window):
             raise RequestError("expected no 'window' or the tagger's, got another: leave it out", code="window_invalid")
-        prompts = [tag.prompts for tag in chosen.tagger.tags if tag.prompts is not None]
-        texts = [text for prompt in prompts for text in prompt.positive + prompt.negative]
     else:
         served = server.models.get(body.model)
         tags, preprocessing = str(body.vocabulary), served.model.preprocessing
-        texts = [text for terms in vocabulary(tags, model=served.name).values() for text in terms]
-    embedded = await embed_texts(served, texts)
+    embedded = await embed_texts(served, tag_texts(tags, model=served.name))
     images = await embed_images(served, rows, preprocessing)
     usable = [image for image in images if not isinstance(image, InputError)]
     tagged = iter(
@@ -95,18 +101,16 @@ async def tag(
             logit_scale=served.model.logit_scale,
             model=served.name,
             threshold=body.threshold,
+            statistics=served.model.statistics_for(preprocessing),
         )
     )
     return schemas.TagResponse(
         model=served.name,
         results=[
-            schemas.ErrorResponse.of(image)
-            if isinstance(image, InputError)
-            else schemas.TagResult(
-                tags={name: schemas.TagScore(**found.to_dict()) for name, found in next(tagged).items()}
-            )
+            schemas.ErrorResponse.of(image) if isinstance(image, InputError) else _tag_result(next(tagged))
             for image in images
         ],
+        warnings=_warn(served.model.unknown_words(embedded if isinstance(tags, Tagger) else ())),
     )
 
 
@@ -145,7 +149,7 @@ async def view(
     if row.error is not None:
         raise row.error
     data = row.image or b""
-    shown = await server.in_thread(
+    shown = await served.decode(
         lambda: view_image(data, served.model, server.models.image_limits, frame=body.frame, window=body.window)
     )
     return schemas.ViewResponse(
@@ -157,6 +161,21 @@ async def view(
         model_size=list(served.model.preprocessing.image_size),
         warnings=[schemas.ImageWarning(**warning.to_dict()) for warning in shown.warnings] or None,
     )
+
+
+def _tag_result(found: ImageTags) -> schemas.TagResult:
+    return schemas.TagResult(
+        tags={name: schemas.TagScore(**tag.to_dict()) for name, tag in found.items()},
+        cosine=found.cosine,
+        unlike_validation=found.unlike_validation,
+    )
+
+
+def _warn(unknown: tuple[str, ...]) -> list[schemas.TextWarning] | None:
+    """Return the warning about words that the model never learned, and record its code for the header."""
+    if unknown:
+        record_warnings([UNKNOWN_WORDS])
+    return schemas.TextWarning.of(unknown)
 
 
 def _item_row(server: Server, item: schemas.CompareItem) -> Row:
