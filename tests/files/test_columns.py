@@ -38,6 +38,12 @@ def test_detects_separator_and_encoding(tmp_path, separator, encoding, caplog):
     assert read_values(file, everything)["Größe"] == numbers
 
 
+def test_reads_the_unicode_text_of_a_spreadsheet(tmp_path):
+    file = tmp_path / "table.txt"
+    file.write_bytes(quoted(ROWS, "\t").encode("utf-16"))
+    assert read_header(file) == ROWS[0]
+
+
 def test_decimal_commas_stay_in_columns_with_other_text(tmp_path):
     file = tmp_path / "table.csv"
     file.write_text("path;codes;whole\n1;1,2;3\n2;x;4\n", "utf-8")

@@ -157,7 +157,7 @@ def test_reads_real_exports(shared):
 
 def test_rejects_missing_and_unreadable_files(tmp_path):
     assert code_of(lambda: search.read_metadata(tmp_path / "no.csv")) == "dataset_not_found"
-    assert code_of(lambda: search.read_metadata(write(tmp_path, "x", "a.txt"))) == "dataset_format_unknown"
+    assert code_of(lambda: search.read_metadata(write(tmp_path, "x", "a.xlsx"))) == "dataset_format_unknown"
     assert code_of(lambda: search.read_metadata(write(tmp_path, "x", "a.parquet"))) == "dataset_unreadable"
 
 

@@ -57,7 +57,7 @@ ImagePaths = Annotated[
 ]
 Table = Annotated[
     Path | None,
-    typer.Option(metavar="TABLE", help="A .csv, .tsv or .parquet file about the images, with a column path."),
+    typer.Option(metavar="TABLE", help="A .csv, .tsv, .txt or .parquet file about the images, with a column path."),
 ]
 TableColumns = Annotated[
     list[str] | None,

@@ -60,7 +60,8 @@ Top = Annotated[int, typer.Option(min=1, help="Number of labels shown for each i
 LabelledTable = Annotated[
     Path,
     typer.Argument(
-        metavar="TABLE", help="A .csv, .tsv or .parquet file with one row for each image, or a MedMNIST file (.npz)."
+        metavar="TABLE",
+        help="A .csv, .tsv, .txt or .parquet file with one row for each image, or a MedMNIST file (.npz).",
     ),
 ]
 LabelColumn = Annotated[str, typer.Option(metavar="COLUMN", help="The table's column with the labels.")]

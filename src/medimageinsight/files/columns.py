@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     # Maps a table's header to the columns to read: name of the caller's choice to column.
     ChooseColumns: TypeAlias = Callable[[Sequence[str]], Mapping[str, str]]
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 # Row numbers that pandas writes as a column, and their names when it has read and written them again.
 _ROW_NUMBERS = re.compile(r"(?:Unnamed: \d+|__index_level_\d+__)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+)")
@@ -37,7 +37,7 @@ def check_table_file(file: Path) -> str:
     suffix = file.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         raise DatasetError(
-            f"expected a .csv or .parquet table, got {suffix or 'a name without ending'}: convert it",
+            f"expected a table ({', '.join(TABLE_SUFFIXES)}), got {suffix or 'a name without ending'}: convert it",
             code="dataset_format_unknown",
         )
     return suffix
@@ -74,7 +74,7 @@ def read_header(file: Path) -> list[str]:
 
 
 def read_columns(file: Path, choose: ChooseColumns) -> dict[str, list[str]]:
-    """Read the chosen columns of a ``.csv``, ``.tsv`` or ``.parquet`` file as text without surrounding spaces.
+    """Read the chosen columns of a delimited or Parquet file as text without surrounding spaces.
 
         read_columns(Path("scans.csv"), lambda header: {"caption": "report"})  # {"caption": ["normal", ...]}
 

@@ -141,11 +141,13 @@ def _name_columns(header: Sequence[str], path_column: str | None, stored: Mappin
         name = "path" if column == image else spelled.get(name.lower(), name)
         if name != "path" or column == image:  # a second column of paths is not read
             pairs.append((name, column))
-    repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    counts = Counter(name for name, _ in pairs)
+    repeated = [column for name, column in pairs if counts[name] > 1]
     if repeated:
         raise bad_columns(
-            f"{', '.join(map(repr, repeated))} comes twice (other characters than letters and digits count as _)",
-            "Rename one",
+            f"{', '.join(map(repr, repeated))} have one name in a store (other characters than letters and digits"
+            " count as _)",
+            "Rename or choose",
         )
     return dict(pairs)
 
