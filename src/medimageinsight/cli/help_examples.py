@@ -46,8 +46,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mi2 serve --model ~/models/medimageinsight --host 0.0.0.0 --api-key-file keys",
         "mi2 serve --store chest=stores/chest --image-folders images/",
     ),
-    "evaluate": ("mi2 evaluate table.parquet --out report/",),
+    "evaluate": (
+        "mi2 evaluate table.parquet --out report/",
+        'mi2 evaluate table.csv --label-columns Edema Effusion --template "x-ray chest {}"',
+    ),
     "convert": ("mi2 convert path/to/2024.09.27 --out ~/models/medimageinsight",),
+    "statistics": ("mi2 statistics runs/chest/bundle chest.csv --split val",),
     "verify": ("mi2 verify ~/models/medimageinsight --against path/to/2024.09.27",),
     "train": ("mi2 train configs/mini.yaml --out runs/mini",),
     "finetune": ("mi2 finetune configs/finetune-lora.yaml",),

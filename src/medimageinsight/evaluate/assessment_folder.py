@@ -15,7 +15,6 @@ from medimageinsight.evaluate.assessment_plots import (
     draw_roc,
 )
 from medimageinsight.evaluate.comparison import AssessedModels
-from medimageinsight.evaluate.confusion import confusion_csv
 from medimageinsight.evaluate.confusion_plots import draw_confusion
 from medimageinsight.evaluate.sections.classification import (
     calibration_section,
@@ -23,7 +22,7 @@ from medimageinsight.evaluate.sections.classification import (
     operating_section,
 )
 from medimageinsight.evaluate.sections.comparison import comparison_section, groups_section
-from medimageinsight.evaluate.sections.confusion import confusion_section
+from medimageinsight.evaluate.sections.confusion import confusion_csv, confusion_section
 from medimageinsight.evaluate.sections.published import published_section
 from medimageinsight.evaluate.sections.rate_gaps import rate_gaps_section
 from medimageinsight.evaluate.sections.summary import (

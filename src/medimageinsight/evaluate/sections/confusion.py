@@ -1,7 +1,9 @@
-"""The report section on confusion matrices."""
+"""The report section on confusion matrices, and all of them as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import TYPE_CHECKING
 
 from medimageinsight.evaluate.results import DASH, source_name
@@ -38,6 +40,23 @@ def confusion_section(methods: Mapping[str, MethodAssessment], plots: Sequence[P
     )
     blocks: list[Block] = [Paragraph(text=text), *plots, *tables]
     return Section(title="Confusion matrices", blocks=tuple(blocks))
+
+
+def confusion_csv(methods: Mapping[str, MethodAssessment]) -> str:
+    """Return all matrices as CSV: one row for each method, source, true class and answer."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("method", "source", "truth", "answer", "images", "share of truth"))
+    for method, assessment in methods.items():
+        for source, of_source in assessment.sources.items():
+            matrix = of_source.figures.confusion
+            if matrix is None:
+                continue
+            for truth, counts, shares in zip(matrix.names, matrix.counts, matrix.shares, strict=True):
+                for answer, count, share in zip(matrix.names, counts, shares, strict=True):
+                    shown = "" if share is None else f"{share:.6f}"
+                    writer.writerow((method, source, truth, answer, count, shown))
+    return stream.getvalue()
 
 
 def _rows(matrix: ConfusionMatrix) -> Iterator[tuple[str, ...]]:
