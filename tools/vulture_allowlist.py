@@ -23,20 +23,41 @@ _.producer_name
 _.producer_version
 _.use_deterministic_compute
 
+# fields of protobuf's descriptors
+_.map_entry
+_.oneof_index
+_.type_name
+
 # members of requests and responses
+_.backend
+_.batch_stats
+_.binary_data_output
+_.binary_data_size
+_.compute_infer
+_.compute_input
+_.compute_output
+_.data_type
 _.datatype
 _.dimensions
 _.disclaimer
+_.execution_count
+_.fail
 _.image_standardization_image_size
 _.image_standardization_jpeg_compression_ratio
+_.inference_count
+_.inference_stats
+_.last_inference
 _.live
+_.max_batch_size
 _.model_name
 _.model_size
+_.model_stats
 _.owned_by
 _.param
 _.prompt_tokens
 _.ready
 _.shows_images
+_.success
 _.total_tokens
 _.usage
 

@@ -271,6 +271,36 @@ def test_keys_and_tls_and_the_end_of_the_server(toy_bundle: Path, tmp_path: Path
         assert server.process.wait(TIMEOUT_S) in (0, -signal.SIGTERM)
 
 
+def test_a_call_in_progress_ends_before_the_server(toy_bundle: Path, tmp_path: Path) -> None:
+    port = free_port()
+    options = ("--model", str(toy_bundle), "--grpc-port", str(port), "--batch-images", "1", "--drain-delay-s", "1")
+    with (
+        run_server(tmp_path, *options) as server,
+        triton.InferenceServerClient(f"127.0.0.1:{port}") as client,
+    ):
+        images = [make_image(seed, (400, 400), "BMP") for seed in range(60)]
+        results: list[Any] = []
+        client.async_infer(
+            "toy", [tensor("image", images)], callback=lambda result, error: results.append(error or result)
+        )
+        wait_for(lambda: server.metric("mi2_queue_rows") == 60)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "draining" in server.log)
+        with pytest.raises(triton.InferenceServerException) as caught:
+            client.infer("toy", [texts()])
+        assert caught.value.status() == "StatusCode.UNAVAILABLE"
+        wait_for(lambda: results)
+        assert results[0].as_numpy("image_embeddings").shape == (60, 8)
+        assert server.process.wait(TIMEOUT_S) in (0, -signal.SIGTERM)
+
+
+def test_health_checks_of_orchestrators(channel: Any) -> None:
+    assert channel.unary_unary("/grpc.health.v1.Health/Check")(b"") == b"\x08\x01"  # SERVING
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/grpc.health.v1.Health/None")(b"")
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
 def client_metadata(client: Any) -> Any:
     return lambda headers: client.get_model_metadata("toy", headers=headers)
 

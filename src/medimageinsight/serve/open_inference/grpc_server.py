@@ -14,7 +14,7 @@ from medimageinsight.errors import ConfigError, InputError, MedImageInsightError
 from medimageinsight.serve.authentication import unauthorized
 from medimageinsight.serve.open_inference.encoding import DEFLATE, GZIP, decompress
 from medimageinsight.serve.open_inference.grpc_messages import SERVICE
-from medimageinsight.serve.open_inference.grpc_service import KEYLESS, METHODS, InferenceService
+from medimageinsight.serve.open_inference.grpc_service import KEYLESS, InferenceService
 from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.response_warnings import collect_warnings
 from medimageinsight.serve.scoring_response import status_of
@@ -57,7 +57,8 @@ async def run_grpc_server(server: ServerState, authentication: Authentication) -
     settings = server.settings
     calls = _Calls(server, authentication)
     running = grpc.aio.server(options=_options(settings), maximum_concurrent_rpcs=_MAX_CALLS)
-    running.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, calls.handlers())])
+    for service, methods in calls.handlers().items():
+        running.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, methods)])
     _listen(running, settings)
     await running.start()
     try:
@@ -106,9 +107,13 @@ class _Calls:
         self._service = InferenceService(server)
         self._arriving = asyncio.Semaphore(max(1, server.settings.queue_bytes // server.settings.max_body_bytes))
 
-    def handlers(self) -> dict[str, Any]:
-        """Return gRPC's handler of each method."""
-        return {method: grpc.stream_unary_rpc_method_handler(self._handler(method)) for method in METHODS}
+    def handlers(self) -> dict[str, dict[str, Any]]:
+        """Return gRPC's handlers, by service and method."""
+        services = {SERVICE: self._service.methods, "grpc.health.v1.Health": ("Check",)}
+        return {
+            service: {method: grpc.stream_unary_rpc_method_handler(self._handler(method)) for method in methods}
+            for service, methods in services.items()
+        }
 
     def _handler(self, method: str) -> Any:  # noqa: ANN401 - what gRPC takes
         async def handle(_: object, context: Any) -> bytes:  # noqa: ANN401 - of gRPC, without types

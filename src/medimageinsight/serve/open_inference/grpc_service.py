@@ -23,22 +23,30 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("medimageinsight.serve")
 
-METHODS = (
-    "ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer", "ModelStatistics",
-    "ModelConfig", "RepositoryIndex",
-)  # fmt: skip
-KEYLESS = frozenset({"ServerLive", "ServerReady"})
+KEYLESS = frozenset({"Check", "ServerLive", "ServerReady"})
+_SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"  # a HealthCheckResponse: field 1, an enumeration
 _DATA_TYPES = {"TYPE_STRING": 13, "TYPE_FP32": 11}  # of a configuration, in Triton's numbers
 
 
 class InferenceService:
-    """Answers requests of a server. A request is a message's bytes, a response its members or a message."""
+    """Answers requests of a server: a message's bytes by the bytes of another."""
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
+        self._small_methods = {
+            "ModelConfig": self._model_config,
+            "ModelMetadata": self._model_metadata,
+            "ModelReady": self._model_ready,
+            "ModelStatistics": self._model_statistics,
+            "RepositoryIndex": self._repository_index,
+            "ServerLive": self._server_live,
+            "ServerMetadata": self._server_metadata,
+            "ServerReady": self._server_ready,
+        }
+        self.methods = (*self._small_methods, "ModelInfer")
 
     async def answer(self, method: str, content: bytes) -> bytes:
-        """Answer a request of one of the `METHODS`.
+        """Answer a request of one of the ``methods``.
 
         Raises:
             InputError: The request cannot be used.
@@ -46,8 +54,10 @@ class InferenceService:
         """
         if method == "ModelInfer":
             return await self._infer(content)
+        if method == "Check":  # of gRPC's health service, whatever service it asks for
+            return _SERVING if await self._is_ready() else _NOT_SERVING
         request = _parse(f"{method}Request", content)
-        members = await getattr(self, _snake_case(method))(request)
+        members = await self._small_methods[method](request)
         return _serialize(f"{method}Response", members)
 
     async def _infer(self, content: bytes) -> bytes:
@@ -66,15 +76,18 @@ class InferenceService:
         size = sum(tensor.data.nbytes for tensor in response.outputs if isinstance(tensor, schemas.OutputTensor))
         return await server.run(size, lambda: _serialize("ModelInferResponse", _infer_members(response)))
 
-    async def server_live(self, _: Message) -> dict[str, Any]:
+    async def _server_live(self, _: Message) -> dict[str, Any]:
         """Answer, so that the process is known to run."""
         return {"live": True}
 
-    async def server_ready(self, _: Message) -> dict[str, Any]:
+    async def _server_ready(self, _: Message) -> dict[str, Any]:
         """Check that embeddings can be made with every model."""
-        return {"ready": not self._server.models.draining and await _are_ready(self._server.models.all())}
+        return {"ready": await self._is_ready()}
 
-    async def model_ready(self, request: Message) -> dict[str, Any]:
+    async def _is_ready(self) -> bool:
+        return not self._server.models.draining and await _are_ready(self._server.models.all())
+
+    async def _model_ready(self, request: Message) -> dict[str, Any]:
         """Check that embeddings can be made with a model."""
         try:
             served = find_model(self._server, request.name, request.version)
@@ -84,15 +97,15 @@ class InferenceService:
             return {"ready": False}
         return {"ready": await _are_ready([served])}
 
-    async def server_metadata(self, _: Message) -> dict[str, Any]:
+    async def _server_metadata(self, _: Message) -> dict[str, Any]:
         """Return the server's name, version and extensions."""
         return describe_server().model_dump()
 
-    async def model_metadata(self, request: Message) -> dict[str, Any]:
+    async def _model_metadata(self, request: Message) -> dict[str, Any]:
         """Return a model's tensors."""
         return describe_model(find_model(self._server, request.name, request.version)).model_dump()
 
-    async def model_statistics(self, request: Message) -> dict[str, Any]:
+    async def _model_statistics(self, request: Message) -> dict[str, Any]:
         """Return the statistics of a model, or of every model for an empty name."""
         self._server.models.check_open()
         chosen = (
@@ -100,14 +113,14 @@ class InferenceService:
         )
         return {"model_stats": [served.statistics.read(served.name).model_dump() for served in chosen]}
 
-    async def model_config(self, request: Message) -> dict[str, Any]:
+    async def _model_config(self, request: Message) -> dict[str, Any]:
         """Return a model's tensors in the form of Triton's configuration."""
         config = describe_config(find_model(self._server, request.name, request.version)).model_dump()
         for tensor in (*config["input"], *config["output"]):
             tensor["data_type"] = _DATA_TYPES[tensor["data_type"]]
         return {"config": config}
 
-    async def repository_index(self, _: Message) -> dict[str, Any]:
+    async def _repository_index(self, _: Message) -> dict[str, Any]:
         """Return the names and versions of the models."""
         self._server.models.check_open()
         models = self._server.models.all()
@@ -175,7 +188,3 @@ async def _are_ready(models: Iterable[ServedModel]) -> bool:
         logger.error("not ready", extra={"error": type(error).__name__})
         return False
     return bool(chosen)
-
-
-def _snake_case(method: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in method).removeprefix("_")

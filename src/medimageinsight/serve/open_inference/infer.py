@@ -18,7 +18,6 @@ from medimageinsight.serve.routes.rows import embed_all
 from medimageinsight.serve.scoring import scoring_preprocessing
 from medimageinsight.serve.scoring_params import parse_params
 from medimageinsight.serve.scoring_request import Row, check_rows, make_row
-from medimageinsight.serve.scoring_response import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,13 +82,6 @@ async def infer(server: ServerState, body: schemas.InferRequest, model: str) -> 
             )
     served.statistics.add("compute_output", time.monotonic() - started)
     return schemas.InferResponse(model_name=served.name, model_version=VERSION, id=body.id, outputs=tensors)
-
-
-def server_status(error: Exception) -> int:
-    """Return the HTTP status of an error that a request of the protocol ends with."""
-    if isinstance(error, Rejection):
-        return error.status
-    return status_of(error) if isinstance(error, InputError) else 500
 
 
 def _parse_params(parameters: Any) -> Params:  # noqa: ANN401 - any JSON value
