@@ -37,13 +37,18 @@ class BodyReader:
 
     @asynccontextmanager
     async def read(
-        self, request: Request, *, check_type: Callable[[Request], None] | None = None
+        self,
+        request: Request,
+        *,
+        check_type: Callable[[Request], None] | None = None,
+        consume: Callable[[bytes], None] | None = None,
     ) -> AsyncIterator[bytes]:
         """Yield the body of a request. It counts against the server's limit until the block ends.
 
         Args:
             request: The request.
             check_type: Refuses requests of a content type that the route does not accept; by default, all but JSON.
+            consume: Takes each chunk as it arrives; then no bytes are yielded.
 
         Raises:
             Rejection: 415 for another content type, 413 for a body over the limit, 408 for one that stopped arriving,
@@ -62,7 +67,10 @@ class BodyReader:
                     raise self.too_large()
                 self._count(len(chunk), already=size)
                 size += len(chunk)
-                buffer += chunk
+                if consume is None:
+                    buffer += chunk
+                else:
+                    consume(chunk)
             body = bytes(buffer)
             buffer.clear()  # or the body would be in memory twice while it is answered
             yield body
