@@ -159,6 +159,44 @@ def test_scoring_rejects_unknown_labels_and_the_other_kind(adapter) -> None:
         assert caught.value.code == code
 
 
+def test_scoring_refuses_patients_that_it_was_fitted_to(tmp_path: Path) -> None:
+    train, validation = split_by_patient(make_clusters(120), fraction=0.3)
+    trained = train_adapter(train, validation, model=make_identity(), settings=AdapterSettings(**QUICK))
+    for part in (train, validation):
+        with pytest.raises(InputError, match=r"patients with [1-9]\d* images") as caught:
+            trained.score(part, **QUICK)
+        assert caught.value.code == "patients_shared"
+    test = make_clusters(60, seed=1)
+    assert trained.score(test, **QUICK).patients_checked
+    anonymous = dataclasses.replace(test, patients=())
+    assert not trained.score(anonymous, **QUICK).patients_checked
+    save_adapter(trained, tmp_path / "a.adapter")
+    assert train.patients[0] not in (tmp_path / "a.adapter").read_text()
+    assert not load_adapter(tmp_path / "a.adapter").score(test, **QUICK).patients_checked  # ids are not in the file
+    without = train_adapter(
+        dataclasses.replace(train, patients=()), validation, model=make_identity(), settings=AdapterSettings(**QUICK)
+    )
+    assert not without.score(test, **QUICK).patients_checked
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_uncertain_labels_change_nothing(kind: str) -> None:
+    def make(seed: int, flip: bool) -> LabelledEmbeddings:
+        data = make_multilabel(160, seed=seed)
+        unsure = [frozenset({"left"}) if index % 4 == 0 else frozenset() for index in range(len(data))]
+        labels = [sets | names if flip else sets - names for sets, names in zip(data.labels, unsure, strict=True)]
+        return dataclasses.replace(data, labels=labels, uncertain=unsure)
+
+    figures = []
+    for flip in (False, True):
+        settings = AdapterSettings(kind=kind, **QUICK)
+        trained = train_adapter(make(0, flip), make(1, flip), model=make_identity(), settings=settings)
+        figures.append(trained.score(make(2, flip), **QUICK))
+    assert figures[0].label_auc["left"].value == pytest.approx(figures[1].label_auc["left"].value, abs=1e-6)
+    assert figures[0].brier.value == pytest.approx(figures[1].brier.value, abs=1e-5)
+    assert figures[0].label_auc["left"].value > 0.9
+
+
 @pytest.mark.parametrize(
     "invalid", [{"kind": "tree"}, {"inverse_penalties": ()}, {"hidden": 0}, {"confidence": 1.0}, {"learning_rate": 0.0}]
 )

@@ -36,6 +36,7 @@ def test_finds_unusual_images(mi2, reference: Path, validation: Path, tmp_path: 
     assert result.code == 0
     assert [entry["source"] for entry in result.json] == list(map(str, new))
     assert [entry["outlier"] for entry in result.json] == [False, True]
+    assert all(entry["patients_unknown"] is True for entry in result.json)
     with MedImageInsight.load(toy_bundle) as model:
         sets = [model.embed_images(sorted(path.iterdir())) for path in (reference, validation)]
         detector = fit_outliers(*sets, k=5, quantile=0.99)
@@ -89,6 +90,7 @@ def test_drift_between_folders(mi2, reference: Path, validation: Path, tmp_path:
     assert differ.code == 0
     assert differ.json["p_value"] == pytest.approx(0.01)
     assert differ.json["images"] == [30, 20]
+    assert differ.json["unknown_patients"] == [30, 20]
     alike = mi2(
         "outliers", "drift", reference, validation, "--permutations", 99, "--seed", 5, "--statistic", "mmd", "--json"
     )

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 LABELS = ("edema", "normal", None)
 SETTINGS = NeighbourSettings(k=4)
+EMPTY = {
+    "probabilities": {},
+    "cosine": None,
+    "unlike_validation": None,
+    "neighbours": [],
+    "excluded": 0,
+    "patients_unknown": True,
+}
 
 
 @pytest.fixture
@@ -71,7 +79,7 @@ def test_without_neighbours_the_label_is_none(store: search.Store, rows: np.ndar
     assert (none.label, none.probabilities, none.neighbours) == (None, {}, ())
     store.delete(where="finding is not null")
     without = search.classify_vector(store, rows[0], label="finding", settings=SETTINGS)
-    assert (without.label, without.to_dict()) == (None, {"probabilities": {}, "neighbours": []})
+    assert (without.label, without.to_dict()) == (None, EMPTY)
 
 
 def test_rejects_invalid_arguments(store: search.Store, rows: np.ndarray) -> None:

@@ -123,7 +123,7 @@ def test_neighbours_are_returned_with_their_labels(server: ServerProcess, chest:
     assert all(FINDINGS[int(hit["id"])] == hit["label"] for hit in good["neighbours"])
     assert sum(hit["weight"] for hit in good["neighbours"]) == pytest.approx(1)
     none = server.post("/api/neighbours", body | {"where": "finding = 'other'"}).json["results"][0]
-    assert none == {"probabilities": {}, "neighbours": []}
+    assert none == {"probabilities": {}, "neighbours": [], "excluded": 0, "patients_unknown": True}
 
 
 def test_too_many_neighbours_are_refused(server: ServerProcess):

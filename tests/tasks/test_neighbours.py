@@ -40,6 +40,11 @@ def test_excludes_references_of_the_same_patient() -> None:
     )
     assert [neighbour.index for neighbour in result.neighbours] == [1, 2]
     assert result.label == "b"
+    assert (result.excluded, result.patients_unknown) == (2, True)  # one that voted has no patient
+    (known,) = classify_by_neighbours(
+        [[1.0, 0.0]], REFERENCES, LABELS, query_patients=["p"], reference_patients=["p", "q", "r", "p"]
+    )
+    assert (known.excluded, known.patients_unknown) == (2, False)
 
 
 def test_unknown_patient_excludes_nothing() -> None:
@@ -47,6 +52,7 @@ def test_unknown_patient_excludes_nothing() -> None:
         [[1.0, 0.0]], REFERENCES, LABELS, query_patients=[""], reference_patients=["", "", "q", "q"]
     )
     assert len(result.neighbours) == 4
+    assert (result.excluded, result.patients_unknown) == (0, True)
 
 
 def test_result_is_empty_if_all_references_are_excluded() -> None:

@@ -40,7 +40,7 @@ app = typer.Typer(
 )
 
 _ROUNDING = 1e-9
-_SET = "a folder of images, a .csv, .tsv or .parquet table of them, or embeddings of mi2 embed --out"
+_SET = "a folder of images, a .csv, .tsv, .txt or .parquet table of them, or embeddings of mi2 embed --out"
 
 Reference = Annotated[str, typer.Argument(metavar="REFERENCE", help=f"Usual images: {_SET}.")]
 Files = Annotated[
@@ -88,6 +88,7 @@ def find(
         reference_patients=reference_set.patients,
         validation_patients=validation_set.patients,
     )
+    unknown = [_count_unknown(images) for images in (reference_set, validation_set)]
     embedded = embed_sources(loaded, sources, frame=frame)
     rows = [row for row in embedded if not isinstance(row, InputError)]
     detected = iter(detector.detect(rows) if rows else ())
@@ -97,7 +98,7 @@ def find(
             ("source", "distance", "p-value", ""),
             [_format(source, result) for source, result in results],
             title=f"threshold {detector.threshold:.4f}, from {len(validation_set.embeddings):,} validation images"
-            f"{_describe_unknown_patients(reference_set, validation_set)}",
+            f"{', patients unknown' if any(unknown) else ''}",
         )
 
     if detector.expected_rate > 1 - quantile + _ROUNDING:
@@ -106,7 +107,13 @@ def find(
             f"up to {detector.expected_rate:.1%} of usual images are outliers"
         )
     results = [row if isinstance(row, InputError) else next(detected) for row in embedded]
-    print_results(sources, results, asdict, print_table, as_json=as_json)
+    print_results(
+        sources,
+        results,
+        lambda result: {**asdict(result), "patients_unknown": any(unknown)},
+        print_table,
+        as_json=as_json,
+    )
 
 
 def drift(
@@ -146,15 +153,17 @@ def drift(
         a_patients=first.patients,
         b_patients=second.patients,
     )
+    unknown = [_count_unknown(images) for images in (first, second)]
     if as_json:
-        output.print_json({**asdict(result), "images": [len(first.embeddings), len(second.embeddings)]})
+        counts = [len(first.embeddings), len(second.embeddings)]
+        output.print_json({**asdict(result), "images": counts, "unknown_patients": unknown})
         return
     output.print_table(
         (f"{result.statistic}, {len(first.embeddings):,} and {len(second.embeddings):,} images", ""),
         [
             ("measured", f"{result.value:.5f}"),
             ("by chance, on average", f"{result.expected:.5f}"),
-            (f"p-value{_describe_unknown_patients(first, second)}", f"{result.p_value:.4f}"),
+            (f"p-value{', patients unknown' if any(unknown) else ''}", f"{result.p_value:.4f}"),
             ("permuted", "patients" if result.patients_known else "groups of similar images, as patients are unknown"),
             ("permutations, seed", f"{result.permutations:,}, {result.seed}"),
         ],
@@ -165,10 +174,10 @@ for verb in (find, drift):
     register(app, verb, group="outliers")
 
 
-def _describe_unknown_patients(*sets: "ImageSet") -> str:
-    """Return ``, patients unknown`` for sets with images whose patient is not known, else ''."""
-    is_known = all(images.patients is not None and all(images.patients) for images in sets)
-    return "" if is_known else ", patients unknown"
+def _count_unknown(images: "ImageSet") -> int:
+    """Return the number of images whose patient is not known."""
+    count = len(images.embeddings)
+    return count if images.patients is None else sum(not patient for patient in images.patients)
 
 
 def _format(source: str, result: "OutlierResult") -> tuple[str, ...]:

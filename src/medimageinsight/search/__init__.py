@@ -38,6 +38,7 @@ from medimageinsight.search.metadata_table import MetadataTable, read_metadata
 from medimageinsight.search.planned_store import PlannedStore
 from medimageinsight.search.projection import Projection
 from medimageinsight.search.query import read_vector, search
+from medimageinsight.search.query_metadata import find_own_patient, find_own_values, patient_columns
 from medimageinsight.search.recall import measure_recall
 from medimageinsight.search.records import ColumnType, Hit, IndexInfo, Item, Pair, Recall, StoreInfo
 from medimageinsight.search.store import Store
@@ -82,6 +83,8 @@ __all__ = [
     "find_duplicates",
     "find_image",
     "find_missing",
+    "find_own_patient",
+    "find_own_values",
     "index_images",
     "label_by_folder",
     "make_copies",
@@ -92,6 +95,7 @@ __all__ = [
     "open_or_create_store",
     "open_store",
     "parse_named_location",
+    "patient_columns",
     "prune",
     "read_dicom_metadata",
     "read_metadata",

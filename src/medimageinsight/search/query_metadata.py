@@ -12,8 +12,10 @@ from medimageinsight.search.dicom_metadata import read_dicom_metadata
 from medimageinsight.search.indexing import resolve_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from medimageinsight.images import Source
-    from medimageinsight.search.records import ColumnType, Value
+    from medimageinsight.search.records import ColumnType, Item, Value
     from medimageinsight.search.store import Store
 
 
@@ -26,29 +28,63 @@ def find_own_values(store: Store, source: Source, column: str) -> list[Value]:
     Raises:
         InputError: ``column_unknown``; ``column_empty`` where the image has no value.
     """
-    kind = store.columns.get(column)
-    if kind is None:
+    if column not in store.columns:
         raise InputError(
             f"expected one of the columns {', '.join(store.columns) or '(there are none)'}, got {column!r}",
             code="column_unknown",
         )
-    found: list[Value] = []
-    if isinstance(source, str | os.PathLike) and Path(source).is_file():
-        ids = store.existing(resolve_ids(store, [os.fspath(source)]))
-        found += [item.metadata.get(column) for item in store.get(sorted(ids))]
-    salt = bytes.fromhex(store.identity.salt)
-    for patient in ("plain", "hashed"):
-        elements = read_dicom_metadata(source, patient=patient, salt=salt)  # type: ignore[arg-type]  # any source
-        name = find_column(elements, column)
-        found.append(None if name is None else elements[name])
-    if not any(value is not None for value in found):
+    found = _read_own(store, _stored_items(store, source), source, [column])
+    if column not in found:
         raise InputError(
             f"expected the image to have a value for {column}, stored or in its DICOM header, got none: "
             f"index the image, or exclude its value with a filter, as {column} != '...'",
             code="column_empty",
         )
-    values = [_as_stored(value, kind) for value in found if value is not None]
-    return list(dict.fromkeys(value for value in values if value is not None))
+    return found[column]
+
+
+def patient_columns(store: Store) -> list[str]:
+    """Return the store's columns of patient ids: ``PatientID``, ``patient_id`` and other spellings."""
+    return [name for name in store.columns if find_column([name], "PatientID") is not None]
+
+
+def find_own_patient(store: Store, source: Source) -> dict[str, list[Value]]:
+    """Return by column what the store's images of a query's own patient have, as `find_own_values` finds it.
+
+    The columns are `patient_columns`, without those where the image has no value, and ``id``, if it is stored.
+    """
+    items = _stored_items(store, source)
+    own: dict[str, list[Value]] = {"id": [item.id for item in items]} if items else {}
+    columns = patient_columns(store)
+    return own | (_read_own(store, items, source, columns) if columns else {})
+
+
+def _stored_items(store: Store, source: Source) -> list[Item]:
+    """Return the stored image of a query that is a path, if there is one."""
+    try:
+        if not isinstance(source, str | os.PathLike) or not Path(source).is_file():
+            return []
+    except (OSError, ValueError):  # a data: URI is too long for a path
+        return []
+    return store.get(sorted(store.existing(resolve_ids(store, [os.fspath(source)]))))
+
+
+def _read_own(store: Store, items: Sequence[Item], source: Source, columns: Sequence[str]) -> dict[str, list[Value]]:
+    """Return the values of each column that has some, of the stored image and of its DICOM elements."""
+    found: dict[str, list[Value]] = {column: [item.metadata.get(column) for item in items] for column in columns}
+    salt = bytes.fromhex(store.identity.salt)
+    for patient in ("plain", "hashed"):
+        elements = read_dicom_metadata(source, patient=patient, salt=salt)  # type: ignore[arg-type]  # any source
+        for column in columns:
+            if (name := find_column(elements, column)) is not None:
+                found[column].append(elements[name])
+    own: dict[str, list[Value]] = {}
+    for column, values in found.items():
+        stored = [_as_stored(value, store.columns[column]) for value in values if value is not None]
+        distinct: list[Value] = list(dict.fromkeys(value for value in stored if value is not None))
+        if distinct:
+            own[column] = distinct
+    return own
 
 
 def _as_stored(value: Value, kind: ColumnType) -> Value:

@@ -123,13 +123,19 @@ class Store(OldMethods, ABC):
     def existing(self, ids: Sequence[str]) -> set[str]:
         """Return the ids that the store has."""
 
-    def count(self, *, where: str | None = None) -> int:
-        """Return the number of items, or of those that match a filter.
+    def count(
+        self,
+        *,
+        where: str | None = None,
+        having: str | None = None,
+        without: Mapping[str, Sequence[Value]] | None = None,
+    ) -> int:
+        """Return the number of items, or of those that `search` with these arguments may find.
 
         Raises:
-            InputError: ``filter_invalid``.
+            InputError: ``filter_invalid``, ``column_unknown``.
         """
-        return self._count(self._parse(where))
+        return self._count(self._condition(where, having, without))
 
     def search(
         self,
@@ -156,13 +162,7 @@ class Store(OldMethods, ABC):
         Raises:
             InputError: ``filter_invalid``, ``embedding_invalid``, ``k_invalid``, ``column_unknown``.
         """
-        condition = self._parse(where)
-        if having is not None:
-            self._check_column(having)
-            condition = _both(condition, Not(IsNull(having)))
-        for column, values in (without or {}).items():
-            self._check_column(column)
-            condition = _both(condition, _differs(column, values))
+        condition = self._condition(where, having, without)
         return self._nearest(normalize_query(vector, self.identity.embedding_dim), k, condition, min_score, exact)
 
     @renamed_argument("other_than_same", "exclude_same")
@@ -273,6 +273,20 @@ class Store(OldMethods, ABC):
     @abstractmethod
     def _search(self, vector: NDArray[np.float32], k: int, condition: Filter | None, exact: bool) -> list[Hit]:
         """Return the `k` nearest items; with an index and a filter there may be too few."""
+
+    def _condition(
+        self, where: str | None, having: str | None, without: Mapping[str, Sequence[Value]] | None
+    ) -> Filter | None:
+        """Return the filter of `search` and `count`; ``without`` may have the ids of items too."""
+        condition = self._parse(where)
+        if having is not None:
+            self._check_column(having)
+            condition = _both(condition, Not(IsNull(having)))
+        for column, values in (without or {}).items():
+            if column not in OWN_COLUMNS:
+                self._check_column(column)
+            condition = _both(condition, _differs(column, values))
+        return condition
 
     def _parse(self, where: str | None) -> Filter | None:
         return None if where is None else parse_filter(where, {**OWN_COLUMNS, **self.columns})

@@ -5,7 +5,8 @@ The weights of the k neighbours are softmax(cosine / temperature) (as in arXiv 1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,6 +65,8 @@ class NeighbourResult:
 
     probabilities: dict[str, float]
     neighbours: tuple[Neighbour, ...]  # most similar first; empty where all references are of the image's own patient
+    excluded: int = 0  # references of the image's own patient, which could not vote
+    patients_unknown: bool = True  # the patient of the image or of a neighbour is not known: they may be one
 
     @property
     def label(self) -> str | None:
@@ -85,8 +88,8 @@ def classify_by_neighbours(
         results = classify_by_neighbours(model.embed_images(new), model.embed_images(known), labels)
         results[0].label, results[0].neighbours[0].similarity
 
-    Queries are (Q, D), references (R, D) with R labels. References of an image's own patient are excluded; a patient id
-    is '' where it is not known.
+    Queries are (Q, D), references (R, D) with R labels. References of an image's own patient are excluded and counted;
+    a patient id is '' where it is not known, which the result states.
 
     Raises:
         InputError: Vectors that do not fit or are not finite, no references (``references_empty``), another number of
@@ -112,11 +115,16 @@ def classify_by_neighbours(
         gallery_groups=number_patients(reference_patients, len(reference_rows), known=known),
     )
     names = sorted(set(labels))
-    return [
-        _vote(indices, reference_rows[indices] @ query, labels, names, settings.temperature)
-        for row, query in zip(neighbours, query_rows, strict=True)
-        for indices in (row[row >= 0],)
-    ]
+    owners = np.array([""] * len(reference_rows) if reference_patients is None else reference_patients, dtype=object)
+    images_of = Counter(owners.tolist())
+    results = []
+    for row, query, patient in zip(neighbours, query_rows, query_patients or [""] * len(query_rows), strict=True):
+        indices = row[row >= 0]
+        result = _vote(indices, reference_rows[indices] @ query, labels, names, settings.temperature)
+        is_known = bool(patient) and all(owners[indices])
+        excluded = images_of[patient] if patient else 0
+        results.append(replace(result, excluded=excluded, patients_unknown=not is_known))
+    return results
 
 
 def vote_shares(cosines: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:

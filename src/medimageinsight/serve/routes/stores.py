@@ -93,10 +93,8 @@ async def neighbours(
         if isinstance(image, InputError):
             results.append(schemas.ErrorResponse.of(image))
             continue
-        vote = partial(
-            _vote, served.store, row.image, image, label=body.label, settings=voting, where=body.where,
-            statistics=statistics,
-        )  # fmt: skip
+        options = {"label": body.label, "settings": voting, "where": body.where, "statistics": statistics}
+        vote = partial(_vote, served.store, row.image, image, options)
         results.append(_neighbours_result(await server.stores.run(vote)))
     return schemas.NeighboursResponse(model=served.served.name, results=results)
 
@@ -124,7 +122,7 @@ async def _query_vector(server: Server, served: ServedStore, body: schemas.Searc
     return vector
 
 
-def _vote(store: Store, image: bytes | None, vector: Vector, **options: Any) -> StoreClassification:
+def _vote(store: Store, image: bytes | None, vector: Vector, options: dict[str, Any]) -> StoreClassification:
     """Classify an image without the votes of its own patient; the patient of a URL's image is not read."""
     without = {} if image is None else find_own_patient(store, image)
     return classify_vector(store, vector, without=without, **options)
