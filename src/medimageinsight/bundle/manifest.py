@@ -134,6 +134,14 @@ class Manifest:
             del data["parents"]
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the model was fine-tuned on, from its provenance; empty if they are not known."""
+        labels = self.provenance.get("labels", ())
+        if not isinstance(labels, list) or not all(isinstance(label, str) and label for label in labels):
+            return ()
+        return tuple(dict.fromkeys(labels))
+
     def with_files(self, files: dict[str, FileEntry]) -> Manifest:
         """Return the same manifest for other files."""
         return replace(self, files=files)

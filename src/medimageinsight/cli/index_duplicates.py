@@ -32,8 +32,8 @@ def duplicates(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="The smallest cosine similarity of a pair, above 0. Default: measured with altered copies of stored "
-            "images.",
+            help="The smallest cosine similarity of a pair, above 0. Default: that of the model's statistics, else "
+            "measured with altered copies of stored images.",
             show_default=False,
         ),
     ] = None,
@@ -150,7 +150,11 @@ def _to_json(found: "Duplicates", limit: int, between: str | None) -> dict[str, 
 
 
 def _print_notes(found: "Duplicates", limit: int) -> None:
-    source = "given" if found.threshold_source == "given" else "measured with copies of stored images"
+    source = {
+        "given": "given",
+        "measured": "measured with copies of stored images",
+        "statistics": "from the model's validation statistics",
+    }[found.threshold_source]
     output.note(f"threshold: cosine {found.threshold:.4f}, {source}; {found.candidates:,} pairs reach it")
     if found.candidates_truncated:
         output.note("warning: more pairs reach the threshold; the most similar were compared: raise --threshold")

@@ -27,6 +27,7 @@ from medimageinsight.cli import (
     score,
     search,
     serve,
+    statistics,
     tag,
     train,
     verify,
@@ -51,7 +52,15 @@ SECTIONS = {
     "Serve": (score.score, mcp.mcp),
     "Evaluate and adapt": (evaluate.evaluate, ("adapter", adapter.app), ("outliers", outliers.app)),
     "Train": (train.train, finetune.finetune),
-    "Models": (models.models, info.info, convert.convert, verify.verify, bench.bench, doctor.doctor),
+    "Models": (
+        models.models,
+        info.info,
+        convert.convert,
+        verify.verify,
+        statistics.statistics,
+        bench.bench,
+        doctor.doctor,
+    ),
 }
 MULTI_VALUE_OPTIONS = {
     "classify": ("--labels",),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from medimageinsight.export.rewriting import REWRITINGS, rewrite
     from medimageinsight.export.run_record import read_run_record
     from medimageinsight.export.tokenizer_file import check_tokenizer, create_clip_tokenizer, read_tokenizer
+    from medimageinsight.export.validation_statistics import measure_statistics, store_statistics
     from medimageinsight.export.verification import load_original, verify
 
 __all__ = [
@@ -45,11 +46,13 @@ __all__ = [
     "find_checkpoint",
     "load_original",
     "measure_accuracy",
+    "measure_statistics",
     "read_description",
     "read_parity",
     "read_run_record",
     "read_tokenizer",
     "rewrite",
+    "store_statistics",
     "verify",
 ]
 
@@ -65,6 +68,7 @@ _MODULES = {
     "rewriting": ("REWRITINGS", "rewrite"),
     "run_record": ("read_run_record",),
     "tokenizer_file": ("check_tokenizer", "create_clip_tokenizer", "read_tokenizer"),
+    "validation_statistics": ("measure_statistics", "store_statistics"),
     "verification": ("load_original", "verify"),
 }
 

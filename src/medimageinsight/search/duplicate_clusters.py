@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MAX_CANDIDATES = 200_000  # pairs in memory
 
-ThresholdSource: TypeAlias = Literal["given", "measured"]
+ThresholdSource: TypeAlias = Literal["given", "measured", "statistics"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,8 @@ class Duplicates:
 
     Attributes:
         threshold: The smallest cosine similarity of a pair.
-        threshold_source: ``given`` by the caller, or ``measured`` on altered copies of stored images.
+        threshold_source: ``given`` by the caller, from the model's validation ``statistics``, or ``measured`` on
+            altered copies of stored images.
         candidates: Number of pairs that reach the threshold.
         candidates_truncated: There were more than `MAX_CANDIDATES`; the most similar were compared.
         rejected: Number of candidates whose pixels differ: those that the embedding alone would have had wrong.
@@ -101,8 +102,9 @@ def find_duplicate_clusters(
 
     Args:
         store: A store; the files of its images are read where they can be.
-        threshold: The smallest cosine similarity, above 0; by default measured with `model` on altered copies of some
-            of the stored images. With a given one, pairs whose files cannot be read count without their pixels.
+        threshold: The smallest cosine similarity, above 0; by default that of the model's validation statistics, else
+            measured with `model` on altered copies of some of the stored images. With a given one, pairs whose files
+            cannot be read count without their pixels.
         model: The store's model, needed without `threshold` only.
         pixels: Confirm the pairs by their pixels.
         between: A metadata column: only clusters with several values of it are returned.
@@ -118,8 +120,10 @@ def find_duplicate_clusters(
             ``store_other_model``, ``duplicates_uncalibrated``: no threshold, and no model or no file to measure it.
     """
     _check_column(store, between, keep)
-    source: ThresholdSource = "measured" if threshold is None else "given"
-    minimum = _measure_threshold(store, model, where, frame) if threshold is None else threshold
+    source: ThresholdSource = "given"
+    minimum = threshold
+    if minimum is None:
+        minimum, source = _measure_threshold(store, model, where, frame)
     found = find_duplicates(store, minimum, where=where, limit=MAX_CANDIDATES, approximate=approximate)
     items = stored_items(store, {item_id for pair in found for item_id in (pair.a, pair.b)})
     small = reduce_stored(store, items, frame=frame, progress=progress) if pixels else {}
@@ -160,7 +164,10 @@ def _check_column(store: Store, between: str | None, keep: str | None) -> None:
         )
 
 
-def _measure_threshold(store: Store, model: MedImageInsight | None, where: str | None, frame: int) -> float:
+def _measure_threshold(
+    store: Store, model: MedImageInsight | None, where: str | None, frame: int
+) -> tuple[float, ThresholdSource]:
+    """Return the cosine of altered copies: that of the model's statistics, else measured on stored images."""
     if model is None:
         raise InputError(
             "expected a threshold, or the store's model to measure it with, got neither: give one",
@@ -170,8 +177,12 @@ def _measure_threshold(store: Store, model: MedImageInsight | None, where: str |
     store.identity.check_model(identity)
     store.identity.check_preprocessing(identity)
     if store.count(where=where) < 2:  # no pairs
-        return 1.0
-    return max(measure_copy_cosine(model, sample_stored(store, where=where, frame=frame)), float(np.finfo(float).tiny))
+        return 1.0, "measured"
+    statistics = model.statistics_for(store.identity.settings())
+    if statistics is not None and statistics.copy_cosine is not None:
+        return statistics.copy_cosine, "statistics"
+    cosine = measure_copy_cosine(model, sample_stored(store, where=where, frame=frame))
+    return max(cosine, float(np.finfo(float).tiny)), "measured"
 
 
 def _connect(pairs: Iterable[Pair]) -> list[list[str]]:

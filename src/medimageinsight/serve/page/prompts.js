@@ -3,6 +3,7 @@
 import { image, itemError } from "./api.js";
 import { showBars } from "./bars.js";
 import { $, make, percent } from "./dom.js";
+import { evidence, warningsOf } from "./evidence.js";
 import { modelOf, viewOf } from "./items.js";
 import { onChange, state } from "./state.js";
 import { empty, refresh } from "./view.js";
@@ -18,16 +19,17 @@ export const prompts = {
     if (item.error) return { missing: `${item.name}: ${item.error.message}`, bad: true };
     if (item.kind === "text") return { missing: "Prompts are ranked for an image: choose or add one." };
     if (!labels.length) return { missing: "Write at least one prompt." };
+    if (labels.length === 1) return { missing: "Write at least two prompts: a single one always has 100 %. Compare gives its cosine." };
     const template = $("template").value.trim();
     const body = { images: [image(item)], labels, ...(template ? { template } : {}), ...viewOf(item), ...modelOf() };
     return { requests: [{ method: "POST", path: "api/classify", body }] };
   },
 
-  show([{ results: [result] }]) {
+  show([{ results: [result], warnings }]) {
     if (result.error) throw itemError(result.error);
     const rows = Object.entries(result.probabilities).map(([name, value]) => ({ name, value }));
     const [best] = showBars($("ranking"), rows);
-    return `${state.selected.name}: ${best.name}, ${percent(best.value)}`;
+    return `${state.selected.name}: ${best.name}, ${percent(best.value)}${evidence(result)}${warningsOf(warnings)}`;
   },
 
   clear: () => empty("ranking"),

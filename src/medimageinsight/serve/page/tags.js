@@ -3,6 +3,7 @@
 import { image, itemError } from "./api.js";
 import { showBars } from "./bars.js";
 import { $, number, percent, setOptions } from "./dom.js";
+import { evidence, warningsOf } from "./evidence.js";
 import { modelOf, viewOf } from "./items.js";
 import { onChange, state } from "./state.js";
 import { empty, refresh } from "./view.js";
@@ -24,12 +25,13 @@ export const tags = {
     return { requests: [{ method: "POST", path: "api/tag", body }] };
   },
 
-  show([{ results: [result] }]) {
+  show([{ results: [result], warnings }]) {
     if (result.error) throw itemError(result.error);
     const rows = Object.entries(result.tags).map(([name, { score, threshold, present }]) => ({ name, value: score, threshold, present }));
     const sorted = showBars($("tag-bars"), rows, chosen()[0] === "tagger" ? number : percent); // a tagger's scores may be cosines
     const present = sorted.filter((row) => row.present).map((row) => row.name);
-    return `${state.selected.name}: ${present.length ? present.join(", ") : "no tag is present at this threshold"}`;
+    const found = present.length ? present.join(", ") : "no tag is present at this threshold";
+    return `${state.selected.name}: ${found}${evidence(result)}${warningsOf(warnings)}`;
   },
 
   clear: () => empty("tag-bars"),
