@@ -107,13 +107,11 @@ def test_an_image_is_a_file_base64_or_a_data_uri(server: ServerProcess, client: 
 @pytest.mark.parametrize("sent", [None, "gzip", "deflate"])
 @pytest.mark.parametrize("accepted", [None, "gzip", "deflate"])
 def test_bodies_are_compressed(server: ServerProcess, client: Any, sent: str | None, accepted: str | None) -> None:
-    inputs = [text_input(binary=True)]
-    for count in (1, 50):  # a small answer, and one that is worth compressing
+    for count in (1, 200):  # a small answer, and one that is worth compressing
         many = [tensor("text", [text.encode() for text in TEXTS] * count, binary=True)]
         result = client.infer("toy", many, request_compression_algorithm=sent, response_compression_algorithm=accepted)
         expected = np.tile(scored(server)["text_embeddings"], (count, 1))
         np.testing.assert_array_equal(result.as_numpy("text_embeddings"), expected)
-    assert inputs
     if accepted:
         body = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [200], "data": ["x"] * 200}]}
         reply = server.post(INFER, body, {"Accept-Encoding": accepted})
@@ -264,6 +262,14 @@ def test_a_float_tensor_and_data_twice_are_refused(server: ServerProcess) -> Non
     twice = json.dumps({"inputs": [{**json.loads(content[:length])["inputs"][0], "data": ["x"]}]}).encode()
     assert send(server, twice + GOOD, len(twice)).status == 400
     assert server.send("POST", INFER, content[:length]).status == 400  # no header, no tensor
+
+
+def test_an_id_with_half_a_surrogate_pair_comes_back(server: ServerProcess) -> None:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["x"]}
+    reply = server.post(INFER, {"id": "\ud800", "inputs": [tensor]})
+    assert (reply.status, reply.json["id"]) == (200, "\ud800")
+    bad = server.post(INFER, {"inputs": [{**tensor, "data": ["\ud800"]}]})
+    assert (bad.status, bad.json["error"].partition(":")[0]) == (422, "text_not_unicode")
 
 
 def test_too_many_elements_are_refused_before_they_are_read(server: ServerProcess) -> None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 GZIP, DEFLATE = "gzip", "deflate"
 _WINDOW_BITS = {GZIP: 31, DEFLATE: 15}  # of zlib: its gzip format, its own format (RFC 9110, 8.4.1.2)
-_MIN_BYTES = 1024  # of a response; compressing less saves nothing
 _MAX_MEMBERS = 16  # of a gzip body; the rest is copied for each
 _LEVEL = 1  # float32 hardly becomes smaller with more effort
 
@@ -61,9 +60,9 @@ def choose_coding(accepted: str) -> str | None:
     return next((coding for coding in (GZIP, DEFLATE) if coding in allowed), None)
 
 
-def compress(content: bytes, coding: str | None) -> tuple[bytes, str | None]:
-    """Compress a response, unless it is small; return it with its coding."""
-    if coding is None or len(content) < _MIN_BYTES:
+def compress(content: bytes, coding: str | None, min_bytes: int) -> tuple[bytes, str | None]:
+    """Compress a response of at least so many bytes, 0 for never; return it with its coding."""
+    if coding is None or not 0 < min_bytes <= len(content):
         return content, None
     compressor = zlib.compressobj(_LEVEL, wbits=_WINDOW_BITS[coding])
     return compressor.compress(content) + compressor.flush(), coding

@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 
 from medimageinsight import schemas
 from medimageinsight.errors import RequestError
-from medimageinsight.serve.http import parse_json
+from medimageinsight.serve.http import parse_json, print_json
 from medimageinsight.serve.scoring_request import check_rows
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def write_response(response: schemas.InferResponse, request: schemas.InferReques
         else:
             outputs.append(tensor)
     members = {**response.members(), "outputs": outputs}
-    head = orjson.dumps(members, default=lambda value: value.members(), option=orjson.OPT_SERIALIZE_NUMPY)
+    head = print_json(members)
     return b"".join([head, *parts]), len(head) if parts else None
 
 

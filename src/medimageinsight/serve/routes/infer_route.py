@@ -58,12 +58,15 @@ class InferRoute(ServerRoute):
             response = await self.endpoint(server, body, model=request.path_params["model"])
         size = sum(tensor.data.nbytes for tensor in response.outputs)
         accepted = choose_coding(headers.get("accept-encoding", ""))
-        return await server.run(size, lambda: _respond(response, body, accepted))
+        min_bytes = server.settings.compress_min_bytes
+        return await server.run(size, lambda: _respond(response, body, accepted, min_bytes))
 
 
-def _respond(response: schemas.InferResponse, request: schemas.InferRequest, accepted: str | None) -> Response:
+def _respond(
+    response: schemas.InferResponse, request: schemas.InferRequest, accepted: str | None, min_bytes: int
+) -> Response:
     content, head_length = write_response(response, request)
-    content, coding = compress(content, accepted)
+    content, coding = compress(content, accepted, min_bytes)
     headers = {"Vary": "Accept-Encoding"}
     if coding is not None:
         headers["Content-Encoding"] = coding
