@@ -77,9 +77,12 @@ class Stub:
         return np.random.default_rng(1).standard_normal((len(texts), 8)).astype(np.float32)
 
 
-def test_zero_shot_report_has_average_precision():
+def test_zero_shot_report_has_average_precision_and_a_confusion_matrix():
     report = evaluate(Stub(), make_table(), settings=EvaluationSettings(resamples=20))
     findings = report.sources["chest"].findings
     assert set(findings.label_average_precision) == {"a", "b", "c"}
     mean = np.mean([figure.value for figure in findings.label_average_precision.values()])
     assert findings.mean_average_precision.value == pytest.approx(mean)
+    counts = np.array(findings.confusion.counts)
+    assert counts.sum(axis=1).tolist() == [20, 20, 20]
+    assert np.trace(counts) / counts.sum() == pytest.approx(findings.accuracy.value)

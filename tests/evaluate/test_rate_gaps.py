@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from medimageinsight.errors import ConfigError
 from medimageinsight.evaluate import AssessmentSettings, EvaluationSettings, assess, read_groups, write_assessment
 from tests.evaluate.sample_tables import make_embedded, make_table
 
@@ -101,5 +102,8 @@ def test_columns_of_groups_are_found_in_any_case(tmp_path):
     assert read_groups(table, 2) == {"age": ("40 to 64", "80 and over"), "sex": ("female", "male")}
     assert read_groups(table, 2, ["Sex", "ward_no"]) == {"Sex": ("female", "male"), "ward_no": ("1", "2")}
     assert read_groups(table, 2, ["PATIENT AGE"]) == {"PATIENT AGE": ("40 to 64", "80 and over")}
-    with pytest.raises(Exception, match="names images or patients"):
+    nih = tmp_path / "nih.csv"
+    nih.write_text("Image Index,Patient Gender\na.png,F\n")
+    assert read_groups(nih, 1) == {"sex": ("female",)}
+    with pytest.raises(ConfigError, match="names images or patients"):
         read_groups(table, 2, ["patient id"])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Groupings used if no column is named: the first of these columns that the table has.
 KNOWN = {
     "age": ("age", "patient_age", "age_years"),
-    "sex": ("sex", "patient_sex", "gender"),
+    "sex": ("sex", "patient_sex", "gender", "patient_gender"),
     "site": ("site", "hospital", "institution"),
     "device": ("device", "scanner", "manufacturer"),
 }

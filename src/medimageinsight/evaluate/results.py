@@ -11,6 +11,7 @@ from medimageinsight.metrics.intervals import MIN_POSITIVES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from medimageinsight.evaluate.confusion import ConfusionMatrix
     from medimageinsight.metrics.bootstrap import Figure
 
 
@@ -40,6 +41,7 @@ class FindingFigures:
         accuracy: Share of images whose most probable label is theirs.
         mean_average_precision: Mean of the labels' average precision; it is that of the scored split's prevalence.
         label_average_precision: By label, for labels that have an AUC.
+        confusion: Images by label and answer, the most probable label.
     """
 
     mean_auc: Figure | None
@@ -49,6 +51,7 @@ class FindingFigures:
     too_few: tuple[str, ...] = ()
     mean_average_precision: Figure | None = None
     label_average_precision: Mapping[str, Figure] = field(default_factory=dict)
+    confusion: ConfusionMatrix | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

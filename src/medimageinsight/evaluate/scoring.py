@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medimageinsight.evaluate.classification import label_aucs
+from medimageinsight.evaluate.confusion import count_answers
 from medimageinsight.evaluate.evaluation_data import number_values
 from medimageinsight.evaluate.results import FindingFigures
 from medimageinsight.evaluate.zero_shot import ensemble_prompts, prompt_membership, zero_shot_probabilities
@@ -98,6 +99,7 @@ def score_findings(data: EvaluationData, source: str) -> ScoredFindings | None:
         label_average_precision={
             name: figure for name, figure in zip(names, precisions.classes, strict=True) if figure
         },
+        confusion=count_answers(names, truth, scores.argmax(axis=1)),
     )
     return ScoredFindings(figures=figures, resampled=_resampled_means(scores, truth, data.weights[:, images], scored))
 
