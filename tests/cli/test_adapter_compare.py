@@ -67,6 +67,33 @@ def test_labels_that_occur_together(mi2, tmp_path: Path) -> None:
     assert compared.json["methods"]["knn"]["accuracy"] is None
 
 
+def test_columns_of_labels_with_uncertain_cells(mi2, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "set", count=120, together=True)
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for index, row in enumerate(rows):
+        labels = row.pop("kind").split("|")
+        row |= {name: "-1" if index % 11 == 0 else str(int(name in labels)) for name in ("left", "right")}
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    results = [
+        mi2("adapter", "compare", table, *words, *FAST, "--json").json
+        for words in (("--label-columns", "left,right"), ("--label-columns", "auto"))
+    ]
+    assert results[0] == results[1]
+    assert (results[0]["labels"], results[0]["exclusive"]) == (["left", "right"], False)
+    assert results[0]["methods"]["knn"]["label_auc"]["left"]["count"] < 20
+    assert results[0]["methods"]["logistic_regression"]["mean_auc"]["value"] > 0.9
+    for words in (("--uncertain", "u"), ("--label-columns", "left", "--separator", "|")):
+        assert mi2("adapter", "compare", table, *words, "--json").json["error"]["code"] == "option_unused"
+    assert (
+        mi2("adapter", "compare", table, "--label-columns", "x", "--json").json["error"]["code"]
+        == "label_column_unknown"
+    )
+
+
 def share_a_patient(table: Path, first: str, second: str) -> None:
     """Give the first image of one split the patient of the first image of another."""
     with table.open(newline="") as file:

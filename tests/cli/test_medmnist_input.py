@@ -64,6 +64,18 @@ def test_several_labels_need_no_separator(mi2, tmp_path: Path) -> None:
     assert [tag["test"]["operation"]["positives"] for tag in fitted.json["tags"]] == flags.sum(axis=0).tolist()
 
 
+def test_evaluation_needs_names_of_labels_or_prompts(mi2, file: Path, tmp_path: Path) -> None:
+    refused = mi2("evaluate", file, "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (2, "label_names_missing")
+    report = mi2("evaluate", file, "--label-names", "low,middle,high", "--json").json
+    assert (report["images"], report["unknown_patients"]) == (40, 40)
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(json.dumps({"0": ["low band"], "1": ["middle band"], "2": ["high band"]}))
+    assert mi2("evaluate", file, "--prompts", prompts, "--json").json["images"] == 40
+    several = write_npz(tmp_path / "chest.npz", together=True)
+    assert mi2("evaluate", several, "--label-names", "low,middle,high", "--json").code == 0
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [

@@ -32,7 +32,7 @@ def few_settings(monkeypatch) -> None:
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # of the network that this test fits itself
 @pytest.mark.usefixtures("few_settings")
 def test_figures_are_those_of_scikit_learn() -> None:
-    from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+    from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, roc_auc_score
     from sklearn.multiclass import OneVsRestClassifier
 
     train, validation, test = make_parts()
@@ -52,6 +52,8 @@ def test_figures_are_those_of_scikit_learn() -> None:
         assert figures.chosen.validation_auc == pytest.approx(mean_auc(validation), abs=1e-9), method
         assert figures.chosen.validation_auc == max(entry.validation_auc for entry in figures.candidates)
         assert figures.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(test.labels, predicted))
+        precision = average_precision_score(test.truth(compared.labels), score(test.rows), average="macro")
+        assert figures.mean_average_precision.value == pytest.approx(precision, abs=1e-9)
         assert figures.accuracy.value == pytest.approx(accuracy_score(test.labels, predicted))
         assert figures.mean_auc.low < figures.mean_auc.value < figures.mean_auc.high
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from medimageinsight._lazy import lazy_exports
 from medimageinsight.adapters.adapter import Adapter, train_adapter
-from medimageinsight.adapters.figures import AdapterFigures, label_aucs, score_probabilities
+from medimageinsight.adapters.figures import AdapterFigures, score_probabilities
 from medimageinsight.adapters.file import load_adapter, save_adapter
 from medimageinsight.adapters.fitting import AdapterSettings, FittingData, fit_linear
 from medimageinsight.adapters.labelled_embeddings import LabelledEmbeddings, check_trainable, split_by_patient
@@ -31,7 +31,6 @@ __all__ = [
     "check_trainable",
     "embed_labelled",
     "fit_linear",
-    "label_aucs",
     "labelled_samples",
     "load_adapter",
     "save_adapter",

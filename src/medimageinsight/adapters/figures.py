@@ -9,14 +9,7 @@ import numpy as np
 
 from medimageinsight.metrics.bootstrap import Figure, bootstrap_figure, draw_bootstrap_weights, resampled_means
 from medimageinsight.metrics.calibration import calibration_error
-from medimageinsight.metrics.intervals import (
-    ClassAucs,
-    auc_figure,
-    class_auc_figures,
-    combine_figures,
-    mean_figure,
-    share_figure,
-)
+from medimageinsight.metrics.intervals import class_auc_figures, mean_figure, share_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +79,7 @@ def score_probabilities(
 
     rated = [(values[used], flags[used]) for values, flags, used in zip(probabilities.T, truth.T, known.T, strict=True)]
     columns = [(values, flags) for values, flags in rated if len(flags)]
-    aucs = label_aucs(probabilities, truth, groups, known=known, confidence=confidence)
+    aucs = class_auc_figures(probabilities, truth, groups, confidence=confidence, known=known)
     named = list(zip(names, aucs.classes, aucs.defined, strict=True))
     squares = resampled_means((((probabilities - truth) * known) ** 2).sum(axis=1), weights)
     correct = probabilities.argmax(axis=1) == truth.argmax(axis=1)
@@ -105,29 +98,6 @@ def score_probabilities(
         unknown_patients=unknown_patients,
         patients_checked=patients_checked,
     )
-
-
-def label_aucs(scores: Floats, truth: Flags, groups: Integers, *, known: Flags, confidence: float) -> ClassAucs:
-    """Return the ROC AUC of each label of (N, L) scores on the images where it is ``known``, and their mean.
-
-    The mean's interval takes the correlations of labels from the images; where labels are known of different images, it
-    is as wide as if they were equal.
-    """
-    if known.all():
-        return class_auc_figures(scores, truth, groups, confidence=confidence)
-    figures = tuple(
-        auc_figure(values[used], flags[used], groups[used], confidence=confidence)
-        for values, flags, used in zip(scores.T, truth.T, known.T, strict=True)
-    )
-    found = [figure for figure in figures if figure is not None]
-    mean = None
-    if found:
-        related = np.ones((len(found), len(found)))
-        mean = combine_figures(found, [1 / len(found)] * len(found), count=len(scores), correlations=related)
-    defined = tuple(
-        bool((flags & used).any() and (~flags & used).any()) for flags, used in zip(truth.T, known.T, strict=True)
-    )
-    return ClassAucs(classes=figures, mean=mean, defined=defined)
 
 
 def _balanced_accuracy(correct: Flags, truth: Flags, groups: Integers, confidence: float) -> Figure | None:

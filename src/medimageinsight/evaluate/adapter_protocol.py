@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medimageinsight.adapters import LabelledEmbeddings, check_trainable, label_aucs, split_by_patient, split_embeddings
+from medimageinsight.adapters import LabelledEmbeddings, check_trainable, split_by_patient, split_embeddings
 from medimageinsight.errors import InputError
 from medimageinsight.evaluate.adapter_methods import METHODS, decision_threshold, fit_scores, usable_settings
-from medimageinsight.metrics.intervals import combine_figures, mean_figure, share_figure
+from medimageinsight.metrics.average_precision import class_precision_figures
+from medimageinsight.metrics.intervals import class_auc_figures, combine_figures, mean_figure, share_figure
 from medimageinsight.metrics.patients import count_unknown, reject_shared_patients
 from medimageinsight.metrics.scores import roc_auc
 from medimageinsight.metrics.vectors import unit_rows
@@ -79,6 +80,7 @@ class MethodFigures:
         chosen: The settings that were scored.
         candidates: All settings of the grid.
         mean_auc: The mean over labels of the ROC AUC of each against the others; None without any.
+        mean_average_precision: The mean over labels of the average precision of each.
         balanced_accuracy: The mean over labels of the share of correct images; where labels do not exclude each other,
             of the mean of sensitivity and specificity at the method's own threshold.
         accuracy: The share of correct images; None where labels do not exclude each other.
@@ -89,6 +91,7 @@ class MethodFigures:
     chosen: ChosenSettings
     candidates: tuple[ChosenSettings, ...]
     mean_auc: Figure | None
+    mean_average_precision: Figure | None
     balanced_accuracy: Figure | None
     accuracy: Figure | None
     label_auc: dict[str, Figure]
@@ -135,6 +138,7 @@ class AdapterComparison:
         for method, figures in self.methods.items():
             named: list[tuple[str, str, Figure | None]] = [
                 ("mean_auc", "", figures.mean_auc),
+                ("mean_average_precision", "", figures.mean_average_precision),
                 ("balanced_accuracy", "", figures.balanced_accuracy),
                 ("accuracy", "", figures.accuracy),
                 *(("auc", label, figure) for label, figure in figures.label_auc.items()),
@@ -293,15 +297,16 @@ def _score_method(
             best, test_scores = mean, on_test
         report()
     chosen = next(candidate for candidate in candidates if candidate.validation_auc == best)
-    aucs = label_aucs(
-        test_scores, test.truth(names), test.groups, known=test.known(names), confidence=settings.confidence
-    )
+    scored = test_scores, test.truth(names), test.groups
+    known_test, confidence = test.known(names), settings.confidence
+    aucs = class_auc_figures(*scored, confidence=confidence, known=known_test)
     return MethodFigures(
         chosen=chosen,
         candidates=tuple(candidates),
         mean_auc=aucs.mean,
-        balanced_accuracy=_balanced_accuracy(method, test_scores, test, names, settings.confidence),
-        accuracy=_accuracy(test_scores, test, names, settings.confidence),
+        mean_average_precision=class_precision_figures(*scored, confidence=confidence, known=known_test).mean,
+        balanced_accuracy=_balanced_accuracy(method, test_scores, test, names, confidence),
+        accuracy=_accuracy(test_scores, test, names, confidence),
         label_auc={name: figure for name, figure in zip(names, aucs.classes, strict=True) if figure is not None},
         too_few=tuple(name for name, figure in zip(names, aucs.classes, strict=True) if figure is None),
     )
