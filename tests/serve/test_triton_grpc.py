@@ -223,6 +223,7 @@ def test_a_call_without_a_message_ends(channel: Any) -> None:
 
     with pytest.raises(grpc.RpcError) as caught:
         channel.stream_unary(INFER)(requests(), timeout=TIMEOUT_S)
+    assert channel.stream_unary("/inference.GRPCInferenceService/ServerLive")(requests(), timeout=TIMEOUT_S)
     silent.set()
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert "request_timeout" in caught.value.details()

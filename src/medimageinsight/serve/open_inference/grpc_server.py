@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from medimageinsight.serve.settings import ServerSettings
 
 logger = logging.getLogger("medimageinsight.access")
-fault_logger = logging.getLogger("medimageinsight.serve")
+server_logger = logging.getLogger("medimageinsight.serve")
 
 _MAX_METADATA_BYTES = 64 << 10
 _MAX_CALLS = 1000  # at once, of all clients
@@ -61,6 +61,7 @@ async def run_grpc_server(server: ServerState, authentication: Authentication) -
         running.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, methods)])
     _listen(running, settings)
     await running.start()
+    server_logger.info("serving gRPC", extra={"port": settings.grpc_port})
     try:
         yield
     finally:
@@ -142,6 +143,8 @@ class _Calls:
     async def _answer(self, method: str, context: Any) -> bytes:  # noqa: ANN401 - of gRPC, without types
         if method == "ModelInfer":
             self._server.models.check_open()  # before the message is received
+        if method in KEYLESS:  # nobody may wait for the messages of unknown callers; these are empty
+            return await self._service.answer(method, b"")
         server, limit = self._server, self._server.settings.max_body_bytes
         content = await self._receive(context)
         with server.bodies.hold(len(content)):
@@ -200,7 +203,7 @@ def _as_rejection(error: Exception) -> Rejection:
         return error
     if isinstance(error, InputError):
         return Rejection(status_of(error), error.message, code=error.code)
-    fault_logger.error("unexpected", extra={"error": type(error).__name__})
+    server_logger.error("unexpected", extra={"error": type(error).__name__})
     code = error.code if isinstance(error, MedImageInsightError) else "unexpected"
     return Rejection(500, "expected to answer, failed: see the server's log", code=code)
 
