@@ -19,6 +19,7 @@ import typer
 from medimageinsight.cli.help_examples import EXAMPLES
 from medimageinsight.cli.main import app
 from tests.cli.labelled_images import KINDS, write_image
+from tests.datasets.medmnist_files import make_arrays, write_npz
 from tests.toy import DIM
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,8 @@ def working_folder(tmp_path: Path, toy_bundle: Path, monkeypatch: pytest.MonkeyP
     heading, *rows = Path("table.csv").read_text("utf-8").splitlines()
     for name, part in (("last-month.csv", rows[:40]), ("this-month.csv", rows[40:])):
         Path(name).write_text("\n".join([heading, *part]), "utf-8")
+    labels = {name: array % 2 for name, array in make_arrays().items() if name.endswith("labels")}
+    write_npz(tmp_path / "pneumoniamnist.npz", **labels)
     np.save("query.npy", np.eye(1, DIM, dtype=np.float32))
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copytree(toy_bundle, tmp_path / "models" / "medimageinsight")

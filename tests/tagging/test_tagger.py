@@ -208,3 +208,26 @@ def test_rejects_test_images_of_a_validation_patient() -> None:
             test=data,
         )
     assert caught.value.code == "patients_shared"
+
+
+def test_images_where_a_tag_is_uncertain_are_ignored() -> None:
+    train, validation = split_by_patient(make_multilabel(200), fraction=0.3)
+    adapter = train_adapter(train, validation, model=make_identity(), settings=AdapterSettings(resamples=20))
+    fitted = []
+    for flip in (False, True):
+        parts = []
+        for seed in (3, 4):
+            data = make_multilabel(120, seed=seed)
+            unsure = [frozenset({"left"}) if index % 3 == 0 else frozenset() for index in range(len(data))]
+            labels = [sets | names if flip else sets - names for sets, names in zip(data.labels, unsure, strict=True)]
+            parts.append(dataclasses.replace(data, labels=labels, uncertain=unsure))
+        fitted.append(
+            fit_tagger_to_embeddings(
+                parts[0], adapter, embed_texts=embed_texts, logit_scale=0.0, model=make_identity(), test=parts[1]
+            )
+        )
+    assert fitted[0].tags == fitted[1].tags
+    left = fitted[0].tags[0]
+    assert left.validation.operation.positives + left.validation.operation.negatives == 80
+    assert left.test is not None
+    assert left.test.operation.positives + left.test.operation.negatives == 80

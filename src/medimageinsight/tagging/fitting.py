@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medimageinsight.errors import InputError
 from medimageinsight.metrics.patients import count_unknown, reject_shared_patients
 from medimageinsight.metrics.thresholds import Criterion, choose_threshold
@@ -31,6 +33,7 @@ def fit_tagger(
     criterion: Criterion | None = None,
     adapter: Adapter | None = None,
     patients: Sequence[str] | None = None,
+    known: ArrayLike | None = None,
 ) -> Tagger:
     """Choose a threshold for each tag on validation images.
 
@@ -42,6 +45,7 @@ def fit_tagger(
         criterion: What a threshold maximises; Youden's index by default.
         adapter: The adapter that gave the scores.
         patients: N ids, for the AUC's interval.
+        known: (N, T) bool, False where it is not known whether an image has a tag, which is ignored; all by default.
 
     Raises:
         InputError: No tags (``labels_empty``), a tag without positives or without negatives (``tag_without_positives``,
@@ -54,10 +58,12 @@ def fit_tagger(
     if not isinstance(prompts, Mapping) and adapter is None:
         raise InputError("expected prompts for every tag, or an adapter, got neither", code="label_invalid")
     values, flags, groups = check_score_arrays(scores, truth, patients, len(prompts))
+    used = np.ones_like(flags) if known is None else np.asarray(known, dtype=bool)
     tags = []
     for column, name in enumerate(prompts):
+        rows = np.flatnonzero(used[:, column])
         try:
-            threshold = choose_threshold(values[:, column], flags[:, column], criterion)
+            threshold = choose_threshold(values[rows, column], flags[rows, column], criterion)
         except InputError as error:
             raise InputError(f"tag {name!r}: {error.message}", code=error.code) from None
         tags.append(
@@ -66,10 +72,10 @@ def fit_tagger(
                 prompts=prompts[name] if isinstance(prompts, Mapping) and adapter is None else None,
                 threshold=threshold,
                 validation=score_tag(
-                    values[:, column],
-                    flags[:, column],
+                    values[rows, column],
+                    flags[rows, column],
                     threshold,
-                    groups,
+                    groups[rows],
                     unknown_patients=count_unknown(patients, len(values)),
                 ),
             )
@@ -109,9 +115,12 @@ def fit_tagger_to_embeddings(
         criterion=criterion,
         adapter=adapter,
         patients=validation.patients or None,
+        known=validation.known(tuple(prompts)),
     )
     if test is None:
         return tagger
     reject_shared_patients(validation.patients, test.patients, "validation and test")
     test_scores = tagger.scores(test.rows, embed_texts, logit_scale)
-    return tagger.with_test_figures(test_scores, test.truth(tagger.names), patients=test.patients or None)
+    return tagger.with_test_figures(
+        test_scores, test.truth(tagger.names), patients=test.patients or None, known=test.known(tagger.names)
+    )

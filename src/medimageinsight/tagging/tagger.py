@@ -111,23 +111,30 @@ class Tagger:
         return flags
 
     def with_test_figures(
-        self, scores: ArrayLike, truth: ArrayLike, *, patients: Sequence[str] | None = None
+        self,
+        scores: ArrayLike,
+        truth: ArrayLike,
+        *,
+        patients: Sequence[str] | None = None,
+        known: ArrayLike | None = None,
     ) -> Tagger:
         """Return the tagger with figures of test images, for the tags that some of the images have and some lack.
 
-        Scores and truth are (N, T); the N patient ids are for the AUC's interval.
+        Scores, truth and ``known`` are (N, T), as of `fit_tagger`; the N patient ids are for the AUC's interval.
         """
         values, flags, groups = check_score_arrays(scores, truth, patients, len(self.tags))
         unknown = count_unknown(patients, len(values))
-        tags = [
-            replace(
-                tag,
-                test=score_tag(values[:, column], flags[:, column], tag.threshold, groups, unknown_patients=unknown),
-            )
-            if len(np.unique(flags[:, column])) == 2
-            else tag
-            for column, tag in enumerate(self.tags)
-        ]
+        used = np.ones_like(flags) if known is None else np.asarray(known, dtype=bool)
+        tags = []
+        for column, tag in enumerate(self.tags):
+            rows = np.flatnonzero(used[:, column])
+            if len(np.unique(flags[rows, column])) == 2:
+                figures = score_tag(
+                    values[rows, column], flags[rows, column], tag.threshold, groups[rows], unknown_patients=unknown
+                )
+                tags.append(replace(tag, test=figures))
+            else:
+                tags.append(tag)
         return replace(self, tags=tuple(tags))
 
 
