@@ -29,6 +29,7 @@ from medimageinsight.cli.verbs import register
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
+    from medimageinsight.cli.results import Row
     from medimageinsight.tagging import ImageTags, Tags
 
 app = typer.Typer(
@@ -148,7 +149,7 @@ def _print_present_tags(results: "list[tuple[str, ImageTags]]") -> None:
     rows = []
     for source, tags in results:
         present = sorted((name for name, tag in tags.items() if tag.present), key=lambda name: -tags[name].score)
-        cells = [
+        cells: list[Row] = [
             (Text(output.printable(name), style="bold"), f"{tags[name].score:.3f}", f"{tags[name].threshold:.3f}")
             for name in present
         ] or [("–", "", "")]
