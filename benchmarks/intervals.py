@@ -135,9 +135,7 @@ def main() -> None:
         )
         print(f"| {count} | {' | '.join(cells)} |", flush=True)
     print("\nAverage precision: lowest and mean coverage over the same AUCs\n")
-    print(
-        f"| positives | here | wider positives | three images a patient | {MANY_NEGATIVES:,} negatives |"
-    )
+    print(f"| positives | here | wider positives | three images a patient | {MANY_NEGATIVES:,} negatives |")
     print("|---|---|---|---|---|")
     for count in POSITIVES:
         cases = ((1.0, 1, NEGATIVES), (2.0, 1, NEGATIVES), (1.0, 3, NEGATIVES), (1.0, 1, MANY_NEGATIVES))
