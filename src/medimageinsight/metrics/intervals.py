@@ -45,9 +45,6 @@ class OneVsRest:
     defined: tuple[bool, ...]
 
 
-ClassAucs = OneVsRest
-
-
 def share_figure(values: Floats | Flags, groups: Integers, *, confidence: float) -> Figure | None:
     """Return the mean of (N,) values from 0 to 1 with Wilson's score interval; None for no values.
 
