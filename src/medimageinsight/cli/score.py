@@ -11,7 +11,7 @@ from medimageinsight.cli.options import AcceptMaps, AsJson, Model, load_model
 from medimageinsight.cli.sources import STANDARD_INPUT
 from medimageinsight.errors import InputError
 
-SHAPES = ("auto", "rows", "card")
+SHAPES = ("auto", "rows", "card", "labels")
 
 
 def score(

@@ -33,16 +33,21 @@ _ADVICE = {
 }
 
 
-def decode_rows(body: bytes, expected: int) -> list[dict[str, Any]]:
+def decode_rows(body: bytes, expected: int, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> list[Any]:
     """Return the rows of a response.
 
+    Args:
+        body: The response's.
+        expected: The number of rows.
+        kind: What a row without an error is.
+
     Raises:
-        EndpointError: The body is not a JSON list of ``expected`` objects.
+        EndpointError: The body is not a JSON list of ``expected`` objects, or of lists and errors.
     """
     rows = _parse(body)
     if not isinstance(rows, list):
         raise unexpected_response("a JSON list of objects", "text that is no JSON" if rows is None else _kind(rows))
-    if wrong := [row for row in rows if not isinstance(row, dict)]:
+    if wrong := [row for row in rows if not isinstance(row, kind) and not (isinstance(row, dict) and "error" in row)]:
         raise unexpected_response("a JSON list of objects", f"a list with {_kind(wrong[0])}")
     if len(rows) != expected:
         raise unexpected_response(f"{expected} rows", f"{len(rows)}")
@@ -66,6 +71,20 @@ def decode_features(row: Mapping[str, Any], column: Column) -> Vector | InputErr
     if not np.isfinite(vector).all():
         raise unexpected_response("finite numbers as features", "NaN or infinity")
     return vector
+
+
+def decode_scores(row: object) -> dict[str, float] | InputError:
+    """Return the scores of labels of one row, in its order; or its error."""
+    if isinstance(row, dict):
+        return _row_error(row.get("error"), "image")
+    scores: dict[str, float] = {}
+    for item in row if isinstance(row, list) else ():
+        match item:
+            case {"label": str(label), "score": float() | int() as score} if math.isfinite(score):
+                scores[label] = float(score)
+            case _:
+                raise unexpected_response("objects with label and score", _kind(item))
+    return scores
 
 
 def decode_scaling_factor(value: object) -> float:

@@ -17,6 +17,7 @@ from medimageinsight.client.decode import (
     decode_features,
     decode_rows,
     decode_scaling_factor,
+    decode_scores,
     request_failed,
     unexpected_response,
 )
@@ -162,6 +163,29 @@ class Endpoint(EmbeddingModel):
         embeddings: Vectors = distinct[0 if isinstance(texts, str) else [index_of[text] for text in inputs]]
         return embeddings
 
+    def label_scores(
+        self, sources: Iterable[images.Source], *, frame: int = 0, window: images.WindowLike | None = None
+    ) -> list[dict[str, float] | InputError]:
+        """Return the scores of the server's own labels for each source, highest first, or the source's error.
+
+        The server needs a fine-tuned model with labels, or the option ``--labels``; see ``response_shape`` in
+        docs/server.md.
+
+        Args:
+            sources: As in `stream_images`, with ``frame`` and ``window``.
+            frame: Index of the frame of multi-frame sources.
+            window: As in `images.open`, by default that of the endpoint.
+
+        Raises:
+            InputError: ``window_invalid``.
+            EndpointError: The server has no labels, cannot be reached, or failed.
+        """
+        selection = self._window if window is None else images.parse_window(window)
+        encode = partial(encode_image, frame=frame, window=selection)
+        cells = prefetch_map(encode, sources, ahead=self.batch_size)
+        rows = self._image_rows(cells, self.batch_size, response_shape="labels")
+        return [row if isinstance(row, InputError) else decode_scores(row) for row in rows]
+
     def close(self) -> None:
         """Close the connections; later calls raise an `EndpointError`."""
         self._server.close()
@@ -170,18 +194,24 @@ class Endpoint(EmbeddingModel):
         return f"Endpoint({str(self._server.address)!r})"
 
     def _stream(self, cells: Generator[str | InputError], batch_size: int) -> Generator[EmbeddedSource]:
-        index = 0
+        with closing(self._image_rows(cells, batch_size)) as rows:
+            for index, row in enumerate(rows):
+                result = row if isinstance(row, InputError) else decode_features(row, "image")
+                if isinstance(result, InputError):
+                    yield EmbeddedSource(index=index, error=result)
+                else:
+                    yield EmbeddedSource(index=index, embedding=result)
+
+    def _image_rows(
+        self, cells: Generator[str | InputError], batch_size: int, **params: str
+    ) -> Generator[Any | InputError]:
+        """Yield the response's row for each image, or the error of one that could not be encoded."""
         with closing(cells):
             for batch in split_batches(cells, batch_size):
                 encoded = [cell for cell in batch if isinstance(cell, str)]
-                rows = iter(self._score("image", encoded) if encoded else ())
+                rows = iter(self._score("image", encoded, **params) if encoded else ())
                 for cell in batch:
-                    result = decode_features(next(rows), "image") if isinstance(cell, str) else cell
-                    if isinstance(result, InputError):
-                        yield EmbeddedSource(index=index, error=result)
-                    else:
-                        yield EmbeddedSource(index=index, embedding=result)
-                    index += 1
+                    yield next(rows) if isinstance(cell, str) else cell
 
     def _stack(self, rows: Sequence[Vector]) -> Vectors:
         if len(sizes := {row.size for row in rows}) > 1:
@@ -197,19 +227,19 @@ class Endpoint(EmbeddingModel):
                 self._description = decode_scaling_factor(row.get("scaling_factor")), embedding.size
             return self._description
 
-    def _score(self, column: Column, cells: Sequence[str], *, get_scaling_factor: bool = False) -> list[dict[str, Any]]:
-        """Return one object a cell: its features, or ``{"error": ...}``.
+    def _score(self, column: Column, cells: Sequence[str], **params: bool | str) -> list[Any]:
+        """Return one object a cell: its features, or ``{"error": ...}``; a list of scores in the shape ``labels``.
 
         A request that fails because of one row is repeated row by row.
         """
-        body = encode_request(column, cells, self._params | {"get_scaling_factor": get_scaling_factor})
+        body = encode_request(column, cells, self._params | {"get_scaling_factor": False} | params)
         response = post(self._server, body, retries=self._retries, sleep=self._sleep)
         if response.status == 200:
-            return decode_rows(response.body, len(cells))
+            return decode_rows(response.body, len(cells), list if params.get("response_shape") == "labels" else dict)
         if len(cells) == 1 and response.status in (*_UNUSABLE_ROW, _TOO_LARGE):
             return [{"error": decode_error(response)}]
         if response.status in _UNUSABLE_ROW:
-            return [row for cell in cells for row in self._score(column, [cell])]
+            return [row for cell in cells for row in self._score(column, [cell], **params)]
         raise request_failed(response)
 
 

@@ -29,9 +29,9 @@ class ScoreParams(RequestModel, extra="ignore"):
     preprocessing: Annotated[
         Steps | None, Field(description="As the original code, or as the hosted endpoint; default: the server's.")
     ] = None
-    response_shape: Annotated[Literal["auto", "rows", "card"] | None, Field(description="Default: the server's.")] = (
-        None
-    )
+    response_shape: Annotated[
+        Literal["auto", "rows", "card", "labels"] | None, Field(description="Default: the server's.")
+    ] = None
     frame: Frame = 0
     window: Window = None
     percentiles: Annotated[
@@ -76,11 +76,23 @@ class ScalingFactor(ResponseModel):
     scaling_factor: _ScalingFactor
 
 
+class LabelScore(ResponseModel):
+    """One label of one image."""
+
+    label: str
+    score: Annotated[float, Field(ge=0, le=1, description="Those of an image sum to 1.")]
+
+
 ScoreResponse = TypeAliasType(
     "ScoreResponse",
     Annotated[list[ScoredRow | ErrorResponse], Field(title="rows", description="One object a row, in order."), ROWS]
     | Annotated[
         list[ImageFeatures | TextFeatures | ScalingFactor],
         Field(min_length=1, max_length=3, title="card", description="All images, all texts, the scaling factor."),
+    ]
+    | Annotated[
+        list[Annotated[list[LabelScore], Field(min_length=1)] | ErrorResponse],
+        Field(title="labels", description="The scores of all labels for each image, highest first."),
+        ROWS,
     ],
 )

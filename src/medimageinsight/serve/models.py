@@ -11,6 +11,7 @@ from medimageinsight import MedImageInsight, images
 from medimageinsight.errors import InputError
 from medimageinsight.serve.batcher import Batcher
 from medimageinsight.serve.caller import count_images
+from medimageinsight.serve.label_scores import label_texts, read_labels
 from medimageinsight.serve.open_inference.statistics import ModelMetrics, Statistics
 from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.response_warnings import record_warnings
@@ -56,6 +57,9 @@ class ServedModel:
             metrics=ModelMetrics(metrics, self.statistics),
         )
         self.texts = TextCache(settings.text_cache)
+        self.labels = read_labels(settings.labels) if settings.labels else model.manifest.labels
+        if settings.response_shape == "labels":
+            label_texts(self.labels)  # or every request would fail
         self._metrics = metrics
         self._fetchers = fetchers
         self._urls = UrlPolicy(hosts=frozenset(settings.url_hosts), max_bytes=settings.max_body_bytes)

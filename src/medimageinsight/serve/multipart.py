@@ -32,7 +32,7 @@ class FormData:
 
 
 class FormReader:
-    """Parses a form of which chunks are given to `write`.
+    """Parses a form whose chunks are given to `write`.
 
     A part with a file name, or with a content type that is not text, is a file. The field ``text`` is a text to embed,
     every other field a parameter. Names of files are not read.

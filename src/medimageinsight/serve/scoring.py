@@ -13,8 +13,9 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from medimageinsight.errors import InputError, TextError
+from medimageinsight.serve.label_scores import LabelVectors, label_texts
 from medimageinsight.serve.scoring_request import RequestLimits, parse_request
-from medimageinsight.serve.scoring_response import Features, ScoringResponse, answer_request, refuse
+from medimageinsight.serve.scoring_response import Features, ScoringResponse, answer_request, refuse, shape_of
 from medimageinsight.tokenizer import clean
 
 if TYPE_CHECKING:
@@ -54,11 +55,21 @@ def score(
     """
     try:
         request = parse_request(body, limits=limits)
+        labels = _label_vectors(model) if shape_of(request, response_shape) == "labels" else None
     except InputError as error:
         return refuse(error)
     return answer_request(
-        request, embed_request(request, model), logit_scale=model.logit_scale, response_shape=response_shape
+        request,
+        embed_request(request, model),
+        logit_scale=model.logit_scale,
+        response_shape=response_shape,
+        labels=labels,
     )
+
+
+def _label_vectors(model: MedImageInsight) -> LabelVectors:
+    names = model.manifest.labels
+    return LabelVectors(labels=names, vectors=model.embed_texts(label_texts(names)))
 
 
 def embed_request(request: ScoreRequest, model: MedImageInsight) -> list[Features | InputError]:

@@ -10,7 +10,7 @@ from medimageinsight.errors import InputError, RequestError
 from medimageinsight.files.json import json_kind
 from medimageinsight.preprocess import MAX_FRAME, MAX_IMAGE_SIZE, Steps, parse_json_window, parse_percentiles
 
-ResponseShape: TypeAlias = Literal["auto", "rows", "card"]
+ResponseShape: TypeAlias = Literal["auto", "rows", "card", "labels"]
 OnRowError: TypeAlias = Literal["in_place", "fail"]
 
 _SIZE = "image_standardization_image_size"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from medimageinsight.errors import InputError, RequestError
+from medimageinsight.serve.label_scores import to_label_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from medimageinsight.serve.label_scores import LabelVectors
     from medimageinsight.serve.scoring_params import ResponseShape
     from medimageinsight.serve.scoring_request import ScoreRequest
 
@@ -39,7 +41,7 @@ class ScoringResponse:
     """
 
     status: int
-    body: list[Json] | Json
+    body: list[Any] | Json
 
 
 def answer_request(
@@ -48,12 +50,13 @@ def answer_request(
     *,
     logit_scale: float,
     response_shape: ResponseShape = "auto",
+    labels: LabelVectors | None = None,
 ) -> ScoringResponse:
     """Format the results of a request.
 
     ``rows`` is one object per row. ``card`` is an object for all images, one for all texts and one for the scaling
     factor; its lists have null for a missing cell and the error of a bad row. If no row succeeded, the response has
-    the shape ``rows``.
+    the shape ``rows``. ``labels`` is a list of ``{"label", "score"}`` per row, see `LabelVectors`.
 
     Args:
         request: The request.
@@ -61,17 +64,28 @@ def answer_request(
         logit_scale: The model's logit scale.
         response_shape: Default of the request's ``response_shape``: ``rows``, ``card``, or ``auto``, which is ``card``
             for the sample of the hosted model's card and ``rows`` for all other requests.
+        labels: The model's labels, needed where `shape_of` is ``labels``.
     """
+    shape = shape_of(request, response_shape)
+    if shape == "labels":
+        results = to_label_results(results)
     failures = [(index, result) for index, result in enumerate(results) if isinstance(result, InputError)]
     if failures and (request.params.on_error == "fail" or len(results) == 1):
         return refuse(_located(*failures[0]) if len(results) > 1 else failures[0][1])
-    shape = request.params.response_shape or response_shape
-    if shape == "auto":
-        shape = "card" if request.is_card_sample else "rows"
+    if labels is not None and shape == "labels":
+        return ScoringResponse(status=200, body=[_scores(result, labels, logit_scale) for result in results])
     scaling_factor = {"scaling_factor": logit_scale} if request.params.get_scaling_factor else {}
     if shape == "card" and len(failures) < len(results):
         return ScoringResponse(status=200, body=_card(results, scaling_factor))
     return ScoringResponse(status=200, body=[_row(result, scaling_factor) for result in results])
+
+
+def shape_of(request: ScoreRequest, response_shape: ResponseShape) -> ResponseShape:
+    """Return the shape of the response to a request, never ``auto``, for the default shape."""
+    shape = request.params.response_shape or response_shape
+    if shape == "auto":
+        return "card" if request.is_card_sample else "rows"
+    return shape
 
 
 def refuse(error: InputError) -> ScoringResponse:
@@ -100,6 +114,12 @@ def _row(result: Features | InputError, scaling_factor: Json) -> Json:
     if result.text is not None:
         row["text_features"] = result.text
     return row | scaling_factor
+
+
+def _scores(result: Features | InputError, labels: LabelVectors, logit_scale: float) -> list[Json] | Json:
+    if isinstance(result, InputError) or result.image is None:
+        return _error(result) if isinstance(result, InputError) else {}
+    return labels.scores(result.image, logit_scale)
 
 
 def _card(results: Sequence[Features | InputError], scaling_factor: Json) -> list[Json]:

@@ -67,6 +67,10 @@ class ServerSettings(BaseSettings):
     preprocessing: Steps | None = Field(None, description="For scoring, unless the request sets it.")
     response_shape: ResponseShape = Field("auto", description="For scoring, unless the request sets it.")
 
+    labels: Words = Field(
+        (), description="Labels of the response shape labels, or a file of them; default: those of the model."
+    )
+
     store: Words = Field((), description="Stores to search, as NAME=LOCATION, or a location whose last part names it.")
     tagger: Words = Field((), description="Files of `mi2 tag fit`; a tagger's name is its file's without the ending.")
     image_folders: Words = Field(
@@ -120,14 +124,16 @@ class ServerSettings(BaseSettings):
     compress_min_bytes: int = Field(
         4096, ge=0, description="Size from which responses are compressed for clients that accept it; 0: never."
     )
-    otlp_endpoint: str | None = Field(None, description="URL that traces are sent to, as OTLP over HTTP; off by default.")
+    otlp_endpoint: str | None = Field(
+        None, description="URL that traces are sent to, as OTLP over HTTP; off by default."
+    )
 
     access_log: bool = Field(True, description="Log one line per request.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level that is logged.")
 
     @field_validator(
-        "model", "providers", "store", "tagger", "image_folders", "allowed_hosts", "cors_origins", "url_hosts",
-        "login_algorithms", "login_claims", mode="before",
+        "model", "providers", "labels", "store", "tagger", "image_folders", "allowed_hosts", "cors_origins",
+        "url_hosts", "login_algorithms", "login_claims", mode="before",
     )  # fmt: skip
     @classmethod
     def _split(cls, value: object) -> object:

@@ -130,6 +130,7 @@ def write_record(
         partial.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
+MAX_LABELS = 1000  # of a description; more are texts rather than labels
 MAX_WORDS = 40_000  # of a description, which is small; a model of more knows nearly every word
 
 
@@ -148,8 +149,15 @@ def describe_model(config: RunConfig, initial: InitialModel, table: Table, **fig
             "objective": config.objective,
             "pictures": len(table.of_split(config.data.train_split)),
             "parents": initial.parents,
-        },
+        }
+        | _labels_of(config, table),
     } | ({"words": initial.words} if 0 < len(initial.words) <= MAX_WORDS else {})
+
+
+def _labels_of(config: RunConfig, table: Table) -> dict[str, list[str]]:
+    """Return the labels of the training images, sorted, if every image has one of two or more."""
+    labels = {sample.label for sample in table.of_split(config.data.train_split)}
+    return {"labels": sorted(labels)} if all(labels) and 1 < len(labels) <= MAX_LABELS else {}
 
 
 def resolved(config: RunConfig) -> dict[str, Any]:

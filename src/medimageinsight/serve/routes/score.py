@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import Query, Request, Response
 
 from medimageinsight.schemas import ModelName, ScoreResponse
 from medimageinsight.serve.http import json_response, unless_gone
+from medimageinsight.serve.label_scores import LabelVectors, label_texts
 from medimageinsight.serve.models import ServedModel
 from medimageinsight.serve.response_warnings import record_warnings
 from medimageinsight.serve.routes.route import body_errors, new_router
+from medimageinsight.serve.routes.rows import embed_texts
 from medimageinsight.serve.routes.samples import OTHER_TEXT, PNG, PNG_URI, TEXT
 from medimageinsight.serve.routes.state import Server, ServerState
 from medimageinsight.serve.scoring import scoring_preprocessing
 from medimageinsight.serve.scoring_request import parse_request
-from medimageinsight.serve.scoring_response import ScoringResponse, answer_request
+from medimageinsight.serve.scoring_response import ScoringResponse, answer_request, shape_of
 
 router = new_router("Scoring")
 
@@ -83,6 +86,11 @@ async def _score(server: ServerState, served: ServedModel, body: bytes) -> Scori
     )
     if request.params.has_unknown:
         record_warnings(["params_unknown"])
+    labels = None
+    if shape_of(request, server.settings.response_shape) == "labels":
+        texts = label_texts(served.labels)
+        vectors = await embed_texts(served, texts)
+        labels = LabelVectors(labels=served.labels, vectors=np.stack([vectors[text] for text in texts]))
     settings = scoring_preprocessing(request.params, served.model, server.settings.preprocessing)
     results = await served.embed_rows(request.rows, settings)
     return answer_request(
@@ -90,4 +98,5 @@ async def _score(server: ServerState, served: ServedModel, body: bytes) -> Scori
         results,
         logit_scale=served.model.logit_scale,
         response_shape=server.settings.response_shape,
+        labels=labels,
     )
