@@ -75,8 +75,19 @@ class Engine:
         self._threads = threads
         self._cuda_graph = cuda_graph
         self._sessions: dict[str, Session] = {}
+        self._derived: list[Engine] = []
         self._lock = threading.Lock()
         self._closed = False
+
+    def with_threads(self, threads: int) -> Engine:
+        """Return another engine of the same bundle and providers, with its own sessions; closed with this one.
+
+        Raises:
+            InputError: ``threads`` is below 1.
+        """
+        engine = Engine(self._bundle, providers=self._providers, threads=threads, cuda_graph=self._cuda_graph)
+        self._derived.append(engine)
+        return engine
 
     @property
     def embedding_dim(self) -> int:
@@ -122,6 +133,8 @@ class Engine:
         with self._lock:
             self._closed = True
             self._sessions.clear()
+        for engine in self._derived:
+            engine.close()
 
     def __enter__(self) -> Self:
         return self

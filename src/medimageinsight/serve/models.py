@@ -13,6 +13,8 @@ from medimageinsight.serve.batcher import Batcher
 from medimageinsight.serve.caller import count_images
 from medimageinsight.serve.label_scores import label_texts, read_labels
 from medimageinsight.serve.open_inference.statistics import ModelMetrics, Statistics
+from medimageinsight.serve.parallel import open_parallel
+from medimageinsight.serve.progress import check_progress
 from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.response_warnings import record_warnings
 from medimageinsight.serve.scoring import row_result
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.preprocess import Preprocessing
-    from medimageinsight.serve.batcher import Ticket
+    from medimageinsight.serve.job import Ticket
     from medimageinsight.serve.metrics import Metrics
     from medimageinsight.serve.scoring_request import Row
     from medimageinsight.serve.scoring_response import Features
@@ -55,6 +57,7 @@ class ServedModel:
             queue_rows=settings.queue_rows,
             queue_deadline_s=settings.queue_deadline_s,
             metrics=ModelMetrics(metrics, self.statistics),
+            parallel=open_parallel(model, settings),
         )
         self.texts = TextCache(settings.text_cache)
         self.labels = read_labels(settings.labels) if settings.labels else model.manifest.labels
@@ -111,12 +114,29 @@ class ServedModel:
             self._metrics.row(result.code if isinstance(result, InputError) else None)
         return results
 
+    async def decode(self, function: Callable[[], _T]) -> _T:
+        """Call a function that decodes an image, in turn with the images to embed.
+
+        Raises:
+            InputError: The image cannot be used.
+            Rejection: 429, the queue is full or the work did not start in time.
+        """
+        with self.batcher.admit(1) as ticket:
+            return await self.batcher.submit_call(ticket, function)
+
+    def close(self) -> None:
+        """Stop all work and free the model."""
+        self.batcher.close()
+        self.model.close()
+
     async def check_ready(self) -> None:
         """Embed a probe image and a probe text, unless both kinds were embedded a moment ago.
 
         Raises:
+            Rejection: 503, every decoder has been at one image for long (``decoding_stalled``).
             Exception: Any error of the embedding, or a timeout.
         """
+        check_progress(self.batcher.stalled_s(), "decoding_stalled")
         if time.monotonic() - min(self.batcher.last_success.values()) < READINESS_LASTS_S:
             return
         if self._probe is None or self._probe.done():
@@ -174,7 +194,9 @@ class ServedModels:
                 raise InputError(
                     f"expected models of different names, got two called {model.name!r}", code="model_names_equal"
                 )
-            loaded[model.name] = ServedModel(model, self.settings, self.metrics, self._fetchers)
+            loaded[model.name] = await asyncio.to_thread(
+                ServedModel, model, self.settings, self.metrics, self._fetchers
+            )
             await loaded[model.name].check_ready()
         self._models = loaded
 
@@ -228,8 +250,7 @@ class ServedModels:
     def close(self) -> None:
         """Stop all work and free the models."""
         for served in self._models.values():
-            served.batcher.close()
-            served.model.close()
+            served.close()
         self._fetchers.shutdown(wait=False, cancel_futures=True)
 
 

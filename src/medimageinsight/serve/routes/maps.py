@@ -1,5 +1,6 @@
 """A store in two dimensions, and thumbnails of its images."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -83,18 +84,19 @@ async def thumbnail_of_item(
     """Show a stored image, small, if it is in one of the server's folders."""
     served = server.stores.get(query.store)
 
-    def draw() -> bytes:
+    window = served.store.identity.settings().window
+
+    def find() -> tuple[Path, int]:
         (item,) = served.store.get([query.id])
-        return thumbnail(
-            find_image(item, server.stores.folders),
-            query.size,
-            server.models.image_limits,
-            frame=item.frame,
-            window=served.store.identity.settings().window,
-        )
+        return find_image(item, server.stores.folders), item.frame
+
+    async def draw() -> bytes:
+        file, frame = await server.stores.run(find)
+        limits = server.models.image_limits
+        return await served.served.decode(lambda: thumbnail(file, query.size, limits, frame=frame, window=window))
 
     try:
-        content = await unless_gone(request, server.stores.run(draw))
+        content = await unless_gone(request, draw())
     except InputError as error:
         code = error.code if error.code == "ids_unknown" else "picture_not_available"
         raise Rejection(

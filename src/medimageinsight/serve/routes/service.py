@@ -67,7 +67,7 @@ async def openapi_document(request: Request, server: Server) -> Response:
             embedding_dims={served.name: served.model.embedding_dim for served in server.models.all()},
             max_rows=server.settings.max_rows,
             max_body_bytes=server.settings.max_body_bytes,
-            keyed=server.settings.api_key_file is not None,
+            keyed=server.settings.needs_key,
         )
     )
     return json_response(document)
@@ -132,6 +132,7 @@ async def _readiness(server: ServerState, name: str | None) -> Response:
     try:
         server.models.check_open()
         server.stores.check_open()
+        server.check_parsing()
         chosen = server.models.all() if name is None else [server.models.get(name)]
         await asyncio.gather(*(served.check_ready() for served in chosen))
     except Rejection as error:

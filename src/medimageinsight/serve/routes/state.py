@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -11,8 +10,10 @@ from fastapi import Depends, Request
 from medimageinsight.serve.http import BodyReader, parse_json
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.models import ServedModels
+from medimageinsight.serve.progress import check_progress
 from medimageinsight.serve.settings import ServerSettings
 from medimageinsight.serve.stores import ServedStores
+from medimageinsight.serve.thread_pool import ThreadPool
 
 _T = TypeVar("_T")
 SMALL_BODY = 64 << 10  # bytes; parsing so little takes less time than handing it to a thread
@@ -27,7 +28,7 @@ class ServerState:
     stores: ServedStores
     bodies: BodyReader
     metrics: Metrics
-    workers: ThreadPoolExecutor  # for parsing and printing large JSON
+    workers: ThreadPool  # that parse large bodies, and do nothing else
 
     @property
     def allow_urls(self) -> bool:
@@ -45,11 +46,19 @@ class ServerState:
 
     async def run(self, size: int, function: Callable[[], _T]) -> _T:
         """Return the function's result, from a thread where it works on many bytes."""
-        return function() if size <= SMALL_BODY else await self.in_thread(function)
+        return function() if size <= SMALL_BODY else await self.workers.run(function)
 
     async def in_thread(self, function: Callable[[], _T]) -> _T:
-        """Return the function's result, always from a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.workers, function)
+        """Return the function's result, always from a thread; for work that decodes no image."""
+        return await asyncio.to_thread(function)
+
+    def check_parsing(self) -> None:
+        """Refuse while bodies wait for a thread that parses them.
+
+        Raises:
+            Rejection: 503.
+        """
+        check_progress(self.workers.oldest_s(), "parsing_stalled")
 
 
 def state_of(request: Request) -> ServerState:
