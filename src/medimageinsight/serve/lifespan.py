@@ -40,7 +40,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await loading
     await asyncio.to_thread(state.stores.close)
     await asyncio.to_thread(state.models.close)
-    state.workers.shutdown(wait=False, cancel_futures=True)
+    state.workers.shutdown()
 
 
 async def _load(state: ServerState) -> None:
