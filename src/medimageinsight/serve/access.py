@@ -32,6 +32,7 @@ fault_logger = logging.getLogger("medimageinsight.serve")
 
 # Routes without a key: orchestrators request them before they know one.
 _KEYLESS_PATH = re.compile(r"/(health/(live|ready)|v2/health/(live|ready)|ping|version)")
+_ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 503: "server_error"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -103,7 +104,8 @@ class Access:
         """Return the caller; None where the server has no keys, or the route needs none.
 
         Raises:
-            Rejection: 401 without a valid key, 429 over the limit of the caller.
+            Rejection: 401 without a valid key or login, 403 without the rights, 429 over the limit of the caller, 503
+                while no login can be verified.
         """
         if not self._authentication.is_required or self._is_open(scope, headers):
             return None
@@ -142,10 +144,15 @@ def _request_id(headers: Headers) -> str:
 
 
 def _refuse(rejection: Rejection, headers: Headers) -> Response:
-    kind = "authentication_error" if rejection.status == 401 else "rate_limit_error"
-    error = {"code": rejection.code, "message": rejection.message, "type": kind, "param": None}
+    error = {
+        "code": rejection.code,
+        "message": rejection.message,
+        "type": _ERROR_TYPES[rejection.status],
+        "param": None,
+    }
     if rejection.status != 401:
-        return json_response({"error": error}, rejection.status, {"Retry-After": str(rejection.retry_after_s)})
+        retry = {} if rejection.retry_after_s is None else {"Retry-After": str(rejection.retry_after_s)}
+        return json_response({"error": error}, rejection.status, retry)
     browser = "text/html" in headers.get("accept", "")  # prompts its user for any name, and the key as password
     challenge = 'Basic realm="medimageinsight", charset="UTF-8"' if browser else "Bearer"
     return json_response({"error": error}, rejection.status, {"WWW-Authenticate": challenge})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medimageinsight.schemas import OpenAIErrorResponse
 from medimageinsight.serve.openapi.scoring import score_schemas
+from medimageinsight.serve.routes.route import RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,9 +33,14 @@ TAGS: list[dict[str, Any]] = [
     {"name": "Service", "description": "Health, versions, numbers and pages."},
 ]
 _UNAUTHORISED = {
-    "description": "No API key or a wrong one: `key_invalid`.",
+    "description": "No API key or login, or a wrong one: `key_invalid`.",
     "headers": {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
     "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{OpenAIErrorResponse.__name__}"}}},
+}
+_KEY_REFUSALS = {
+    "403": "A login without the scope or a claim that the server requires: `login_forbidden`.",
+    "429": "More requests or images than the key has per minute: `rate_limited`.",
+    "503": "No login can be verified: `login_unavailable`.",
 }
 _REFUSALS = {
     "403": "A request of another site's page: `origin_not_allowed`.",
@@ -87,17 +93,31 @@ def describe(
 
 def _ask_for_keys(document: dict[str, Any]) -> None:
     """Make every operation need a key and answer 401 without one, unless it states ``security`` itself."""
-    document["security"] = [{"bearer": []}]
+    document["security"] = [{"bearer": []}, {"key": []}]
     document["components"]["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "One of the server's API keys."}
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or the token of a login."},
+        "key": {"type": "apiKey", "in": "header", "name": "api-key", "description": "An API key; also `X-API-Key`."},
     }
-    document["paths"]["/"]["get"]["security"] = [
-        {},
-        {"bearer": []},
-    ]  # the page needs a key, the text "Healthy" does not
+    # The page needs a key, the text "Healthy" does not.
+    document["paths"]["/"]["get"]["security"] = [{}, *document["security"]]
     for operation in _operations(document):
         if operation.get("security") != []:
             operation["responses"]["401"] = _UNAUTHORISED
+            for status, description in _KEY_REFUSALS.items():
+                _add_refusal(operation["responses"], status, description)
+
+
+def _add_refusal(responses: dict[str, Any], status: str, description: str) -> None:
+    """Describe a refusal before the route is reached, next to the route's own of the same status."""
+    own = responses.get(status)
+    if own is None:
+        headers = {} if status == "403" else {"headers": copy.deepcopy(RETRY_AFTER)}
+        responses[status] = {"description": description, "content": _UNAUTHORISED["content"], **headers}
+        return
+    own["description"] += f" {description}"
+    content = own.get("content", {}).get("application/json")
+    if content is not None:
+        content["schema"] = {"anyOf": [content["schema"], _UNAUTHORISED["content"]["application/json"]["schema"]]}
 
 
 def _check_hosts(document: dict[str, Any]) -> None:
