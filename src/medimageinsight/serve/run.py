@@ -27,6 +27,7 @@ from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
     import socket
+    from pathlib import Path
 
     from starlette.types import ASGIApp
 
@@ -56,12 +57,28 @@ def serve(settings: ServerSettings) -> None:
         if settings.workers == 1:
             if hasattr(signal, "SIGHUP"):
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the application handles it
-            uvicorn.Server(_config(settings, app)).run(sockets)
+            _Server(_config(settings, app), settings.unix_socket).run(sockets)
         else:
             _serve_in_workers(settings, sockets)
     finally:
-        if settings.unix_socket is not None:
-            settings.unix_socket.unlink(missing_ok=True)
+        _remove(settings.unix_socket)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which ends the process by the signal that it received and leaves no UNIX socket behind."""
+
+    def __init__(self, config: ServerConfig, unix_socket: Path | None) -> None:
+        super().__init__(config)
+        self._unix_socket = unix_socket
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        _remove(self._unix_socket)
+        await super().shutdown(sockets)
+
+
+def _remove(unix_socket: Path | None) -> None:
+    if unix_socket is not None:
+        unix_socket.unlink(missing_ok=True)
 
 
 def _serve_in_workers(settings: ServerSettings, sockets: list[socket.socket]) -> None:
