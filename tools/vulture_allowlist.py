@@ -46,30 +46,40 @@ _.image_standardization_image_size
 _.image_standardization_jpeg_compression_ratio
 _.inference_count
 _.inference_stats
+_.input_type
 _.last_inference
 _.live
 _.max_batch_size
 _.model_name
+_.model_provider_name
 _.model_size
 _.model_stats
+_.model_type
 _.owned_by
 _.param
 _.prompt_tokens
 _.ready
+_.role
 _.shows_images
 _.success
 _.total_tokens
 _.usage
 
 # the server: uvicorn's factory, pydantic's settings, a route with two decorators
+_.disconnected
 _.dotenv_settings
 _.file_secret_settings
+_.handle_hup
+_.keep_subprocess_alive
 _.model_ready
+_.redirect_request
+_.send_400_response
 _.settings_cls
 _.settings_customise_sources
 _.worker_app
 
 # public attributes, keys of training configs
+_.label_scores
 _.builtin
 _.drop_anatomy
 _.drop_finding

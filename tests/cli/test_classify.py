@@ -184,7 +184,8 @@ def test_reads_prompts_from_a_file_and_writes_a_table(
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        "source", "label", "probability", "cosine", "unlike_validation", "probability of =normal", "probability of edema", "error",
+        "source", "label", "probability", "cosine", "unlike_validation",
+        "probability of =normal", "probability of edema", "error",
     ]  # fmt: skip
     assert rows[3]["error"] == "image_not_found"
     with MedImageInsight.load(toy_bundle) as model:

@@ -63,7 +63,7 @@ def replace_content(bundle: Path, change: Any) -> None:
     (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_without_statistics_nothing_is_marked_and_info_says_so(mi2, tmp_path: Path) -> None:
+def test_without_statistics_nothing_is_marked_and_info_names_it(mi2, tmp_path: Path) -> None:
     unlike = write_unlike(tmp_path / "unlike.png")
     (result,) = mi2("classify", unlike, *LABELS, "--json").json
     assert result["unlike_validation"] is None

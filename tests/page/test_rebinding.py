@@ -95,9 +95,9 @@ def test_a_page_whose_name_leads_to_the_server_reads_nothing(page: Page, site: S
 
 def test_a_page_of_another_site_sees_nothing(page: Page, site: ServerProcess, evil_port: int) -> None:
     page.goto(f"http://evil.example:{evil_port}/")
-    picture = f"{site.url}/api/picture?store=cases&id={stored_id(site)}"
-    assert site.get(picture.removeprefix(site.url)).status == 200
-    assert page.evaluate(SHOW, picture) == 0
+    address = f"{site.url}/api/picture?store=cases&id={stored_id(site)}"
+    assert site.get(address.removeprefix(site.url)).status == 200
+    assert page.evaluate(SHOW, address) == 0
     assert fetch(page, f"{site.url}/api/about")[0] == 0
     assert fetch(page, f"{site.url}/api/about", mode="no-cors")[1] in ("", "TypeError: Failed to fetch")
     before = site.metric("mi2_rows_total")

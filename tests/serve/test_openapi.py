@@ -91,7 +91,7 @@ def test_keys_are_required_except_for_health() -> None:
     document = described(keyed=True)
     without_401 = {path for _, path, operation in operations(document) if "401" not in operation["responses"]}
     assert without_401 == OPEN_PATHS
-    assert document["security"] == [{"bearer": []}]
+    assert document["security"] == [{"bearer": []}, {"key": []}]
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     assert "security" not in described()
     assert not any("401" in operation["responses"] for _, _, operation in operations(described()))

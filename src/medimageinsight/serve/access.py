@@ -123,7 +123,7 @@ class Access:
     def _record(self, scope: Scope, request_id: str, status: int, seconds: float, caller: Caller | None) -> None:
         # The route, not the path: a path may contain private data.
         route = getattr(scope.get("route"), "path", "other")
-        self._metrics.request(route, status, seconds, caller=caller and caller.label)
+        self._metrics.request(route, status, seconds, caller=caller.label if caller is not None else None)
         if self._log_requests:
             logger.info(
                 "request",

@@ -90,7 +90,7 @@ class Batcher:
         self._running = 0  # batches
         self._closed = False
         self.last_success: dict[Kind, float] = dict.fromkeys(("image", "text"), float("-inf"))  # of time.monotonic
-        self._decoders = max(2, available_cpus())  # of which calls never take all
+        self._decoders = max(2, available_cpus())  # calls never take all of them
         self._busy_since: dict[int, float] = {}  # of each decoder that works, of time.monotonic
         self._threads = [
             threading.Thread(target=self._prepare_forever, args=(index,), name=f"mi2-decode-{index}", daemon=True)

@@ -91,7 +91,7 @@ class BodyReader:
             self._bytes_in_memory -= size
 
     def _count(self, size: int, *, already: int) -> None:
-        """Count bytes of a request, of which some are counted already."""
+        """Count bytes of a request, some of them counted already."""
         others = self._bytes_in_memory - already
         if others and others + already + size > self._settings.queue_bytes:
             raise overloaded(

@@ -1,7 +1,7 @@
 """Logins: bearer tokens of an OpenID Connect provider (JSON Web Tokens, RFC 7519), verified by its public keys.
 
 What a token states about its key (``jku``, ``x5u``, ``jwk``, ``x5c``) is not read: keys come from the operator's key
-set alone, each for the algorithms that the operator allows, of which none is symmetric (RFC 8725).
+set alone, each for the algorithms that the operator allows, none of them symmetric (RFC 8725).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ MAX_BATCHES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelEngine:
-    """An engine of which several calls run at the same time, and their number."""
+    """An engine whose calls may run at the same time, and their number."""
 
     engine: Engine
     batches: int

@@ -1,4 +1,4 @@
-"""URLs of the operator's options, over which keys and traces travel."""
+"""URLs of the operator's options, over which keys travel."""
 
 from __future__ import annotations
 

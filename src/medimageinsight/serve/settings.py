@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from medimageinsight.errors import ConfigError, InputError
@@ -122,10 +122,7 @@ class ServerSettings(BaseSettings):
     drain_delay_s: float = Field(0.0, ge=0, description="From SIGTERM to the end of listening, in seconds.")
     drain_timeout_s: float = Field(60.0, gt=0, description="Time for requests to be answered after that, in seconds.")
     compress_min_bytes: int = Field(
-        4096, ge=0, description="Size from which responses are compressed for clients that accept it; 0: never."
-    )
-    otlp_endpoint: str | None = Field(
-        None, description="URL that traces are sent to, as OTLP over HTTP; off by default."
+        4096, ge=0, description="Size from which responses of /v2 are compressed for clients that ask for it; 0: never."
     )
 
     access_log: bool = Field(True, description="Log one line per request.")
@@ -172,12 +169,10 @@ class ServerSettings(BaseSettings):
             raise ValueError("expected NAME=VALUE, got another form")
         return value
 
-    @field_validator("login_jwks", "otlp_endpoint")
+    @field_validator("login_jwks")
     @classmethod
-    def _check_url(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None or ("://" not in value and info.field_name == "login_jwks"):
-            return value
-        if is_safe_url(value) or (info.field_name == "otlp_endpoint" and value.startswith("http://")):
+    def _check_url(cls, value: str | None) -> str | None:
+        if value is None or "://" not in value or is_safe_url(value):
             return value
         raise ValueError("expected a URL with https, or http of this machine, got another one")
 

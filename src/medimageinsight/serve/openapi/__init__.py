@@ -32,7 +32,7 @@ TAGS: list[dict[str, Any]] = [
     },
     {"name": "Service", "description": "Health, versions, numbers and pages."},
 ]
-_UNAUTHORISED = {
+_UNAUTHORISED: dict[str, Any] = {
     "description": "No API key or login, or a wrong one: `key_invalid`.",
     "headers": {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
     "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{OpenAIErrorResponse.__name__}"}}},

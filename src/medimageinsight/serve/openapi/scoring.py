@@ -45,7 +45,8 @@ def score_schemas() -> Json:
     table = {"$ref": "#/components/schemas/Table"}
     params = {"anyOf": [{"$ref": f"#/components/schemas/{ScoreParams.__name__}"}, {"type": "null"}]}
     parameters = ScoreParams.model_json_schema(ref_template="#/components/schemas/{model}")
-    return parameters.pop("$defs", {}) | {
+    definitions: dict[str, object] = parameters.pop("$defs", {})
+    return definitions | {
         ScoreParams.__name__: parameters,
         "Table": {
             "anyOf": [split, rows, columns],
