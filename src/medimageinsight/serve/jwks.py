@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 20
 MAX_KEYS = 100
 MIN_RSA_BITS = 2048
-FETCH_TIMEOUT_S = 5.0  # of the whole response
+FETCH_TIMEOUT_S = 5.0  # of each read, and of the whole body
 REFRESH_S = 3600.0  # keys that were withdrawn are accepted for this time
 UNKNOWN_KEY_REFRESH_S = 60.0  # tokens with unknown keys, which anybody can make, cause no more requests than this
 MAX_AGE_S = 24 * 3600.0  # keys are accepted for this time where the provider cannot be reached
