@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from medimageinsight._lazy import lazy_exports
 from medimageinsight.bundle.bundle import (
     EVALUATION_BEGIN,
     EVALUATION_END,
@@ -20,26 +23,28 @@ from medimageinsight.bundle.identity import ModelIdentity, VectorIdentity, image
 from medimageinsight.bundle.manifest import MANIFEST_FORMAT, FileEntry, Manifest, Parent, Precision
 from medimageinsight.bundle.provenance import parents_of, provenance_tree
 from medimageinsight.bundle.registry import KNOWN_MODELS, InstalledModel, find, home, installed
-from medimageinsight.bundle.statistics import (
-    MIN_IMAGES,
-    STATISTICS,
-    UNLIKE,
-    Quantiles,
-    ValidationStatistics,
-    centroid_distances,
-    read_statistics,
-    write_statistics,
-)
-from medimageinsight.bundle.words import (
-    UNKNOWN_WORDS,
-    VOCABULARY,
-    collect_words,
-    find_unknown,
-    read_words,
-    warn_of_words,
-    write_words,
-)
 from medimageinsight.bundle.writer import add_file, new_bundle, write_manifest
+
+if TYPE_CHECKING:
+    from medimageinsight.bundle.statistics import (
+        MIN_IMAGES,
+        STATISTICS,
+        UNLIKE,
+        Quantiles,
+        ValidationStatistics,
+        centroid_distances,
+        read_statistics,
+        write_statistics,
+    )
+    from medimageinsight.bundle.words import (
+        UNKNOWN_WORDS,
+        VOCABULARY,
+        collect_words,
+        find_unknown,
+        read_words,
+        warn_of_words,
+        write_words,
+    )
 
 __all__ = [
     "EVALUATION_BEGIN",
@@ -88,3 +93,26 @@ __all__ = [
     "write_statistics",
     "write_words",
 ]
+
+# These two import numpy, which the command line does without until it needs it.
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    __all__,
+    dict.fromkeys(
+        (
+            "MIN_IMAGES",
+            "STATISTICS",
+            "UNLIKE",
+            "Quantiles",
+            "ValidationStatistics",
+            "centroid_distances",
+            "read_statistics",
+            "write_statistics",
+        ),
+        "statistics",
+    )
+    | dict.fromkeys(
+        ("UNKNOWN_WORDS", "VOCABULARY", "collect_words", "find_unknown", "read_words", "warn_of_words", "write_words"),
+        "words",
+    ),
+)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from medimageinsight.bundle import UNLIKE
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import (
@@ -29,7 +28,7 @@ from medimageinsight.cli.options import (
     load_store,
 )
 from medimageinsight.cli.probability_table import check_table_name, write_probabilities
-from medimageinsight.cli.results import name_first_row, print_classified, print_results, warn_of_unknown
+from medimageinsight.cli.results import mark_lines, name_first_row, print_classified, print_results, warn_of_unknown
 from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.errors import InputError
 
@@ -303,8 +302,7 @@ def _save_evidence(
         for neighbour in result.neighbours
     ]
     query = query_card(output.printable(source), image=image, frame=frame, window=window, prompts=best)
-    if result.unlike_validation:
-        query = replace(query, lines=[*query.lines, UNLIKE])
+    query = replace(query, lines=[*query.lines, *mark_lines(result.unlike_validation)])
     save_hits(sheet, query, cards, folders, title="What the most similar stored images are", window=window)
 
 

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from medimageinsight.bundle import UNLIKE
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model, load_model
-from medimageinsight.cli.results import format_cosine, mark_row, name_first_row, warn_of_unknown
+from medimageinsight.cli.results import format_cosine, mark_lines, mark_row, name_first_row, warn_of_unknown
 from medimageinsight.errors import ImageError
 from medimageinsight.version import DISCLAIMER
 
@@ -51,7 +50,7 @@ def demo(
             image=_resize_like_network(loaded, path),
             title=example.description,
             prompts=prompts,
-            lines=[f"best cosine {result.cosine:.3f}", *[UNLIKE] * bool(result.unlike_validation)],
+            lines=[f"best cosine {result.cosine:.3f}", *mark_lines(result.unlike_validation)],
         )
         for (example, path), prompts, result in zip(available, ranked, results, strict=True)
     ]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 from rich.text import Text
 
-from medimageinsight.bundle import UNLIKE, warn_of_words
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import FAILED_INPUT
 from medimageinsight.errors import InputError
@@ -116,13 +115,22 @@ def format_cosine(cosine: float | None) -> str:
     return "–" if cosine is None else f"{cosine:.3f}"
 
 
+def mark_lines(unlike: bool | None) -> list[str]:
+    """Return the line that marks an image as unlike those that the model was checked on; none for others."""
+    from medimageinsight.bundle import UNLIKE
+
+    return [UNLIKE] if unlike else []
+
+
 def mark_row(unlike: bool | None, *, columns: int) -> list[Row]:
-    """Return the row that marks an image as unlike those that the model was checked on; none for others."""
-    return [(Text(UNLIKE, style="yellow"), *[""] * (columns - 1))] if unlike else []
+    """Return the line of `mark_lines` as a row of a table."""
+    return [(Text(line, style="yellow"), *[""] * (columns - 1)) for line in mark_lines(unlike)]
 
 
 def warn_of_unknown(results: Iterable[Any]) -> None:
     """Print the words of a call's texts that the model never learned; they are the same in each result."""
+    from medimageinsight.bundle import warn_of_words
+
     words = next((result.unknown_words for result in results if not isinstance(result, InputError)), ())
     if warning := warn_of_words(words):
         output.note(f"warning: {warning['message']}: {', '.join(words)}")
