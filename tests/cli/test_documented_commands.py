@@ -27,7 +27,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CT = Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
 
 # Verbs whose documented commands need a checkpoint, minutes, or a client; other tests run them.
-NOT_RUN = ("bench", "convert", "evaluate", "finetune", "mcp", "serve", "train", "verify")
+NOT_RUN = ("bench", "convert", "evaluate", "finetune", "mcp", "serve", "statistics", "train", "verify")
 
 
 def documented_commands(document: Path) -> list[list[str]]:
