@@ -21,7 +21,14 @@ DEPENDENT = {"/v2/models/{model}/infer": (".inputs[0].shape", ".inputs[0].data [
 # In addition to the document's examples, so that each member is mutated.
 MORE_BODIES: dict[str, list[dict[str, Any]]] = {
     "/api/classify": [
-        {"model": "toy", "images": [PNG], "frame": 0, "labels": ["a"], "template": ["{x} {}"], "fields": {"x": "y"}}
+        {
+            "model": "toy",
+            "images": [PNG],
+            "frame": 0,
+            "labels": ["a", "b"],
+            "template": ["{x} {}"],
+            "fields": {"x": "y"},
+        }
     ],
     "/api/tag": [{"model": "toy", "images": [PNG], "frame": 0, "vocabulary": "view"}],
     "/api/compare": [{"model": "toy", "a": [{"image": PNG, "frame": 0}], "b": [{"text": "x"}]}],
