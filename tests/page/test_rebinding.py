@@ -110,7 +110,7 @@ def test_a_page_of_another_site_sees_nothing(page: Page, site: ServerProcess, ev
 
 def test_a_link_from_another_site_opens_the_page(page: Page, site: ServerProcess, evil_port: int) -> None:
     page.goto(f"http://evil.example:{evil_port}/")
-    page.evaluate("(url) => { location.href = url; }", f"{site.url}/tools/mi2/")
+    page.evaluate("(url) => { setTimeout(() => { location.href = url; }); }", f"{site.url}/tools/mi2/")
     page.wait_for_url(f"{site.url}/tools/mi2/")
     page.wait_for_function("document.querySelector('#status')?.textContent.includes('Add an image to begin')")
     assert fetch(page, "api/about")[0] == 200, "the page's own requests"
