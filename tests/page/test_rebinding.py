@@ -112,7 +112,7 @@ def test_a_link_from_another_site_opens_the_page(page: Page, site: ServerProcess
     page.goto(f"http://evil.example:{evil_port}/")
     page.evaluate("(url) => { setTimeout(() => { location.href = url; }); }", f"{site.url}/tools/mi2/")
     page.wait_for_url(f"{site.url}/tools/mi2/")
-    page.wait_for_function("document.querySelector('#status')?.textContent.includes('Add an image to begin')")
+    page.locator("#status", has_text="Add an image to begin").wait_for()
     assert fetch(page, "api/about")[0] == 200, "the page's own requests"
 
 

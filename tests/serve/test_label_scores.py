@@ -59,17 +59,19 @@ def test_the_last_step_of_the_tutorial(toy: MedImageInsight, toy_bundle: Path, t
         rows = server.post("/score", {"input_data": data, "params": {}}).json
         check(rows, toy)
         predicted = [max(row, key=lambda item: item["score"])["label"] for row in rows]
-        assert predicted == [max(LABELS, key=expected(toy, image).__getitem__) for image in IMAGES]
+        for label, image in zip(predicted, IMAGES, strict=True):  # the toy model's best scores may be nearly equal
+            scores = expected(toy, image)
+            assert scores[label] == pytest.approx(max(scores.values()), abs=1e-5)
         good, bad, text = server.score([b64(IMAGES[0]), None], ["!", None], [None, "x"]).json
         assert len(good) == len(LABELS)
         assert [bad["error"]["code"], text["error"]["code"]] == ["image_bad_base64", "image_empty"]
         assert server.score(["!", None]).status == 422
         assert "image_features" in server.score([b64(IMAGES[0]), None], response_shape="rows").json[0]
         with Endpoint(server.url) as endpoint:
-            scores = endpoint.label_scores([*IMAGES, b"no image"])
-            for found, image in zip(scores, IMAGES, strict=False):
+            answers = endpoint.label_scores([*IMAGES, b"no image"])
+            for found, image in zip(answers, IMAGES, strict=False):
                 assert found == pytest.approx(expected(toy, image), abs=1e-5)
-            assert isinstance(scores[-1], InputError)
+            assert isinstance(answers[-1], InputError)
             assert endpoint.embed_images([IMAGES[0]]).shape == (1, toy.embedding_dim)
 
 
