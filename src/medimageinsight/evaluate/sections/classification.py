@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medimageinsight.evaluate.results import DASH, TOO_FEW, figure_cell, source_name
+from medimageinsight.evaluate.sections.operating_points import OPERATING_COLUMNS, operating_rows
 from medimageinsight.metrics.intervals import MIN_POSITIVES
 from medimageinsight.reports.document import Paragraph, Section, TableBlock
 
@@ -84,17 +85,7 @@ def operating_section(assessment: Assessment, plots: Sequence[Plot]) -> Section:
             tables.append(
                 TableBlock(
                     caption=f"Operating points of {name}",
-                    columns=(
-                        "Source",
-                        "Class",
-                        "Criterion",
-                        "Threshold",
-                        "Positives it was chosen on",
-                        "Sensitivity",
-                        "Specificity",
-                        "Positive predictive value",
-                        "Negative predictive value",
-                    ),
+                    columns=("Source", "Class", *OPERATING_COLUMNS),
                     rows=rows,
                     folded=True,
                 )
@@ -144,24 +135,7 @@ def calibration_section(assessment: Assessment, plots: Sequence[Plot]) -> Sectio
 def _operating_rows(name: str, source: SourceAssessment) -> list[tuple[str, ...]]:
     if source.operating is None:
         return []
-    rows = [
-        (
-            source_name(name),
-            point.label,
-            point.criterion,
-            f"{point.threshold:.3g}",
-            str(point.chosen_on),
-            str(point.sensitivity),
-            str(point.specificity),
-            figure_cell(point.positive_predictive_value),
-            figure_cell(point.negative_predictive_value),
-        )
-        for point in source.operating.points
-    ]
-    left_out = [
-        (source_name(name), label, f"none: {reason}", *[DASH] * 6) for label, reason in source.operating.left_out
-    ]
-    return rows + left_out
+    return [(source_name(name), *row) for row in operating_rows(source.operating)]
 
 
 def _source_names(methods: Mapping[str, MethodAssessment]) -> list[str]:

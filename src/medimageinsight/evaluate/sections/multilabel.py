@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medimageinsight.evaluate.results import DASH, TOO_FEW, figure_cell
+from medimageinsight.evaluate.sections.operating_points import OPERATING_COLUMNS, operating_rows
 from medimageinsight.metrics.intervals import MIN_POSITIVES
 from medimageinsight.reports.document import Paragraph, Section, TableBlock
 
@@ -88,32 +89,8 @@ def operating_section(assessment: MultilabelAssessment, plots: Sequence[Plot]) -
     tables = [
         TableBlock(
             caption=f"Operating points of {name}",
-            columns=(
-                "Label",
-                "Criterion",
-                "Threshold",
-                "Positives it was chosen on",
-                "Sensitivity",
-                "Specificity",
-                "Positive predictive value",
-                "Negative predictive value",
-            ),
-            rows=(
-                *(
-                    (
-                        point.label,
-                        point.criterion,
-                        f"{point.threshold:.3g}",
-                        str(point.chosen_on),
-                        str(point.sensitivity),
-                        str(point.specificity),
-                        figure_cell(point.positive_predictive_value),
-                        figure_cell(point.negative_predictive_value),
-                    )
-                    for point in method.operating.points
-                ),
-                *((label, f"none: {reason}", *[DASH] * 6) for label, reason in method.operating.left_out),
-            ),
+            columns=("Label", *OPERATING_COLUMNS),
+            rows=tuple(operating_rows(method.operating)),
             folded=True,
         )
         for name, method in assessment.methods.items()
