@@ -18,6 +18,9 @@ from medimageinsight.errors import ImageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+# What the standard library raises for an archive that is damaged, encrypted or compressed in another way.
+ARCHIVE_ERRORS = (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
 _BLOCK_BYTES = 32 << 20  # read at a time: a compressed array has no access to single images
 _MAX_BLOCKS = 16  # in memory: arrays up to 512 MiB are read once, in any order
 
@@ -86,16 +89,7 @@ class ImageArray:
                 "expected the .npz file that contains the image, it is not there: check the path",
                 code="image_not_found",
             ) from None
-        except (
-            OSError,
-            EOFError,
-            KeyError,
-            ValueError,
-            NotImplementedError,
-            RuntimeError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ):
+        except (KeyError, *ARCHIVE_ERRORS):
             self._close()
             raise self._truncated() from None
         if len(data) < size:

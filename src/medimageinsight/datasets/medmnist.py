@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-import zlib
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medimageinsight.datasets.image_array import ArrayItem, ImageArray
+from medimageinsight.datasets.image_array import ARCHIVE_ERRORS, ArrayItem, ImageArray
 from medimageinsight.datasets.sample import Sample, Table
 from medimageinsight.errors import DatasetError
 
@@ -165,7 +164,7 @@ def _open(file: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
-    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except ARCHIVE_ERRORS as error:
         raise _invalid(f"a file that cannot be read ({type(error).__name__})") from None
 
 

@@ -23,6 +23,7 @@ from medimageinsight.evaluate.multilabel_methods import (
 from medimageinsight.evaluate.prompt_set import PromptSet
 from medimageinsight.evaluate.rate_gaps import RateGap, find_rate_gaps
 from medimageinsight.evaluate.resamples import Resamples
+from medimageinsight.evaluate.results import patients_phrase
 from medimageinsight.metrics.thresholds import Criterion
 from medimageinsight.tagging import embed_tags, prompt_scores
 
@@ -73,10 +74,7 @@ class MultilabelAssessment:
     @property
     def patients_phrase(self) -> str:
         """The number of patients in words, and of images whose patient is unknown."""
-        if self.unknown_patients == self.images:
-            return "patients unknown"
-        unknown = f", patients unknown for {self.unknown_patients:,} images" if self.unknown_patients else ""
-        return f"{self.patients - self.unknown_patients:,} patient ids{unknown}"
+        return patients_phrase(self.images, self.patients, self.unknown_patients)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the assessment as JSON types."""

@@ -154,11 +154,19 @@ class Report:
     @property
     def patients_phrase(self) -> str:
         """The number of patients in words, and of images whose patient is unknown."""
-        if self.unknown_patients == self.images:
-            return "patients unknown"
-        unknown = f", patients unknown for {self.unknown_patients:,} images" if self.unknown_patients else ""
-        return f"{self.patients - self.unknown_patients:,} patient ids{unknown}"
+        return patients_phrase(self.images, self.patients, self.unknown_patients)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON types."""
         return asdict(self)
+
+
+def patients_phrase(images: int, patients: int, unknown: int) -> str:
+    """Return the number of patients in words, and of images whose patient is unknown.
+
+    ``patients`` counts each image of an unknown patient as one.
+    """
+    if unknown == images:
+        return "patients unknown"
+    rest = f", patients unknown for {unknown:,} images" if unknown else ""
+    return f"{patients - unknown:,} patient ids{rest}"
