@@ -16,6 +16,7 @@ import numpy as np
 
 from medimageinsight import images
 from medimageinsight.bundle import TOKENIZER
+from medimageinsight.embedded import EmbeddedSource, stream_groups
 from medimageinsight.engine import available_cpus
 from medimageinsight.errors import InputError, TextError
 from medimageinsight.preprocess import Preprocessing, preprocess
@@ -37,16 +38,6 @@ Progress: TypeAlias = Callable[[int], None]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EmbeddedSource:
-    """The embedding or the error of one source; the other of the two is None."""
-
-    index: int  # position of the source, from 0
-    embedding: NDArray[np.float32] | None = None  # (D,), L2-normalised
-    error: InputError | None = None
-    warnings: tuple[images.ImageWarning, ...] = ()  # defects of the file that did not prevent its use
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,7 +126,8 @@ class Embedder:
         the last item yielded. Close the generator if it is not read to its end.
 
         Args:
-            sources: Any iterable; a generator is read only as fast as the network runs.
+            sources: Any iterable; a generator is read only as fast as the network runs. A series or study gives the
+                vector that it makes of its images, which are in ``parts``.
             batch_size: Images that the network processes together; `BATCH_SIZE` by default.
             frame: Index of the frame of multi-frame sources.
             window: As in `images.open`; overrides that of the preprocessing, for this call.
@@ -150,7 +142,9 @@ class Embedder:
         selection = None if window is None else images.parse_window(window)  # refused before an image is read
         prepare = partial(self._prepare, frame=frame, window=selection, preprocessing=preprocessing)
         ahead = 2 * batch_size + available_cpus()
-        return self._stream(prefetch_map(prepare, sources, ahead=ahead), batch_size)
+        return stream_groups(
+            lambda singles: self._stream(prefetch_map(prepare, singles, ahead=ahead), batch_size), sources
+        )
 
     @overload
     def embed_images(

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.bundle import ModelIdentity, ValidationStatistics
-    from medimageinsight.embedder import EmbeddedSource, OnError, Progress
+    from medimageinsight.embedded import EmbeddedSource
+    from medimageinsight.embedder import OnError, Progress
     from medimageinsight.errors import InputError
     from medimageinsight.images import Source, WindowLike
 

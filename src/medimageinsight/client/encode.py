@@ -68,7 +68,7 @@ def encode_request(column: Column, cells: Sequence[str], params: Mapping[str, ob
 
 
 def _to_file(source: images.Source, frame: int, window: images.WindowSelection | None) -> bytes:
-    if frame or window is not None or isinstance(source, Image.Image | np.ndarray):
+    if frame or window is not None or isinstance(source, Image.Image | np.ndarray | images.DeferredImage):
         return _to_png(images.open(source, frame=frame, window=window))
     if images.is_dataset(source):
         return _to_dicom(source)

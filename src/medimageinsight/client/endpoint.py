@@ -23,7 +23,8 @@ from medimageinsight.client.decode import (
 )
 from medimageinsight.client.encode import encode_image, encode_request, split_batches
 from medimageinsight.client.transport import ScoringServer, post
-from medimageinsight.embedder import BATCH_SIZE, EmbeddedSource, check_batch_size, prefetch_map
+from medimageinsight.embedded import EmbeddedSource, stream_groups
+from medimageinsight.embedder import BATCH_SIZE, check_batch_size, prefetch_map
 from medimageinsight.errors import InputError, TextError
 from medimageinsight.model import EmbeddingModel
 from medimageinsight.preprocess import Steps, check_steps
@@ -139,7 +140,7 @@ class Endpoint(EmbeddingModel):
         check_batch_size(size)
         selection = self._window if window is None else images.parse_window(window)
         encode = partial(encode_image, frame=frame, window=selection)
-        return self._stream(prefetch_map(encode, sources, ahead=size), size)
+        return stream_groups(lambda singles: self._stream(prefetch_map(encode, singles, ahead=size), size), sources)
 
     def embed_texts(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
         """Return the embeddings of texts, (N, D) float32, L2-normalised; of a single text, (D,).

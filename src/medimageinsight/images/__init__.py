@@ -12,6 +12,7 @@ from __future__ import annotations
 from medimageinsight._lazy import lazy_exports
 from medimageinsight.images.data_uri import decode_base64, is_data_uri
 from medimageinsight.images.decoded import DecodedImage, ImageWarning, to_rgb
+from medimageinsight.images.deferred import DeferredImage, ImageGroup
 from medimageinsight.images.limits import Limits
 from medimageinsight.images.source import (
     Source,
@@ -28,6 +29,8 @@ from medimageinsight.images.window import PRESETS, ListedWindow, WindowLike, Win
 __all__ = [
     "PRESETS",
     "DecodedImage",
+    "DeferredImage",
+    "ImageGroup",
     "ImageWarning",
     "Limits",
     "ListedWindow",

@@ -19,6 +19,7 @@ from medimageinsight.images.arrays import from_array
 from medimageinsight.images.data_uri import decode_base64, is_data_uri
 from medimageinsight.images.decoded import DecodedImage, to_rgb
 from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
+from medimageinsight.images.deferred import DeferredImage, ImageGroup
 from medimageinsight.images.limits import Limits
 from medimageinsight.images.window import ListedWindow, WindowLike, WindowSelection, parse_window
 
@@ -29,10 +30,21 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 Source: TypeAlias = Union[
-    str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, Image.Image, "NDArray[Any]", "Dataset"
+    str,
+    "os.PathLike[str]",
+    bytes,
+    bytearray,
+    memoryview,
+    BinaryIO,
+    Image.Image,
+    "NDArray[Any]",
+    "Dataset",
+    DeferredImage,
+    ImageGroup,
 ]
 """A path, an image file's bytes, a binary file object, a PIL image, an array (H, W) or (H, W, 3 or 4), a
-``pydicom.Dataset``, or a ``data:`` URI."""
+``pydicom.Dataset``, a ``data:`` URI, or a `DeferredImage` such as a slice of a volume. An `ImageGroup` (a study)
+is several images: it can be embedded, not opened."""
 
 
 def open(  # noqa: A001 - images.open reads well
@@ -79,7 +91,7 @@ def list_windows(
     with _image_errors(limits):
         if is_dataset(source):
             return dicom.list_windows(source, frame=frame)
-        data = b"" if isinstance(source, Image.Image | np.ndarray) else read_source(source, limits)
+        data = b"" if isinstance(source, Image.Image | np.ndarray | DeferredImage) else read_source(source, limits)
         return dicom.list_windows(dicom.read(data, limits), frame=frame) if dicom.is_dicom(data) else ()
 
 
@@ -132,14 +144,20 @@ def load(
 def _open(source: Source, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
     if isinstance(source, Image.Image):
         return raster.decode_opened(source, frame=frame, window=window, limits=limits)
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray | DeferredImage):
         if frame:
             raise ImageError(
                 f"expected frame 0 of a source with one frame, got {frame}", code="image_frame_out_of_range"
             )
+        if isinstance(source, DeferredImage):
+            return source.decode(window=window, limits=limits)
         return from_array(source, window=window, limits=limits)
     if is_dataset(source):
         return dicom.decode(source, frame=frame, window=window, limits=limits)
+    if isinstance(source, ImageGroup):
+        raise ImageError(
+            "expected one image, got a series or study: embed it, or open one of its images", code="image_bad_source"
+        )
     data = read_source(source, limits)
     if not data:
         raise ImageError("expected an image, got an empty file", code="image_empty")

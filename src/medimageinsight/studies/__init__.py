@@ -1,0 +1,38 @@
+"""Read many images as one: series, volumes, multi-frame files, slides and archives.
+
+from medimageinsight import MedImageInsight, studies
+
+model = MedImageInsight.load()
+for study in studies.read("archive/"):             # DICOM files grouped by study and series
+    vector = model.embed_images(study)             # (D,): pooled over the selected images of all its series
+    vectors = model.embed_images(study.series[0].images)    # (N, D): every image of a series
+"""
+
+from __future__ import annotations
+
+from medimageinsight.studies.origin import Origin, Plane, Region
+from medimageinsight.studies.pooling import STATISTICS, Pooling, pool
+from medimageinsight.studies.reading import read
+from medimageinsight.studies.selection import Selection, default_selection, parse_selection
+from medimageinsight.studies.series import Series, Study
+from medimageinsight.studies.study_image import Kind, StudyImage
+from medimageinsight.studies.warnings import OnFailure, StudyWarning
+
+__all__ = [
+    "STATISTICS",
+    "Kind",
+    "OnFailure",
+    "Origin",
+    "Plane",
+    "Pooling",
+    "Region",
+    "Selection",
+    "Series",
+    "Study",
+    "StudyImage",
+    "StudyWarning",
+    "default_selection",
+    "parse_selection",
+    "pool",
+    "read",
+]

@@ -1,0 +1,103 @@
+"""Ordered images as a series, and the series of one study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from medimageinsight.images import ImageGroup
+from medimageinsight.studies.pooling import pool
+from medimageinsight.studies.selection import default_selection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
+
+    from medimageinsight.errors import InputError
+    from medimageinsight.studies.pooling import Pooling
+    from medimageinsight.studies.selection import Selection
+    from medimageinsight.studies.study_image import Kind, StudyImage
+    from medimageinsight.studies.warnings import StudyWarning
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Series(ImageGroup):
+    """Images in their order, as one source: `embed_images` returns the vector that `pooling` makes of theirs.
+
+    Args:
+        kind: What the images are to each other.
+        images: All images in order, possibly a lazy sequence; a pooled vector uses those that `selection` chooses.
+        key: Distinguishes the series within a run; a DICOM UID may identify a patient, so it is never stored.
+        source: The file, folder or URL that it was read from, as it was given.
+        modality: The DICOM modality, such as ``CT``; empty where it is not known.
+        warnings: Defects that did not prevent its use.
+        header: Returns the DICOM dataset of the first image without its pixels; None for other formats.
+        selection: Which of the images are used; None is the default of its kind.
+        pooling: How the vectors of the images become one.
+    """
+
+    kind: Kind
+    images: Sequence[StudyImage]
+    key: str
+    source: str
+    modality: str = ""
+    warnings: tuple[StudyWarning, ...] = ()
+    header: Callable[[], Dataset | None] = field(default=lambda: None)
+    selection: Selection | None = None
+    pooling: Pooling = "mean"
+
+    def selected(self) -> list[StudyImage]:
+        """Return the images that the selection chooses, in order.
+
+        Raises:
+            InputError: The selection does not fit the series (``selection_not_applicable``).
+        """
+        chosen = (self.selection or default_selection(self.kind)).choose(self.images)
+        return [self.images[index] for index in chosen]
+
+    def pool(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return one vector of the embeddings (n, D) of images, (D,), or (7 * D,) for ``statistics``."""
+        return pool(embeddings, self.pooling)
+
+    def with_options(self, *, selection: Selection | None = None, pooling: Pooling = "mean") -> Series:
+        """Return the series with another selection and pooling."""
+        return replace(self, selection=selection, pooling=pooling)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study(ImageGroup):
+    """The series of one study, as one source: `embed_images` returns the vector of all their selected images.
+
+    Args:
+        key: Distinguishes the study within a run; a DICOM UID may identify a patient, so it is never stored.
+        source: The file, folder or URL that it was read from, as it was given.
+        series: At least one.
+        failed: The errors of files that belong to it, by name.
+        pooling: How the vectors of the images become one.
+    """
+
+    key: str
+    source: str
+    series: tuple[Series, ...]
+    failed: Mapping[str, InputError] = field(default_factory=dict)
+    pooling: Pooling = "mean"
+
+    def selected(self) -> list[StudyImage]:
+        """Return the images that the selections of its series choose, series after series.
+
+        Raises:
+            InputError: A selection does not fit its series (``selection_not_applicable``).
+        """
+        return [image for series in self.series for image in series.selected()]
+
+    def pool(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return one vector of the embeddings (n, D) of images, (D,), or (7 * D,) for ``statistics``."""
+        return pool(embeddings, self.pooling)
+
+    def with_options(self, *, selection: Selection | None = None, pooling: Pooling = "mean") -> Study:
+        """Return the study with another selection in each series and another pooling."""
+        series = tuple(part.with_options(selection=selection, pooling=pooling) for part in self.series)
+        return replace(self, series=series, pooling=pooling)
