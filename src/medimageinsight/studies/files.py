@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -75,3 +76,23 @@ class LocalFile(StudyFile):
     def read(self, limits: Limits) -> bytes:
         """Return the whole file."""
         return read_source(self.path, limits)
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryFile(StudyFile):
+    """A file in memory, such as an uploaded one; it has no path."""
+
+    data: bytes
+
+    @property
+    def origin(self) -> Origin:
+        """An empty path: an image of the file is only its fragment."""
+        return Origin(path="")
+
+    def open(self) -> BinaryIO:
+        """Return a file object of the bytes."""
+        return BytesIO(self.data)
+
+    def read(self, limits: Limits) -> bytes:
+        """Return the bytes."""
+        return read_source(self.data, limits)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from medimageinsight.errors import ImageError, InputError
 from medimageinsight.images import Limits
 from medimageinsight.studies.dicom_series import DicomGroups
-from medimageinsight.studies.files import BEGINNING, LocalFile, StudyFile
+from medimageinsight.studies.files import BEGINNING, LocalFile, MemoryFile, StudyFile
 from medimageinsight.studies.formats import recognise
 from medimageinsight.studies.raster_pages import read_raster
 from medimageinsight.studies.selection import parse_selection
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from medimageinsight.studies.warnings import OnFailure
 
 
+StudySource: TypeAlias = Union[str, "os.PathLike[str]", bytes]
+"""A file, a folder, or a file's bytes."""
+
+
 def read(
-    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    sources: StudySource | Iterable[StudySource],
     *,
     select: str | None = None,
     pooling: Pooling = "mean",
@@ -40,7 +44,7 @@ def read(
     a study of its own.
 
     Args:
-        sources: Files or folders.
+        sources: Files, folders, or the bytes of files.
         select: Which images of a series are used, see `parse_selection`; by default as `default_selection`.
         pooling: How the vectors of images become one, see `pool`.
         failed: Called for each file that cannot be used; by default the first one ends the call.
@@ -50,11 +54,11 @@ def read(
         InputError: A source cannot be read, without `failed`; or an argument is invalid.
     """
     selection = None if select is None else parse_selection(select)
-    listed = [sources] if isinstance(sources, str | os.PathLike) else sources
+    listed = [sources] if isinstance(sources, str | os.PathLike | bytes) else sources
     return (
         study.with_options(selection=selection, pooling=pooling)
         for source in listed
-        for study in _read_source(os.fspath(source), failed or _raise, limits)
+        for study in _read_source(source, failed or _raise, limits)
     )
 
 
@@ -63,9 +67,10 @@ def _raise(name: str, error: InputError) -> None:
     raise error
 
 
-def _read_source(source: str, failed: OnFailure, limits: Limits) -> Iterator[Study]:
-    groups = DicomGroups(source, limits)
-    for file in _list_files(source):
+def _read_source(source: StudySource, failed: OnFailure, limits: Limits) -> Iterator[Study]:
+    files = [MemoryFile(source)] if isinstance(source, bytes) else _list_files(os.fspath(source))
+    groups = DicomGroups("" if isinstance(source, bytes) else os.fspath(source), limits)
+    for file in files:
         try:
             with file.open() as opened:
                 beginning = opened.read(BEGINNING)
