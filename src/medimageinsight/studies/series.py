@@ -49,14 +49,17 @@ class Series(ImageGroup):
     selection: Selection | None = None
     pooling: Pooling = "mean"
 
-    def selected(self) -> list[StudyImage]:
-        """Return the images that the selection chooses, in order.
+    def selected_indices(self) -> list[int]:
+        """Return the indices of the images that the selection chooses, ascending.
 
         Raises:
             InputError: The selection does not fit the series (``selection_not_applicable``).
         """
-        chosen = (self.selection or default_selection(self.kind)).choose(self.images)
-        return [self.images[index] for index in chosen]
+        return (self.selection or default_selection(self.kind)).choose(self.images)
+
+    def selected(self) -> list[StudyImage]:
+        """Return the images that the selection chooses, in order; errors as `selected_indices`."""
+        return [self.images[index] for index in self.selected_indices()]
 
     def pool(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return one vector of the embeddings (n, D) of images, (D,), or (7 * D,) for ``statistics``."""
