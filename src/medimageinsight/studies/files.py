@@ -12,7 +12,12 @@ from medimageinsight.images import read_source
 from medimageinsight.studies.origin import Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydicom.dataset import Dataset
+
     from medimageinsight.images import Limits
+    from medimageinsight.studies.warnings import OnFailure
 
 BEGINNING = 4096  # bytes that are enough to recognise a format
 
@@ -50,6 +55,31 @@ class StudyFile(ABC):
 
         Raises:
             ImageError: It cannot be read, or has more than ``limits.max_bytes`` bytes.
+        """
+
+    def header(self, limits: Limits) -> Dataset | None:  # noqa: ARG002 - for files that have one
+        """Return the DICOM dataset without pixels, where it is known without reading the file; else None.
+
+        Raises:
+            InputError: It should be known, and cannot be read.
+        """
+        return None
+
+
+class FileCollection(ABC):
+    """Files that are listed when they are needed, such as those of a study on a DICOMweb server."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name of the collection as a source."""
+
+    @abstractmethod
+    def files(self, limits: Limits, failed: OnFailure) -> Iterator[StudyFile]:
+        """Yield the files; `failed` is called for those that cannot be listed.
+
+        Raises:
+            InputError: The collection cannot be read.
         """
 
 

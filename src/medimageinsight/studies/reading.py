@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ImageError, InputError
 from medimageinsight.images import Limits
 from medimageinsight.studies.dicom_series import DicomGroups
-from medimageinsight.studies.files import BEGINNING, LocalFile, MemoryFile, StudyFile
-from medimageinsight.studies.formats import recognise
+from medimageinsight.studies.files import BEGINNING, FileCollection, StudyFile
+from medimageinsight.studies.formats import Format, recognise
+from medimageinsight.studies.listing import StudySource, list_files, source_name
 from medimageinsight.studies.raster_pages import read_raster
 from medimageinsight.studies.selection import parse_selection
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from medimageinsight.studies.pooling import Pooling
     from medimageinsight.studies.series import Study
     from medimageinsight.studies.warnings import OnFailure
-
-
-StudySource: TypeAlias = Union[str, "os.PathLike[str]", bytes]
-"""A file, a folder, or a file's bytes."""
 
 
 def read(
@@ -44,7 +40,7 @@ def read(
     a study of its own.
 
     Args:
-        sources: Files, folders, or the bytes of files.
+        sources: Files, folders, archives, the bytes of files, or studies on a DICOMweb server (`DicomWeb.search`).
         select: Which images of a series are used, see `parse_selection`; by default as `default_selection`.
         pooling: How the vectors of images become one, see `pool`.
         failed: Called for each file that cannot be used; by default the first one ends the call.
@@ -54,7 +50,7 @@ def read(
         InputError: A source cannot be read, without `failed`; or an argument is invalid.
     """
     selection = None if select is None else parse_selection(select)
-    listed = [sources] if isinstance(sources, str | os.PathLike | bytes) else sources
+    listed = [sources] if isinstance(sources, str | os.PathLike | bytes | FileCollection) else sources
     return (
         study.with_options(selection=selection, pooling=pooling)
         for source in listed
@@ -68,13 +64,10 @@ def _raise(name: str, error: InputError) -> None:
 
 
 def _read_source(source: StudySource, failed: OnFailure, limits: Limits) -> Iterator[Study]:
-    files = [MemoryFile(source)] if isinstance(source, bytes) else _list_files(os.fspath(source))
-    groups = DicomGroups("" if isinstance(source, bytes) else os.fspath(source), limits)
-    for file in files:
+    groups = DicomGroups(source_name(source), limits)
+    for file in list_files(source, limits, failed):
         try:
-            with file.open() as opened:
-                beginning = opened.read(BEGINNING)
-            if recognise(beginning, file.name) == "dicom":
+            if file.header(limits) is not None or _recognise(file) == "dicom":
                 groups.add(file)
                 continue
             study = read_raster(file, limits)
@@ -88,12 +81,6 @@ def _read_source(source: StudySource, failed: OnFailure, limits: Limits) -> Iter
     yield from groups.studies(failed)
 
 
-def _list_files(source: str) -> Iterator[StudyFile]:
-    if not Path(source).is_dir():
-        yield LocalFile(source)
-        return
-    for parent, folders, names in os.walk(source):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield LocalFile(os.path.join(parent, name))  # noqa: PTH118 - the folder's name as it was given
+def _recognise(file: StudyFile) -> Format:
+    with file.open() as opened:
+        return recognise(opened.read(BEGINNING), file.name)
