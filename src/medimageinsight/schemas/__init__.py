@@ -7,6 +7,7 @@ from medimageinsight.schemas.base import RequestModel, ResponseModel
 from medimageinsight.schemas.classify import (
     ClassifiedImage,
     ClassifiedImages,
+    ClassifiedPart,
     ClassifyArguments,
     ClassifyRequest,
     ClassifyResponse,
@@ -93,16 +94,18 @@ from medimageinsight.schemas.service import (
     Version,
     VocabulariesAbout,
 )
+from medimageinsight.schemas.study import ShownImage, ShownSeries, StudyRequest, StudyResponse
 from medimageinsight.schemas.tag import (
     TagArguments,
     TaggedImage,
     TaggedImages,
+    TaggedPart,
     TagRequest,
     TagResponse,
     TagResult,
     TagScore,
 )
-from medimageinsight.schemas.upload import EmbedParams, EmbedResponse, EmbedResult
+from medimageinsight.schemas.upload import EmbeddedPart, EmbedParams, EmbedResponse, EmbedResult
 from medimageinsight.schemas.validation import first_error, validate
 from medimageinsight.schemas.view import ImageWarning, ViewRequest, ViewResponse
 
@@ -114,6 +117,7 @@ __all__ = [
     "ChatMessage",
     "ClassifiedImage",
     "ClassifiedImages",
+    "ClassifiedPart",
     "ClassifyArguments",
     "ClassifyRequest",
     "ClassifyResponse",
@@ -130,6 +134,7 @@ __all__ = [
     "EmbedParams",
     "EmbedResponse",
     "EmbedResult",
+    "EmbeddedPart",
     "Embedding",
     "EmbeddingsInput",
     "EmbeddingsRequest",
@@ -185,9 +190,13 @@ __all__ = [
     "SearchRequest",
     "SearchResponse",
     "ServerMetadata",
+    "ShownImage",
+    "ShownSeries",
     "StoreAbout",
     "StoreMap",
     "StoredPoint",
+    "StudyRequest",
+    "StudyResponse",
     "TagArguments",
     "TagRequest",
     "TagResponse",
@@ -195,6 +204,7 @@ __all__ = [
     "TagScore",
     "TaggedImage",
     "TaggedImages",
+    "TaggedPart",
     "TaggerAbout",
     "TensorMetadata",
     "TextInput",

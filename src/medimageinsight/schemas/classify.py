@@ -7,8 +7,9 @@ from pydantic import Field
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel, documented
 from medimageinsight.schemas.errors import ErrorDetail, ErrorResponse
 from medimageinsight.schemas.evidence import BestCosine, TextWarnings, UnlikeValidation
-from medimageinsight.schemas.fields import Frame, Images, Model, ModelName, Probabilities, Window
+from medimageinsight.schemas.fields import Frame, Images, Model, ModelName, PoolingName, Probabilities, Select, Window
 from medimageinsight.schemas.neighbours import Neighbour
+from medimageinsight.schemas.parts import PartOfFile
 from medimageinsight.schemas.tools import (
     MAX_LABELS,
     FileName,
@@ -40,6 +41,8 @@ class ClassifyRequest(RequestModel):
     images: Images
     frame: Frame = 0
     window: Window = None
+    select: Select = None
+    pooling: PoolingName = None
     labels: Annotated[
         Annotated[list[_Word], Field(min_length=1), documented(minItems=2), ROWS]
         | Annotated[dict[str, _Word | _Prompts], documented(minProperties=2)],
@@ -49,12 +52,21 @@ class ClassifyRequest(RequestModel):
     fields: Annotated[dict[str, str] | None, Field(description="Values of the template's other names.")] = None
 
 
+class ClassifiedPart(PartOfFile):
+    """The probabilities of one image of a file."""
+
+    probabilities: Probabilities | None = None
+
+
 class ClassifyResult(ResponseModel):
-    """The probabilities of one image."""
+    """The probabilities of one image, or with `select` those of a file's pooled vector and of its images."""
 
     probabilities: Probabilities
     cosine: BestCosine
     unlike_validation: UnlikeValidation = None
+    images: Annotated[
+        list[ClassifiedPart] | None, Field(description="With select: the images whose vectors were pooled, in order.")
+    ] = None
 
 
 class ClassifyResponse(ResponseModel):

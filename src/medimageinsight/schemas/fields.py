@@ -1,6 +1,6 @@
 """Members that several requests and responses have, with their limits and descriptions."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from medimageinsight.schemas.base import ROWS, documented
 from medimageinsight.search.filter_parser import MAX_LENGTH
 from medimageinsight.search.projection import MAX_SAMPLE
 from medimageinsight.search.store import MAX_K
+from medimageinsight.studies import parse_selection
 from medimageinsight.tokenizer import MAX_CHARACTERS
 
 DEFAULT_MAP_POINTS = 2000
@@ -83,6 +84,29 @@ Window: TypeAlias = Annotated[
     ),
 ]
 """In Python, the canonical text of `images.parse_window`."""
+
+
+def _parse_select(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return str(parse_selection(value))
+    except InputError as error:
+        raise RequestError(error.message, code=error.code) from None
+
+
+Select: TypeAlias = Annotated[
+    Annotated[str, BeforeValidator(_parse_select)] | None,
+    Field(
+        examples=["all", "even:16", "every:3", "centre:5", "frames:0,5,10-19", "mm:-40..60"],
+        description="Which images of a file with several (multi-frame DICOM, NIfTI, NRRD, MetaImage, TIFF, ZIP or TAR "
+        "of a study) are embedded, instead of `frame`; the result is that of their pooled vector, and theirs.",
+    ),
+]
+PoolingName: TypeAlias = Annotated[
+    Literal["mean", "median", "max"] | None,
+    Field(description="With select: how the vectors of the images become one; default: mean."),
+]
 Store: TypeAlias = Annotated[Name, Field(description="The name of a store, see `/api/about`.")]
 K: TypeAlias = Annotated[int, Field(ge=1, le=MAX_K, description="How many stored images at most.")]
 Where: TypeAlias = Annotated[

@@ -11,7 +11,8 @@ from typing_extensions import TypeAliasType
 from medimageinsight.preprocess import MAX_IMAGE_SIZE, Steps
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel
 from medimageinsight.schemas.errors import ErrorResponse
-from medimageinsight.schemas.fields import Frame, Vector, Window
+from medimageinsight.schemas.fields import Frame, Select, Vector, Window
+from medimageinsight.studies import Pooling
 
 _Flag: TypeAlias = Annotated[str, Field(pattern="^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$")]
 
@@ -37,6 +38,10 @@ class ScoreParams(RequestModel, extra="ignore"):
     percentiles: Annotated[
         Annotated[list[Annotated[float, Field(ge=0, le=100)]], Field(min_length=2, max_length=2)] | None,
         Field(description="Instead of window: the lowest and the highest percentile of the grey values, as [1, 99]."),
+    ] = None
+    select: Select = None
+    pooling: Annotated[
+        Pooling | None, Field(description="With select: how the vectors of the images become one; default: mean.")
     ] = None
     on_error: Annotated[
         Literal["in_place", "fail"],

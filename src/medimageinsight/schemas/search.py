@@ -7,7 +7,7 @@ from pydantic.config import JsonDict
 
 from medimageinsight.errors import RequestError
 from medimageinsight.schemas.base import RequestModel, ResponseModel
-from medimageinsight.schemas.fields import Frame, Image, K, Model, Name, Store, Text, Where, Window
+from medimageinsight.schemas.fields import Frame, Image, K, Model, Name, PoolingName, Select, Store, Text, Where, Window
 from medimageinsight.schemas.tools import (
     FileName,
     ImageFile,
@@ -45,6 +45,8 @@ class SearchRequest(RequestModel):
     vector: Annotated[Annotated[list[float], Field(min_length=1)] | None, Field(description="An embedding.")] = None
     frame: Frame = 0
     window: Window = None
+    select: Select = None
+    pooling: PoolingName = None
     k: K = 10
     where: Where = None
     min_score: Annotated[float | None, Field(description=_MIN_SCORE)] = None

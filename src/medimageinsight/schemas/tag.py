@@ -7,7 +7,8 @@ from pydantic import Field
 from medimageinsight.schemas.base import RequestModel, ResponseModel, documented
 from medimageinsight.schemas.errors import ErrorDetail, ErrorResponse
 from medimageinsight.schemas.evidence import BestCosine, TextWarnings, UnlikeValidation
-from medimageinsight.schemas.fields import Frame, Images, Model, ModelName, Name, Window
+from medimageinsight.schemas.fields import Frame, Images, Model, ModelName, Name, PoolingName, Select, Window
+from medimageinsight.schemas.parts import PartOfFile
 from medimageinsight.schemas.tools import FileName, ImageFiles
 from medimageinsight.tagging import VOCABULARIES
 
@@ -25,6 +26,8 @@ class TagRequest(RequestModel):
     images: Images
     frame: Frame = 0
     window: Window = None
+    select: Select = None
+    pooling: PoolingName = None
     vocabulary: Annotated[
         Annotated[Name, documented(enum=list(VOCABULARIES))] | None, Field(description=_VOCABULARY)
     ] = None
@@ -49,10 +52,19 @@ class TagScore(ResponseModel):
 Tags: TypeAlias = dict[str, TagScore]
 
 
+class TaggedPart(PartOfFile):
+    """The scores of one image of a file, by tag."""
+
+    scores: dict[str, float] | None = None
+
+
 class TagResult(ResponseModel):
-    """The tags of one image, by name."""
+    """The tags of one image, by name; with `select` those of a file's pooled vector, and the scores of its images."""
 
     tags: Tags
+    images: Annotated[
+        list[TaggedPart] | None, Field(description="With select: the images whose vectors were pooled, in order.")
+    ] = None
     cosine: BestCosine | None = None
     unlike_validation: UnlikeValidation = None
 

@@ -7,7 +7,8 @@ from pydantic import Field
 from medimageinsight.preprocess import Steps
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel
 from medimageinsight.schemas.errors import ErrorResponse
-from medimageinsight.schemas.fields import Frame, Model, ModelName, Vector, Window
+from medimageinsight.schemas.fields import Frame, Model, ModelName, PoolingName, Select, Vector, Window
+from medimageinsight.schemas.parts import PartOfFile
 
 
 class EmbedParams(RequestModel):
@@ -16,15 +17,26 @@ class EmbedParams(RequestModel):
     model: Model = None
     frame: Frame = 0
     window: Window = None
+    select: Select = None
+    pooling: PoolingName = None
     preprocessing: Annotated[
         Steps | None, Field(description="As the original code, or as the hosted endpoint; default: the server's.")
     ] = None
 
 
+class EmbeddedPart(PartOfFile):
+    """The embedding of one image of a file."""
+
+    embedding: Vector | None = None
+
+
 class EmbedResult(ResponseModel):
-    """The embedding of one file or text."""
+    """The embedding of one file or text; with `select` the pooled embedding, and those of the images."""
 
     embedding: Vector
+    images: Annotated[
+        list[EmbeddedPart] | None, Field(description="With select: the images whose vectors were pooled, in order.")
+    ] = None
 
 
 class EmbedResponse(ResponseModel):

@@ -18,7 +18,7 @@ from medimageinsight.serve.lifespan import lifespan
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.models import ServedModels
 from medimageinsight.serve.openapi import DESCRIPTION, SERVERS, TAGS
-from medimageinsight.serve.routes import azure, inference, maps, openai, score, service, stores, tasks, upload
+from medimageinsight.serve.routes import azure, inference, maps, openai, score, service, stores, study, tasks, upload
 from medimageinsight.serve.routes.state import ServerState
 from medimageinsight.serve.stores import ServedStores
 from medimageinsight.serve.thread_pool import ThreadPool
@@ -103,7 +103,7 @@ def create_api(root_path: str = "") -> FastAPI:
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
     )
-    for routes in (score, openai, azure, inference, tasks, upload, stores, maps, service):
+    for routes in (score, openai, azure, inference, tasks, study, upload, stores, maps, service):
         app.include_router(routes.router)
     app.include_router(service.health_router)
     add_error_handler(app)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.engine import Engine
+    from medimageinsight.images import Source
     from medimageinsight.preprocess import Preprocessing
     from medimageinsight.serve.metrics import Metrics
     from medimageinsight.serve.parallel import ParallelEngine
@@ -128,14 +129,14 @@ class Batcher:
     def submit_image(
         self,
         ticket: Ticket,
-        data: bytes,
+        data: Source,
         settings: Preprocessing,
         *,
         frame: int = 0,
         window: str | None = None,
         urgent: bool = False,
     ) -> asyncio.Future[NDArray[np.float32]]:
-        """Embed one encoded image, (D,) float32. Cancelling the future drops work that has not started.
+        """Embed one image, (D,) float32. Cancelling the future drops work that has not started.
 
         An urgent image goes before all others.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,10 +11,9 @@ from PIL import Image
 
 from medimageinsight import images
 from medimageinsight.preprocess import to_model_image
+from medimageinsight.serve.studies import needs_reader, open_study
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from medimageinsight.api import MedImageInsight
 
 
@@ -37,14 +37,22 @@ def view(
     Raises:
         ImageError: It cannot be decoded.
     """
-    decoded = model.open_image(data, frame=frame, window=window)
+    windows: tuple[str, ...] = ()
+    if needs_reader(data):
+        opened = open_study(data, limits)
+        decoded = model.open_image(opened.image(frame), window=window)
+        frames = opened.count
+    else:
+        decoded = model.open_image(data, frame=frame, window=window)
+        frames = images.count_frames(data, limits=limits)
+        windows = tuple(map(_describe, images.list_windows(data, frame=frame, limits=limits)))
     width, height = decoded.upright().size
     return View(
         png=as_png(to_model_image(decoded, model.preprocessing)),
         width=width,
         height=height,
-        frames=images.count_frames(data, limits=limits),
-        windows=tuple(map(_describe, images.list_windows(data, frame=frame, limits=limits))),
+        frames=frames,
+        windows=windows,
         warnings=decoded.warnings,
     )
 
@@ -55,15 +63,22 @@ def _describe(listed: images.ListedWindow) -> str:
     return f"{listed.explanation}: {numbers}" if listed.explanation else numbers
 
 
-def thumbnail(file: Path, size: int, limits: images.Limits, *, frame: int = 0, window: str | None = None) -> bytes:
-    """Return a PNG of a frame of a file, its longer side at most ``size`` pixels.
+def thumbnail(
+    source: images.Source, size: int, limits: images.Limits, *, frame: int = 0, window: str | None = None
+) -> bytes:
+    """Return a PNG of an image, its longer side at most ``size`` pixels.
 
     Raises:
         ImageError: It cannot be decoded.
     """
-    image = images.to_rgb(images.open(file, frame=frame, window=window, limits=limits).upright())
+    image = images.to_rgb(images.open(source, frame=frame, window=window, limits=limits).upright())
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     return as_png(image)
+
+
+def to_data_uri(png: bytes) -> str:
+    """Return a PNG as a ``data:`` URI."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def as_png(image: Image.Image) -> bytes:

@@ -18,6 +18,7 @@ from medimageinsight.serve.progress import check_progress
 from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.response_warnings import record_warnings
 from medimageinsight.serve.scoring import row_result
+from medimageinsight.serve.studies import StudyLimits, embed_chosen
 from medimageinsight.serve.text_cache import TextCache
 from medimageinsight.serve.urls import UrlPolicy, fetch
 
@@ -59,6 +60,7 @@ class ServedModel:
             metrics=ModelMetrics(metrics, self.statistics),
             parallel=open_parallel(model, settings),
         )
+        self._limits = StudyLimits(images=image_limits(settings), max_images=settings.max_rows)
         self.texts = TextCache(settings.text_cache)
         self.labels = read_labels(settings.labels) if settings.labels else model.manifest.labels
         if settings.response_shape == "labels":
@@ -90,14 +92,12 @@ class ServedModel:
         with self.batcher.admit(len(rows)) as ticket:
             fetched = await _run_each({row.image_url for row in rows if row.image_url is not None}, self._fetch)
             cells = [fetched[row.image_url] if row.image_url is not None else row.image for row in rows]
-            frames = {
-                (cell, row.frame, row.window) for cell, row in zip(cells, rows, strict=True) if isinstance(cell, bytes)
-            }
+            choices = {(cell, row.choice) for cell, row in zip(cells, rows, strict=True) if isinstance(cell, bytes)}
             texts = {row.text for row in rows if row.text is not None}
             image_features, text_features = await asyncio.gather(
                 _run_each(
-                    frames,
-                    lambda key: self.batcher.submit_image(ticket, key[0], preprocessing, frame=key[1], window=key[2]),
+                    choices,
+                    lambda key: embed_chosen(self.batcher, ticket, *key, preprocessing, self._limits),
                 ),
                 _run_each(texts, lambda text: self._embed_text(ticket, text)),
             )
@@ -106,7 +106,7 @@ class ServedModel:
             row_result(
                 row,
                 text_features.get(row.text),
-                cell if isinstance(cell, InputError) else image_features.get((cell, row.frame, row.window)),
+                cell if isinstance(cell, InputError) else image_features.get((cell, row.choice)),
             )
             for row, cell in zip(rows, cells, strict=True)
         ]
@@ -203,12 +203,7 @@ class ServedModels:
     @property
     def image_limits(self) -> images.Limits:
         """The limits of one image."""
-        return images.Limits(
-            max_bytes=self.settings.max_body_bytes,
-            max_pixels=self.settings.max_pixels,
-            max_decoded_bytes=self.settings.max_decoded_bytes,
-            accept_maps=self.settings.accept_maps,
-        )
+        return image_limits(self.settings)
 
     def check_open(self) -> None:
         """Refuse new work while models load and while the server drains.
@@ -252,6 +247,16 @@ class ServedModels:
         for served in self._models.values():
             served.close()
         self._fetchers.shutdown(wait=False, cancel_futures=True)
+
+
+def image_limits(settings: ServerSettings) -> images.Limits:
+    """Return the limits of one image."""
+    return images.Limits(
+        max_bytes=settings.max_body_bytes,
+        max_pixels=settings.max_pixels,
+        max_decoded_bytes=settings.max_decoded_bytes,
+        accept_maps=settings.accept_maps,
+    )
 
 
 async def _run_each(keys: Iterable[_T], run: Callable[[_T], Awaitable[Any]]) -> dict[_T | None, Any]:

@@ -13,9 +13,11 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from medimageinsight.errors import InputError, TextError
+from medimageinsight.images import Limits
 from medimageinsight.serve.label_scores import LabelVectors, label_texts
 from medimageinsight.serve.scoring_request import RequestLimits, parse_request
 from medimageinsight.serve.scoring_response import Features, ScoringResponse, answer_request, refuse, shape_of
+from medimageinsight.serve.studies import PooledVector, StudyLimits, choose_images, needs_reader, pool_results
 from medimageinsight.tokenizer import clean
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.preprocess import Preprocessing, Steps
+    from medimageinsight.serve.image_choice import ImageChoice
     from medimageinsight.serve.scoring_params import Params, ResponseShape
     from medimageinsight.serve.scoring_request import Row, ScoreRequest
 
@@ -86,7 +89,7 @@ def embed_request(request: ScoreRequest, model: MedImageInsight) -> list[Feature
     rows = _rows_to_embed(request, rows, lambda row: texts.get(row.text))
     settings = scoring_preprocessing(request.params, model)
     images = dict.fromkeys(row.image for row in rows if row.image is not None)
-    embedded = _embed_images(images, model, settings, frame=request.params.frame)
+    embedded = _embed_images(images, model, settings, request.params.image_choice)
     return [row_result(row, texts.get(row.text), embedded.get(row.image)) for row in request.rows]
 
 
@@ -102,7 +105,9 @@ def scoring_preprocessing(params: Params, model: MedImageInsight, default: Steps
     )
 
 
-def row_result(row: Row, text: Vector | InputError | None, image: Vector | InputError | None) -> Features | InputError:
+def row_result(
+    row: Row, text: Vector | InputError | None, image: Vector | PooledVector | InputError | None
+) -> Features | InputError:
     """Return the row's error, else its image's, else its text's, else its features."""
     if row.error is not None:
         return row.error
@@ -110,6 +115,8 @@ def row_result(row: Row, text: Vector | InputError | None, image: Vector | Input
         return image
     if isinstance(text, InputError):
         return text
+    if isinstance(image, PooledVector):
+        return Features(image=image.vector, text=text, parts=image.parts)
     return Features(image=image, text=text)
 
 
@@ -130,7 +137,19 @@ def _embed_texts(texts: Collection[str], model: MedImageInsight) -> dict[str | N
 
 
 def _embed_images(
-    images: Collection[bytes], model: MedImageInsight, settings: Preprocessing, *, frame: int
-) -> dict[bytes | None, Vector | InputError]:
-    results = model.embed_images(list(images), errors="return", frame=frame, preprocessing=settings)
-    return dict(zip(images, results, strict=True))
+    images: Collection[bytes], model: MedImageInsight, settings: Preprocessing, choice: ImageChoice
+) -> dict[bytes | None, Vector | PooledVector | InputError]:
+    single = [data for data in images if choice.select is None and not needs_reader(data)]
+    embedded = model.embed_images(single, errors="return", frame=choice.frame, preprocessing=settings)
+    results: dict[bytes | None, Vector | PooledVector | InputError] = dict(zip(single, embedded, strict=True))
+    limits = StudyLimits(images=Limits(), max_images=RequestLimits().max_rows)
+    for data in images:
+        if data in results:
+            continue
+        try:
+            chosen = choose_images(data, choice, limits)
+            vectors = model.embed_images(chosen.images, errors="return", preprocessing=settings)
+            results[data] = pool_results(chosen, vectors, choice)
+        except InputError as error:
+            results[data] = error
+    return results

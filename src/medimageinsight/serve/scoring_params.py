@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias, get_args
 from medimageinsight.errors import InputError, RequestError
 from medimageinsight.files.json import json_kind
 from medimageinsight.preprocess import MAX_FRAME, MAX_IMAGE_SIZE, Steps, parse_json_window, parse_percentiles
+from medimageinsight.serve.image_choice import ImageChoice, check_choice
+from medimageinsight.studies import Pooling, parse_selection
 
 ResponseShape: TypeAlias = Literal["auto", "rows", "card", "labels"]
 OnRowError: TypeAlias = Literal["in_place", "fail"]
@@ -29,6 +31,8 @@ class Params:
         response_shape: None for the server's own.
         frame: Index of the frame of multi-frame images.
         window: Canonical text of `images.parse_window`, of ``window`` or ``percentiles``; None for the model's own.
+        select: Which images of a file with several are embedded, as in `studies.parse_selection`, and pooled.
+        pooling: As in `studies.pool`.
         on_error: ``in_place`` returns a bad row's error in its position; ``fail`` fails the whole request.
         has_unknown: Whether the request had parameters of other names, which are ignored.
     """
@@ -40,14 +44,22 @@ class Params:
     response_shape: ResponseShape | None = None
     frame: int = 0
     window: str | None = None
+    select: str | None = None
+    pooling: Pooling = "mean"
     on_error: OnRowError = "in_place"
     has_unknown: bool = field(default=False, compare=False)
+
+    @property
+    def image_choice(self) -> ImageChoice:
+        """Which images of a file are embedded; the window is part of the preprocessing."""
+        return ImageChoice(frame=self.frame, select=self.select, pooling=self.pooling)
 
 
 _NAMES = {
     "get_scaling_factor", _SIZE, _QUALITY, "preprocessing", "response_shape", "frame", "window", "percentiles",
-    "on_error",
+    "select", "pooling", "on_error",
 }  # fmt: skip
+_OF_FILES = ("level", "plane", "windows")  # options of the command line that a request does not have
 
 
 def parse_params(params: object) -> Params:
@@ -60,6 +72,8 @@ def parse_params(params: object) -> Params:
         return Params()
     if not isinstance(params, Mapping):
         raise _invalid("", "an object", params)
+    _check_combination(params)
+    check_choice(params.get("frame"), params.get("select"), params.get("pooling"))
     return Params(
         get_scaling_factor=_flag(params, "get_scaling_factor", default=True),
         standardization_size=_number(params, _SIZE, MAX_IMAGE_SIZE),
@@ -68,9 +82,35 @@ def parse_params(params: object) -> Params:
         response_shape=_choice(params, "response_shape", get_args(ResponseShape)),
         frame=_number(params, "frame", MAX_FRAME) or 0,
         window=_window(params),
+        select=_select(params),
+        pooling=_choice(params, "pooling", get_args(Pooling)) or "mean",
         on_error=_choice(params, "on_error", get_args(OnRowError)) or "in_place",
         has_unknown=not _NAMES.issuperset(params),
     )
+
+
+def _check_combination(params: Mapping[Any, Any]) -> None:
+    """Refuse parameters of known names that would have no effect."""
+    given = {name for name, value in params.items() if value is not None}
+    for name in _OF_FILES:
+        if name in given:
+            raise _refused(f"params: expected no '{name}', which is an option of the command line alone: leave it out")
+    if params.get("preprocessing") == "direct" and (params.get(_SIZE) or params.get(_QUALITY)):
+        raise _refused(
+            "params: expected 'preprocessing' azure with image_standardization_..., got direct: leave one out"
+        )
+
+
+def _select(params: Mapping[Any, Any]) -> str | None:
+    value = params.get("select")
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _invalid(".select", "a text such as 'even:16'", value)
+    try:
+        return str(parse_selection(value))
+    except InputError as error:
+        raise RequestError(f"params.select: {error.message}", code=error.code) from None
 
 
 def _flag(params: Mapping[Any, Any], key: str, *, default: bool) -> bool:

@@ -15,14 +15,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from medimageinsight.errors import ImageError, InputError, RequestError, TextError
 from medimageinsight.files.json import json_kind
 from medimageinsight.images import decode_base64
+from medimageinsight.serve.image_choice import ImageChoice
 from medimageinsight.serve.scoring_params import Params, parse_params
+
+if TYPE_CHECKING:
+    from medimageinsight.studies import Pooling
 
 FORMS = ("input_data", "dataframe_split", "dataframe_records", "inputs", "instances")
 COLUMNS = ("image", "text")
@@ -49,6 +53,13 @@ class Row:
     error: InputError | None = None
     frame: int = 0  # of a multi-frame image
     window: str | None = None  # as in `Preprocessing`, which it overrides
+    select: str | None = None  # of a file with several images: the vectors of those it chooses are pooled
+    pooling: Pooling = "mean"
+
+    @property
+    def choice(self) -> ImageChoice:
+        """Which images of the file are embedded."""
+        return ImageChoice(frame=self.frame, window=self.window, select=self.select, pooling=self.pooling)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +185,8 @@ def _row(raw: object, columns: Sequence[str], params: Params, *, allow_urls: boo
         image, text = (None if cells.get(column) == "" else cells.get(column) for column in COLUMNS)
         if image is None and text is None:
             raise InputError("expected an image, a text or both in a row, got neither", code="row_empty")
-        return make_row(image, text, frame=params.frame, window=params.window, allow_urls=allow_urls)
+        row = make_row(image, text, frame=params.frame, window=params.window, allow_urls=allow_urls)
+        return replace(row, select=params.select, pooling=params.pooling)
     except InputError as error:
         return Row(error=error)
 

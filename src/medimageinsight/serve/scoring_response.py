@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from medimageinsight.serve.label_scores import LabelVectors
     from medimageinsight.serve.scoring_params import ResponseShape
     from medimageinsight.serve.scoring_request import ScoreRequest
+    from medimageinsight.serve.studies import EmbeddedPart
 
 Json: TypeAlias = dict[str, Any]
 
@@ -27,10 +28,21 @@ _STATUS = {"request_too_large": 413, "request_too_many_rows": 413}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
-    """The embeddings of one row, (D,) float32 each; None for a missing cell."""
+    """The embeddings of one row, (D,) float32 each; None for a missing cell.
+
+    `parts` are the images whose vectors were pooled, where that of the image is.
+    """
 
     image: NDArray[np.float32] | None = None
     text: NDArray[np.float32] | None = None
+    parts: tuple[EmbeddedPart, ...] = ()
+
+    @property
+    def vector(self) -> NDArray[np.float32]:
+        """The embedding of the image, else of the text; a row has at least one."""
+        vector = self.text if self.image is None else self.image
+        assert vector is not None  # noqa: S101 - a row without cells is refused
+        return vector
 
 
 @dataclass(frozen=True, kw_only=True)

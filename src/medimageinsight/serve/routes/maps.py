@@ -13,7 +13,7 @@ from medimageinsight.serve.http import unless_gone
 from medimageinsight.serve.images import thumbnail
 from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.routes.route import body_errors, errors, examples, media, new_router
-from medimageinsight.serve.routes.rows import embed_images, image_rows
+from medimageinsight.serve.routes.rows import choose, embed_images, image_rows
 from medimageinsight.serve.routes.samples import PNG
 from medimageinsight.serve.routes.state import OpenServer, Server
 from medimageinsight.serve.routes.stores import store_of
@@ -60,7 +60,7 @@ async def place_on_map(
     """
     served = store_of(server, body.store, body.model)
     settings = served.store.identity.settings(window=body.window)
-    rows = image_rows(server, body.images, frame=body.frame, window=None)
+    rows = image_rows(server, body.images, choose(frame=body.frame))
     projection = await server.stores.run(lambda: server.stores.projection(served, body.limit))
     points: list[schemas.Point | schemas.ErrorResponse] = []
     for image in await embed_images(served.served, rows, settings):

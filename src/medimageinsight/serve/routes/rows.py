@@ -1,38 +1,56 @@
 """Images and texts of a request as rows, and their embeddings."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medimageinsight import schemas
 from medimageinsight.errors import InputError
 from medimageinsight.preprocess import Preprocessing
+from medimageinsight.serve.image_choice import ImageChoice, check_choice
 from medimageinsight.serve.models import ServedModel
 from medimageinsight.serve.routes.state import ServerState
 from medimageinsight.serve.scoring_request import Row, check_rows, make_row
+from medimageinsight.serve.studies import EmbeddedPart
+from medimageinsight.studies import Pooling
 
 Vector: TypeAlias = NDArray[np.float32]  # (D,)
 
 
-def image_row(image: str | None, *, frame: int, window: str | None, allow_urls: bool) -> Row:
+def image_row(image: str | None, choice: ImageChoice, *, allow_urls: bool) -> Row:
     """Return the row of one image, or of its error."""
     try:
         if not image:
             raise InputError("expected an image, got an empty cell", code="image_empty")
-        return make_row(image, None, frame=frame, window=window, allow_urls=allow_urls)
+        row = make_row(image, None, frame=choice.frame, window=choice.window, allow_urls=allow_urls)
     except InputError as error:
         return Row(error=error)
+    return replace(row, select=choice.select, pooling=choice.pooling)
 
 
-def image_rows(server: ServerState, images: Sequence[str | None], *, frame: int, window: str | None) -> list[Row]:
+def image_rows(server: ServerState, images: Sequence[str | None], choice: ImageChoice) -> list[Row]:
     """Return a row for each image; an image that cannot be used is its row's error.
 
     Raises:
         RequestError: ``request_too_many_rows``.
     """
     check_rows(len(images), server.settings.max_rows)
-    return [image_row(image, frame=frame, window=window, allow_urls=server.allow_urls) for image in images]
+    return [image_row(image, choice, allow_urls=server.allow_urls) for image in images]
+
+
+def choose(
+    *, frame: int = 0, window: str | None = None, select: str | None = None, pooling: Pooling | None = None
+) -> ImageChoice:
+    """Return the choice that a request's members make.
+
+    Raises:
+        RequestError: They contradict each other (``selection_invalid``).
+    """
+    check_choice(frame, select, pooling)
+    return ImageChoice(frame=frame, window=window, select=select, pooling=pooling or "mean")
 
 
 async def embed_images(
@@ -40,7 +58,7 @@ async def embed_images(
 ) -> list[Vector | InputError]:
     """Return the embedding or the error of each image."""
     results = await served.embed_rows(rows, preprocessing)
-    return [result if isinstance(result, InputError) else _vector(result) for result in results]
+    return [result if isinstance(result, InputError) else result.vector for result in results]
 
 
 async def embed_all(
@@ -55,7 +73,7 @@ async def embed_all(
     for index, result in enumerate(await served.embed_rows(rows, preprocessing)):
         if isinstance(result, InputError):
             raise type(result)(f"{names[index]}: {result.message}", code=result.code) if names else result
-        vectors.append(_vector(result))
+        vectors.append(result.vector)
     return vectors
 
 
@@ -70,6 +88,7 @@ async def embed_texts(served: ServedModel, texts: Iterable[str]) -> dict[str, Ve
     return dict(zip(distinct, await embed_all(served, rows, served.model.preprocessing), strict=True))
 
 
-def _vector(features: Any) -> Vector:  # noqa: ANN401 - Features, with an image or a text
-    vector: Vector = features.text if features.image is None else features.image
-    return vector
+def describe_part(part: EmbeddedPart) -> dict[str, Any]:
+    """Return the members of an image of a file in responses, its error among them."""
+    error = schemas.ErrorDetail.of(part.result) if isinstance(part.result, InputError) else None
+    return {"series": part.series, "frame": part.frame, "position_mm": part.position_mm, "error": error}

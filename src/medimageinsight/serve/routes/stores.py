@@ -8,7 +8,7 @@ from medimageinsight.errors import InputError, RequestError
 from medimageinsight.images import PRESETS
 from medimageinsight.search import Store, StoreClassification, classify_vector, find_own_patient
 from medimageinsight.serve.routes.route import body_errors, errors, examples, new_router
-from medimageinsight.serve.routes.rows import Vector, embed_all, embed_images, image_row, image_rows
+from medimageinsight.serve.routes.rows import Vector, choose, embed_all, embed_images, image_row, image_rows
 from medimageinsight.serve.routes.samples import PNG, TEXT
 from medimageinsight.serve.routes.state import OpenServer, Server
 from medimageinsight.serve.scoring_request import make_row
@@ -87,7 +87,7 @@ async def neighbours(
     settings = served.store.identity.settings(window=body.window)
     statistics = served.served.model.statistics_for(settings)
     voting = NeighbourSettings(k=body.k, temperature=body.temperature)
-    rows = image_rows(server, body.images, frame=body.frame, window=None)
+    rows = image_rows(server, body.images, choose(frame=body.frame))
     results: list[schemas.NeighboursResult | schemas.ErrorResponse] = []
     for row, image in zip(rows, await embed_images(served.served, rows, settings), strict=True):
         if isinstance(image, InputError):
@@ -117,7 +117,8 @@ async def _query_vector(server: Server, served: ServedStore, body: schemas.Searc
     if body.image is None:
         row = make_row(None, body.text)
     else:
-        row = image_row(body.image, frame=body.frame, window=None, allow_urls=server.allow_urls)
+        choice = choose(frame=body.frame, select=body.select, pooling=body.pooling)
+        row = image_row(body.image, choice, allow_urls=server.allow_urls)
     (vector,) = await embed_all(served.served, [row], settings)
     return vector
 

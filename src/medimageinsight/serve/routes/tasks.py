@@ -1,21 +1,33 @@
 """Classification, tags and comparison of images and texts, and an image as the model sees it."""
 
-import base64
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 
 from medimageinsight import schemas
 from medimageinsight.bundle import UNKNOWN_WORDS
 from medimageinsight.errors import InputError, RequestError
+from medimageinsight.serve.image_choice import ImageChoice
+from medimageinsight.serve.images import to_data_uri
 from medimageinsight.serve.images import view as view_image
 from medimageinsight.serve.prompts import make_prompts
 from medimageinsight.serve.response_warnings import record_warnings
 from medimageinsight.serve.routes.route import body_errors, examples, new_router
-from medimageinsight.serve.routes.rows import embed_all, embed_images, embed_texts, image_row, image_rows
+from medimageinsight.serve.routes.rows import (
+    Vector,
+    choose,
+    describe_part,
+    embed_all,
+    embed_texts,
+    image_row,
+    image_rows,
+)
 from medimageinsight.serve.routes.samples import PNG, TEXT
 from medimageinsight.serve.routes.state import Server
 from medimageinsight.serve.scoring_request import Row, check_rows, make_row
+from medimageinsight.serve.scoring_response import Features
 from medimageinsight.tagging import ImageTags, Tagger, tag_texts, tag_vectors
 from medimageinsight.tasks import classify_vectors, cosine_similarity, mean_by_label
 
@@ -43,23 +55,25 @@ async def classify(
     The labels exclude each other. An image that cannot be used has an error as its result.
     """
     served = server.models.get(body.model)
-    rows = image_rows(server, body.images, frame=body.frame, window=body.window)
+    rows = image_rows(server, body.images, _choose(body))
     prompts = await server.in_thread(lambda: make_prompts(body, server.settings.max_rows))
     embedded = await embed_texts(served, (text for texts in prompts.values() for text in texts))
     stacked = np.stack([embedded[text] for texts in prompts.values() for text in texts])
     labels = mean_by_label(stacked, [len(texts) for texts in prompts.values()])
     results: list[schemas.ClassifyResult | schemas.ErrorResponse] = []
     statistics = served.model.statistics
-    for image in await embed_images(served, rows, served.model.preprocessing):
+    scale, names = served.model.logit_scale, list(prompts)
+    for image in await served.embed_rows(rows, served.model.preprocessing):
         if isinstance(image, InputError):
             results.append(schemas.ErrorResponse.of(image))
             continue
-        (found,) = classify_vectors(
-            image[np.newaxis], labels, list(prompts), served.model.logit_scale, statistics=statistics
-        )
+        (found,) = classify_vectors(image.vector[np.newaxis], labels, names, scale, statistics=statistics)
         results.append(
             schemas.ClassifyResult(
-                probabilities=found.probabilities, cosine=found.cosine, unlike_validation=found.unlike_validation
+                probabilities=found.probabilities,
+                cosine=found.cosine,
+                unlike_validation=found.unlike_validation,
+                images=_classify_parts(image, labels, names, scale),
             )
         )
     unknown = served.model.unknown_words(embedded)
@@ -78,7 +92,7 @@ async def tag(
     By a vocabulary, whose terms exclude each other, or by a tagger of the server. An image that cannot be
     used has an error as its result.
     """
-    rows = image_rows(server, body.images, frame=body.frame, window=body.window)
+    rows = image_rows(server, body.images, _choose(body))
     tags: str | Tagger
     if body.tagger is not None:
         chosen = server.stores.tagger(body.tagger)
@@ -91,24 +105,20 @@ async def tag(
         served = server.models.get(body.model)
         tags, preprocessing = str(body.vocabulary), served.model.preprocessing
     embedded = await embed_texts(served, tag_texts(tags, model=served.name))
-    images = await embed_images(served, rows, preprocessing)
-    usable = [image for image in images if not isinstance(image, InputError)]
-    tagged = iter(
-        tag_vectors(
-            np.stack(usable) if usable else np.empty((0, served.model.embedding_dim), np.float32),
-            tags,
-            embed_texts=lambda wanted: np.stack([embedded[text] for text in wanted]),
-            logit_scale=served.model.logit_scale,
-            model=served.name,
-            threshold=body.threshold,
-            statistics=served.model.statistics_for(preprocessing),
-        )
+    tag_vector = partial(
+        _tag_vector,
+        tags=tags,
+        embed_texts=lambda wanted: np.stack([embedded[text] for text in wanted]),
+        logit_scale=served.model.logit_scale,
+        model=served.name,
+        threshold=body.threshold,
+        statistics=served.model.statistics_for(preprocessing),
     )
     return schemas.TagResponse(
         model=served.name,
         results=[
-            schemas.ErrorResponse.of(image) if isinstance(image, InputError) else _tag_result(next(tagged))
-            for image in images
+            schemas.ErrorResponse.of(image) if isinstance(image, InputError) else _tag_result(image, tag_vector)
+            for image in await served.embed_rows(rows, preprocessing)
         ],
         warnings=_warn(served.model.unknown_words(embedded if isinstance(tags, Tagger) else ())),
     )
@@ -145,7 +155,7 @@ async def view(
     In the model's own size, before its pixels are normalised.
     """
     served = server.models.get(body.model)
-    row = image_row(body.image, frame=body.frame, window=body.window, allow_urls=False)
+    row = image_row(body.image, choose(frame=body.frame, window=body.window), allow_urls=False)
     if row.error is not None:
         raise row.error
     data = row.image or b""
@@ -153,7 +163,7 @@ async def view(
         lambda: view_image(data, served.model, server.models.image_limits, frame=body.frame, window=body.window)
     )
     return schemas.ViewResponse(
-        image=f"data:image/png;base64,{base64.b64encode(shown.png).decode()}",
+        image=to_data_uri(shown.png),
         width=shown.width,
         height=shown.height,
         frames=shown.frames,
@@ -163,8 +173,39 @@ async def view(
     )
 
 
-def _tag_result(found: ImageTags) -> schemas.TagResult:
+def _choose(body: schemas.ClassifyRequest | schemas.TagRequest) -> ImageChoice:
+    return choose(frame=body.frame, window=body.window, select=body.select, pooling=body.pooling)
+
+
+def _classify_parts(
+    image: Features, labels: Vector, names: list[str], logit_scale: float
+) -> list[schemas.ClassifiedPart] | None:
+    """Return the probabilities of each image whose vectors were pooled; None without such images."""
+    parts = []
+    for part in image.parts:
+        probabilities = None
+        if not isinstance(part.result, InputError):
+            (found,) = classify_vectors(part.result[np.newaxis], labels, names, logit_scale)
+            probabilities = found.probabilities
+        parts.append(schemas.ClassifiedPart(**describe_part(part), probabilities=probabilities))
+    return parts or None
+
+
+def _tag_vector(vector: Vector, **options: Any) -> ImageTags:  # noqa: ANN401 - those of `tag_vectors`
+    (tags,) = tag_vectors(vector[np.newaxis], **options)
+    return tags
+
+
+def _tag_result(image: Features, tag_vector: Callable[[Vector], ImageTags]) -> schemas.TagResult:
+    found = tag_vector(image.vector)
+    parts = []
+    for part in image.parts:
+        scores = None
+        if not isinstance(part.result, InputError):
+            scores = {name: tag.score for name, tag in tag_vector(part.result).items()}
+        parts.append(schemas.TaggedPart(**describe_part(part), scores=scores))
     return schemas.TagResult(
+        images=parts or None,
         tags={name: schemas.TagScore(**tag.to_dict()) for name, tag in found.items()},
         cosine=found.cosine,
         unlike_validation=found.unlike_validation,
@@ -181,4 +222,4 @@ def _warn(unknown: tuple[str, ...]) -> list[schemas.TextWarning] | None:
 def _item_row(server: Server, item: schemas.CompareItem) -> Row:
     if item.image is None:
         return make_row(None, item.text)
-    return image_row(item.image, frame=item.frame, window=item.window, allow_urls=server.allow_urls)
+    return image_row(item.image, choose(frame=item.frame, window=item.window), allow_urls=server.allow_urls)

@@ -9,20 +9,23 @@ from medimageinsight import schemas
 from medimageinsight.errors import ImageError, InputError, TextError
 from medimageinsight.preprocess import Steps
 from medimageinsight.serve.http import json_response, unless_gone
+from medimageinsight.serve.image_choice import ImageChoice
 from medimageinsight.serve.multipart import FormData, FormReader, boundary_of
 from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.routes.route import body_errors, new_router
-from medimageinsight.serve.routes.rows import embed_images
+from medimageinsight.serve.routes.rows import choose, describe_part
 from medimageinsight.serve.routes.state import Server, ServerState
 from medimageinsight.serve.scoring import scoring_preprocessing
 from medimageinsight.serve.scoring_params import Params
 from medimageinsight.serve.scoring_request import Row
+from medimageinsight.serve.scoring_response import Features
 
 router = new_router("Search and tasks", "/api")
 
 FORM = "multipart/form-data"
 _BINARY = ("application/dicom", "application/octet-stream")
 _WINDOW = "What to show of images of more than 8 bits, as '40/400', 'lung', '1%-99%' or an index; default: the file's."
+_SELECT = "Which images of a file with several are embedded and pooled, as 'all', 'even:16' or 'frames:0,5,10-19'."
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _FORM: dict[str, Any] = {
     "type": "object",
@@ -35,7 +38,7 @@ _FORM: dict[str, Any] = {
         "text": {"type": "array", "items": {"type": "string"}, "description": "Texts to embed."},
         **{
             name: {"type": "string", "description": "As the parameter of the query, before which it has precedence."}
-            for name in ("model", "frame", "window", "preprocessing")
+            for name in ("model", "frame", "window", "select", "pooling", "preprocessing")
         },
     },
 }
@@ -54,6 +57,8 @@ async def embed(
     model: Annotated[str | None, Query(description="Another model than the first.")] = None,
     frame: Annotated[str | None, Query(description="Which frame of multi-frame files, from 0.")] = None,
     window: Annotated[str | None, Query(description=_WINDOW)] = None,
+    select: Annotated[str | None, Query(description=_SELECT)] = None,
+    pooling: Annotated[str | None, Query(description="With select: mean (the default), median or max.")] = None,
     preprocessing: Annotated[Steps | None, Query(description="Default: the server's.")] = None,
 ) -> Response:
     """Embed uploaded files, and texts with them.
@@ -62,7 +67,10 @@ async def embed(
     have the order of the parts; a file that cannot be used has an error as its result, unless it is the only one.
     """
     server.models.check_open()
-    query = {"model": model, "frame": frame, "window": window, "preprocessing": preprocessing}
+    query = {
+        "model": model, "frame": frame, "window": window, "select": select, "pooling": pooling,
+        "preprocessing": preprocessing,
+    }  # fmt: skip
     media_type = _media_type(request)
     reader = None
     if media_type == FORM:
@@ -82,32 +90,41 @@ async def _embed(server: ServerState, form: FormData, texts: Mapping[str, str | 
     served = server.models.get(params.model)
     if not form.inputs:
         raise InputError("expected files or texts, got none", code="row_empty")
-    rows = [_row(value, params) for value in form.inputs]
+    choice = choose(frame=params.frame, window=params.window, select=params.select, pooling=params.pooling)
+    rows = [_row(value, choice) for value in form.inputs]
     settings = scoring_preprocessing(
         Params(preprocessing=params.preprocessing), served.model, server.settings.preprocessing
     )
-    vectors = await embed_images(served, rows, settings)
-    if len(vectors) == 1 and isinstance(vectors[0], InputError):
-        raise vectors[0]
+    embedded = await served.embed_rows(rows, settings)
+    if len(embedded) == 1 and isinstance(embedded[0], InputError):
+        raise embedded[0]
     return schemas.EmbedResponse(
         model=served.name,
         results=[
-            schemas.ErrorResponse.of(vector)
-            if isinstance(vector, InputError)
-            else schemas.EmbedResult(embedding=vector)
-            for vector in vectors
+            schemas.ErrorResponse.of(result) if isinstance(result, InputError) else _result(result)
+            for result in embedded
         ],
     )
 
 
-def _row(value: bytes | str | TextError, params: schemas.EmbedParams) -> Row:
+def _result(features: Features) -> schemas.EmbedResult:
+    parts = [
+        schemas.EmbeddedPart(
+            **describe_part(part), embedding=None if isinstance(part.result, InputError) else part.result
+        )
+        for part in features.parts
+    ]
+    return schemas.EmbedResult(embedding=features.vector, images=parts or None)
+
+
+def _row(value: bytes | str | TextError, choice: ImageChoice) -> Row:
     if isinstance(value, TextError):
         return Row(error=value)
     if isinstance(value, str):
         return Row(text=value) if value else Row(error=InputError("expected a text, got none", code="row_empty"))
     if not value:
         return Row(error=ImageError("expected an image, got an empty file", code="image_empty"))
-    return Row(image=value, frame=params.frame, window=params.window)
+    return Row(image=value, frame=choice.frame, window=choice.window, select=choice.select, pooling=choice.pooling)
 
 
 def _number(text: str) -> object:
