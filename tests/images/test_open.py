@@ -6,8 +6,10 @@ import base64
 import contextlib
 import io
 import struct
+import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -268,3 +270,10 @@ class TestFailures:
 
     def test_rejects_an_empty_pil_image(self) -> None:
         assert error_code(Image.new("L", (0, 4))) == "image_bad_shape"
+
+
+def test_opens_an_image_while_another_thread_imports_pydicom(
+    photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pydicom.dataset", ModuleType("pydicom.dataset"))  # as in the midst of the import
+    assert images.open(encode(photo, "PNG")).image.size == (120, 80)

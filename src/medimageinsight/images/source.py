@@ -234,8 +234,8 @@ def _read_stream(stream: BinaryIO, limits: Limits) -> bytes:
 
 def is_dataset(source: object) -> TypeGuard[Dataset]:
     """Return whether the source is a ``pydicom.Dataset``; none can exist before pydicom is imported."""
-    module = sys.modules.get("pydicom.dataset")
-    return module is not None and isinstance(source, module.Dataset)
+    dataset_type = getattr(sys.modules.get("pydicom.dataset"), "Dataset", None)  # another thread may be importing it
+    return dataset_type is not None and isinstance(source, dataset_type)
 
 
 def is_single(source: object) -> bool:
