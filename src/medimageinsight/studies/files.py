@@ -8,11 +8,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from medimageinsight.errors import ImageError
 from medimageinsight.images import read_source
 from medimageinsight.studies.origin import Origin
+from medimageinsight.studies.volumes.errors import data_missing, data_outside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from pydicom.dataset import Dataset
 
@@ -39,6 +41,19 @@ class StudyFile(ABC):
     def local_path(self) -> Path | None:
         """The path for libraries that need one; None if the file is not on a disk."""
         return None
+
+    @property
+    def version(self) -> Hashable | None:
+        """Changes when the content of the name does; None where that is not known."""
+        return None
+
+    def sibling(self, name: str) -> StudyFile:
+        """Return the file of a plain name in the same folder, which a header states to have its data.
+
+        Raises:
+            ImageError: ``volume_data_outside`` for the path of another folder, ``volume_data_missing``.
+        """
+        raise data_missing()
 
     @abstractmethod
     def open(self) -> BinaryIO:
@@ -99,6 +114,22 @@ class LocalFile(StudyFile):
         """The path."""
         return Path(self.path)
 
+    @property
+    def version(self) -> Hashable | None:
+        """The time of the last change and the size."""
+        try:
+            status = Path(self.path).stat()
+        except (OSError, ValueError):
+            return None
+        return status.st_mtime_ns, status.st_size
+
+    def sibling(self, name: str) -> LocalFile:
+        """Return a file in the same folder."""
+        path = Path(self.path).parent / plain_name(name)
+        if not path.is_file():
+            raise data_missing()
+        return LocalFile(str(path))
+
     def open(self) -> BinaryIO:
         """Return the file, opened for reading."""
         return Path(self.path).open("rb")
@@ -126,3 +157,45 @@ class MemoryFile(StudyFile):
     def read(self, limits: Limits) -> bytes:
         """Return the bytes."""
         return read_source(self.data, limits)
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetFile(StudyFile):
+    """A ``pydicom.Dataset`` in memory; it has no path and no bytes."""
+
+    dataset: Dataset
+    number: int  # among those of its source, from 1
+
+    @property
+    def origin(self) -> Origin:
+        """An empty path: an image of the dataset is only its fragment."""
+        return Origin(path="")
+
+    @property
+    def name(self) -> str:
+        """The number, as there is no path."""
+        return f"dataset {self.number}"
+
+    def open(self) -> BinaryIO:
+        """Raise an error: no bytes."""
+        raise _no_bytes()
+
+    def read(self, limits: Limits) -> bytes:  # noqa: ARG002 - as of every file
+        """Raise an error: no bytes."""
+        raise _no_bytes()
+
+    def header(self, limits: Limits) -> Dataset:  # noqa: ARG002 - as of every file
+        """Return the dataset."""
+        return self.dataset
+
+
+def _no_bytes() -> ImageError:
+    return ImageError("expected a file, got a dataset in memory: save it first", code="image_bad_source")
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a file that a header states, if it is one of the same folder (``volume_data_outside``)."""
+    plain = name.strip().removeprefix("./")
+    if plain in ("", ".", "..") or any(mark in plain for mark in "/\\:\0"):
+        raise data_outside()
+    return plain

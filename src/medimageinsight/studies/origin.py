@@ -31,6 +31,8 @@ class Origin:
         plane: The plane of a slice of a volume; empty for the frames as they are stored.
         region: A region of a slide.
         microns_per_pixel: The resolution at which the region is read; None is the highest.
+        window: The window that the image is displayed with, if it is one of several: ``lung``, ``40/400``; three with
+            commas in between for those that are the channels of one image.
     """
 
     path: str
@@ -39,6 +41,7 @@ class Origin:
     plane: Plane | Literal[""] = ""
     region: Region | None = None
     microns_per_pixel: float | None = None
+    window: str = ""
 
     @property
     def fragment(self) -> str:
@@ -54,6 +57,8 @@ class Origin:
             parts.append("region=" + ",".join(map(str, self.region)))
         if self.microns_per_pixel is not None:
             parts.append(f"mpp={self.microns_per_pixel:g}")
+        if self.window:
+            parts.append(f"window={quote(self.window, safe=_SAFE)}")
         return "&".join(parts)
 
     def __str__(self) -> str:
@@ -89,6 +94,7 @@ class Origin:
                 plane=_parse_plane(values.pop("plane", "")),
                 region=_parse_region(values.pop("region")) if "region" in values else None,
                 microns_per_pixel=float(values.pop("mpp")) if "mpp" in values else None,
+                window=unquote(values.pop("window", ""), errors="strict"),
             )
         except ValueError:
             origin = None

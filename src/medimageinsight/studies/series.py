@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from medimageinsight.errors import InputError
+    from medimageinsight.images import HeaderSource
+    from medimageinsight.studies.geometry import SliceGeometry
     from medimageinsight.studies.pooling import Pooling
     from medimageinsight.studies.selection import Selection
     from medimageinsight.studies.study_image import Kind, StudyImage
@@ -34,9 +36,12 @@ class Series(ImageGroup):
         source: The file, folder or URL that it was read from, as it was given.
         modality: The DICOM modality, such as ``CT``; empty where it is not known.
         warnings: Defects that did not prevent its use.
+        geometry: Where its images are in space, in their order; None where that is not known.
         header: Returns the DICOM dataset of the first image without its pixels; None for other formats.
         selection: Which of the images are used; None is the default of its kind.
         pooling: How the vectors of the images become one.
+        windows_per_image: How many of `images` follow each other as the same image in other windows; a selection
+            chooses all of them or none.
     """
 
     kind: Kind
@@ -45,9 +50,11 @@ class Series(ImageGroup):
     source: str
     modality: str = ""
     warnings: tuple[StudyWarning, ...] = ()
+    geometry: SliceGeometry | None = None
     header: Callable[[], Dataset | None] = field(default=lambda: None)
     selection: Selection | None = None
     pooling: Pooling = "mean"
+    windows_per_image: int = 1
 
     def selected_indices(self) -> list[int]:
         """Return the indices of the images that the selection chooses, ascending.
@@ -55,7 +62,11 @@ class Series(ImageGroup):
         Raises:
             InputError: The selection does not fit the series (``selection_not_applicable``).
         """
-        return (self.selection or default_selection(self.kind)).choose(self.images)
+        selection, step = self.selection or default_selection(self.kind), self.windows_per_image
+        if step == 1:
+            return selection.choose(self.images)
+        chosen = selection.choose(self.images[::step])
+        return [index * step + window for index in chosen for window in range(step)]
 
     def selected(self) -> list[StudyImage]:
         """Return the images that the selection chooses, in order; errors as `selected_indices`."""
@@ -64,6 +75,11 @@ class Series(ImageGroup):
     def pool(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return one vector of the embeddings (n, D) of images, (D,), or (7 * D,) for ``statistics``."""
         return pool(embeddings, self.pooling)
+
+    def header_source(self) -> HeaderSource | None:
+        """Return the path of the first image's file, else its header; None for other formats in memory."""
+        path = self.images[0].header_source() if len(self.images) else None
+        return self.header() if path is None else path
 
     def with_options(self, *, selection: Selection | None = None, pooling: Pooling = "mean") -> Series:
         """Return the series with another selection and pooling."""
@@ -79,6 +95,7 @@ class Study(ImageGroup):
         source: The file, folder or URL that it was read from, as it was given.
         series: At least one.
         failed: The errors of files that belong to it, by name.
+        warnings: Files that were left out because they are no images of the patient, each kind once.
         pooling: How the vectors of the images become one.
     """
 
@@ -86,6 +103,7 @@ class Study(ImageGroup):
     source: str
     series: tuple[Series, ...]
     failed: Mapping[str, InputError] = field(default_factory=dict)
+    warnings: tuple[StudyWarning, ...] = ()
     pooling: Pooling = "mean"
 
     def selected(self) -> list[StudyImage]:
@@ -99,6 +117,10 @@ class Study(ImageGroup):
     def pool(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return one vector of the embeddings (n, D) of images, (D,), or (7 * D,) for ``statistics``."""
         return pool(embeddings, self.pooling)
+
+    def header_source(self) -> HeaderSource | None:
+        """Return that of the first series."""
+        return self.series[0].header_source()
 
     def with_options(self, *, selection: Selection | None = None, pooling: Pooling = "mean") -> Study:
         """Return the study with another selection in each series and another pooling."""
