@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from medimageinsight._lazy import lazy_exports
 from medimageinsight.images.data_uri import decode_base64, is_data_uri
-from medimageinsight.images.decoded import DecodedImage, ImageWarning, to_rgb
-from medimageinsight.images.deferred import DeferredImage, ImageGroup
+from medimageinsight.images.decoded import DecodedImage, FramesUnused, ImageWarning, to_rgb
+from medimageinsight.images.deferred import DeferredImage, HeaderSource, ImageGroup
 from medimageinsight.images.limits import Limits
 from medimageinsight.images.source import (
     Source,
@@ -23,6 +23,7 @@ from medimageinsight.images.source import (
     load,
     open,  # noqa: A004 - images.open reads well
     read_source,
+    read_values,
 )
 from medimageinsight.images.window import PRESETS, ListedWindow, WindowLike, WindowSelection, parse_window
 
@@ -30,6 +31,8 @@ __all__ = [
     "PRESETS",
     "DecodedImage",
     "DeferredImage",
+    "FramesUnused",
+    "HeaderSource",
     "ImageGroup",
     "ImageWarning",
     "Limits",
@@ -47,6 +50,7 @@ __all__ = [
     "open",
     "parse_window",
     "read_source",
+    "read_values",
     "to_rgb",
 ]
 

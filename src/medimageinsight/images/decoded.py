@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from PIL import Image
 
@@ -36,6 +37,23 @@ class ImageWarning:
     def to_dict(self) -> dict[str, str]:
         """Return ``{"code": ..., "message": ...}``."""
         return {"code": self.code, "message": self.message}
+
+
+@dataclass(frozen=True)
+class FramesUnused(ImageWarning):
+    """The first of several frames was displayed, because none was chosen.
+
+    Args:
+        frames: The number of frames of the file.
+    """
+
+    frames: int = 1
+
+    @classmethod
+    def of(cls, frames: int) -> Self:
+        """Return the warning for a file of several frames."""
+        message = f"1 of {frames:,} frames was used, the first: choose another one, or read the file as a study"
+        return cls("frames_unused", message, frames)
 
 
 WINDOW_NOT_APPLIED = ImageWarning(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
 
     from medimageinsight.images.decoded import DecodedImage
     from medimageinsight.images.limits import Limits
     from medimageinsight.images.window import WindowSelection
+
+HeaderSource: TypeAlias = Union[str, bytes, "Dataset"]
+"""A path, an encoded file, or a DICOM dataset."""
 
 
 class DeferredImage(ABC):
@@ -22,6 +26,10 @@ class DeferredImage(ABC):
     A subclass raises an `ImageError` for an image that cannot be decoded, as `images.open` does.
     """
 
+    def header_source(self) -> HeaderSource | None:
+        """Return what has the DICOM header of the image, or may have one: its file or dataset; None if nothing has."""
+        return None
+
     @abstractmethod
     def decode(self, *, window: WindowSelection | None, limits: Limits) -> DecodedImage:
         """Return the decoded image; `window` is the range of grey values to display, None the image's own choice."""
@@ -29,6 +37,10 @@ class DeferredImage(ABC):
 
 class ImageGroup(ABC):
     """Several images with one vector, such as a study: embedding pools the vectors of its images."""
+
+    def header_source(self) -> HeaderSource | None:
+        """Return what has the DICOM header of the first image, or may have one; None if nothing has."""
+        return None
 
     @abstractmethod
     def selected(self) -> Sequence[DeferredImage]:

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, Union, cast
 
@@ -17,13 +18,14 @@ from medimageinsight.errors import ImageError
 from medimageinsight.images import dicom, raster
 from medimageinsight.images.arrays import from_array
 from medimageinsight.images.data_uri import decode_base64, is_data_uri
-from medimageinsight.images.decoded import DecodedImage, to_rgb
+from medimageinsight.images.decoded import DecodedImage, FramesUnused, to_rgb
 from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 from medimageinsight.images.deferred import DeferredImage, ImageGroup
 from medimageinsight.images.limits import Limits
 from medimageinsight.images.window import ListedWindow, WindowLike, WindowSelection, parse_window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from numpy.typing import NDArray
@@ -45,6 +47,10 @@ Source: TypeAlias = Union[
 """A path, an image file's bytes, a binary file object, a PIL image, an array (H, W) or (H, W, 3 or 4), a
 ``pydicom.Dataset``, a ``data:`` URI, or a `DeferredImage` such as a slice of a volume. An `ImageGroup` (a study)
 is several images: it can be embedded, not opened."""
+
+
+_JPEG, _PNG, _ANIMATION = b"\xff\xd8", b"\x89PNG", b"acTL"  # formats of one frame, but for PNG with this chunk
+_BEGINNING = 1 << 16  # bytes of a PNG before its pixels, with generous profiles
 
 
 def open(  # noqa: A001 - images.open reads well
@@ -95,6 +101,21 @@ def list_windows(
         return dicom.list_windows(dicom.read(data, limits), frame=frame) if dicom.is_dicom(data) else ()
 
 
+def read_values(
+    source: bytes | Dataset,
+    *,
+    frame: int = 0,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> NDArray[Any]:
+    """Return the values (H, W) of a monochrome DICOM frame before windowing, Hounsfield units for CT.
+
+    Errors are those of `open`.
+    """
+    with _image_errors(limits):
+        dataset = source if is_dataset(source) else dicom.read(read_source(source, limits), limits)
+        return dicom.modality_values(dataset, frame=frame, limits=limits)
+
+
 @contextlib.contextmanager
 def _image_errors(limits: Limits) -> Iterator[None]:
     """Turn whatever a decoder raises into an `ImageError`, and keep its warnings quiet."""
@@ -124,7 +145,7 @@ def count_frames(data: bytes, *, limits: Limits = Limits()) -> int:  # noqa: B00
     try:
         with suppress_decoder_warnings():
             if dicom.is_dicom(data):
-                return max(1, int(dicom.read(data, limits).get("NumberOfFrames") or 1))
+                return dicom_frames(dicom.read(data, limits))
             return max(1, raster.count_frames(data, limits))
     except Exception:  # damaged files make the libraries raise anything; `open` reports the reason
         return 1
@@ -153,7 +174,8 @@ def _open(source: Source, frame: int, window: WindowSelection | None, limits: Li
             return source.decode(window=window, limits=limits)
         return from_array(source, window=window, limits=limits)
     if is_dataset(source):
-        return dicom.decode(source, frame=frame, window=window, limits=limits)
+        decoded = dicom.decode(source, frame=frame, window=window, limits=limits)
+        return _warn_of_frames(decoded, frame, lambda: dicom_frames(source))
     if isinstance(source, ImageGroup):
         raise ImageError(
             "expected one image, got a series or study: embed it, or open one of its images", code="image_bad_source"
@@ -162,8 +184,26 @@ def _open(source: Source, frame: int, window: WindowSelection | None, limits: Li
     if not data:
         raise ImageError("expected an image, got an empty file", code="image_empty")
     if dicom.is_dicom(data):
-        return dicom.decode(dicom.read(data, limits), frame=frame, window=window, limits=limits)
-    return raster.decode(data, frame=frame, window=window, limits=limits)
+        dataset = dicom.read(data, limits)
+        decoded = dicom.decode(dataset, frame=frame, window=window, limits=limits)
+        return _warn_of_frames(decoded, frame, lambda: dicom_frames(dataset))
+    decoded = raster.decode(data, frame=frame, window=window, limits=limits)
+    has_one = data.startswith(_JPEG) or (data.startswith(_PNG) and _ANIMATION not in data[:_BEGINNING])
+    return decoded if has_one else _warn_of_frames(decoded, frame, lambda: count_frames(data, limits=limits))
+
+
+def _warn_of_frames(decoded: DecodedImage, frame: int, count: Callable[[], int]) -> DecodedImage:
+    """Add a warning to the first frame of several, which may have been chosen by nobody."""
+    frames = 1 if frame else count()
+    return decoded if frames <= 1 else replace(decoded, warnings=(*decoded.warnings, FramesUnused.of(frames)))
+
+
+def dicom_frames(dataset: Dataset) -> int:
+    """Return the number of frames that a dataset states; 1 if it is unreadable."""
+    try:
+        return max(1, int(dataset.get("NumberOfFrames") or 1))
+    except Exception:  # pydicom converts on access and raises any error for a malformed value
+        return 1
 
 
 def read_source(source: object, limits: Limits) -> bytes:

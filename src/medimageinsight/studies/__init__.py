@@ -10,6 +10,8 @@ for study in studies.read("archive/"):             # DICOM files grouped by stud
 
 from __future__ import annotations
 
+from medimageinsight.studies.geometry import SliceGeometry
+from medimageinsight.studies.opening import open_image
 from medimageinsight.studies.origin import Origin, Plane, Region
 from medimageinsight.studies.pooling import STATISTICS, Pooling, pool
 from medimageinsight.studies.reading import read
@@ -28,10 +30,12 @@ __all__ = [
     "Region",
     "Selection",
     "Series",
+    "SliceGeometry",
     "Study",
     "StudyImage",
     "StudyWarning",
     "default_selection",
+    "open_image",
     "parse_selection",
     "pool",
     "read",

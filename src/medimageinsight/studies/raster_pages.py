@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from medimageinsight import images
-from medimageinsight.studies.origin import Origin
 from medimageinsight.studies.series import Series, Study
 from medimageinsight.studies.study_image import StudyImage
 
@@ -22,16 +22,14 @@ def read_raster(file: StudyFile, limits: Limits) -> Study:
         ImageError: The file cannot be read.
     """
     count = images.count_frames(file.read(limits), limits=limits)
-    origin = file.origin
-    pages = [
-        StudyImage(
-            origin=origin if count == 1 else Origin(path=origin.path, member=origin.member, frame=index),
-            read=partial(_decode, file, index),
-        )
-        for index in range(count)
-    ]
+    pages = [raster_image(file, None if count == 1 else index) for index in range(count)]
     series = Series(kind="image" if count == 1 else "frames", images=pages, key=file.name, source=file.name)
     return Study(key=file.name, source=file.name, series=(series,))
+
+
+def raster_image(file: StudyFile, frame: int | None) -> StudyImage:
+    """Return a page or frame of a file, or its only image."""
+    return StudyImage(origin=replace(file.origin, frame=frame), read=partial(_decode, file, frame or 0))
 
 
 def _decode(file: StudyFile, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:

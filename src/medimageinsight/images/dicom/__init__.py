@@ -7,8 +7,20 @@ values), ``grey_transforms`` (``modality``: rescale or modality LUT; ``windowing
 
 from __future__ import annotations
 
-from medimageinsight.images.dicom.decode import decode
+from medimageinsight.images.dicom.decode import decode, modality_values
 from medimageinsight.images.dicom.grey_transforms import list_windows
+from medimageinsight.images.dicom.header import Header, header_of, read_header
+from medimageinsight.images.dicom.maps import kind_of
 from medimageinsight.images.dicom.read import is_dicom, read
 
-__all__ = ["decode", "is_dicom", "list_windows", "read"]
+__all__ = [
+    "Header",
+    "decode",
+    "header_of",
+    "is_dicom",
+    "kind_of",
+    "list_windows",
+    "modality_values",
+    "read",
+    "read_header",
+]

@@ -72,6 +72,20 @@ def _bounds(stored: StoredPixels) -> tuple[float, float]:
     return 0, (1 << stored.bits) - 1
 
 
+def modality_values(dataset: Dataset, *, frame: int, limits: Limits) -> NDArray[Any]:
+    """Return the values (H, W) of a monochrome frame after the modality transformation, Hounsfield units for CT.
+
+    Raises:
+        ImageError: As `decode_pixel_data`; ``image_unsupported`` for colour.
+    """
+    stored = decode_pixel_data(dataset, frame=frame, limits=limits)
+    if stored.photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise _unsupported(stored.photometric)
+    big_endian = not transfer_syntax(dataset).is_little_endian
+    transforms = grey_transforms(dataset, frame, bounds=_bounds(stored), big_endian=big_endian)
+    return transforms.modality(stored.values)
+
+
 def _apply_palette(indices: NDArray[Any], palette: list[LookupTable]) -> NDArray[np.uint8]:
     """Return RGB (H, W, 3) of indices (H, W)."""
     result = np.empty((*indices.shape, 3), np.uint8)

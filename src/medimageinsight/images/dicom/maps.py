@@ -32,3 +32,12 @@ def check_not_map(dataset: Dataset) -> None:
             f"expected an image of a patient, got {kind}: choose the image it was made from, or set accept_maps",
             code="image_is_map",
         )
+
+
+def kind_of(dataset: Dataset) -> str:
+    """Return the name of a dataset's SOP class for a message: one of the standard, never the text of the file."""
+    from pydicom.uid import UID
+
+    # The file meta first: it is present even where the dataset ends early.
+    kind = UID(text(getattr(dataset, "file_meta", dataset), "MediaStorageSOPClassUID") or text(dataset, "SOPClassUID"))
+    return "a non-standard kind" if kind.name == str(kind) else f"the kind '{kind.name}'"

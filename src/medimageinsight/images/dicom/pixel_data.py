@@ -12,8 +12,8 @@ from medimageinsight.images.codestreams import read_codestream
 from medimageinsight.images.decoded import ImageWarning
 from medimageinsight.images.dicom.colour import is_ybr, ybr_to_rgb
 from medimageinsight.images.dicom.compressed import decode_compressed
-from medimageinsight.images.dicom.elements import text
 from medimageinsight.images.dicom.fragments import find_frame, is_encapsulated
+from medimageinsight.images.dicom.maps import kind_of
 from medimageinsight.images.dicom.native import decode_native, decode_rle, rle_segments
 from medimageinsight.images.dicom.pixel_description import PixelDescription, describe, number_of_frames
 from medimageinsight.images.dicom.stored_pixels import StoredPixels, damaged, header_overruled
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.images.limits import Limits
 
-_PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _OFFSET_TABLE_IGNORED = ImageWarning(
     "offset_table_ignored", "the offset table contradicts the fragments; frames were found by their first bytes"
 )
@@ -45,9 +45,9 @@ def decode_pixel_data(dataset: Dataset, *, frame: int, limits: Limits) -> Stored
         ImageError: ``image_no_pixels``, ``image_bad_header``, ``image_frame_out_of_range``, ``image_too_large``,
             ``image_truncated``, ``image_inconsistent``, ``image_unsupported``, ``image_is_video``.
     """
-    keyword = next((keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset), None)
+    keyword = next((keyword for keyword in PIXEL_KEYWORDS if keyword in dataset), None)
     if keyword is None:
-        raise _without_pixels(dataset)
+        raise without_pixels(dataset)
     frames = number_of_frames(dataset)
     if frame >= frames:
         raise ImageError(f"expected a frame from 0 to {frames - 1}, got {frame}", code="image_frame_out_of_range")
@@ -71,20 +71,16 @@ def _element(dataset: Dataset, keyword: str) -> DataElement:
     return element
 
 
-def _without_pixels(dataset: Dataset) -> ImageError:
-    from pydicom.uid import UID
-
-    # The file meta first: it is present even where the dataset ends early.
-    kind = UID(text(getattr(dataset, "file_meta", dataset), "MediaStorageSOPClassUID") or text(dataset, "SOPClassUID"))
-    if "Image Storage" in kind.name or ("Rows" in dataset and "BitsAllocated" in dataset):
+def without_pixels(dataset: Dataset) -> ImageError:
+    """Return the error for a dataset without pixels: cut off, or of a kind that has none."""
+    kind = kind_of(dataset)
+    if "Image Storage" in kind or ("Rows" in dataset and "BitsAllocated" in dataset):
         return ImageError(
             "expected a whole DICOM image, got one that ends before its pixels: copy it again from its source",
             code="image_truncated",
         )
-    # Only a name from the standard is reported, never the text of the file.
-    named = f"an object of the kind '{kind.name}'" if kind.name != str(kind) else "an object of a non-standard kind"
     return ImageError(
-        f"expected a DICOM image, got {named}, which has no pixels: choose the image it belongs to",
+        f"expected a DICOM image, got an object of {kind}, which has no pixels: choose the image it belongs to",
         code="image_no_pixels",
     )
 

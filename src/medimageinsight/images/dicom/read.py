@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from medimageinsight.images.limits import Limits
 
 _PIXEL_GROUP = 0x7FE0
+_PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # FloatPixelData, DoubleFloatPixelData, PixelData
 _MAX_ELEMENTS = 100_000  # outside sequences; pydicom needs about 2 microseconds for each
 _PREAMBLE_BYTES = 128
 _PREFIX = b"DICM"
@@ -43,6 +44,39 @@ def read(data: bytes, limits: Limits) -> Dataset:
     """
     from pydicom.filereader import read_partial
 
+    data = plain_bytes(data, limits)
+    try:
+        dataset = read_partial(io.BytesIO(data), stop_when=_StopAfterPixels(), force=True)
+        empty = len(dataset) == 0  # pydicom returns an empty dataset where the file ends early
+    except (ImageError, MemoryError):
+        raise
+    except Exception:  # the parser raises anything: zlib.error, struct.error, UnboundLocalError, ...
+        raise damaged_file() from None
+    if empty:
+        raise damaged_file()
+    check_plausible(dataset, data)
+    return dataset
+
+
+def check_plausible(dataset: Dataset, data: bytes) -> None:
+    """Reject a file that only begins like a dataset (``image_not_an_image``)."""
+    if not _has_prefix(data) and all(keyword not in dataset for keyword in ("SOPClassUID", "Rows", "Modality")):
+        raise ImageError(
+            "expected a DICOM image, got a file without SOPClassUID, Rows and Modality", code="image_not_an_image"
+        )
+
+
+def begins_plainly(beginning: bytes) -> bool:
+    """Return whether a file's first 1,024 bytes are those of a dataset that pydicom parses as it is stored."""
+    return _has_prefix(beginning) and not beginning.startswith((_GZIP, _PREFIX)) and _DEFLATED not in beginning
+
+
+def plain_bytes(data: bytes, limits: Limits) -> bytes:
+    """Return a DICOM file without gzip and with a preamble, after the size of its deflated dataset has been checked.
+
+    Raises:
+        ImageError: ``image_is_dicom_json``, ``image_truncated``, ``image_too_large``.
+    """
     if data.startswith(_GZIP):
         data = _inflate_gzip(data, limits)
     if _JSON.match(data):
@@ -55,20 +89,37 @@ def read(data: bytes, limits: Limits) -> Dataset:
         data = bytes(_PREAMBLE_BYTES) + data
     try:
         _check_inflated_size(data, limits)
-        dataset = read_partial(io.BytesIO(data), stop_when=_StopAfterPixels(), force=True)
-        empty = len(dataset) == 0  # pydicom returns an empty dataset where the file ends early
-        plausible = _has_prefix(data) or any(keyword in dataset for keyword in ("SOPClassUID", "Rows", "Modality"))
     except (ImageError, MemoryError):
         raise
-    except Exception:  # the parser raises anything: zlib.error, struct.error, UnboundLocalError, ...
-        raise _damaged() from None
-    if empty:
-        raise _damaged()
-    if not plausible:
-        raise ImageError(
-            "expected a DICOM image, got a file without SOPClassUID, Rows and Modality", code="image_not_an_image"
-        )
-    return dataset
+    except Exception:  # zlib.error or struct.error of a damaged file
+        raise damaged_file() from None
+    return data
+
+
+class StopAtPixels:
+    """Tell pydicom to stop at the pixels.
+
+    Attributes:
+        found: Whether it did.
+        length: The stated length of the pixel data in bytes, 0xFFFFFFFF if it is undefined.
+
+    Raises:
+        ImageError: ``image_too_large`` for more elements than any image has.
+    """
+
+    def __init__(self) -> None:
+        self.found = False
+        self.length = 0
+        self._elements = 0
+
+    def __call__(self, tag: int, vr: str | None, length: int) -> bool:  # noqa: ARG002 - the signature is pydicom's
+        """Return whether the element is that of the pixels."""
+        self._elements += 1
+        _check_elements(self._elements)
+        if tag >> 16 != _PIXEL_GROUP or tag not in _PIXEL_TAGS:
+            return False
+        self.found, self.length = True, length
+        return True
 
 
 class _StopAfterPixels:
@@ -84,15 +135,19 @@ class _StopAfterPixels:
 
     def __call__(self, tag: int, vr: str | None, length: int) -> bool:  # noqa: ARG002 - the signature is pydicom's
         self._elements += 1
-        if self._elements > _MAX_ELEMENTS:
-            raise ImageError(
-                f"expected a DICOM file of at most {_MAX_ELEMENTS:,} elements, got more: export it again",
-                code="image_too_large",
-            )
+        _check_elements(self._elements)
         is_pixel_group = tag >> 16 == _PIXEL_GROUP
         stop = self._has_pixels and not is_pixel_group
         self._has_pixels = is_pixel_group
         return stop
+
+
+def _check_elements(count: int) -> None:
+    if count > _MAX_ELEMENTS:
+        raise ImageError(
+            f"expected a DICOM file of at most {_MAX_ELEMENTS:,} elements, got more: export it again",
+            code="image_too_large",
+        )
 
 
 def _uncompressed_beginning(data: bytes) -> bytes:
@@ -110,7 +165,7 @@ def _inflate_gzip(data: bytes, limits: Limits) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             inflated = file.read(limits.max_bytes + 1)
     except (OSError, EOFError, zlib.error):
-        raise _damaged() from None
+        raise damaged_file() from None
     limits.check_bytes(len(inflated))
     return inflated
 
@@ -157,7 +212,8 @@ def _end_of_file_meta(data: bytes) -> int:
     return position
 
 
-def _damaged() -> ImageError:
+def damaged_file() -> ImageError:
+    """Return the error for a header that cannot be parsed to its end."""
     return ImageError(
         "expected a whole DICOM file, got one that is cut off or damaged: copy it again from its source",
         code="image_truncated",
