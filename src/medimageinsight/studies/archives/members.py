@@ -90,6 +90,8 @@ class Member(StudyFile):
 class _CheckedReader(io.RawIOBase):
     """Turns what libraries raise for damaged members into an `ImageError`."""
 
+    name = ""  # pydicom asks a buffered reader for it
+
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
