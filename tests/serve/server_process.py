@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +22,9 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 TIMEOUT_S = 60  # for busy machines
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +105,19 @@ class ServerProcess:
 
 
 @contextmanager
-def run_server(folder: Path, *options: str, ready: bool = True, **environment: str) -> Iterator[ServerProcess]:
-    """Run ``mi2 serve`` with these options in a process, which is always stopped at the end."""
+def run_server(
+    folder: Path, *options: str, ready: bool = True, module: str = "medimageinsight", **environment: str
+) -> Iterator[ServerProcess]:
+    """Run ``mi2 serve`` with these options in a process, which is always stopped at the end.
+
+    Another module than the package's own prepares the process and then calls it.
+    """
     port = free_port()
     log_file = folder / f"server-{port}.log"
-    command = [sys.executable, "-m", "medimageinsight", "serve", "--port", str(port), *options]
+    command = [sys.executable, "-m", module, "serve", "--port", str(port), *options]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("MI2_")}
     with log_file.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**inherited, **environment})
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**inherited, **environment}, cwd=ROOT)
     server = ServerProcess(port=port, process=process, log_file=log_file)
     try:
         if ready:
