@@ -29,7 +29,7 @@ PLANES: dict[Plane, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = 
 """Patient axis and sign in which slices, rows and columns proceed: the patient's right is at the left of the image,
 anterior or superior is up, and anterior is left in sagittal slices. The slices are in the order of DICOM's normal."""
 
-# An axis is that of the slices if its spacing exceeds the others' by this factor, while theirs differ by less.
+# An axis is that of the slices if its spacing exceeds the next by this factor, and by more than that exceeds the third.
 _ANISOTROPY = 1.2
 
 
@@ -112,7 +112,7 @@ def acquired_plane(affine: NDArray[np.float64], slice_axis: int | None = None) -
     if slice_axis is None:
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         small, middle, large = np.sort(spacing)
-        if large <= _ANISOTROPY * middle or middle > _ANISOTROPY * small:
+        if large <= _ANISOTROPY * middle or large / middle < middle / small:
             return "axial"
         slice_axis = int(np.argmax(spacing))
     axis = patient_axes(affine)[slice_axis]

@@ -7,8 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from medimageinsight.errors import missing_extra
+from medimageinsight.images import DecodedImage
 from medimageinsight.images.budget import reserve
 from medimageinsight.studies.study_image import StudyImage
 from medimageinsight.studies.volumes.errors import plane_not_applicable
@@ -19,11 +21,11 @@ from medimageinsight.studies.volumes.volume import check_slices
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from medimageinsight.images import DecodedImage, Limits, WindowSelection
+    from medimageinsight.images import Limits, WindowSelection
     from medimageinsight.studies.origin import Origin, Plane
     from medimageinsight.studies.volumes.volume import Volume
 
-_TOLERANCE = 1e-6  # of an index: positions that are meant to be those of voxels
+_TOLERANCE = 1e-3  # of an index: positions that are those of voxels, in headers of 32-bit floats too
 _BYTES = 48  # of a pixel: three coordinates, and results
 
 
@@ -81,7 +83,7 @@ def _target(volume: Volume, plane: Plane, limits: Limits) -> _Target:
     corners = np.array(np.meshgrid(*[(0, end) for end in last], indexing="ij")).reshape(3, -1)
     along = directions @ (volume.affine[:3, :3] @ corners + volume.affine[:3, 3:])  # (3, 8) mm
     low, high = along.min(axis=1), along.max(axis=1)
-    counts = np.floor((high - low) / steps + 1e-4) + 1
+    counts = np.floor((high - low) / steps + _TOLERANCE) + 1
     if counts.max() > max(limits.max_pixels, limits.max_frames):
         raise plane_not_applicable("spacings that differ too much")
     slices, rows, columns = (int(count) for count in counts)
@@ -103,6 +105,8 @@ def _decode_slice(
     values = load(volume, limits)
     with reserve(rows * columns * _BYTES, limits):
         pixels = _resample(values, target, index)
+    if pixels.dtype.kind == "f" and np.isnan(pixels).all():  # between the corners of an oblique volume
+        return DecodedImage(image=Image.new("L", (columns, rows)))
     return volume.display(volume.scale(pixels), window)
 
 
@@ -121,10 +125,7 @@ def _resample(values: NDArray[Any], target: _Target, index: int) -> NDArray[Any]
     if near.all() and all((at[axis] >= 0).all() and (at[axis] < values.shape[axis]).all() for axis in range(3)):
         stored: NDArray[Any] = values[tuple(at.astype(np.intp))]
         return stored
-    pixels = _interpolate(values, at)
-    if np.isnan(pixels).all():  # between the corners of an oblique volume
-        return np.zeros_like(pixels)
-    return pixels
+    return _interpolate(values, at)
 
 
 def _interpolate(values: NDArray[Any], at: NDArray[np.float64]) -> NDArray[np.float64]:
