@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ImageError
@@ -9,9 +11,13 @@ from medimageinsight.images import Limits
 from medimageinsight.studies import archives
 from medimageinsight.studies.dicom_images import dicom_image
 from medimageinsight.studies.files import BEGINNING, LocalFile
-from medimageinsight.studies.formats import recognise
-from medimageinsight.studies.origin import Origin
+from medimageinsight.studies.formats import Format, recognise
+from medimageinsight.studies.origin import Origin, Plane
 from medimageinsight.studies.raster_pages import raster_image
+from medimageinsight.studies.reading import read
+from medimageinsight.studies.slides import open_tile
+from medimageinsight.studies.volumes import open_slice
+from medimageinsight.studies.windowing import with_window
 
 if TYPE_CHECKING:
     from medimageinsight.studies.files import StudyFile
@@ -39,9 +45,37 @@ def open_image(origin: Origin | str, *, limits: Limits = Limits()) -> StudyImage
             "expected the origin of an image, got one whose file cannot be opened: check that it is still there",
             code="image_not_found",
         ) from None
-    if recognise(beginning, file.name) == "dicom":
-        return dicom_image(file, place.frame or 0, count=1 if place.frame is None else 2)
-    return raster_image(file, place.frame)
+    image = _open_frame(file, recognise(beginning, file.name), place, limits)
+    return with_window(image, place.window) if place.window else image
+
+
+def _open_frame(file: StudyFile, file_format: Format, place: Origin, limits: Limits) -> StudyImage:
+    if place.region is not None:
+        return open_tile(place)
+    match file_format:
+        case "nifti" | "nrrd" | "metaimage":
+            return open_slice(file, file_format, place, limits)
+        case "dicom" if place.plane:
+            return _open_reformatted(replace(place, window=""), place.plane, limits)
+        case "dicom":
+            return dicom_image(file, place.frame or 0, count=1 if place.frame is None else 2)
+        case _:
+            return raster_image(file, place.frame)
+
+
+def _open_reformatted(place: Origin, plane: Plane, limits: Limits) -> StudyImage:
+    """Return a slice of DICOM slices that were resampled: their first file is that of the origin."""
+    source = place.path if place.member else str(Path(place.path).parent)
+    for study in read(source, plane=plane, failed=lambda _, __: None, limits=limits):
+        for image in (image for series in study.series for image in series.images):
+            if replace(image.origin, path="") == replace(place, path="") and Path(image.origin.path) == Path(
+                place.path
+            ):
+                return replace(image, origin=place)
+    raise ImageError(
+        "expected the first file of a series next to its others, got one without: read the folder of the series",
+        code="image_not_found",
+    )
 
 
 def find_file(origin: Origin, limits: Limits) -> StudyFile:
