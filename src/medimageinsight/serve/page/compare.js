@@ -2,7 +2,7 @@
 
 import { image } from "./api.js";
 import { $, make, number, setOptions } from "./dom.js";
-import { modelOf, usable, viewOf } from "./items.js";
+import { imageViewOf, modelOf, usable } from "./items.js";
 import { onChange, state } from "./state.js";
 import { refresh } from "./view.js";
 
@@ -38,7 +38,7 @@ export const compare = {
   },
 };
 
-const toRequest = (item) => (item.kind === "text" ? { text: item.text } : { image: image(item), ...viewOf(item) });
+const toRequest = (item) => (item.kind === "text" ? { text: item.text } : { image: image(item), ...imageViewOf(item) });
 const chosen = (id) => state.items.find((item) => String(item.number) === $(id).value);
 
 // By default, the selected item is compared with the item that was added last.

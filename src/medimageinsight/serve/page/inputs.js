@@ -1,13 +1,19 @@
 // Input of images and texts: dropped, chosen, pasted or typed. And their list, with the selected image large.
 
 import { $, make } from "./dom.js";
-import { addFiles, addText, remove, select, setFrame } from "./items.js";
+import { chosenFolder, droppedFolders } from "./folders.js";
+import { addFiles, addFolder, addText, remove, select, setFrame } from "./items.js";
 import { onChange, state } from "./state.js";
 
 $("choose").addEventListener("click", () => $("files").click());
 $("files").addEventListener("change", () => {
   addFiles($("files").files);
   $("files").value = ""; // so that the same file may be chosen again
+});
+$("choose-folder").addEventListener("click", () => $("folder").click());
+$("folder").addEventListener("change", () => {
+  if ($("folder").files.length) addFolder(chosenFolder($("folder").files));
+  $("folder").value = "";
 });
 $("text-form").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -28,7 +34,10 @@ document.addEventListener("drop", (event) => {
   $("veil").hidden = true;
   if (!hasFiles(event)) return;
   event.preventDefault();
-  addFiles(event.dataTransfer.files);
+  const folders = droppedFolders(event.dataTransfer);
+  const names = new Set(folders.map(({ name }) => name));
+  addFiles([...event.dataTransfer.files].filter((file) => !names.has(file.name)));
+  for (const folder of folders) addFolder(folder);
 });
 
 document.addEventListener("paste", (event) => {
@@ -64,7 +73,8 @@ function details(item) {
   if (item.kind === "text") return "text";
   if (item.error) return item.error.message;
   if (!item.preview) return item.previewError ? "not loaded yet" : "…";
-  return item.frames > 1 ? `${size(item)}, frame ${item.frame + 1} of ${item.frames}` : size(item);
+  if (item.frames < 2) return size(item);
+  return item.select ? `${size(item)}, ${item.frames} images` : `${size(item)}, frame ${item.frame + 1} of ${item.frames}`;
 }
 
 const size = (item) => `${item.width} × ${item.height}`;
@@ -102,7 +112,9 @@ function showFrameNumber() {
 }
 
 $("frame").addEventListener("input", showFrameNumber);
-$("frame").addEventListener("change", () => setFrame(state.selected, $("frame").valueAsNumber - 1));
+$("frame").addEventListener("change", () => {
+  if (!state.selected.select) setFrame(state.selected, $("frame").valueAsNumber - 1);
+});
 onChange("items", () => {
   const focused = document.activeElement?.closest?.("#items li");
   const index = focused ? [...$("items").children].indexOf(focused) : -1;

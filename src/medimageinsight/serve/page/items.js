@@ -1,7 +1,9 @@
 // The added images and texts. Each image has a preview, as the model sees it, or an error.
 
 import { image, itemError, send } from "./api.js";
+import { packFolder } from "./folders.js";
 import { changed, state } from "./state.js";
+import { showError } from "./status.js";
 
 const MAX_PENDING = 3; // concurrent requests for previews
 const WINDOW_ERRORS = ["window_invalid", "image_window_not_applicable"]; // the image itself can be used
@@ -9,10 +11,18 @@ let count = 0;
 let pending = 0;
 const queue = []; // items whose preview is to be loaded
 
+export async function addFolder(folder) {
+  try {
+    addFiles([await packFolder(folder)]);
+  } catch (error) {
+    showError(error);
+  }
+}
+
 export function addFiles(files) {
   const added = [...files].map((file) => ({
     number: ++count, kind: "image", name: file.name || "pasted.png", file, frame: 0, frames: 1, preview: null, error: null,
-    window: null, windowChoice: "", windows: [], windowError: null, warnings: [],
+    select: null, series: null, shown: null, window: null, windowChoice: "", windows: [], windowError: null, warnings: [],
   }));
   for (const item of added) {
     item.name = uniqueName(item.name);
@@ -51,9 +61,15 @@ export function setFrame(item, frame) {
   changed("selected");
 }
 
+// Choose the images of a file that are used, as in `select` of requests; null is the chosen frame alone.
+export function setSelect(item, select) {
+  item.select = select;
+  changed("selected");
+}
+
 // Choose the window of an image: a text as in the requests, null for the file's own choice.
 export function setWindow(item, window) {
-  Object.assign(item, { window, windowError: null });
+  Object.assign(item, { window, windowError: null, series: null, shown: null });
   requestPreview(item);
   changed("selected");
 }
@@ -62,11 +78,16 @@ export function setWindow(item, window) {
 export const usable = () => state.items.filter((item) => !item.error);
 export const usableImages = () => usable().filter((item) => item.kind === "image");
 
-// The frame in a request, unless it is the first.
+// Which images of the file a request uses: one, the first by default, or several, whose vectors are pooled.
+export const choiceOf = (item) => (item.select ? { select: item.select } : frameOf(item));
 export const frameOf = (item) => (item.frame ? { frame: item.frame } : {});
 
-// The frame and the window in a request. A request to a store has the frame alone: the window is the store's.
-export const viewOf = (item) => ({ ...frameOf(item), ...(item.window ? { window: item.window } : {}) });
+// The images and the window in a request. A request to a store has no window: it is the store's.
+export const viewOf = (item) => ({ ...choiceOf(item), ...windowOf(item) });
+
+// A request that takes one image alone.
+export const imageViewOf = (item) => ({ ...frameOf(item), ...windowOf(item) });
+const windowOf = (item) => (item.window ? { window: item.window } : {});
 
 // Append a number to a name that is already listed.
 function uniqueName(name) {
@@ -92,7 +113,7 @@ async function loadNext() {
 async function loadPreview(item) {
   const { frame, window } = item;
   try {
-    const body = { image: image(item), ...viewOf(item), ...modelOf() };
+    const body = { image: image(item), ...imageViewOf(item), ...modelOf() };
     const view = await send({ method: "POST", path: "api/view", body });
     if (view.error) throw itemError(view.error);
     if (frame !== item.frame || window !== item.window) return; // the user has chosen another view meanwhile

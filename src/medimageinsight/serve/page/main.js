@@ -8,6 +8,7 @@ import { loadMissingPreviews } from "./items.js";
 import { map } from "./map.js";
 import { prompts } from "./prompts.js";
 import { showRequests } from "./request.js";
+import "./series.js";
 import { similar } from "./similar.js";
 import { changed, onChange, state } from "./state.js";
 import { showError, showStatus } from "./status.js";

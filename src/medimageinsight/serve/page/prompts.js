@@ -1,5 +1,6 @@
 // The tab that ranks prompts for the selected image.
 
+import { showAlong } from "./along.js";
 import { image, itemError } from "./api.js";
 import { showBars } from "./bars.js";
 import { $, make, percent } from "./dom.js";
@@ -29,10 +30,11 @@ export const prompts = {
     if (result.error) throw itemError(result.error);
     const rows = Object.entries(result.probabilities).map(([name, value]) => ({ name, value }));
     const [best] = showBars($("ranking"), rows);
+    showAlong($("prompts-along"), state.selected, result.images, (part) => part.probabilities);
     return `${state.selected.name}: ${best.name}, ${percent(best.value)}${evidence(result)}${warningsOf(warnings)}`;
   },
 
-  clear: () => empty("ranking"),
+  clear: () => empty("ranking", "prompts-along"),
 };
 
 $("prompts-form").addEventListener("submit", (event) => {

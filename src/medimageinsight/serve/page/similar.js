@@ -4,7 +4,7 @@ import { image } from "./api.js";
 import { openCase } from "./case.js";
 import { $, make, number, setOptions } from "./dom.js";
 import { addSuggestions, clearFilterError, setColumns, showFilterError, where } from "./filters.js";
-import { addText, frameOf } from "./items.js";
+import { addText, choiceOf } from "./items.js";
 import { onChange, state } from "./state.js";
 import { showStatus } from "./status.js";
 import { showStoredImage } from "./stored_images.js";
@@ -56,7 +56,7 @@ export const similar = {
 
 function query(item) {
   if (like) return { id: like.id, ...(like.excluded ? { "other_than_same": like.excluded } : {}) };
-  return item.kind === "text" ? { text: item.text } : { image: image(item), ...frameOf(item) };
+  return item.kind === "text" ? { text: item.text } : { image: image(item), ...choiceOf(item) };
 }
 
 function card(hit) {

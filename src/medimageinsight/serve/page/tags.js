@@ -1,5 +1,6 @@
 // The tab that tags the selected image with the terms of a vocabulary or of a tagger.
 
+import { showAlong } from "./along.js";
 import { image, itemError } from "./api.js";
 import { showBars } from "./bars.js";
 import { $, number, percent, setOptions } from "./dom.js";
@@ -28,13 +29,15 @@ export const tags = {
   show([{ results: [result], warnings }]) {
     if (result.error) throw itemError(result.error);
     const rows = Object.entries(result.tags).map(([name, { score, threshold, present }]) => ({ name, value: score, threshold, present }));
-    const sorted = showBars($("tag-bars"), rows, chosen()[0] === "tagger" ? number : percent); // a tagger's scores may be cosines
+    const format = chosen()[0] === "tagger" ? number : percent; // a tagger's scores may be cosines
+    showAlong($("tags-along"), state.selected, result.images, (part) => part.scores, format);
+    const sorted = showBars($("tag-bars"), rows, format);
     const present = sorted.filter((row) => row.present).map((row) => row.name);
     const found = present.length ? present.join(", ") : "no tag is present at this threshold";
     return `${state.selected.name}: ${found}${evidence(result)}${warningsOf(warnings)}`;
   },
 
-  clear: () => empty("tag-bars"),
+  clear: () => empty("tag-bars", "tags-along"),
 };
 
 // A vocabulary and a tagger may have the same name, so the value includes the kind.
