@@ -17,7 +17,7 @@ from medimageinsight import studies
 from medimageinsight.images import Limits
 
 if TYPE_CHECKING:
-    from tests.serve.server_process import ServerProcess
+    from tests.serve.server_process import Reply, ServerProcess
 
 SIZE = 16
 LABELS = {"labels": ["x-ray", "skin"]}
@@ -50,7 +50,8 @@ def post(server: ServerProcess, path: str, **body: Any) -> Any:
 
 
 def score(server: ServerProcess, data: bytes, **params: Any) -> Reply:
-    return server.post("/score", {"input_data": {"columns": ["image"], "data": [[encoded(data)]]}, "params": params})
+    table = {"columns": ["image"], "data": [[encoded(data)]]}
+    return server.post("/score", {"input_data": table, "params": params})
 
 
 def embed(server: ServerProcess, data: bytes, **params: Any) -> list[float]:
