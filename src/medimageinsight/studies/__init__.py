@@ -17,11 +17,22 @@ from medimageinsight.studies.pooling import STATISTICS, Pooling, pool
 from medimageinsight.studies.reading import read
 from medimageinsight.studies.selection import Selection, default_selection, parse_selection
 from medimageinsight.studies.series import Series, Study
+from medimageinsight.studies.slides import (
+    HeatMap,
+    SlideInfo,
+    SlideLevel,
+    SlideOptions,
+    SlideSource,
+    describe_slide,
+    read_region,
+    read_thumbnail,
+)
 from medimageinsight.studies.study_image import Kind, StudyImage
 from medimageinsight.studies.warnings import OnFailure, StudyWarning
 
 __all__ = [
     "STATISTICS",
+    "HeatMap",
     "Kind",
     "OnFailure",
     "Origin",
@@ -31,12 +42,19 @@ __all__ = [
     "Selection",
     "Series",
     "SliceGeometry",
+    "SlideInfo",
+    "SlideLevel",
+    "SlideOptions",
+    "SlideSource",
     "Study",
     "StudyImage",
     "StudyWarning",
     "default_selection",
+    "describe_slide",
     "open_image",
     "parse_selection",
     "pool",
     "read",
+    "read_region",
+    "read_thumbnail",
 ]

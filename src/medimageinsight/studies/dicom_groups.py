@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ImageError
@@ -12,9 +12,10 @@ from medimageinsight.images import dicom
 from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 from medimageinsight.studies.dicom_build import localizers_excluded, make_series
 from medimageinsight.studies.dicom_frames import add_frames
-from medimageinsight.studies.dicom_record import DIRECTORY, KEYWORDS, DicomFile, read_record
+from medimageinsight.studies.dicom_record import DIRECTORY, KEYWORDS, SLIDE, DicomFile, read_record
 from medimageinsight.studies.files import DatasetFile
 from medimageinsight.studies.series import Series, Study
+from medimageinsight.studies.slides import SlideOptions, read_dicom_slide
 from medimageinsight.studies.warnings import StudyWarning
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class DicomGroups:
 
     source: str
     limits: Limits
+    slides: SlideOptions = SlideOptions()  # noqa: RUF009 - frozen
     _groups: dict[str, _Group] = field(default_factory=dict)
     _unreadable: list[tuple[str, ImageError]] = field(default_factory=list)
     _studies_in: dict[str, set[str]] = field(default_factory=dict)  # by folder
@@ -111,12 +113,17 @@ class DicomGroups:
             if len(patients) > 1:
                 message = f"{len(patients)} patient IDs have one study UID: each has a study of its own"
                 warnings.append(StudyWarning("study_of_several_patients", message))
-            yield self._make_study(
+            study = self._make_study(
                 key if len(patients) == 1 else f"{key}/{number + 1}",
                 files,
                 failed=group.failed if number == 0 else {},
                 warnings=warnings,
             )
+            if study.series:
+                yield study
+            else:  # slides that cannot be read
+                for name, error in study.failed.items():
+                    failed(name, error)
 
     def _make_study(
         self, key: str, files: list[DicomFile], *, failed: dict[str, ImageError], warnings: list[StudyWarning]
@@ -124,22 +131,29 @@ class DicomGroups:
         files, defects = _without_copies(files)
         if not all(file.study and file.series for file in files):
             defects.append(StudyWarning("uid_missing", "files without study or series UID: grouped by what they have"))
-        images = [file for file in files if not _is_localizer(file)] or files
-        warnings += localizers_excluded(len(files) - len(images))
         by_series = defaultdict(list)
-        for file in images:
+        for file in files:
             by_series[file.series or (file.series_number, file.modality)].append(file)
+        scouts = [members for members in by_series.values() if all(map(_is_localizer, members))]
+        scouts = scouts if len(scouts) < len(by_series) else []
+        warnings += localizers_excluded(sum(map(len, scouts)))
         series: list[Series] = []
-        for members in sorted(by_series.values(), key=_series_order):
+        for members in sorted((members for members in by_series.values() if members not in scouts), key=_series_order):
             members.sort(key=lambda file: (file.instance_number, file.instance))
-            series += make_series(
-                members,
-                key=members[0].series or f"{key} series {members[0].series_number:g} {members[0].modality}",
-                source=self.source,
-                limits=self.limits,
-                warnings=defects,
-            )
+            name = members[0].series or f"{key} series {members[0].series_number:g} {members[0].modality}"
+            if members[0].sop_class == SLIDE:
+                try:
+                    series.append(self._make_slide(members, name, defects))
+                except ImageError as error:
+                    failed[members[0].file.name] = error
+                continue
+            series += make_series(members, key=name, source=self.source, limits=self.limits, warnings=defects)
         return Study(key=key, source=self.source, series=tuple(series), failed=failed, warnings=tuple(warnings))
+
+    def _make_slide(self, members: list[DicomFile], key: str, defects: list[StudyWarning]) -> Series:
+        files = [member.file for member in members]
+        series = read_dicom_slide(files, key=key, source=self.source, options=self.slides, limits=self.limits)
+        return replace(series, warnings=(*defects, *series.warnings))
 
 
 def _record(file: StudyFile, header: Header, size: int, limits: Limits) -> DicomFile:

@@ -17,6 +17,7 @@ from medimageinsight.studies.listing import StudySource, list_files, source_name
 from medimageinsight.studies.origin import Plane
 from medimageinsight.studies.raster_pages import read_raster
 from medimageinsight.studies.selection import parse_selection
+from medimageinsight.studies.slides import SlideOptions, is_slide, read_slide
 from medimageinsight.studies.volumes import plane_not_applicable, read_volume, reformat_series
 from medimageinsight.studies.windowing import parse_windows, with_windows
 
@@ -37,6 +38,7 @@ def read(
     plane: Plane | None = None,
     windows: Sequence[WindowLike] | None = None,
     window_channels: bool = False,
+    slides: SlideOptions = SlideOptions(),  # noqa: B008 - frozen
     failed: OnFailure | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Iterator[Study]:
@@ -60,6 +62,7 @@ def read(
         windows: Each image is used once for each of these windows, as `images.parse_window` reads them, whatever the
             window of the call that embeds it; by default in one window.
         window_channels: Whether three `windows` are the channels of one image instead.
+        slides: The resolution, size and tissue of the tiles of slides.
         failed: Called for each file that cannot be used; by default the first one ends the call.
         limits: Bounds on the size of files.
 
@@ -72,7 +75,7 @@ def read(
     displayed = None if windows is None else parse_windows(windows, channels=window_channels)
     single = find_datasets(sources) or sources
     listed = [single] if isinstance(single, str | os.PathLike | bytes | FileCollection) else single
-    studies = (study for source in listed for study in _read_source(source, plane, failed or _raise, limits))
+    studies = (study for source in listed for study in _read_source(source, plane, slides, failed or _raise, limits))
     if displayed is not None:
         studies = (with_windows(study, displayed, channels=window_channels) for study in studies)
     return (study.with_options(selection=selection, pooling=pooling) for study in studies)
@@ -83,8 +86,10 @@ def _raise(name: str, error: InputError) -> None:
     raise error
 
 
-def _read_source(source: StudySource, plane: Plane | None, failed: OnFailure, limits: Limits) -> Iterator[Study]:
-    reader = _Reader(DicomGroups(source_name(source), limits), plane, limits)
+def _read_source(
+    source: StudySource, plane: Plane | None, slides: SlideOptions, failed: OnFailure, limits: Limits
+) -> Iterator[Study]:
+    reader = _Reader(DicomGroups(source_name(source), limits, slides), plane, slides, limits)
     for file in chain(list_files(source, limits, failed), reader.unclaimed()):
         try:
             study = reader.read(file)
@@ -109,6 +114,7 @@ class _Reader:
 
     groups: DicomGroups
     plane: Plane | None
+    slides: SlideOptions
     limits: Limits
     _data_files: dict[str, StudyFile] = field(default_factory=dict)  # of volumes, by their names
     _claimed: set[str] = field(default_factory=set)  # names of those whose header was read
@@ -126,7 +132,7 @@ class _Reader:
             case _:
                 if self.plane is not None:
                     raise plane_not_applicable("an image without a position in space")
-                return read_raster(file, self.limits)
+                return read_slide(file, self.slides, self.limits) if is_slide(file) else read_raster(file, self.limits)
         return None
 
     def unclaimed(self) -> Iterator[StudyFile]:
