@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from medimageinsight.errors import ConfigError, InputError
 from medimageinsight.images import Limits
 from medimageinsight.preprocess import Steps  # noqa: TC001
-from medimageinsight.serve.safe_url import is_safe_url
+from medimageinsight.files.safe_url import is_safe_url
 from medimageinsight.serve.scoring_params import ResponseShape  # noqa: TC001
 from medimageinsight.serve.scoring_request import RequestLimits
 

@@ -1,0 +1,9 @@
+"""Studies on DICOMweb servers that the user named."""
+
+from __future__ import annotations
+
+from medimageinsight.studies.dicomweb.errors import not_named
+from medimageinsight.studies.dicomweb.server import DicomWeb
+from medimageinsight.studies.dicomweb.study import DicomWebStudy, InstanceFile
+
+__all__ = ["DicomWeb", "DicomWebStudy", "InstanceFile", "not_named"]
