@@ -101,6 +101,8 @@ def test_single_compressed_files_are_images(tmp_path: Path) -> None:
     write_zip(tmp_path / "y.zip", {"z.png.gz": gzip.compress(png(7))})
     found, failed = read(tmp_path)
     assert not failed
+    for name, value in found.items():
+        assert images.load(studies.open_image(name))[0, 0, 0] == value
     assert {Path(name).name: value for name, value in found.items()} == {
         "two.png.gz": 6, "x.png.bz2": 5, "x.png.gz": 5, "x.png.xz": 5, "y.zip#member=z.png.gz": 7,
     }  # fmt: skip

@@ -10,6 +10,8 @@ for study in studies.read("archive/"):             # DICOM files grouped by stud
 
 from __future__ import annotations
 
+from medimageinsight.studies.dicomweb import DicomWeb, DicomWebStudy
+from medimageinsight.studies.files import FileCollection
 from medimageinsight.studies.geometry import SliceGeometry
 from medimageinsight.studies.opening import open_image
 from medimageinsight.studies.origin import Origin, Plane, Region
@@ -32,6 +34,9 @@ from medimageinsight.studies.warnings import OnFailure, StudyWarning
 
 __all__ = [
     "STATISTICS",
+    "DicomWeb",
+    "DicomWebStudy",
+    "FileCollection",
     "HeatMap",
     "Kind",
     "OnFailure",

@@ -10,6 +10,7 @@ from medimageinsight.errors import ImageError
 from medimageinsight.images import Limits
 from medimageinsight.studies import archives
 from medimageinsight.studies.dicom_images import dicom_image
+from medimageinsight.studies.dicomweb import not_named
 from medimageinsight.studies.files import BEGINNING, LocalFile
 from medimageinsight.studies.formats import Format, recognise
 from medimageinsight.studies.origin import Origin, Plane
@@ -20,23 +21,30 @@ from medimageinsight.studies.volumes import open_slice
 from medimageinsight.studies.windowing import with_window
 
 if TYPE_CHECKING:
+    from medimageinsight.studies.dicomweb import DicomWeb
     from medimageinsight.studies.files import StudyFile
     from medimageinsight.studies.study_image import StudyImage
 
 
-def open_image(origin: Origin | str, *, limits: Limits = Limits()) -> StudyImage:  # noqa: B008 - frozen
+def open_image(
+    origin: Origin | str,
+    *,
+    dicomweb: DicomWeb | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> StudyImage:
     """Return the image of an origin, as `read` made it; it is decoded when it is needed.
 
         studies.open_image("ct.dcm#frame=3")
         studies.open_image(study.series[0].images[5].origin)
 
-    A caller that takes origins from others checks their paths first.
+    A caller that takes origins from others checks their paths first. An origin with a URL needs the `dicomweb` server
+    that it belongs to: nothing else is fetched from a network.
 
     Raises:
         ImageError: The file cannot be opened, or has no such image.
     """
     place = Origin.parse(origin) if isinstance(origin, str) else origin
-    file = find_file(place, limits)
+    file = find_file(place, limits, dicomweb)
     try:
         with file.open() as opened:
             beginning = opened.read(BEGINNING)
@@ -45,7 +53,11 @@ def open_image(origin: Origin | str, *, limits: Limits = Limits()) -> StudyImage
             "expected the origin of an image, got one whose file cannot be opened: check that it is still there",
             code="image_not_found",
         ) from None
-    image = _open_frame(file, recognise(beginning, file.name), place, limits)
+    file_format = recognise(beginning, file.name)
+    if file_format == "gzip":
+        file = archives.InflatedFile(file)
+        file_format = recognise(file.beginning(), file.name)
+    image = _open_frame(file, file_format, place, limits)
     return with_window(image, place.window) if place.window else image
 
 
@@ -78,10 +90,14 @@ def _open_reformatted(place: Origin, plane: Plane, limits: Limits) -> StudyImage
     )
 
 
-def find_file(origin: Origin, limits: Limits) -> StudyFile:
+def find_file(origin: Origin, limits: Limits, dicomweb: DicomWeb | None = None) -> StudyFile:
     """Return the file of an origin, without its frame.
 
     Raises:
-        InputError: A member of an archive cannot be opened.
+        InputError: A member of an archive cannot be opened, or the path is a URL of another server than `dicomweb`.
     """
+    if origin.path[:8].lower().startswith(("http://", "https://")):
+        if dicomweb is None:
+            raise not_named()
+        return dicomweb.open_instance(origin.path)
     return archives.open_member(origin, limits) if origin.member else LocalFile(origin.path)
