@@ -26,12 +26,13 @@ _MAX_PHASES = 20  # images of one position that become series of their own; more
 _FEW = 3  # images of another orientation or size that are scouts among
 _MANY = 10  # so many
 _SAME_DIRECTION = 0.999  # cosine of the largest angle between equal orientations, 2.6 degrees
+_IMAGE_TYPE: tuple[str, Callable[[Phase], Key]] = ("image type", lambda phase: phase.image_type)
 _PHASE_KEYS: tuple[tuple[str, Callable[[Phase], Key]], ...] = (
+    _IMAGE_TYPE,
     ("time", lambda phase: phase.temporal),
     ("echo", lambda phase: phase.echo),
     ("b-value", lambda phase: phase.b_value),
     ("diffusion direction", lambda phase: phase.direction),
-    ("image type", lambda phase: phase.image_type),
     ("cardiac phase", lambda phase: phase.cardiac),
     ("acquisition", lambda phase: phase.acquisition),
     ("dimension", lambda phase: phase.dimensions),
@@ -161,7 +162,7 @@ def _split_positions(frames: list[Frame]) -> list[Stack]:
         Stack(sorted(part, key=lambda frame: (rank_of(frame), frame.phase.sort_key(), frame.number)), orientation)
         for part in parts
     ]
-    if repeated := _repeated(frames, rank_of):
+    if (repeated := _repeated(frames, rank_of)) and len(set(ranks.values())) > 1:
         used = f"split into {len(parts)} by {criterion}" if len(parts) > 1 else "sorted by time and number there"
         message = f"positions with several images, which were {used}: {repeated}"
         for stack in stacks:
@@ -182,22 +183,25 @@ def _repeated(frames: Iterable[Frame], rank_of: Callable[[Frame], int]) -> int:
 def _split_repeated(frames: list[Frame], rank_of: Callable[[Frame], int]) -> tuple[list[list[Frame]], str]:
     """Split frames so that no two of a part have one position, and name what tells the parts apart.
 
-    Frames remain together where only few positions have several images, where more than `_MAX_PHASES` have one
-    position, and where all have it: these are a course in time.
+    Frames of one image type remain together where only few positions have several images, where more than `_MAX_PHASES`
+    have one position, and where all have it: these are a course in time.
     """
     counts = Counter(map(rank_of, frames))
     most = max(counts.values())
     repeated = sum(count > 1 for count in counts.values())
-    if most == 1 or most > _MAX_PHASES or 2 * repeated <= len(counts) or len(counts) == 1:
+    if most == 1 or 2 * repeated <= len(counts):
         return [frames], ""
-    for name, key in _PHASE_KEYS:
+    is_course = most > _MAX_PHASES or len(counts) == 1
+    for name, key in (_IMAGE_TYPE,) if is_course else _PHASE_KEYS:
         values = sorted({key(frame.phase) for frame in frames})
         if 1 < len(values) <= most and _tells_apart(frames, rank_of, key):
             parts = [[frame for frame in frames if key(frame.phase) == value] for value in values]
             split = [_split_repeated(part, rank_of) for part in parts]
             names = dict.fromkeys(found for _, found in split if found)
             return [part for found, _ in split for part in found], " and ".join([name, *names])
-    parts = [[] for _ in range(most)]
+    if is_course:
+        return [frames], ""
+    parts: list[list[Frame]] = [[] for _ in range(most)]
     seen: Counter[int] = Counter()
     for frame in sorted(frames, key=lambda frame: (frame.phase.sort_key(), frame.number)):
         parts[seen[rank_of(frame)]].append(frame)

@@ -75,7 +75,8 @@ def read(
     displayed = None if windows is None else parse_windows(windows, channels=window_channels)
     single = find_datasets(sources) or sources
     listed = [single] if isinstance(single, str | os.PathLike | bytes | FileCollection) else single
-    studies = (study for source in listed for study in _read_source(source, plane, slides, failed or _raise, limits))
+    chosen = (find_datasets(source) or source for source in listed)
+    studies = (study for source in chosen for study in _read_source(source, plane, slides, failed or _raise, limits))
     if displayed is not None:
         studies = (with_windows(study, displayed, channels=window_channels) for study in studies)
     return (study.with_options(selection=selection, pooling=pooling) for study in studies)
