@@ -59,8 +59,10 @@ class Model:
 @contextmanager
 def open_batcher(model: MedImageInsight, **options: Any) -> Iterator[tuple[Batcher, Engine]]:
     wrapped = Model(model)
-    settings = {"batch_images": 4, "queue_rows": 100, "queue_deadline_s": float(TIMEOUT_S), **options}
-    batcher = Batcher(wrapped, metrics=Metrics(), **settings)  # type: ignore[arg-type]
+    settings = {
+        "batch_images": 4, "queue_rows": 100, "queue_deadline_s": float(TIMEOUT_S), "metrics": Metrics(), **options,
+    }  # fmt: skip
+    batcher = Batcher(wrapped, **settings)  # type: ignore[arg-type]
     try:
         yield batcher, wrapped.engine
     finally:

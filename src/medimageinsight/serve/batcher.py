@@ -19,6 +19,7 @@ import numpy as np
 
 from medimageinsight.engine import available_cpus
 from medimageinsight.preprocess import preprocess
+from medimageinsight.serve.arrivals import Arrivals
 from medimageinsight.serve.fair_queue import OWNER, FairQueue
 from medimageinsight.serve.job import Job, Kind, Ticket, as_input_error
 from medimageinsight.serve.rejection import overloaded
@@ -85,6 +86,7 @@ class Batcher:
         self._jobs_to_run = threading.Condition(self._lock)
         self._submitted: dict[Kind, FairQueue[Job]] = {"text": FairQueue(), "image": FairQueue(), "call": FairQueue()}
         self._prepared: dict[Kind, FairQueue[Job]] = {"text": FairQueue(), "image": FairQueue()}
+        self._arrivals = Arrivals(lambda arrived: metrics.queue_oldest(model.name, arrived))
         self._preparing: dict[Kind, int] = {"text": 0, "image": 0, "call": 0}
         self._last_decoded: Kind = "image"
         self._last_kind: Kind = "image"
@@ -175,6 +177,7 @@ class Batcher:
             self._closed = True
             for queue in (*self._submitted.values(), *self._prepared.values()):
                 for job in queue.clear():
+                    self._arrivals.remove(job)
                     job.future.cancel()
             self._jobs_to_prepare.notify_all()
             self._jobs_to_run.notify_all()
@@ -186,6 +189,7 @@ class Batcher:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
             _push(self._submitted[job.kind], job)
+            self._arrivals.add(job)
             self._jobs_to_prepare.notify()
         return asyncio.wrap_future(job.future)
 
@@ -195,8 +199,10 @@ class Batcher:
             ticket.over = True
             for kind in ("image", "call"):
                 for job in self._submitted[kind].discard(ticket.owner, ticket):
+                    self._arrivals.remove(job)
                     job.future.cancel()
-            if self._prepared["image"].discard(ticket.owner, ticket):
+            if prepared := self._prepared["image"].discard(ticket.owner, ticket):
+                self._arrivals.remove(*prepared)
                 self._jobs_to_prepare.notify_all()
 
     def _prepare_forever(self, index: int) -> None:
@@ -210,8 +216,9 @@ class Batcher:
                 if prepared and (job.kind == "text" or not job.ticket.over):
                     _push(self._prepared[job.kind], job)
                     self._jobs_to_run.notify()
-                elif job.kind == "image":
-                    job.ticket.images_ahead -= 1
+                else:
+                    self._arrivals.remove(job)
+                    job.ticket.images_ahead -= job.kind == "image"
                 self._jobs_to_prepare.notify()
 
     def _next_submitted(self, index: int) -> Job | None:
@@ -295,6 +302,7 @@ class Batcher:
         while len(batch) < max_jobs and (job := self._prepared[kind].pop(fits)) is not None:
             batch.append(job)
             job.ticket.images_ahead -= kind == "image"
+        self._arrivals.remove(*batch)
         return batch
 
     def _run(self, batch: Sequence[Job], engine: Engine) -> None:

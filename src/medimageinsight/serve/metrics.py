@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from medimageinsight.serve.process_metrics import WorkerProcesses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from prometheus_client.metrics_core import Metric
+
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus_client collects the values of several processes
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
+_QUEUE_OLDEST = "mi2_queue_oldest_seconds"
 
 
 class Metrics:
@@ -42,6 +49,10 @@ class Metrics:
         self._queue_rows = Gauge(
             "mi2_queue_rows", "Rows in work.", ["model"], registry=registry, multiprocess_mode="livesum"
         )
+        self._queue_oldest = Gauge(  # holds the arrival, so that the age grows although nothing happens
+            _QUEUE_OLDEST, "Age of the oldest image or text that the network has not taken; 0 without any.", ["model"],
+            registry=registry, multiprocess_mode="livemin",
+        )  # fmt: skip
         self._batch_size = Histogram(
             "mi2_batch_size", "Rows that went through the network together.", ["model", "kind"], buckets=_SIZES,
             registry=registry,
@@ -89,6 +100,10 @@ class Metrics:
         """Set the number of rows in progress."""
         self._queue_rows.labels(model).set(rows)
 
+    def queue_oldest(self, model: str, arrived: float) -> None:
+        """Set the arrival of the oldest item in the queue, of ``time.monotonic``; infinity without any."""
+        self._queue_oldest.labels(model).set(arrived)
+
     def batch(self, model: str, kind: str, size: int) -> None:
         """Count a batch and its size."""
         self._batch_size.labels(model, kind).observe(size)
@@ -110,8 +125,29 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus's text format, summed over the worker processes."""
-        if not os.environ.get(MULTIPROCESS_FOLDER):
-            return generate_latest(self._registry)
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        if folder := os.environ.get(MULTIPROCESS_FOLDER):
+            registry.register(_WithAges(MultiProcessCollector(None, folder)))  # type: ignore[no-untyped-call]
+            registry.register(WorkerProcesses(folder))
+        else:
+            registry.register(_WithAges(self._registry))
+            ProcessCollector(registry=registry)
         return generate_latest(registry)
+
+
+class _WithAges(Collector):
+    """Metrics of a collector, with the arrival of the oldest queued item as its age."""
+
+    def __init__(self, collector: Collector | MultiProcessCollector) -> None:
+        self._collector = collector
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each metric."""
+        now = time.monotonic()  # the same clock in all processes
+        for metric in self._collector.collect():
+            if metric.name == _QUEUE_OLDEST:
+                metric.samples = [
+                    sample._replace(value=max(0.0, now - sample.value) if sample.value else 0.0)
+                    for sample in metric.samples
+                ]
+            yield metric
