@@ -13,7 +13,7 @@ from medimageinsight.errors import ImageError
 from medimageinsight.images.arrays import image_bytes
 from medimageinsight.images.codestreams import check_cost, read_codestream
 from medimageinsight.images.raster import jpeg_xl
-from medimageinsight.images.raster.errors import damaged
+from medimageinsight.images.raster.errors import damaged, decoder_errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +30,7 @@ _WEBP = (34927, 50001)
 _JPEG_XL = (50002, 52546)
 # none, CCITT, LZW, Deflate, PackBits, LZMA, Zstandard: their decoders are given the size of the result
 _BYTE_STREAMS = (1, 2, 3, 4, 5, 8, 32946, 50013, 32773, 34925, 34926, 50000)
+_END_OF_JPEG = b"\xff\xd9"
 _MAX_SEGMENTS = 1 << 17  # each costs some ten microseconds
 _MAX_PADDING = 4  # decoded pixels, padding of tiles included, for each pixel that a page may have
 _LERC_PARAMETERS = 50674  # a tag: the version, and the compression around the segments
@@ -100,6 +101,18 @@ def decode_segments(data: bytes, page: TiffPage) -> NDArray[Any]:
         target = samples[plane, 0, y : y + shape[1], x : x + shape[2]]
         target[...] = decoded[0, : target.shape[0], : target.shape[1]]
     return samples
+
+
+def decode_segment(segment: bytes, page: TiffPage, index: int) -> NDArray[Any]:
+    """Return the samples of one strip or tile, (1, rows, columns, contiguous samples), with the padding of tiles.
+
+    Raises:
+        ImageError: ``image_truncated``: it is damaged or larger than its share of the page.
+    """
+    if page.jpegheader is not None:  # NDPI: the tiles are parts of one JPEG file, whose header is stored once
+        segment = b"".join((page.jpegheader, segment, _END_OF_JPEG))
+    with decoder_errors():
+        return _decode(segment, page, index, page.decode(None, index)[2])
 
 
 def _decode(segment: bytes, page: TiffPage, index: int, shape: tuple[int, ...]) -> NDArray[Any]:

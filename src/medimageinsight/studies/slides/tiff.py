@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from medimageinsight.images.raster.tiff_segments import decode_segment, is_known_compression
 from medimageinsight.studies.slides.pyramid import (
     Pyramid,
     damaged,
@@ -32,7 +33,8 @@ _MAX_CHUNKS = 1 << 23  # of a level: the offsets of all are in memory
 _CACHE_BYTES = 1 << 25  # of decoded chunks: neighbouring tiles share them
 _APERIO_YCBCR = 33003  # JPEG 2000 whose components are YCbCr although the codestream does not state it
 _PHOTOMETRIC = {1, 2, 6}  # MINISBLACK, RGB, YCBCR
-_JPEG = {6, 7, 33007}
+_YCBCR = 6
+_JPEG = 7
 _OME_SIZE = re.compile(r'PhysicalSize([XY])="([0-9.eE+-]+)"')
 _OME_UNIT = re.compile(r'PhysicalSize([XY])Unit="([^"]{1,8})"')
 _OME_POWER = re.compile(r'NominalMagnification="([0-9.eE+-]+)"')
@@ -99,12 +101,12 @@ class TiffPyramid(Pyramid):
             if self._pages is None:
                 return self._read_composed(level, x, y, width, height)
             page = self._pages[level]
-            rows, columns = page.keyframe.chunks[:2]
+            rows, columns = page.chunks[:2]
             out = np.full((height, width, 3), 255, np.uint8)
             for row, column in product(
                 range(y // rows, -(-(y + height) // rows)), range(x // columns, -(-(x + width) // columns))
             ):
-                chunk = self._read_chunk(page, level, row * page.keyframe.chunked[1] + column)
+                chunk = self._read_chunk(page, level, row * page.chunked[1] + column)
                 if chunk is None:
                     continue
                 top, left = row * rows - y, column * columns - x  # of the chunk in the result
@@ -130,11 +132,8 @@ class TiffPyramid(Pyramid):
             data = self._file.read(count)
         if len(data) < count:
             raise damaged()
-        keyframe = page.keyframe
-        tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
-        decoded, _, _ = keyframe.decode(data, index, **(tables if keyframe.compression in _JPEG else {}))
-        chunk = to_rgb(decoded[0])
-        if keyframe.compression == _APERIO_YCBCR:
+        chunk = to_rgb(decode_segment(data, page, index))
+        if page.compression == _APERIO_YCBCR:
             chunk = np.asarray(Image.fromarray(chunk, "YCbCr").convert("RGB"))
         self._chunks.add((level, index), chunk)
         return chunk
@@ -177,22 +176,20 @@ def _check_page(page: Any) -> Any:  # noqa: ANN401 - a tifffile.TiffPage, of a l
     Raises:
         ImageError: ``slide_unsupported``, ``slide_too_large``.
     """
-    from tifffile import TIFF
-
-    frame = page.keyframe
-    if int(frame.compression) not in TIFF.DECOMPRESSORS and int(frame.compression) not in _JPEG:
-        raise unsupported(f"the TIFF compression {int(frame.compression)}")
-    if frame.dtype != np.uint8 or frame.samplesperpixel not in (1, 3, 4) or int(frame.photometric) not in _PHOTOMETRIC:
-        raise unsupported(f"{frame.samplesperpixel} channels of type {frame.dtype}")
-    is_ycbcr = int(frame.photometric) == 6
-    if is_ycbcr and int(frame.compression) not in {*_JPEG, _APERIO_YCBCR}:
+    page = page.aspage()
+    if not is_known_compression(int(page.compression)):
+        raise unsupported(f"the TIFF compression {int(page.compression)}")
+    if page.dtype != np.uint8 or page.samplesperpixel not in (1, 3, 4) or int(page.photometric) not in _PHOTOMETRIC:
+        raise unsupported(f"{page.samplesperpixel} channels of type {page.dtype}")
+    if int(page.photometric) == _YCBCR and int(page.compression) not in (_JPEG, _APERIO_YCBCR):
         raise unsupported("YCbCr pixels without JPEG")
-    rows, columns = frame.chunks[:2]
+    rows, columns = page.chunks[:2]
+    count = math.prod(page.chunked)
     if rows * columns > _MAX_CHUNK_PIXELS:
         raise unsupported(f"one tile or strip of {rows:,} x {columns:,} pixels")
-    if math.prod(frame.chunked) > _MAX_CHUNKS:
-        raise unsupported(f"{math.prod(frame.chunked):,} tiles in one level")
-    if len(page.dataoffsets) < math.prod(frame.chunked) or len(page.databytecounts) < math.prod(frame.chunked):
+    if count > _MAX_CHUNKS:
+        raise unsupported(f"{count:,} tiles in one level")
+    if len(page.dataoffsets) < count or len(page.databytecounts) < count:
         raise damaged()
     return page
 
