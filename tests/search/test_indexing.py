@@ -109,7 +109,7 @@ def test_merges_several_sources_of_metadata(model, store, paths, tmp_path):
 
 
 def test_calls_back_after_each_transaction(model, store, paths, monkeypatch):
-    monkeypatch.setattr("medimageinsight.search.indexing.WRITTEN_ROWS", 3)
+    monkeypatch.setattr("medimageinsight.search.item_writer.WRITTEN_ROWS", 3)
     batches = []
 
     def stored(ids):

@@ -31,8 +31,8 @@ from medimageinsight.cli.options import (
     load_model,
     load_model_of,
 )
+from medimageinsight.cli.reading_options import ReadingOptions
 from medimageinsight.cli.results import format_figure, print_probabilities
-from medimageinsight.cli.sources import embed_sources, list_sources
 from medimageinsight.cli.verbs import register
 from medimageinsight.errors import DatasetError, InputError
 
@@ -65,6 +65,7 @@ def train(
         float, typer.Option(help="Fraction of patients for validation, if the table has no split 'val'.")
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of that split and of the initial weights of an mlp.")] = 0,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     window: Window = None,
     percentiles: Percentiles = None,
     accept_maps: AcceptMaps = False,
@@ -78,6 +79,7 @@ def train(
     A table without splits is split by patient. A linear adapter needs the extra 'evaluate'.
     """
     from medimageinsight.adapters import AdapterSettings, save_adapter, split_embeddings, train_adapter
+    from medimageinsight.cli.reading_model import reading_model
 
     settings = AdapterSettings(kind=kind, balanced=balanced, seed=seed)  # type: ignore[arg-type]  # checked there
     check_output_file(out)
@@ -87,7 +89,7 @@ def train(
         )
     loaded = load_model(model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
     with error_context(table, (DatasetError, InputError)):
-        data = embed_samples(loaded, samples, separator)
+        data = embed_samples(reading_model(loaded, reading), samples, separator)
         training, validation, test = split_embeddings(data, samples, fraction=fraction, seed=seed)
         adapter = train_adapter(training, validation, model=loaded.identity, settings=settings)
         if test is not None:
@@ -104,6 +106,7 @@ def predict(
         list[str], typer.Argument(metavar="FILE...", help="Images; folders are searched; - is standard input.")
     ],
     top: Top = 5,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     frame: Frame = 0,
     accept_maps: AcceptMaps = False,
     model: Model = None,
@@ -111,14 +114,15 @@ def predict(
 ) -> None:
     """Predict the labels of images, with calibrated probabilities."""
     from medimageinsight.adapters import load_adapter
+    from medimageinsight.cli.source_list import SourceList, embed_sources
 
-    sources = list_sources(files)
+    sources = SourceList(files, reading, frame=frame)
     with error_context(adapter):
         head = load_adapter(adapter)
     loaded = load_model_of(head.model, model, accept_maps=accept_maps)
     with error_context(adapter):
         head.model.check(loaded.identity)
-    embedded = embed_sources(loaded, sources, frame=frame, progress_title="predicting")
+    embedded = embed_sources(loaded, sources, progress_title="predicting")
     predicted = [row if isinstance(row, InputError) else head.predict(row) for row in embedded]
     print_probabilities(sources, predicted, head.labels, top=top, as_json=as_json)
 

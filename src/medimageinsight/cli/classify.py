@@ -28,8 +28,8 @@ from medimageinsight.cli.options import (
     load_store,
 )
 from medimageinsight.cli.probability_table import check_table_name, write_probabilities
+from medimageinsight.cli.reading_options import ReadingOptions
 from medimageinsight.cli.results import mark_lines, name_first_row, print_classified, print_results, warn_of_unknown
-from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.cli.results import Classified
+    from medimageinsight.cli.source_list import SourceList
     from medimageinsight.images import Source
     from medimageinsight.search import StoreClassification
 
@@ -98,6 +99,7 @@ def classify(
     exclude_same: ExcludeSame = None,
     contact_sheet: ContactSheet = None,
     folder: ImageFolders = None,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     frame: Frame = 0,
     window: Window = None,
     percentiles: Percentiles = None,
@@ -114,7 +116,10 @@ def classify(
     With --store the most similar stored images vote with their labels, and are shown as the evidence; those of the
     image's own patient do not vote.
     """
-    sources = list_sources(files or [])
+    from medimageinsight.cli.source_list import SourceList
+
+    reading.check_comparable()
+    sources = SourceList(files or [], reading, frame=frame)
     if not sources:
         raise InputError("expected image files, got none: name them before --labels", code="files_missing")
     check_table_name(out)
@@ -129,7 +134,7 @@ def classify(
         known = {name: value for name, value in fields.items() if value is not None}
         _classify_by_labels(
             sources, _choose_labels(labels, prompts, template, known), template=template, fields=known, top=top,
-            frame=frame, out=out, as_json=as_json,
+            out=out, as_json=as_json,
             load=partial(load_model, model, preprocessing, window=chosen, accept_maps=accept_maps),
         )  # fmt: skip
         return
@@ -142,7 +147,7 @@ def classify(
         raise InputError("expected --label-column with --store, got none: name it", code="column_missing")
     _classify_by_store(
         sources, store, label_column, k=DEFAULT_K if k is None else k, where=where, exclude_same=exclude_same,
-        sheet=contact_sheet, folders=folder, out=out, top=top, frame=frame, window=chosen,
+        sheet=contact_sheet, folders=folder, out=out, top=top, window=chosen,
         load=partial(load_model, model, accept_maps=accept_maps), as_json=as_json,
     )  # fmt: skip
 
@@ -175,13 +180,12 @@ def _choose_labels(
 
 
 def _classify_by_labels(
-    sources: list[str],
+    sources: "SourceList",
     labels: "list[str] | dict[str, list[str]]",
     *,
     template: list[str] | None,
     fields: dict[str, str],
     top: int,
-    frame: int,
     out: Path | None,
     load: "Callable[[], MedImageInsight]",
     as_json: bool,
@@ -192,19 +196,13 @@ def _classify_by_labels(
     if not template and fields:
         template = [" ".join([*(f"{{{name}}}" for name in fields), "{}"])]  # the fields in their usual order
     loaded = load()
-    with output.counting("classifying", len(sources)) as progress:
+    with output.counting("classifying", sources.count) as progress:
         results = loaded.zero_shot(
-            map(open_source, sources),
-            labels,
-            template=template or None,
-            fields=fields,
-            errors="return",
-            frame=frame,
-            progress=progress,
+            sources, labels, template=template or None, fields=fields, errors="return", progress=progress
         )
     warn_of_unknown(results)
     if out is not None:
-        _write_table(out, sources, results)
+        _write_table(out, sources.names, results)
     print_results(
         sources,
         results,
@@ -215,7 +213,7 @@ def _classify_by_labels(
 
 
 def _classify_by_store(
-    sources: list[str],
+    sources: "SourceList",
     store: str,
     label_column: str,
     *,
@@ -226,24 +224,22 @@ def _classify_by_store(
     folders: Sequence[Path] | None,
     out: Path | None,
     top: int,
-    frame: int,
     window: str | None,
     load: "Callable[[], MedImageInsight]",
     as_json: bool,
 ) -> None:
     """Classify images by the most similar images of a store and print labels and evidence."""
-    from medimageinsight.cli.contact_sheet import check_sheet, rereadable_source
+    from medimageinsight.cli.contact_sheet import check_sheet
     from medimageinsight.search import classify
 
     allowed_folders = check_sheet(sheet, folders)
-    if sheet is not None and len(sources) != 1:
+    images = list(sources)
+    if sheet is not None and len(images) != 1:
         raise InputError(
-            f"expected one image with --contact-sheet, which shows one query, got {len(sources)}",
+            f"expected one image with --contact-sheet, which shows one query, got {len(images)}",
             code="pictures_of_several",
         )
-    reads_once = sheet is None and exclude_same is None
-    images = list(map(open_source if reads_once else rereadable_source, sources))
-    with load_store(store) as opened, output.counting("classifying", len(sources)) as progress:
+    with load_store(store) as opened, output.counting("classifying", len(images)) as progress:
         results = classify(
             load(),
             opened,
@@ -253,17 +249,14 @@ def _classify_by_store(
             where=where,
             exclude_same=exclude_same,
             errors="return",
-            frame=frame,
             window=window,
             progress=progress,
         )
         window = opened.identity.settings().window
     if sheet is not None and not isinstance(results[0], InputError):
-        _save_evidence(
-            sheet, sources[0], images[0], results[0], label_column, allowed_folders, frame=frame, window=window
-        )
+        _save_evidence(sheet, sources.names[0], images[0], results[0], label_column, allowed_folders, window=window)
     if out is not None:
-        _write_table(out, sources, results)
+        _write_table(out, sources.names, results)
     print_results(
         sources,
         results,
@@ -288,7 +281,6 @@ def _save_evidence(
     label_column: str,
     folders: Sequence[Path],
     *,
-    frame: int,
     window: str | None,
 ) -> None:
     """Draw the image with its best labels, and the stored images that voted."""
@@ -301,7 +293,7 @@ def _save_evidence(
         )
         for neighbour in result.neighbours
     ]
-    query = query_card(output.printable(source), image=image, frame=frame, window=window, prompts=best)
+    query = query_card(output.printable(source), image=image, window=window, prompts=best)
     query = replace(query, lines=[*query.lines, *mark_lines(result.unlike_validation)])
     save_hits(sheet, query, cards, folders, title="What the most similar stored images are", window=window)
 

@@ -19,7 +19,8 @@ from medimageinsight.cli.options import (
     choose_window,
     load_model,
 )
-from medimageinsight.cli.sources import STANDARD_INPUT, embed_all_sources, list_sources, open_source
+from medimageinsight.cli.reading_options import ReadingOptions
+from medimageinsight.cli.sources import STANDARD_INPUT
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.api import MedImageInsight
+    from medimageinsight.cli.source_list import SourceList
 
 # A word with such an ending names a file, even if it does not exist.
 _ENDINGS = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
@@ -44,6 +46,7 @@ def compare(
         list[str] | None, typer.Option(metavar="FILE...", help="Images of the later study; folders are searched.")
     ] = None,
     text: Annotated[list[str] | None, typer.Option(help="A text to compare with the items; repeatable.")] = None,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     window: Window = None,
     percentiles: Percentiles = None,
     accept_maps: AcceptMaps = False,
@@ -56,6 +59,8 @@ def compare(
     Studies: --prior FILE... --current FILE... The novelty of a current image is 1 minus its highest cosine similarity
     to a prior image.
     """
+    from medimageinsight.cli.source_list import SourceList
+
     load = partial(load_model, model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
     if prior or current:
         if items or text or not (prior and current):
@@ -65,7 +70,7 @@ def compare(
                 f"expected --prior and --current, or items to compare with each other, got {names}: give only those",
                 code="compare_invalid",
             )
-        _compare_studies(list_sources(prior), list_sources(current), load, as_json=as_json)
+        _compare_studies(SourceList(prior, reading), SourceList(current, reading), load, as_json=as_json)
         return
     words = [*(items or []), *(text or [])]
     if len(words) < 2:
@@ -74,9 +79,15 @@ def compare(
             code="compare_invalid",
         )
     are_images = [*_find_images(items or []), *(False for _ in text or [])]
+    if not all(are_images):
+        reading.check_comparable()
     loaded = load()
-    embeddings = _embed(loaded, words, are_images)
+    words, embeddings = _embed(loaded, words, are_images, reading)
     similarity = loaded.similarity(embeddings, embeddings)
+    if len(words) == 1:
+        raise InputError(
+            "expected two items or more, images or texts, got one image: name another", code="compare_invalid"
+        )
     if len(words) > 2:
         _print_matrix(words, similarity, as_json=as_json)
     elif as_json:
@@ -86,11 +97,13 @@ def compare(
 
 
 def is_image(word: str) -> bool:
-    """Return whether a word names an image: an existing file, or a word that looks like a path."""
+    """Return whether a word names an image: an existing file or folder, or a word that looks like a path."""
+    from medimageinsight.cli.source_list import find_origin
+
     if word == STANDARD_INPUT or word.startswith("data:"):
         return True
     try:
-        if Path(word).is_file():
+        if Path(word).exists() or find_origin(word) is not None:
             return True
     except (OSError, ValueError):  # too long for a path, or with a null character: a text
         return False
@@ -114,17 +127,28 @@ def _find_images(items: list[str]) -> list[bool]:
     return are_images
 
 
-def _embed(model: "MedImageInsight", words: list[str], are_images: list[bool]) -> "NDArray[np.float32]":
-    """Return embeddings (N, D) of images and texts; the first invalid word ends the call."""
+def _embed(
+    model: "MedImageInsight", words: list[str], are_images: list[bool], reading: ReadingOptions
+) -> "tuple[list[str], NDArray[np.float32]]":
+    """Return the names of images and texts and their embeddings (N, D); the first invalid word ends the call."""
     import numpy as np
 
-    rows = []
+    from medimageinsight.cli.source_list import SourceList, embed_all_sources
+
+    names, rows = [], []
     with output.counting("embedding", len(words), shown=len(words) > 2) as progress:
         for done, (word, as_image) in enumerate(zip(words, are_images, strict=True), start=1):
-            with error_context(word):
-                rows.append(model.embed_images(open_source(word)) if as_image else model.embed_texts(word))
+            if as_image:
+                sources = SourceList([word], reading)
+                rows.append(embed_all_sources(model, sources, progress_title=""))
+                names += sources.names
+                sources.print_used()
+            else:
+                with error_context(word):
+                    rows.append(model.embed_texts([word]))
+                names.append(word)
             progress(done)
-    return np.stack(rows)
+    return names, np.concatenate(rows)
 
 
 def _print_matrix(words: list[str], similarity: "NDArray[np.float32]", *, as_json: bool) -> None:
@@ -142,8 +166,9 @@ def _print_matrix(words: list[str], similarity: "NDArray[np.float32]", *, as_jso
 
 
 def _compare_studies(
-    prior: list[str], current: list[str], load: "Callable[[], MedImageInsight]", *, as_json: bool
+    prior: "SourceList", current: "SourceList", load: "Callable[[], MedImageInsight]", *, as_json: bool
 ) -> None:
+    from medimageinsight.cli.source_list import embed_all_sources
     from medimageinsight.tasks import compare_studies
 
     loaded = load()
@@ -151,10 +176,12 @@ def _compare_studies(
         embed_all_sources(loaded, prior, progress_title="embedding the prior study"),
         embed_all_sources(loaded, current, progress_title="embedding the current study"),
     )
+    for sources in (prior, current):
+        sources.print_used()
     rows = [
-        (source, prior[nearest], similarity, novelty)
+        (source, prior.names[nearest], similarity, novelty)
         for source, nearest, similarity, novelty in zip(
-            current,
+            current.names,
             comparison.nearest.tolist(),
             output.numbers(comparison.pairs.max(axis=1)),
             output.numbers(comparison.novelty),

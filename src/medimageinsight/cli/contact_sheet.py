@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import check_output_file
-from medimageinsight.cli.sources import STANDARD_INPUT, open_source
 from medimageinsight.errors import InputError
 from medimageinsight.version import DISCLAIMER
 
@@ -167,21 +164,10 @@ def check_sheet(sheet: Path | None, folders: Sequence[Path] | None) -> list[Path
     return [*folders] if folders else [Path.cwd()]
 
 
-def rereadable_source(name: str) -> Source:
-    """Return an image source that can be read twice, to embed and to draw it: standard input is read into memory."""
-    from medimageinsight.images import Limits, read_source
-
-    if name == STANDARD_INPUT:
-        return io.BytesIO(sys.stdin.buffer.read(Limits().max_bytes + 1)).getvalue()
-    source = open_source(name)
-    return source if isinstance(source, str) else read_source(source, Limits())
-
-
 def query_card(
     title: str,
     *,
     image: Source | None = None,
-    frame: int = 0,
     window: str | None = None,
     stored: Item | None = None,
     folders: Sequence[Path] = (),
@@ -191,7 +177,7 @@ def query_card(
     """Return the card of the query: `image`, the `stored` image, or a text or vector that `note` describes."""
     pixels: Image.Image | None = None
     if image is not None:
-        pixels = _load_square(image, frame, window)
+        pixels = _load_square(image, 0, window)
     elif stored is not None:
         pixels, note = _load_stored(stored, folders, window)
     return Card(
@@ -246,8 +232,14 @@ def _load_stored(stored: Hit | Item, folders: Sequence[Path], window: str | None
 
 
 def _load_square(source: Source, frame: int, window: str | None) -> Image.Image:
-    """Return the upright image padded to a square of the sheet's size, its aspect ratio preserved."""
+    """Return the upright image padded to a square of the sheet's size, its aspect ratio preserved.
+
+    Of a group it is the middle one.
+    """
     from medimageinsight import images
 
+    if isinstance(source, images.ImageGroup):
+        selected = source.selected()
+        source = selected[len(selected) // 2]
     pixels = images.load(source, frame=frame, window=window)
     return ImageOps.pad(Image.fromarray(pixels), (IMAGE_SIZE, IMAGE_SIZE), color=TRACK)

@@ -23,12 +23,13 @@ from medimageinsight.cli.options import (
     choose_window,
     load_model,
 )
-from medimageinsight.cli.sources import list_sources, open_source
+from medimageinsight.cli.reading_options import ReadingOptions
 from medimageinsight.errors import InputError, TextError
 
 if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.cli.partial_results import PartialResults
+    from medimageinsight.cli.source_list import SourceList
     from medimageinsight.cli.vector_files import Result, Write
 
 SHOWN_NUMBERS = 4
@@ -47,6 +48,7 @@ def embed(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted call with --out, whose results are in F.partial.")
     ] = False,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     frame: Frame = 0,
     window: Window = None,
     percentiles: Percentiles = None,
@@ -60,10 +62,13 @@ def embed(
     --out also states the model and the names: next to .npy and .jsonl, within .parquet. An interrupted call leaves its
     results in F.partial: repeat it with --resume.
     """
+    from medimageinsight.cli.source_list import SourceList
     from medimageinsight.cli.vector_files import check_ending, new_vector_file
 
     texts = text or []
-    sources = list_sources(files or [])
+    sources = SourceList(files or [], reading, frame=frame)
+    if texts:
+        reading.check_comparable()
     if not sources and not texts:
         raise InputError("expected image files or --text, got neither: name what to embed", code="nothing_to_embed")
     if out is not None:
@@ -71,14 +76,20 @@ def embed(
     elif resume:
         raise InputError("expected --out with --resume, got none: name the file to continue", code="resume_invalid")
     loaded = load_model(model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
-    count, failed = len(sources) + len(texts), 0
+    dim = loaded.embedding_dim * reading.vector_lengths
+    failed = done = 0
     with ExitStack() as stack:
         stack.enter_context(error_context(out, OSError))
-        partial = None if out is None else stack.enter_context(_partial(out, loaded, sources, texts, frame, resume))
-        writers = [stack.enter_context(file) for file in _outputs(out, loaded.embedding_dim, as_json=as_json)]
+        partial = (
+            None
+            if out is None
+            else stack.enter_context(_partial(out, loaded, [*sources.planned, repr(reading)], texts, frame, resume))
+        )
+        writers = [stack.enter_context(file) for file in _outputs(out, dim, as_json=as_json)]
         shown = not (as_json and sys.stdout.isatty())  # else JSON and progress would mix on the screen
-        progress = stack.enter_context(output.counting("embedding", count, shown=shown))
-        results = stack.enter_context(closing(_embed(loaded, sources, texts, frame, partial)))
+        total = None if sources.count is None else sources.count + len(texts)
+        progress = stack.enter_context(output.counting("embedding", total, shown=shown))
+        results = stack.enter_context(closing(_embed(loaded, sources, texts, partial)))
         for done, result in enumerate(results, start=1):
             if result.error is not None:
                 failed += 1
@@ -87,13 +98,14 @@ def embed(
                 write(result)
             progress(done)
         if out is not None and partial is not None:
-            with new_vector_file(out, count=count, dim=loaded.embedding_dim, model=loaded.identity) as write:
+            with new_vector_file(out, count=done, dim=dim, model=loaded.identity) as write:
                 for result in partial:
                     write(result)
             partial.remove()
+    members_failed = sources.print_used()
     if out is not None:
-        output.note(f"{count - failed:,} of {count:,} embedded, {loaded.embedding_dim} numbers each: {out}")
-    if failed:
+        output.note(f"{done - failed:,} of {done:,} embedded, {dim} numbers each: {out}")
+    if failed or members_failed:
         raise typer.Exit(FAILED_INPUT)
 
 
@@ -116,32 +128,39 @@ def _partial(
 
 
 def _embed(
-    model: "MedImageInsight",
-    sources: Sequence[str],
-    texts: Sequence[str],
-    frame: int,
-    partial: "PartialResults | None",
+    model: "MedImageInsight", sources: "SourceList", texts: Sequence[str], partial: "PartialResults | None"
 ) -> "Generator[Result]":
     """Yield the results that are stored already, then embed the others and store them."""
+    from medimageinsight.cli.partial_results import check_names
+
     if partial is None:
-        yield from _embed_all(model, sources, texts, frame)
+        yield from _embed_all(model, sources, texts, 0)
         return
-    done = partial.count
-    yield from partial
-    for result in _embed_all(model, sources[done:], texts[max(0, done - len(sources)) :], frame):
+    done: list[str] = []
+    for result in partial:
+        done.append(result.source)
+        yield result
+    for result in _embed_all(model, sources, texts, len(done)):
         partial.append(result)
         yield result
+    check_names(done, [*sources.names, *texts])
 
 
-def _embed_all(
-    model: "MedImageInsight", sources: Sequence[str], texts: Sequence[str], frame: int
-) -> "Generator[Result]":
+def _embed_all(model: "MedImageInsight", sources: "SourceList", texts: Sequence[str], done: int) -> "Generator[Result]":
+    """Embed sources and texts, without the first ones, which are done."""
     from medimageinsight.cli.vector_files import Result
 
-    with closing(model.stream_images(map(open_source, sources), frame=frame)) as stream:
-        for source, result in zip(sources, stream, strict=True):
-            yield Result(source=source, embedding=result.embedding, error=result.error, warnings=result.warnings)
-    for text in texts:
+    with closing(model.stream_images(sources.start_at(done))) as stream:
+        for result in stream:
+            position = done + result.index
+            yield Result(
+                source=sources.names[position],
+                embedding=result.embedding,
+                error=result.error,
+                warnings=result.warnings,
+                parts=sources.used[position].to_json(),
+            )
+    for text in texts[max(0, done - len(sources.names)) :]:
         try:
             yield Result(source=text, embedding=model.embed_texts(text))
         except TextError as error:

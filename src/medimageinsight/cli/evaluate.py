@@ -31,6 +31,7 @@ from medimageinsight.cli.options import (
     choose_window,
     load_model,
 )
+from medimageinsight.cli.reading_options import ReadingOptions
 from medimageinsight.errors import ConfigError, DatasetError, InputError
 from medimageinsight.reports import check_report_folder
 
@@ -126,6 +127,7 @@ def evaluate(
     path_column: PathColumn = None,
     root: Root = None,
     label_names: LabelNames = None,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     window: Window = None,
     percentiles: Percentiles = None,
     model: Model = None,
@@ -142,6 +144,7 @@ def evaluate(
     With --label-columns or --label-separator an image may have several labels: each is scored against the images
     without it, and uncertain ones are ignored.
     """
+    from medimageinsight.cli.reading_model import reading_model
     from medimageinsight.evaluate import write_assessment
 
     in_full = out is not None or against is not None or worst is not None
@@ -154,7 +157,8 @@ def evaluate(
         with error_context(out):
             check_report_folder(out)
     chosen = choose_window(window, percentiles)
-    loaded = load_model(model, window=chosen)
+    reading.check_comparable()
+    loaded = reading_model(load_model(model, window=chosen), reading)
     with error_context(table, (DatasetError, ConfigError)):
         needs_captions = template is None and prompts is None and label_options is None
         rows, columns_file = _read(
@@ -164,6 +168,7 @@ def evaluate(
     options = {
         "--split": split, "--model": model or os.environ.get("MI2_MODEL"), "--against": against, "--out": out,
         "--template": template, "--prompts": prompts, "--path-column": path_column, "--root": root, "--window": chosen,
+        **reading.to_options(),
         "--label-names": label_names,
         "--label-columns": label_columns, "--label-separator": label_separator, "--uncertain": uncertain,
         "--worst": worst, "--worst-out": worst_out,
@@ -199,7 +204,7 @@ def evaluate(
         output.print_json(report.to_dict()) if as_json else print_report(report)
         return
     with error_context(table, (DatasetError, ConfigError)):
-        other = None if against is None else load_model(against, window=chosen)
+        other = None if against is None else reading_model(load_model(against, window=chosen), reading)
         settings = _settings(scored, sensitivity)
         result = _assess(loaded, other, rows, columns_file, group, settings, prompt_set, command)
     if out is not None:

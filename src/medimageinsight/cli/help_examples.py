@@ -6,6 +6,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("mi2 demo",),
     "embed": (
         "mi2 embed scans/ --out vectors.parquet",
+        "mi2 embed ct/ --level series --out series.npy",
         'mi2 embed chest.dcm --text "x-ray chest Pneumonia" --json',
         "find archive -name '*.dcm' | mi2 embed --files - --out vectors.npy",
     ),

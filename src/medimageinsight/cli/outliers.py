@@ -22,8 +22,8 @@ from medimageinsight.cli.options import (
     choose_window,
     load_model,
 )
+from medimageinsight.cli.reading_options import ReadingOptions
 from medimageinsight.cli.results import print_results
-from medimageinsight.cli.sources import embed_all_sources, embed_sources, list_sources
 from medimageinsight.cli.verbs import register
 from medimageinsight.errors import DatasetError, InputError
 from medimageinsight.files.columns import TABLE_SUFFIXES
@@ -62,6 +62,7 @@ def find(
     quantile: Quantile = 0.95,
     path_column: PathColumn = None,
     root: Root = None,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     frame: Frame = 0,
     window: Window = None,
     percentiles: Percentiles = None,
@@ -75,11 +76,14 @@ def find(
     An image's distance is measured to its k nearest reference images. No patient may be in both REFERENCE and V:
     patients are the column patient_id of a table, else those of DICOM files.
     """
+    from medimageinsight.cli.source_list import SourceList, embed_sources
     from medimageinsight.tasks import fit_outliers
 
-    sources = list_sources(files)
+    sources = SourceList(files, reading, frame=frame)
     loaded = load_model(model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
-    reference_set, validation_set = (_load_set(loaded, name, path_column, root) for name in (reference, validation))
+    reference_set, validation_set = (
+        _load_set(loaded, name, path_column, root, reading) for name in (reference, validation)
+    )
     detector = fit_outliers(
         reference_set.embeddings,
         validation_set.embeddings,
@@ -89,7 +93,7 @@ def find(
         validation_patients=validation_set.patients,
     )
     unknown = [_count_unknown(images) for images in (reference_set, validation_set)]
-    embedded = embed_sources(loaded, sources, frame=frame)
+    embedded = embed_sources(loaded, sources)
     rows = [row for row in embedded if not isinstance(row, InputError)]
     detected = iter(detector.detect(rows) if rows else ())
 
@@ -128,6 +132,7 @@ def drift(
     seed: Annotated[int, typer.Option(help="Seed of the permutations.")] = 0,
     path_column: PathColumn = None,
     root: Root = None,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     window: Window = None,
     percentiles: Percentiles = None,
     accept_maps: AcceptMaps = False,
@@ -143,7 +148,7 @@ def drift(
     from medimageinsight.tasks import find_drift
 
     loaded = load_model(model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps)
-    first, second = (_load_set(loaded, name, path_column, root) for name in (a, b))
+    first, second = (_load_set(loaded, name, path_column, root, reading) for name in (a, b))
     result = find_drift(
         first.embeddings,
         second.embeddings,
@@ -185,8 +190,12 @@ def _format(source: str, result: "OutlierResult") -> tuple[str, ...]:
     return output.printable(source), f"{result.distance:.4f}", f"{result.p_value:.3f}", verdict
 
 
-def _load_set(model: "MedImageInsight", name: str, path_column: str | None, root: Path | None) -> "ImageSet":
-    """Embed a table or a folder of images, or read their embeddings."""
+def _load_set(
+    model: "MedImageInsight", name: str, path_column: str | None, root: Path | None, reading: ReadingOptions
+) -> "ImageSet":
+    """Embed a table or a folder of images, series or studies, or read their embeddings."""
+    from medimageinsight.cli.reading_model import reading_model
+    from medimageinsight.cli.source_list import SourceList, embed_all_sources
     from medimageinsight.datasets import is_vector_file, read_table
     from medimageinsight.evaluate import ImageSet, embed_image_table, file_patients, read_embeddings
 
@@ -198,6 +207,8 @@ def _load_set(model: "MedImageInsight", name: str, path_column: str | None, root
         if path.suffix.lower() in TABLE_SUFFIXES:
             table = read_table(path, columns=columns, root=root, required=())
             with output.counting("embedding", len(table)) as progress:
-                return embed_image_table(model, table, progress=progress)
-        sources = list_sources([name])
-    return ImageSet(embeddings=embed_all_sources(model, sources), patients=file_patients(sources))
+                return embed_image_table(reading_model(model, reading), table, progress=progress)
+        sources = SourceList([name], reading)
+    embeddings = embed_all_sources(model, sources)
+    sources.print_used()
+    return ImageSet(embeddings=embeddings, patients=file_patients(sources.header_paths()))

@@ -130,8 +130,8 @@ def printable(text: str, *, limit: int | None = _MAX_SOURCE_LENGTH) -> str:
 
 
 @contextmanager
-def counting(description: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on a terminal; the block calls it with the number of finished items, of `total`."""
+def counting(description: str, total: int | None, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal; the block calls it with the number of finished items, of `total` if known."""
     with _progress(MofNCompleteColumn(), shown=shown) as progress:
         task = progress.add_task(description, total=total)
         yield lambda done: progress.update(task, completed=done)

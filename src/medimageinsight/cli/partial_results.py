@@ -64,6 +64,7 @@ class PartialResults:
                 "embedding": embedding and base64.b64encode(embedding).decode(),
                 "error": result.error and result.error.to_dict(),
                 "warnings": [warning.to_dict() for warning in result.warnings],
+                "parts": dict(result.parts),
             }
         )
         self.count += 1
@@ -80,6 +81,7 @@ class PartialResults:
                     embedding=None if embedding is None else np.frombuffer(base64.b64decode(embedding), "<f4"),
                     error=None if error is None else InputError(error["message"], code=error["code"]),
                     warnings=tuple(ImageWarning(**warning) for warning in row["warnings"]),
+                    parts=row.get("parts", {}),
                 )
 
     def remove(self) -> None:
@@ -99,11 +101,7 @@ class PartialResults:
             except (ValueError, KeyError, TypeError):
                 expected = None
             if expected != call:
-                raise InputError(
-                    "expected --resume with the files, texts, model and options of the interrupted call, got others: "
-                    "repeat that call, or leave --resume out to start again",
-                    code="resume_other_call",
-                )
+                raise _other_call()
             count, end = 0, file.tell()
             for line in file:
                 if not line.endswith(b"\n"):
@@ -111,6 +109,24 @@ class PartialResults:
                 count, end = count + 1, end + len(line)
             file.truncate(end)
         return count
+
+
+def check_names(done: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse results whose sources are not those of this call, as where a folder has changed.
+
+    Raises:
+        InputError: ``resume_other_call``.
+    """
+    if list(names[: len(done)]) != list(done):
+        raise _other_call()
+
+
+def _other_call() -> InputError:
+    return InputError(
+        "expected --resume with the files, texts, model and options of the interrupted call, got others: "
+        "repeat that call, or leave --resume out to start again",
+        code="resume_other_call",
+    )
 
 
 def identify_call(sources: Sequence[str], texts: Sequence[str], frame: int, model: ModelIdentity) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
+    from medimageinsight.cli.source_list import SourceList
     from medimageinsight.metrics.bootstrap import Figure
     from medimageinsight.search import StoreClassification
     from medimageinsight.tasks import ZeroShotResult
@@ -30,7 +31,7 @@ Result = TypeVar("Result")
 
 
 def print_results(
-    sources: Sequence[str],
+    sources: SourceList,
     results: Iterable[Result | InputError],
     to_dict: Callable[[Result], Mapping[str, object]],
     print_table: Callable[[list[tuple[str, Result]]], None],
@@ -40,13 +41,13 @@ def print_results(
     """Print the result of every source, and end with exit code 1 if a source failed.
 
     Args:
-        sources: Names of the sources.
+        sources: The sources, which have been read.
         results: A result for each source, or its error.
         to_dict: Returns the JSON keys of a result.
         print_table: Prints the sources that did not fail with their results; called only if there are any.
         as_json: Print a JSON list in the order of the sources, which contains the errors too.
     """
-    pairs = list(zip(sources, results, strict=True))
+    pairs = list(zip(sources.names, results, strict=True))
     succeeded = [(source, result) for source, result in pairs if not isinstance(result, InputError)]
     for source, result in pairs:
         if isinstance(result, InputError):
@@ -56,17 +57,19 @@ def print_results(
             [
                 {"source": source}
                 | ({"error": result.to_dict()} if isinstance(result, InputError) else dict(to_dict(result)))
-                for source, result in pairs
+                | used.to_json()
+                for (source, result), used in zip(pairs, sources.used, strict=True)
             ]
         )
     elif succeeded:
         print_table(succeeded)
-    if len(succeeded) < len(pairs):
+    members_failed = sources.print_used()
+    if len(succeeded) < len(pairs) or members_failed:
         raise typer.Exit(FAILED_INPUT)
 
 
 def print_probabilities(
-    sources: Sequence[str],
+    sources: SourceList,
     results: Iterable[NDArray[np.float32] | InputError],
     labels: Sequence[str],
     *,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medimageinsight.cli import output
-from medimageinsight.cli.errors import error_context
+from medimageinsight.cli.errors import FAILED_INPUT, error_context
 from medimageinsight.cli.options import (
     AcceptMaps,
     AsJson,
@@ -22,6 +22,7 @@ from medimageinsight.cli.options import (
     load_model,
     load_store,
 )
+from medimageinsight.cli.reading_options import ReadingOptions
 from medimageinsight.errors import ImageError, InputError, TextError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def search(
     exclude_same: ExcludeSame = None,
     contact_sheet: ContactSheet = None,
     folder: ImageFolders = None,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     frame: Frame = 0,
     window: Window = None,
     percentiles: Percentiles = None,
@@ -72,7 +74,8 @@ def search(
     A query image is prepared like the stored images; another --window is refused. Needs the extra 'search' or
     'postgres'.
     """
-    from medimageinsight.cli.contact_sheet import HitCard, check_sheet, query_card, rereadable_source, save_hits
+    from medimageinsight.cli.contact_sheet import HitCard, check_sheet, query_card, save_hits
+    from medimageinsight.cli.source_list import SourceList
     from medimageinsight.search import read_vector, resolve_ids
     from medimageinsight.search import search as search_store
 
@@ -81,30 +84,36 @@ def search(
             f"expected one of --image, --text, --id and --vector, got {count} of them", code="query_invalid"
         )
     folders, chosen = check_sheet(contact_sheet, folder), choose_window(window, percentiles)
-    source = None if image is None else rereadable_source(image)
+    reading.check_comparable()
+    listed = None if image is None else SourceList([image], reading, frame=frame)
+    source = None if listed is None else listed.only()
     with load_store(store) as opened, error_context(image, ImageError), error_context(text, TextError):
         loaded = load_model(model, accept_maps=accept_maps) if image is not None or text is not None else None
         with error_context(vector, (InputError, OSError)):
             query = None if vector is None else read_vector(vector, identity=opened.identity)
         hits = search_store(
-            loaded, opened, image=source, text=text, item_id=item_id, vector=query, frame=frame,
-            window=chosen, k=k, where=where, min_score=min_score, exact=exact, exclude_same=exclude_same,
+            loaded, opened, image=source, text=text, item_id=item_id, vector=query, window=chosen,
+            k=k, where=where, min_score=min_score, exact=exact, exclude_same=exclude_same,
         )  # fmt: skip
         shown_window = opened.identity.settings().window
         stored = None if item_id is None or contact_sheet is None else opened.get(resolve_ids(opened, [item_id]))[0]
     if contact_sheet is not None:
         card = query_card(
-            "query", image=source, frame=frame, window=shown_window, stored=stored, folders=folders,
+            "query", image=source, window=shown_window, stored=stored, folders=folders,
             note=text or "a vector",
         )  # fmt: skip
         cards = [HitCard(hit=hit) for hit in hits]
         save_hits(contact_sheet, card, cards, folders, title="The most similar stored images", window=shown_window)
+    members_failed = listed is not None and listed.print_used()
     if as_json:
-        output.print_json({"hits": [hit.to_dict() for hit in hits]})
+        parts = {} if listed is None else listed.used[0].to_json()
+        output.print_json({"hits": [hit.to_dict() for hit in hits], **parts})
     elif hits:
         _print_hits(hits)
     else:
         output.note("nothing was found")
+    if members_failed:
+        raise typer.Exit(FAILED_INPUT)
 
 
 def _print_hits(hits: "list[Hit]") -> None:

@@ -1,4 +1,4 @@
-"""Image sources of a command line: files, folders, ``-`` for standard input, ``data:`` URIs; and their embeddings."""
+"""Names of images of a command line: files, folders, ``-`` for standard input, ``data:`` URIs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ from medimageinsight.errors import DatasetError, InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from medimageinsight.api import MedImageInsight
     from medimageinsight.images import Source
 
 STANDARD_INPUT = "-"
@@ -56,7 +52,7 @@ def list_sources(names: Sequence[str], *, arrays: bool = True) -> list[str]:
         if found.links:
             output.note(f"{name}: links to folders were followed: {found.links:,}")
         if found.several_frames:
-            output.note(f"{name}: {found.several_frames:,} images have several frames, one is used (--frame)")
+            output.note(f"{name}: {found.several_frames:,} images have several frames, one is used (--frame, --select)")
         sources.extend(found.paths)
     return sources
 
@@ -84,26 +80,3 @@ def open_source(name: str) -> Source:
         return sys.stdin.buffer
     item = open_item(name)
     return name if item is None else item.lazy_source()
-
-
-def embed_sources(
-    model: MedImageInsight, sources: Sequence[str], *, frame: int = 0, progress_title: str = "embedding"
-) -> list[NDArray[np.float32] | InputError]:
-    """Return the embedding (D,) of each source, or its error, with a progress bar."""
-    with output.counting(progress_title, len(sources)) as progress:
-        return model.embed_images(map(open_source, sources), errors="return", frame=frame, progress=progress)
-
-
-def embed_all_sources(
-    model: MedImageInsight, sources: Sequence[str], *, progress_title: str = "embedding"
-) -> NDArray[np.float32]:
-    """Return the embeddings (N, D) of all sources; a failed source ends the call."""
-    import numpy as np
-
-    rows = []
-    for source, result in zip(sources, embed_sources(model, sources, progress_title=progress_title), strict=True):
-        if isinstance(result, InputError):
-            with error_context(source):
-                raise result
-        rows.append(result)
-    return np.stack(rows)

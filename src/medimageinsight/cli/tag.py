@@ -22,8 +22,8 @@ from medimageinsight.cli.options import (
     load_model,
     load_model_of,
 )
+from medimageinsight.cli.reading_options import ReadingOptions
 from medimageinsight.cli.results import format_cosine, mark_row, name_first_row, print_results, warn_of_unknown
-from medimageinsight.cli.sources import list_sources, open_source
 from medimageinsight.cli.tag_fit import fit
 from medimageinsight.cli.verbs import register
 from medimageinsight.errors import InputError
@@ -67,6 +67,7 @@ def apply(
     template: TagTemplate = None,
     negative: Negative = None,
     threshold: Threshold = None,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     frame: Frame = 0,
     window: Window = None,
     percentiles: Percentiles = None,
@@ -80,9 +81,11 @@ def apply(
     An image has every tag whose score reaches the threshold. With --negative the score of a label is a probability,
     without it a cosine similarity, which needs a threshold of your own.
     """
+    from medimageinsight.cli.source_list import SourceList
     from medimageinsight.tagging import Tagger, check_tags, load_tagger, tag_prompts, tag_thresholds
 
-    sources, chosen = list_sources(files or []), choose_window(window, percentiles)
+    reading.check_comparable()
+    sources, chosen = SourceList(files or [], reading, frame=frame), choose_window(window, percentiles)
     if not sources:
         raise InputError("expected image files, got none: name them", code="files_missing")
     _check_options(
@@ -105,10 +108,8 @@ def apply(
         loaded = load_model(model, preprocessing, window=chosen, accept_maps=accept_maps)
     with error_context(tagger):
         check_tags(tags, loaded.identity, threshold)
-    with output.counting("tagging", len(sources)) as progress:
-        tagged = loaded.tag(
-            map(open_source, sources), tags, threshold=threshold, errors="return", frame=frame, progress=progress
-        )
+    with output.counting("tagging", sources.count) as progress:
+        tagged = loaded.tag(sources, tags, threshold=threshold, errors="return", progress=progress)
     warn_of_unknown(tagged)
     print_results(
         sources,

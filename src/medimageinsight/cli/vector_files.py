@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -35,13 +35,15 @@ class Result:
     embedding: NDArray[np.float32] | None = None
     error: InputError | None = None
     warnings: tuple[ImageWarning, ...] = ()
+    parts: Mapping[str, Any] = field(default_factory=dict)  # ``parts`` of the JSON document, or empty
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``{"source", "embedding"}`` or ``{"source", "error"}``, as in JSON; with ``warnings``, if any."""
+        """Return ``{"source", "embedding"}`` or ``{"source", "error"}`` for JSON, with ``warnings`` and ``parts``."""
         if self.error is not None:
             return {"source": self.source, "error": self.error.to_dict()}
         result = {"source": self.source, "embedding": None if self.embedding is None else numbers(self.embedding)}
-        return result | ({"warnings": [warning.to_dict() for warning in self.warnings]} if self.warnings else {})
+        warnings = {"warnings": [warning.to_dict() for warning in self.warnings]} if self.warnings else {}
+        return result | warnings | dict(self.parts)
 
 
 Write: TypeAlias = Callable[[Result], None]

@@ -11,6 +11,7 @@ import typer
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import report_errors
 from medimageinsight.cli.help_examples import EXAMPLES
+from medimageinsight.cli.reading_options import OPTIONS, ReadingOptions
 from medimageinsight.cli.sources import read_file_list
 from medimageinsight.errors import InputError
 
@@ -51,7 +52,7 @@ def help_with_examples(verb: Callable[..., None], name: str) -> str:
 
 
 def _add_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Add ``--quiet`` and, to a verb of ``files``, ``--files LIST`` with more of them."""
+    """Add ``--quiet``; to a verb of ``files`` ``--files LIST`` with more of them, to one of ``reading`` its options."""
     signature = inspect.signature(verb)
     parameters = {name: value.replace(kind=value.KEYWORD_ONLY) for name, value in signature.parameters.items()}
     files = parameters.get("files")
@@ -61,9 +62,15 @@ def _add_options(verb: Callable[..., None]) -> Callable[..., None]:
         added["file_list"] = (_FILE_LIST, None)
         parameters["files"] = files.replace(default=None)
 
+    reads = parameters.pop("reading", None) is not None
+    if reads:
+        added |= OPTIONS
+
     @functools.wraps(verb)
     def run(*, quiet: bool = False, file_list: str | None = None, **arguments: Any) -> None:  # noqa: ANN401 - of any verb
         output.set_quiet(quiet)
+        if reads:
+            arguments["reading"] = ReadingOptions.parse(**{name: arguments.pop(name) for name in OPTIONS})
         if file_list is not None:
             arguments["files"] = [*(arguments["files"] or []), *read_file_list(file_list)]
         if requires_files and not arguments["files"]:

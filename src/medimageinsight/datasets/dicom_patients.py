@@ -23,10 +23,15 @@ _PLACEHOLDERS = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "none
 def read_patient(path: Path) -> str:
     """Return an id of the patient of a DICOM file, a salted hash of PatientID; '' if there is none, or no DICOM file.
 
+    Of a folder it is that of its first file with one.
+
     Ids are unique within IssuerOfPatientID (PS3.3 C.7.1.1).
     """
     from pydicom import dcmread
 
+    if path.is_dir():
+        below = (file for file in sorted(path.rglob("*")) if file.is_file())
+        return next((patient for file in below if (patient := read_patient(file))), "")
     try:
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=["PatientID", "IssuerOfPatientID"])
         patient, issuer = (str(dataset.get(name) or "").strip() for name in ("PatientID", "IssuerOfPatientID"))

@@ -1,4 +1,4 @@
-"""Search of folders for image files of any format."""
+"""Search of folders for image files of any format, and for volumes and slides."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from medimageinsight.files.paths import is_stream
 from medimageinsight.images import dicom
 from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 from medimageinsight.images.raster import heif, jpeg_xl, pillow
+from medimageinsight.studies.files import BEGINNING
+from medimageinsight.studies.formats import recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +25,7 @@ IMAGE_SUFFIXES = (
     ".dcm", ".dicom", ".ima", ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif",
     ".webp", ".jp2", ".j2k", ".jpx", ".jls", ".jxl", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
-_BEGINNING = 4096  # bytes that are read to recognise a format
+_SEVERAL_IMAGES = ("nifti", "nrrd", "metaimage", "slide")  # formats of `studies` that are searched for
 _SEVERAL_FRAMES = (".tif", ".tiff", ".gif", ".webp", ".png", ".apng")
 
 
@@ -45,7 +48,7 @@ class FoundImages:
 
 
 def find_images(folder: str | os.PathLike[str]) -> FoundImages:
-    """Search a folder for images, recognised by their name or by their first bytes.
+    """Search a folder for images, volumes and slides, recognised by their name or by their first bytes.
 
     Links to folders are followed, each folder once, so that circles end. A file that cannot be read counts as an image:
     its error is reported when it is opened.
@@ -55,7 +58,7 @@ def find_images(folder: str | os.PathLike[str]) -> FoundImages:
     """
     found = FoundImages()
     for path in _files_below(os.fspath(folder), found):
-        if (kind := _other_kind(Path(path), found)) is None:
+        if (kind := find_other_kind(path, found)) is None:
             found.paths.append(path)
         else:
             found.others[kind] += 1
@@ -79,21 +82,26 @@ def _files_below(folder: str, found: FoundImages) -> Iterator[str]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             links = [name for name in folders if os.path.islink(os.path.join(parent, name))]  # noqa: PTH114, PTH118
             waiting += [os.path.join(parent, name) for name in links]  # noqa: PTH118
-            yield from (os.path.join(parent, name) for name in sorted(files) if not name.startswith("."))  # noqa: PTH118
+            shown = (os.path.join(parent, name) for name in sorted(files) if not name.startswith("."))  # noqa: PTH118
+            yield from (path for path in shown if not is_stream(path))
 
 
-def _other_kind(path: Path, found: FoundImages) -> str | None:
-    """Return the kind of a file that is no image, None for an image; count images with several frames."""
+def find_other_kind(name: str, found: FoundImages | None = None) -> str | None:
+    """Return the kind of a file that is no image, None for an image; count images with several frames in `found`."""
+    path = Path(name)
+    found = FoundImages() if found is None else found
     suffix = path.suffix.lower()
     try:
         with path.open("rb") as file:
-            beginning = file.read(_BEGINNING)
+            beginning = file.read(BEGINNING)
     except OSError:
         return None
     if path.name.upper() == "DICOMDIR":
         return "DICOMDIR"
     if dicom.is_dicom(beginning):
         return _dicom_kind(path, found)
+    if recognise(beginning, path.name) in _SEVERAL_IMAGES:
+        return None
     if suffix in IMAGE_SUFFIXES or not (beginning or suffix) or _is_raster(beginning):
         found.several_frames += suffix in _SEVERAL_FRAMES and _has_frames(path)
         return None

@@ -131,9 +131,9 @@ def embed_image_table(model: Model, table: Table, *, progress: Callable[[int], N
     return ImageSet(embeddings=embeddings, patients=_known_patients(patient_ids(with_dicom_patients(table.samples))))
 
 
-def file_patients(paths: Sequence[str | Path]) -> list[str] | None:
+def file_patients(paths: Sequence[str | Path | None]) -> list[str] | None:
     """Return the patient of each file, from DICOM files only, '' for others; None if no patient is known."""
-    return _known_patients([read_patient(Path(path)) for path in paths])
+    return _known_patients(["" if path is None else read_patient(Path(path)) for path in paths])
 
 
 def _known_patients(patients: list[str]) -> list[str] | None:

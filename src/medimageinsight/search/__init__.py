@@ -26,7 +26,6 @@ from medimageinsight.search.duplicate_clusters import Crossing, DuplicateImage, 
 from medimageinsight.search.duplicates import find_duplicates
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.indexing import (
-    IndexReport,
     MetadataSource,
     index_images,
     label_by_folder,
@@ -34,6 +33,7 @@ from medimageinsight.search.indexing import (
     merge_types,
     resolve_ids,
 )
+from medimageinsight.search.item_writer import IndexReport
 from medimageinsight.search.metadata_table import MetadataTable, read_metadata
 from medimageinsight.search.planned_store import PlannedStore
 from medimageinsight.search.projection import Projection
@@ -50,6 +50,7 @@ from medimageinsight.search.store_locations import (
     redact_location,
 )
 from medimageinsight.search.stored_images import find_image
+from medimageinsight.search.study_indexing import index_studies
 from medimageinsight.search.sync import SyncReport, find_missing, prune, sync
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "find_own_patient",
     "find_own_values",
     "index_images",
+    "index_studies",
     "label_by_folder",
     "make_copies",
     "make_ids",

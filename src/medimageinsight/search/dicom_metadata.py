@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from medimageinsight.errors import ImageError, InputError
-from medimageinsight.images import Limits, read_source
+from medimageinsight.images import Limits, is_dataset, read_source
 from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ _HASH_DIGITS = 32
 
 
 def read_dicom_metadata(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | bytes | Dataset,
     *,
     patient: PatientIdentity = "none",
     salt: bytes = b"",
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> dict[str, Value]:
-    """Read the metadata columns of a DICOM file; return none for other and unreadable files.
+    """Read the metadata columns of a DICOM file or dataset; return none for other and unreadable files.
 
     The age is in years; text is stripped.
 
@@ -62,6 +62,8 @@ def read_dicom_metadata(
 
     with suppress_decoder_warnings():  # pydicom quotes values in its warnings
         try:
+            if is_dataset(source):
+                return _extract_columns(source, patient, salt)
             data = read_source(source, limits)
             dataset = dicom.read(data, limits) if dicom.is_dicom(data) else None
         except ImageError:
@@ -87,9 +89,14 @@ def _extract_columns(dataset: Dataset, patient: PatientIdentity, salt: bytes) ->
         columns["PatientAge"] = round(int(age[1]) / _PER_YEAR[age[2]], 2)
     if patient != "none" and (identity := _text(dataset, "PatientID")):
         if patient == "hashed":
-            identity = hmac.new(salt, identity.encode(), hashlib.sha256).hexdigest()[:_HASH_DIGITS]
+            identity = hash_identifier(identity, salt)
         columns["PatientID"] = identity
     return columns
+
+
+def hash_identifier(identifier: str, salt: bytes) -> str:
+    """Return a keyed hash of a patient's, study's or series' identifier, which distinguishes them within a store."""
+    return hmac.new(salt, identifier.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:_HASH_DIGITS]
 
 
 def check_patient_identity(choice: str) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -16,7 +14,7 @@ from medimageinsight.errors import InputError
 from medimageinsight.files.paths import canonical_path
 from medimageinsight.search.columns import check_text, find_new_columns, widen_types
 from medimageinsight.search.identity import Identity
-from medimageinsight.search.planned_store import PlannedStore
+from medimageinsight.search.item_writer import IndexReport, ItemWriter
 from medimageinsight.search.records import FRAME_COLUMN, Item, Value
 from medimageinsight.search.rows import check_ids, check_new, check_unique, is_id
 
@@ -25,28 +23,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medimageinsight.api import MedImageInsight
+    from medimageinsight.search.planned_store import PlannedStore
     from medimageinsight.search.records import ColumnType
     from medimageinsight.search.store import Store
 
-# Limits of a transaction, in rows and in seconds since its first row: a crash loses no more.
-WRITTEN_ROWS, WRITTEN_SECONDS = 256, 10.0
 _LOOKUP_IDS = 10_000  # ids that a store looks up at a time
 
 Existing: TypeAlias = Literal["refuse", "skip", "update"]
 IdSource: TypeAlias = Literal["path", "name", "stem"]
 MetadataSource: TypeAlias = Callable[[str], Mapping[str, Value] | None]
 """Path to metadata; None for a path without any."""
-
-
-@dataclass(kw_only=True)
-class IndexReport:
-    """Numbers of images that `index_images` processed, and the errors of those that could not be stored, by path."""
-
-    added: int = 0
-    updated: int = 0
-    skipped: int = 0  # the store has them already
-    undescribed: int = 0  # stored without metadata although sources of metadata were given
-    failed: dict[str, InputError] = field(default_factory=dict)
 
 
 def index_images(
@@ -100,7 +86,7 @@ def index_images(
     find_new_columns(widen_types(store.columns, types or {}), types or {})
     known = {item_id: path for item_id, path in chosen.items() if path in (vectors or {})}
     new = {item_id: path for item_id, path in chosen.items() if item_id not in known}
-    writer = _Writer(store, report, present, stored, types or {})
+    writer = ItemWriter(store, report, present, stored, types or {})
     processed = len(report.failed) + report.skipped
     stream = model.stream_images(
         new.values(), batch_size=batch_size, frame=frame, preprocessing=store.identity.settings()
@@ -189,7 +175,7 @@ def _ids_of_paths(store: Store | PlannedStore, paths: list[str]) -> list[str]:
 
 
 def _write_result(
-    writer: _Writer,
+    writer: ItemWriter,
     item_id: str,
     path: str,
     embedding: NDArray[np.float32] | None,
@@ -222,60 +208,3 @@ def _check_disjoint(columns: Mapping[str, object], more: Mapping[str, object]) -
             f"expected each metadata column from one source, got {', '.join(repeated)} from two: leave one out",
             code="metadata_column_twice",
         )
-
-
-class _Writer:
-    """Collects items and writes them in transactions."""
-
-    def __init__(
-        self,
-        store: Store | PlannedStore,
-        report: IndexReport,
-        present: set[str],
-        stored: Callable[[Sequence[str]], None] | None,
-        types: Mapping[str, ColumnType],
-    ) -> None:
-        self._planned = store
-        self._types = types
-        self._store: Store | None = None
-        self.report = report
-        self._present = present
-        self._stored = stored
-        self._items: list[Item] = []
-        self._since = time.monotonic()
-
-    def open(self) -> Store:
-        """Return the store, created and with its columns widened at the first call."""
-        if self._store is None:
-            self._store = self._planned.open() if isinstance(self._planned, PlannedStore) else self._planned
-            self._store.widen(self._types)
-        return self._store
-
-    def close(self) -> None:
-        self.flush()
-        if self._store is not None:
-            self._store.maintain()
-
-    def put(self, item: Item) -> None:
-        if not self._items:
-            self._since = time.monotonic()
-        self._items.append(item)
-        if len(self._items) >= WRITTEN_ROWS or time.monotonic() - self._since >= WRITTEN_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        replaced = [item for item in self._items if item.id in self._present]
-        new = [item for item in self._items if item.id not in self._present]
-        self._items = []
-        if new:
-            self.open().add(new)
-            self.report.added += len(new)
-            self._acknowledge(new)
-        if replaced:
-            self.open().update(replaced)
-            self.report.updated += len(replaced)
-            self._acknowledge(replaced)
-
-    def _acknowledge(self, items: Sequence[Item]) -> None:
-        if self._stored is not None:
-            self._stored([item.id for item in items])

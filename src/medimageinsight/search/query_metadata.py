@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.errors import InputError
 from medimageinsight.files.columns import find_column
+from medimageinsight.images import DeferredImage, ImageGroup
 from medimageinsight.search.dicom_metadata import read_dicom_metadata
 from medimageinsight.search.indexing import resolve_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medimageinsight.images import Source
+    from medimageinsight.images import HeaderSource, Source
     from medimageinsight.search.records import ColumnType, Item, Value
     from medimageinsight.search.store import Store
 
@@ -59,22 +60,29 @@ def find_own_patient(store: Store, source: Source) -> dict[str, list[Value]]:
     return own | (_read_own(store, items, source, columns) if columns else {})
 
 
+def header_source(source: Source | HeaderSource | None) -> Source | HeaderSource | None:
+    """Return what has the DICOM header of a source, or may have one."""
+    return source.header_source() if isinstance(source, DeferredImage | ImageGroup) else source
+
+
 def _stored_items(store: Store, source: Source) -> list[Item]:
     """Return the stored image of a query that is a path, if there is one."""
+    path = header_source(source)
     try:
-        if not isinstance(source, str | os.PathLike) or not Path(source).is_file():
+        if not isinstance(path, str | os.PathLike) or not Path(path).is_file():
             return []
     except (OSError, ValueError):  # a data: URI is too long for a path
         return []
-    return store.get(sorted(store.existing(resolve_ids(store, [os.fspath(source)]))))
+    return store.get(sorted(store.existing(resolve_ids(store, [os.fspath(path)]))))
 
 
 def _read_own(store: Store, items: Sequence[Item], source: Source, columns: Sequence[str]) -> dict[str, list[Value]]:
     """Return the values of each column that has some, of the stored image and of its DICOM elements."""
     found: dict[str, list[Value]] = {column: [item.metadata.get(column) for item in items] for column in columns}
     salt = bytes.fromhex(store.identity.salt)
-    for patient in ("plain", "hashed"):
-        elements = read_dicom_metadata(source, patient=patient, salt=salt)  # type: ignore[arg-type]  # any source
+    header = header_source(source)
+    for patient in ("plain", "hashed") if header is not None else ():
+        elements = read_dicom_metadata(header, patient=patient, salt=salt)  # type: ignore[arg-type]  # any source
         for column in columns:
             if (name := find_column(elements, column)) is not None:
                 found[column].append(elements[name])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from medimageinsight.search.identity import Identity
+    from medimageinsight.studies import Origin
 
 ColumnType: TypeAlias = Literal["string", "integer", "float", "boolean"]
 Value: TypeAlias = str | int | float | bool | None
@@ -18,6 +22,26 @@ Metadata: TypeAlias = Mapping[str, Value]
 
 FRAME_COLUMN = "frame_index"
 """Column of the metadata with the frame of a file that an item is, from 0; absent for the first."""
+
+LEVEL_COLUMN = "level"
+"""``image``, ``series`` or ``study``; absent for an image that was not indexed as part of a study."""
+
+ORIGIN_COLUMN = "origin"
+"""Location within the file ``path``, a `studies.Origin.fragment`; of a pooled vector that of the image most like it."""
+
+STUDY_COLUMN, SERIES_COLUMN = "study", "series"
+"""Which study and series an item is or belongs to: hashes keyed with the store's salt."""
+
+STUDY_COLUMNS: dict[str, ColumnType] = {
+    LEVEL_COLUMN: "string",
+    ORIGIN_COLUMN: "string",
+    STUDY_COLUMN: "string",
+    SERIES_COLUMN: "string",
+    "parts": "integer",  # of a pooled vector: number of images
+    "selection": "string",
+    "pooling": "string",
+    "content": "string",  # a hash of the sizes and times of the files, which shows that they changed
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,9 +54,14 @@ class Item:
     metadata: Metadata = field(default_factory=dict)
 
     @property
+    def origin(self) -> Origin:
+        """The image: a frame, slice, member or region of its file; of a pooled vector the image most like it."""
+        return _origin_of(self.path, self.metadata)
+
+    @property
     def frame(self) -> int:
         """Index of the frame of the file, from 0."""
-        return _frame_of(self.metadata)
+        return self.origin.frame or 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +74,14 @@ class Hit:
     metadata: dict[str, Value]
 
     @property
+    def origin(self) -> Origin:
+        """The image: a frame, slice, member or region of its file; of a pooled vector the image most like it."""
+        return _origin_of(self.path, self.metadata)
+
+    @property
     def frame(self) -> int:
         """Index of the frame of the file, from 0."""
-        return _frame_of(self.metadata)
+        return self.origin.frame or 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return ``{"id", "path", "score", "metadata"}``, the form of the JSON documents."""
@@ -98,6 +132,12 @@ class Recall:
     exact_ms: float
 
 
-def _frame_of(metadata: Metadata) -> int:
+def _origin_of(path: str, metadata: Metadata) -> Origin:
+    from medimageinsight.studies import Origin
+
+    fragment = metadata.get(ORIGIN_COLUMN)
+    if isinstance(fragment, str):
+        with suppress(InputError):  # a column of the user's own with this name
+            return Origin.from_fragment(path, fragment)
     frame = metadata.get(FRAME_COLUMN)
-    return frame if isinstance(frame, int) and frame > 0 else 0
+    return Origin(path=path, frame=frame if isinstance(frame, int) and frame > 0 else None)
