@@ -62,6 +62,18 @@ def count_frames(data: bytes, limits: Limits) -> int:
     return min(pillow.count_frames(data), limits.max_frames)
 
 
+def is_image(beginning: bytes) -> bool:
+    """Return whether bytes are the first of a file of a format that is read, whole or damaged."""
+    known = (tiff.matches, heif.matches, jpeg_xl.matches, pillow.begins_as_image)
+    return any(matches(beginning) for matches in known)
+
+
+def is_pillows(data: bytes) -> bool:
+    """Return whether Pillow decodes a file that is no TIFF."""
+    others = (tiff.matches, heif.matches, avif.matches, *(matches for matches, _ in _SINGLE), jpeg.read_deep)
+    return not any(matches(data) for matches in others)
+
+
 def _check_single(frame: int) -> None:
     if frame:
         raise out_of_range(frame, 1)

@@ -33,10 +33,11 @@ _SIGNATURES = (
     b"\xff\x4f\xff\x51",
     b"\x00\x00\x00\x0cjP  \r\n\x87\n",
 )
+_CONTAINERS = (b"RIFFWEBP", b"ftypavif", b"ftypavis")
 _VIDEO_SIGNATURES = (b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")  # Matroska, MPEG
 _VIDEO_BRANDS = tuple(b"ftyp" + brand for brand in (b"iso", b"mp4", b"avc", b"qt", b"M4V", b"3g", b"dash", b"MSNV"))
 # Formats whose frames are decoded on top of each other: the n-th needs all before it
-_SEQUENTIAL = ("AVIF", "GIF", "PNG", "WEBP")
+SEQUENTIAL = ("AVIF", "GIF", "PNG", "WEBP")
 # Bytes of a pixel, measured by benchmarks/decoding.py: in Pillow's image, for the modes that do not have 4; in the
 # decoder besides it; and of the frames before the chosen one
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
@@ -65,7 +66,14 @@ def open_file(data: bytes) -> Image.Image:
     except (MemoryError, Image.DecompressionBombError):
         raise
     except Exception:  # UnidentifiedImageError, and whatever a plug-in raises for half a header
-        raise _not_opened(data) from None
+        raise not_opened(data, len(data)) from None
+
+
+def begins_as_image(beginning: bytes) -> bool:
+    """Return whether bytes are the first of a file of one of the accepted formats."""
+    container = beginning[:4] + beginning[8:12] if beginning[:4] == b"RIFF" else beginning[4:12]
+    is_pnm = beginning[:1] == b"P" and beginning[1:2] in (b"1", b"2", b"3", b"4", b"5", b"6", b"f", b"y")
+    return is_pnm or beginning.startswith(_SIGNATURES) or container in _CONTAINERS
 
 
 def count_frames(data: bytes) -> int:
@@ -74,13 +82,19 @@ def count_frames(data: bytes) -> int:
         return int(getattr(image, "n_frames", 1))
 
 
-def decode_opened(image: Image.Image, *, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
-    """Decode one frame of an opened image, within limits; an image already in memory is not changed."""
+def decode_opened(
+    image: Image.Image, *, frame: int, window: WindowSelection | None, limits: Limits, copy: bool = False
+) -> DecodedImage:
+    """Decode one frame of an opened image, within limits; an image already in memory is not changed.
+
+    With `copy`, the result does not change when the opened image goes on to another frame.
+    """
     limits.check_size(*image.size)
-    if image.format in _SEQUENTIAL:
+    if image.format in SEQUENTIAL:
         limits.check_walk(frame, *image.size)
     with reserve(_needed_bytes(image, frame), limits):
-        return _decode_opened(image, frame, window, limits)
+        decoded = _decode_opened(image, frame, window, limits)
+        return dataclasses.replace(decoded, image=decoded.image.copy()) if copy else decoded
 
 
 def _decode_opened(image: Image.Image, frame: int, window: WindowSelection | None, limits: Limits) -> DecodedImage:
@@ -95,18 +109,20 @@ def _decode_opened(image: Image.Image, frame: int, window: WindowSelection | Non
     return dataclasses.replace(from_image(image, window=window, limits=limits), orientation=exif_orientation(image))
 
 
-def _not_opened(data: bytes) -> ImageError:
-    """Return the error for a file that no plug-in opens."""
-    container = data[:4] + data[8:12] if data[:4] == b"RIFF" else data[4:12]
-    if data.startswith(_SIGNATURES) or container in (b"RIFFWEBP", b"ftypavif", b"ftypavis"):
+def not_opened(beginning: bytes, size: int) -> ImageError:
+    """Return the error for a file of a number of bytes that no plug-in opens."""
+    if size == 0:
+        return ImageError("expected an image, got an empty file", code="image_empty")
+    container = beginning[:4] + beginning[8:12] if beginning[:4] == b"RIFF" else beginning[4:12]
+    if beginning.startswith(_SIGNATURES) or container in _CONTAINERS:
         return damaged()
-    if data.startswith(_VIDEO_SIGNATURES) or container == b"RIFFAVI " or container.startswith(_VIDEO_BRANDS):
+    if beginning.startswith(_VIDEO_SIGNATURES) or container == b"RIFFAVI " or container.startswith(_VIDEO_BRANDS):
         return ImageError(
             "expected an image, got a video: extract its frames as images with a video tool", code="image_is_video"
         )
     return ImageError(
         "expected a DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, AVIF, HEIC, JPEG 2000, JPEG-LS, JPEG XL or PNM image, "
-        f"got a file of another kind ({len(data):,} bytes)",
+        f"got a file of another kind ({size:,} bytes)",
         code="image_not_an_image",
     )
 

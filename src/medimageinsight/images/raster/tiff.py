@@ -76,10 +76,15 @@ def decode(data: bytes, *, frame: int, window: WindowSelection | None, limits: L
         ImageError: ``image_truncated``, ``image_unsupported``, ``image_too_large``, ``image_frame_out_of_range``,
             ``image_window_not_applicable``.
     """
-    silence_libtiff()
     selected = select_page(data, frame)
     if selected is None:
         raise out_of_range(frame, count_pages(data, limits.max_frames))
+    return decode_first(selected, window=window, limits=limits)
+
+
+def decode_first(selected: bytes, *, window: WindowSelection | None, limits: Limits) -> DecodedImage:
+    """Decode the first page; errors as `decode`."""
+    silence_libtiff()
     check_tags(selected)
     page = _read_page(selected)
     if page is None:  # tifffile is stricter about tags that do not matter

@@ -1,8 +1,7 @@
 """Volumes of NIfTI, NRRD, MetaImage and DICOM files as ordered slices in the orientation that a radiologist expects.
 
 `read_volume` makes the study of a file; `reformat_series` makes slices of an anatomical plane of DICOM slices. A format
-has one module that reads its header; ``samples`` reads the values of all formats, ``loaded`` shares them between the
-slices of a volume.
+has one module that reads its header; ``samples`` reads the values of all formats.
 """
 
 from __future__ import annotations

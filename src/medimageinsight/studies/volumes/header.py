@@ -64,8 +64,8 @@ class Header:
         return Volume(
             shape=(sizes[0], sizes[1], sizes[2]),
             affine=self.affine,
-            size=self.samples.size,
-            load=partial(_load, self),
+            bytes_needed=self.samples.size,
+            read=partial(_load, self),
             scale=self.scale,
             display=partial(display_values, steps=self.samples.dtype.kind in "iu", hounsfield=self.hounsfield),
         )

@@ -15,7 +15,6 @@ from medimageinsight.images.budget import reserve
 from medimageinsight.studies.study_image import StudyImage
 from medimageinsight.studies.volumes.errors import plane_not_applicable
 from medimageinsight.studies.volumes.geometry import PLANES, patient_axes
-from medimageinsight.studies.volumes.loaded import load
 from medimageinsight.studies.volumes.volume import check_slices
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def _decode_slice(
     volume: Volume, target: _Target, index: int, window: WindowSelection | None, limits: Limits
 ) -> DecodedImage:
     _, rows, columns = target.shape
-    values = load(volume, limits)
+    values = volume.get(limits)
     with reserve(rows * columns * _BYTES, limits):
         pixels = _resample(values, target, index)
     if pixels.dtype.kind == "f" and np.isnan(pixels).all():  # between the corners of an oblique volume

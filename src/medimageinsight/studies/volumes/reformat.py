@@ -60,8 +60,8 @@ def reformat_series(series: Series, plane: Plane, limits: Limits) -> Series:
     volume = Volume(
         shape=shape,
         affine=check_affine(_affine(geometry)),
-        size=size,
-        load=partial(_load, series.images, shape),
+        bytes_needed=size,
+        read=partial(_load, series.images, shape),
         display=partial(_display, _transforms(dataset)),
     )
     images = plane_slices(volume, plane, replace(series.images[0].origin, frame=None), limits)

@@ -10,9 +10,9 @@ from medimageinsight.errors import ImageError
 from medimageinsight.images import PRESETS, ImageWarning
 from medimageinsight.images.arrays import from_samples
 from medimageinsight.images.window import CenterWidth, Preset
+from medimageinsight.studies.shared import Shared
 from medimageinsight.studies.study_image import StudyImage
 from medimageinsight.studies.volumes.geometry import stored_grid
-from medimageinsight.studies.volumes.loaded import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from medimageinsight.studies.origin import Origin, Plane
     from medimageinsight.studies.volumes.geometry import Grid
 
-Load: TypeAlias = "Callable[[Limits], NDArray[Any]]"
+Read: TypeAlias = "Callable[[Limits], NDArray[Any]]"
 Scale: TypeAlias = "Callable[[NDArray[Any]], NDArray[Any]]"
 Display: TypeAlias = "Callable[[NDArray[Any], WindowSelection | None], DecodedImage]"
 
@@ -34,24 +34,33 @@ HOUNSFIELD_ASSUMED = ImageWarning(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Volume:
+class Volume(Shared["NDArray[Any]"]):
     """Values on a regular grid in space.
 
     Args:
         shape: Voxels along the three axes of the values.
         affine: (4, 4), from the indices along these axes to DICOM's coordinates in millimetres.
-        size: Bytes of the stored values.
-        load: Returns the stored values (i, j, k) or (i, j, k, channels).
+        bytes_needed: Of the stored values.
+        read: Returns the stored values (i, j, k) or (i, j, k, channels).
         scale: From stored values of any shape to those that the file means.
         display: From meant values (H, W) or (H, W, channels) to an image.
     """
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
-    size: int
-    load: Load
+    bytes_needed: int
+    read: Read
     scale: Scale = lambda values: values
     display: Display
+
+    @property
+    def size(self) -> int:
+        """Bytes of the stored values."""
+        return self.bytes_needed
+
+    def load(self, limits: Limits) -> NDArray[Any]:
+        """Return the stored values."""
+        return self.read(limits)
 
 
 def stored_slices(volume: Volume, plane: Plane, origin: Origin, limits: Limits) -> list[StudyImage]:
@@ -87,7 +96,7 @@ def check_slices(shape: tuple[int, int, int], limits: Limits) -> None:
 def _decode_slice(
     volume: Volume, grid: Grid, index: int, window: WindowSelection | None, limits: Limits
 ) -> DecodedImage:
-    return volume.display(volume.scale(grid.view(load(volume, limits))[index]), window)
+    return volume.display(volume.scale(grid.view(volume.get(limits))[index]), window)
 
 
 def display_values(
