@@ -7,6 +7,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "embed": (
         "mi2 embed scans/ --out vectors.parquet",
         "mi2 embed ct/ --level series --out series.npy",
+        "mi2 embed slide.svs --slides mpp=1 --out tiles.parquet",
         'mi2 embed chest.dcm --text "x-ray chest Pneumonia" --json',
         "find archive -name '*.dcm' | mi2 embed --files - --out vectors.npy",
     ),
@@ -18,6 +19,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mi2 compare a.png b.png",
         'mi2 compare chest.dcm --text "x-ray chest Pneumonia"',
         "mi2 compare --prior 2023/ --current 2024/",
+    ),
+    "heatmap": (
+        'mi2 heatmap slide.svs --text "H&E tumor" --out map.png --geojson map.geojson',
+        "mi2 heatmap slide.svs --vectors tiles.parquet --text necrosis --out map.png",
     ),
     "tag": (
         "mi2 tag scans/ --vocabulary modality",

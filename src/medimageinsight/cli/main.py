@@ -18,6 +18,7 @@ from medimageinsight.cli import (
     embed,
     evaluate,
     finetune,
+    heatmap,
     index,
     info,
     mcp,
@@ -47,7 +48,14 @@ app = typer.Typer(
 
 # The headings of the help, with their verbs; a pair is a group of verbs.
 SECTIONS = {
-    "Embed and compare": (demo.demo, embed.embed, classify.classify, compare.compare, ("tag", tag.app)),
+    "Embed and compare": (
+        demo.demo,
+        embed.embed,
+        classify.classify,
+        compare.compare,
+        ("tag", tag.app),
+        heatmap.heatmap,
+    ),
     "Store and search": (("index", index.app), search.search),
     "Serve": (score.score, mcp.mcp),
     "Evaluate and adapt": (evaluate.evaluate, ("adapter", adapter.app), ("outliers", outliers.app)),

@@ -56,6 +56,14 @@ WindowsOption = Annotated[
         help="Several windows of each image, such as lung,soft-tissue,bone: an image for each of them.",
     ),
 ]
+SlidesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--slides",
+        metavar="OPTIONS",
+        help="Tiles of slides, such as mpp=1,tile=480,overlap=48,tissue=0.5. Default: mpp=0.5,tile=256,tissue=0.25.",
+    ),
+]
 
 OPTIONS: dict[str, tuple[Any, object]] = {
     "level": (LevelOption, "image"),
@@ -63,6 +71,7 @@ OPTIONS: dict[str, tuple[Any, object]] = {
     "pooling": (PoolingOption, None),
     "plane": (PlaneOption, None),
     "windows": (WindowsOption, None),
+    "slides": (SlidesOption, None),
 }
 """The options that `verbs.register` gives to a verb with a parameter ``reading``: name to annotation and default."""
 
@@ -77,6 +86,7 @@ class ReadingOptions:
         pooling: How the vectors of a series or study become one; None is the default.
         plane: The plane of slices of volumes.
         windows: Several windows of each image.
+        slides: The tiles of slides, see `studies.SlideOptions.parse`; None is the default.
     """
 
     levels: tuple[Level, ...] = ("image",)
@@ -84,19 +94,28 @@ class ReadingOptions:
     pooling: str | None = None
     plane: str | None = None
     windows: tuple[str, ...] = ()
+    slides: str | None = None
 
     @classmethod
     def parse(
-        cls, *, level: str, select: str | None, pooling: str | None, plane: str | None, windows: str | None
+        cls,
+        *,
+        level: str,
+        select: str | None,
+        pooling: str | None,
+        plane: str | None,
+        windows: str | None,
+        slides: str | None,
     ) -> ReadingOptions:
         """Return the checked options of a command line.
 
         Raises:
             InputError: ``level_unknown``, ``plane_unknown``, ``selection_invalid``, ``pooling_unknown``,
-                ``window_invalid``, or ``reading_option_unused`` for a pooling without a series.
+                ``window_invalid``, ``slide_options_invalid``, or ``reading_option_unused`` for a pooling without a
+                series.
         """
         from medimageinsight.images import parse_window
-        from medimageinsight.studies import Plane, Pooling, parse_selection
+        from medimageinsight.studies import Plane, Pooling, SlideOptions, parse_selection
 
         levels = tuple(dict.fromkeys(name.strip() for name in level.split(",")))
         for name in levels:
@@ -112,8 +131,17 @@ class ReadingOptions:
             _check_choice("--plane", plane, get_args(Plane), "plane_unknown")
         if select is not None:
             select = str(parse_selection(select))
+        if slides is not None:
+            slides = str(SlideOptions.parse(slides))
         names = tuple(str(parse_window(name.strip())) for name in windows.split(",")) if windows else ()
-        return cls(levels=levels, select=select, pooling=pooling, plane=plane, windows=names)  # type: ignore[arg-type]
+        return cls(
+            levels=levels,  # type: ignore[arg-type]  # checked above, as the others are
+            select=select,
+            pooling=pooling,
+            plane=plane,
+            windows=names,
+            slides=slides,
+        )
 
     @property
     def level(self) -> Level:
@@ -147,6 +175,7 @@ class ReadingOptions:
             "--pooling": self.pooling,
             "--plane": self.plane,
             "--windows": ",".join(self.windows) or None,
+            "--slides": self.slides,
         }
 
     def check_frame(self, frame: int) -> None:
@@ -179,6 +208,8 @@ class ReadingOptions:
         from medimageinsight import studies
 
         given: dict[str, Any] = {"select": self.select, "plane": self.plane, "windows": list(self.windows) or None}
+        if self.slides is not None:
+            given["slides"] = studies.SlideOptions.parse(self.slides)
         options = {name: value for name, value in given.items() if value is not None}
         if self.pooling is not None:
             options["pooling"] = self.pooling

@@ -229,8 +229,9 @@ def find_origin(name: str) -> Origin | None:
 
 def needs_reading(name: str) -> bool:
     """Return whether a name is that of an image within a file, or of a file with many images."""
-    from medimageinsight.studies.files import BEGINNING
+    from medimageinsight.studies.files import BEGINNING, LocalFile
     from medimageinsight.studies.formats import recognise
+    from medimageinsight.studies.slides import is_slide
 
     if name == STANDARD_INPUT or is_data_uri(name):
         return False
@@ -238,7 +239,8 @@ def needs_reading(name: str) -> bool:
         return True
     try:
         with Path(name).open("rb") as file:
-            return recognise(file.read(BEGINNING), Path(name).name) not in ("dicom", "raster")
+            found = recognise(file.read(BEGINNING), Path(name).name)
+        return found not in ("dicom", "raster") or (found == "raster" and is_slide(LocalFile(name)))
     except (OSError, ValueError):
         return False
 

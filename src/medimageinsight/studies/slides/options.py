@@ -47,9 +47,13 @@ class SlideOptions:
         # An origin states six digits: the same tile is read again from it.
         object.__setattr__(self, "microns_per_pixel", float(f"{self.microns_per_pixel:g}"))
 
+    def __str__(self) -> str:
+        tiles = f"mpp={self.microns_per_pixel:g},tile={self.tile_pixels},overlap={self.overlap}"
+        return f"{tiles},tissue={self.min_tissue:g}"
+
     @classmethod
     def parse(cls, text: str) -> SlideOptions:
-        """Return the options of a text such as ``mpp=0.5,tile=256,overlap=32,tissue=0.25``; each may be left out.
+        """Return the options of a text as `str` writes it, such as ``mpp=1,tile=480``; each may be left out.
 
         Raises:
             InputError: ``slide_options_invalid``.
