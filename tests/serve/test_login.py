@@ -9,8 +9,8 @@ import hmac
 import http.server
 import json
 import logging
+import ssl
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +28,7 @@ from medimageinsight.serve.app import create_app
 from medimageinsight.serve.jwks import MAX_AGE_S, UNKNOWN_KEY_REFRESH_S, JwksKeys
 from medimageinsight.serve.logs import JsonFormatter
 from medimageinsight.serve.settings import ServerSettings
+from medimageinsight.serve.timed_fetch import fetch_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +135,7 @@ class Provider(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), ProviderHandler)
         self.paths: list[str] = []
         self.stopped = threading.Event()
+        self.ended = threading.Event()  # a client has ended its connection
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_port}{path}"
@@ -149,12 +151,17 @@ class ProviderHandler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.paths.append(self.path)
-        with suppress(OSError):  # the client has gone, as it should
+        try:
             self.answer()
+        except OSError:  # the client has gone, as it should
+            self.server.ended.set()
 
     def answer(self) -> None:
         if self.path == "/stalled":
             self.server.stopped.wait(10)
+            return
+        if self.path.startswith("/dripping"):
+            self.drip()
             return
         if self.path == "/redirect":
             self.send_response(302)
@@ -171,6 +178,14 @@ class ProviderHandler(http.server.BaseHTTPRequestHandler):
                 if self.server.stopped.wait(0.01):
                     return
         self.wfile.write(b"<html>" if self.path == "/text" else KEY_SET.encode())
+
+    def drip(self) -> None:
+        """Send bytes of the status line, of a header or of the body, each in time for a limit of a read."""
+        head = b"HTTP/1.1 " if self.path == "/dripping-status" else b"HTTP/1.1 200 OK\r\nX: "
+        self.wfile.write(head if self.path != "/dripping-body" else b"HTTP/1.1 200 OK\r\n\r\n")
+        while not self.server.stopped.wait(0.01):
+            self.wfile.write(b" ")
+        self.wfile.write(b"\r\n\r\n" + KEY_SET.encode())
 
 
 @pytest.fixture
@@ -293,11 +308,14 @@ def test_keys_of_a_url_are_read_once(provider: Provider) -> None:
     assert provider.paths == ["/keys"]
 
 
-@pytest.mark.parametrize("path", ["/redirect", "/huge", "/stalled", "/slow", "/failing", "/text"])
+DRIPPING = ("/dripping-status", "/dripping-head", "/dripping-body")
+
+
+@pytest.mark.parametrize("path", ["/redirect", "/huge", "/stalled", "/slow", "/failing", "/text", *DRIPPING])
 def test_a_faulty_provider_makes_logins_unavailable(
     monkeypatch: pytest.MonkeyPatch, provider: Provider, api_key_file: Path, path: str
 ) -> None:
-    seconds = 0.1 if path in ("/stalled", "/slow") else 5.0
+    seconds = 0.1 if path in ("/stalled", "/slow", *DRIPPING) else 5.0
     for module in ("jwks", "login"):
         monkeypatch.setattr(f"medimageinsight.serve.{module}.FETCH_TIMEOUT_S", seconds)
     app = make_app(provider.url(path), api_key_file=api_key_file)
@@ -309,6 +327,42 @@ def test_a_faulty_provider_makes_logins_unavailable(
     assert provider.paths in ([path], [])
     assert bearer(app, API_KEY).status_code == 200
     assert send(app, "/health/live").status_code == 200
+
+
+@pytest.mark.parametrize("path", DRIPPING)
+def test_a_server_that_sends_a_byte_at_a_time_is_left_at_the_deadline(provider: Provider, path: str) -> None:
+    with pytest.raises(TimeoutError):
+        fetch_within(provider.url(path), seconds=1, max_bytes=1000)
+    assert provider.ended.wait(10), "the connection was ended, so that no thread remains"
+
+
+def test_a_name_that_is_never_resolved_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: resolved.wait(10) and [])
+    with pytest.raises(TimeoutError):
+        fetch_within("http://login.example/keys", seconds=0.05, max_bytes=1000)
+    resolved.set()
+
+
+def test_keys_are_fetched_over_tls(
+    provider: Provider, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    provider.socket = context.wrap_socket(provider.socket, server_side=True)
+    url = provider.url("/keys").replace("http://127.0.0.1", "https://localhost")
+    with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+        fetch_within(url, seconds=10, max_bytes=1 << 20)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    assert fetch_within(url, seconds=10, max_bytes=1 << 20) == KEY_SET.encode()
+
+
+def test_keys_are_fetched_through_a_proxy(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setenv("http_proxy", provider.url(""))
+    content = fetch_within("http://login.example/keys", seconds=10, max_bytes=1 << 20)
+    assert content == KEY_SET.encode()
+    assert provider.paths == ["http://login.example/keys"]
 
 
 def test_a_provider_that_cannot_be_reached(provider: Provider) -> None:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -106,17 +105,11 @@ def test_keys(toy_bundle: Path, tmp_path: Path) -> None:
         assert OTHER_KEY not in server.log
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
-def test_tls(toy_bundle: Path, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    options = ("--tls-cert", str(certificate), "--tls-key", str(key), "--model", str(toy_bundle))
+def test_tls(toy_bundle: Path, tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    authority, key = certificate
+    options = ("--tls-cert", str(authority), "--tls-key", str(key), "--model", str(toy_bundle))
     with run_server(tmp_path, *options, ready=False) as server:
-        context = ssl.create_default_context(cafile=certificate)
+        context = ssl.create_default_context(cafile=authority)
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=TIMEOUT_S)

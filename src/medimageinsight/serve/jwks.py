@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 import time
-import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from medimageinsight.serve.timed_fetch import fetch_within
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 MAX_BYTES = 1 << 20
 MAX_KEYS = 100
 MIN_RSA_BITS = 2048
-FETCH_TIMEOUT_S = 5.0  # of each read, and of the whole body
+FETCH_TIMEOUT_S = 5.0  # of the whole fetch
 REFRESH_S = 3600.0  # keys that were withdrawn are accepted for this time
 UNKNOWN_KEY_REFRESH_S = 60.0  # tokens with unknown keys, which anybody can make, cause no more requests than this
 MAX_AGE_S = 24 * 3600.0  # keys are accepted for this time where the provider cannot be reached
@@ -94,7 +95,11 @@ class JwksKeys:
             http.client.HTTPException: The server's response is not HTTP.
         """
         is_url = self._location.startswith(("https://", "http://"))
-        content = _fetch(self._location) if is_url else _read_file(self._location)
+        content = (
+            fetch_within(self._location, seconds=FETCH_TIMEOUT_S, max_bytes=MAX_BYTES)
+            if is_url
+            else _read_file(self._location)
+        )
         self._keys = parse_jwks(content, self._algorithms)
         self._read_at = self._clock()
 
@@ -140,23 +145,3 @@ def _read_file(path: str) -> bytes:
     if len(content) > MAX_BYTES:
         raise ValueError("too large")
     return content
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
-def _fetch(url: str) -> bytes:
-    deadline = time.monotonic() + FETCH_TIMEOUT_S
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - `safe_url`
-    opener = urllib.request.build_opener(_NoRedirects)
-    content = bytearray()
-    with opener.open(request, timeout=FETCH_TIMEOUT_S) as response:
-        while chunk := response.read1(1 << 16):
-            content += chunk
-            if len(content) > MAX_BYTES:
-                raise ValueError("too large")
-            if time.monotonic() > deadline:
-                raise TimeoutError
-    return bytes(content)
