@@ -15,7 +15,6 @@ import pytest
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 triton = pytest.importorskip("tritonclient.http", reason="Triton's client is a tool for development")
 
-from medimageinsight.serve.open_inference.encoding import choose_coding
 from tests.serve.server_process import b64, make_image, run_server
 
 if TYPE_CHECKING:
@@ -318,11 +317,3 @@ def memory_mb(pid: int) -> float:
 
     lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-
-@pytest.mark.parametrize(
-    ("accepted", "coding"),
-    [("", None), ("gzip", "gzip"), ("deflate, gzip;q=1.0", "gzip"), ("deflate", "deflate"), ("gzip;q=0", None)],
-)  # fmt: skip
-def test_codings(accepted: str, coding: str | None) -> None:
-    assert choose_coding(accepted) == coding

@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from medimageinsight.engine import available_cpus
 from medimageinsight.serve.access import Access
 from medimageinsight.serve.authentication import Authentication
+from medimageinsight.serve.compression import Compression
 from medimageinsight.serve.error_handler import add_error_handler
 from medimageinsight.serve.gateway import Gateway, HeadAsGet
 from medimageinsight.serve.hosts import HostCheck, HostRules
@@ -45,7 +46,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
     metrics = Metrics()
     authentication = Authentication(settings)
     app = create_api(settings.root_path)
-    app.state.server = ServerState(
+    app.state.server = server = ServerState(
         settings=settings,
         models=ServedModels(settings, metrics),
         stores=ServedStores(settings),
@@ -55,7 +56,10 @@ def create_app(settings: ServerSettings) -> ASGIApp:
     )
     app.state.authentication = authentication
     rules = None if authentication.is_required else _host_rules(settings)
-    checked = HostCheck(HeadAsGet(app), rules=rules, metrics=metrics)
+    routes: ASGIApp = HeadAsGet(app)
+    if settings.compress_min_bytes:
+        routes = Compression(routes, min_bytes=settings.compress_min_bytes, run=server.run)
+    checked = HostCheck(routes, rules=rules, metrics=metrics)
     guarded: ASGIApp = Access(
         checked,
         authentication=authentication,

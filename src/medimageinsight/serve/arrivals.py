@@ -18,7 +18,7 @@ class Arrivals:
     """The jobs of a queue by their arrival; whoever calls it holds the queue's lock.
 
     Args:
-        publish: Called with the arrival of the oldest job, of ``time.monotonic``, when it changes; `NEVER` without jobs.
+        publish: Called when the arrival of the oldest job, of ``time.monotonic``, changes; `NEVER` without jobs.
     """
 
     def __init__(self, publish: Callable[[float], None]) -> None:

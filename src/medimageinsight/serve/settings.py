@@ -122,7 +122,7 @@ class ServerSettings(BaseSettings):
     drain_delay_s: float = Field(0.0, ge=0, description="From SIGTERM to the end of listening, in seconds.")
     drain_timeout_s: float = Field(60.0, gt=0, description="Time for requests to be answered after that, in seconds.")
     compress_min_bytes: int = Field(
-        4096, ge=0, description="Size from which responses of /v2 are compressed for clients that ask for it; 0: never."
+        16384, ge=0, description="Size from which responses are compressed for clients that ask for it; 0: never."
     )
 
     access_log: bool = Field(True, description="Log one line per request.")

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from medimageinsight.errors import MedImageInsightError
 
 GZIP, DEFLATE = "gzip", "deflate"
-_WINDOW_BITS = {GZIP: 31, DEFLATE: 15}  # of zlib: its gzip format, its own format (RFC 9110, 8.4.1.2)
+WINDOW_BITS = {GZIP: 31, DEFLATE: 15}  # of zlib: its gzip format, its own format (RFC 9110, 8.4.1.2)
 _MAX_MEMBERS = 16  # of a gzip body; the rest is copied for each
-_LEVEL = 1  # float32 hardly becomes smaller with more effort
 
 
 def decompress(content: bytes, coding: str, limit: int, too_large: Callable[[], MedImageInsightError]) -> bytes:
@@ -34,7 +33,7 @@ def decompress(content: bytes, coding: str, limit: int, too_large: Callable[[], 
     parts: list[bytes] = []
     size = 0
     for _ in range(_MAX_MEMBERS if coding == GZIP else 1):
-        decompressor = zlib.decompressobj(_WINDOW_BITS[coding])
+        decompressor = zlib.decompressobj(WINDOW_BITS[coding])
         try:
             parts.append(decompressor.decompress(content, limit - size + 1))
         except zlib.error:
@@ -48,24 +47,6 @@ def decompress(content: bytes, coding: str, limit: int, too_large: Callable[[], 
         if not content:
             return parts[0] if len(parts) == 1 else b"".join(parts)
     raise _damaged(coding)
-
-
-def choose_coding(accepted: str) -> str | None:
-    """Return the coding of a response by the request's Accept-Encoding; None for none."""
-    allowed = set()
-    for item in accepted.lower().split(","):
-        name, _, parameters = item.partition(";")
-        if parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
-            allowed.add(name.strip())
-    return next((coding for coding in (GZIP, DEFLATE) if coding in allowed), None)
-
-
-def compress(content: bytes, coding: str | None, min_bytes: int) -> tuple[bytes, str | None]:
-    """Compress a response of at least so many bytes, 0 for never; return it with its coding."""
-    if coding is None or not 0 < min_bytes <= len(content):
-        return content, None
-    compressor = zlib.compressobj(_LEVEL, wbits=_WINDOW_BITS[coding])
-    return compressor.compress(content) + compressor.flush(), coding
 
 
 def _damaged(coding: str) -> RequestError:

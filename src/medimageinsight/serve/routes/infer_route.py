@@ -7,7 +7,7 @@ from fastapi import Request, Response
 
 from medimageinsight import schemas
 from medimageinsight.serve.http import unless_gone
-from medimageinsight.serve.open_inference.encoding import DEFLATE, GZIP, choose_coding, compress, decompress
+from medimageinsight.serve.open_inference.encoding import DEFLATE, GZIP, decompress
 from medimageinsight.serve.open_inference.infer import find_model
 from medimageinsight.serve.open_inference.tensors import HEADER_LENGTH, read_request, write_response
 from medimageinsight.serve.rejection import Rejection
@@ -57,21 +57,12 @@ class InferRoute(ServerRoute):
                 )
             response = await self.endpoint(server, body, model=request.path_params["model"])
         size = sum(tensor.data.nbytes for tensor in response.outputs)
-        accepted = choose_coding(headers.get("accept-encoding", ""))
-        min_bytes = server.settings.compress_min_bytes
-        return await server.run(size, lambda: _respond(response, body, accepted, min_bytes))
+        return await server.run(size, lambda: _respond(response, body))
 
 
-def _respond(
-    response: schemas.InferResponse, request: schemas.InferRequest, accepted: str | None, min_bytes: int
-) -> Response:
+def _respond(response: schemas.InferResponse, request: schemas.InferRequest) -> Response:
     content, head_length = write_response(response, request)
-    content, coding = compress(content, accepted, min_bytes)
-    headers = {"Vary": "Accept-Encoding"}
-    if coding is not None:
-        headers["Content-Encoding"] = coding
-    if head_length is not None:
-        headers[HEADER_LENGTH] = str(head_length)
+    headers = {} if head_length is None else {HEADER_LENGTH: str(head_length)}
     media_type = "application/json" if head_length is None else "application/octet-stream"
     return Response(content, headers=headers, media_type=media_type)
 
