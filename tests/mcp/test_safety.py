@@ -27,6 +27,8 @@ def traps(workspace):
     (workspace.scans / "out").symlink_to(workspace.root)
     (workspace.scans / "loop").symlink_to(workspace.scans / "loop")
     (workspace.scans / "zero.dcm").symlink_to("/dev/zero")
+    (workspace.scans / "trapped" / "deeper").mkdir(parents=True)
+    (workspace.scans / "trapped" / "deeper" / "link.dcm").symlink_to(workspace.outside)
     os.mkfifo(workspace.scans / "fifo.dcm")
     return workspace
 
@@ -47,7 +49,8 @@ def traps(workspace):
         "zero.dcm",
         "fifo.dcm",
         "nowhere.dcm",
-        "more",
+        "trapped",
+        "trapped/deeper",
         "~/x.dcm",
         "file:///etc/passwd",
         "https://example.org/x.png",

@@ -199,3 +199,17 @@ def test_windows(agent, workspace, model) -> None:
         agent.refused("tag", images=[file.name], vocabulary="modality", window="lungs")["code"] == "arguments_invalid"
     )
     file.unlink()
+
+
+def test_the_images_of_a_study_are_pooled(agent, workspace) -> None:
+    (heart,) = agent.ask("classify", images=["examples_ybr_color.dcm"], labels=["x-ray", "skin"], select="even:4")[
+        "results"
+    ]
+    (first,) = agent.ask("classify", images=["examples_ybr_color.dcm"], labels=["x-ray", "skin"], frame=3)["results"]
+    assert sum(heart["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    assert heart["cosine"] != first["cosine"]
+    (folder,) = agent.ask("tag", images=["more"], vocabulary="modality")["results"]
+    (alone,) = agent.ask("tag", images=["more/again.dcm"], vocabulary="modality")["results"]
+    assert folder["tags"] == alone["tags"]
+    assert agent.refused("search", image="more", frame=1)["code"] == "image_frame_out_of_range"
+    assert agent.refused("search", image="more", frame=1, select="all")["code"] == "selection_invalid"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path, PureWindowsPath
 
 
@@ -36,3 +37,12 @@ def path_below(path: Path, root: Path) -> Path | None:
         if Path(full).is_relative_to(start):
             return Path(full).relative_to(start)
     return None
+
+
+def is_stream(path: str) -> bool:
+    """Return whether a path is a pipe, socket or device, whose reading may never end; False for a missing file."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - follows links, and is called for each file of a folder
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

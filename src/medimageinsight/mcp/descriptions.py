@@ -19,6 +19,7 @@ CLASSIFY = """Classify medical images, in one of two ways.
   and `warnings` name words that it never learned: there, report no probability as a finding.
 - By a store's labelled images: give `label_column` (and `store`). The k most similar stored images vote; they come
   back as evidence in `neighbours`. Prefer this where a store has the label.
+A folder, volume or archive is one study: `select` chooses its images ('even:16', 'all'), whose vectors are pooled.
 A file that cannot be used has an `error` in its place; the others are answered."""
 
 SEARCH = """Find the stored images most similar to exactly one of `image`, `text` or `id` in a store of this server.

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import InputError
 from medimageinsight.search import find_image
 from medimageinsight.serve import thumbnail
+from medimageinsight.serve.studies import needs_reader, open_study
+from medimageinsight.studies.files import BEGINNING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from medimageinsight import images
     from medimageinsight.search import Hit
+    from medimageinsight.serve.image_choice import ImageChoice
 
 THUMBNAIL_SIZE = 256  # pixels of the longer side
 
 
 def find_file(name: str, folders: Sequence[Path]) -> Path:
-    """Return the image file that a client names, absolute or relative to one of the folders.
+    """Return the image file or folder that a client names, absolute or relative to one of the folders.
 
     Raises:
         InputError: ``picture_not_available``, the same whether the file is outside the folders or does not exist.
     """
     try:
         if ".." not in PurePath(name).parts:
-            return find_image(name, folders)
+            path = find_image(name, folders, allow_folder=True)
+            if path.is_file() or not _has_link_out(path, folders):
+                return path
     except InputError:
         pass
     raise InputError(
@@ -36,6 +41,32 @@ def find_file(name: str, folders: Sequence[Path]) -> Path:
         "on, without '..'",
         code="picture_not_available",
     )
+
+
+def _has_link_out(folder: Path, folders: Sequence[Path]) -> bool:
+    """Return whether a link below a folder leads out of the folders that may be read."""
+    roots = [root.resolve() for root in folders]
+    for parent, names, files in os.walk(folder):
+        for entry in (Path(parent, name) for name in (*names, *files)):
+            target = Path(os.path.realpath(entry))
+            if entry.is_symlink() and not any(target.is_relative_to(root) for root in roots):
+                return True
+    return False
+
+
+def open_source(path: Path, choice: ImageChoice, limits: images.Limits) -> images.Source:
+    """Return the source of a file: itself, one of its images, or its study where several are chosen or it is a folder.
+
+    Raises:
+        InputError: As `open_study`.
+    """
+    if choice.select is not None or path.is_dir():
+        return open_study(path, limits, select=choice.select, pooling=choice.pooling).study
+    if not choice.frame:
+        with path.open("rb") as file:
+            if not needs_reader(file.read(BEGINNING)):
+                return path
+    return open_study(path, limits).image(choice.frame)
 
 
 @dataclass

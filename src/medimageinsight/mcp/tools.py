@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from medimageinsight import images, schemas, search
 from medimageinsight.errors import InputError
-from medimageinsight.mcp.files import Thumbnails, find_file
+from medimageinsight.mcp.files import Thumbnails, find_file, open_source
 from medimageinsight.mcp.label_examples import find_label_examples
 from medimageinsight.mcp.results import (
     ToolResult,
@@ -25,6 +25,7 @@ from medimageinsight.mcp.results import (
     summary,
     warnings_of,
 )
+from medimageinsight.serve.image_choice import ImageChoice, check_choice
 from medimageinsight.tasks import Text
 
 if TYPE_CHECKING:
@@ -72,14 +73,10 @@ class Tools:
             )
         found = self._for_each(
             names,
-            lambda paths: self.model.zero_shot(
-                paths,
-                labels,
-                template=arguments.template,
-                errors="return",
-                frame=arguments.frame,
-                window=arguments.window,
+            lambda sources: self.model.zero_shot(
+                sources, labels, template=arguments.template, errors="return", window=arguments.window
             ),
+            _choose(arguments),
         )
         return classified([classified_image(name, result) for name, result in zip(names, found, strict=True)], found)
 
@@ -88,17 +85,17 @@ class Tools:
         thumbnails = self._thumbnails(arguments.thumbnails)
         found = self._for_each(
             arguments.images,
-            lambda paths: search.classify(
+            lambda sources: search.classify(
                 self.model,
                 store,
-                paths,
+                sources,
                 label=str(arguments.label_column),
                 k=arguments.k,
                 where=arguments.where,
-                frame=arguments.frame,
                 window=arguments.window,
                 errors="return",
             ),
+            _choose(arguments),
         )
         results = [
             classified_image(name, result)
@@ -115,14 +112,13 @@ class Tools:
         hits = search.search(
             self.model,
             store,
-            image=None if arguments.image is None else find_file(arguments.image, self.folders),
+            image=None if arguments.image is None else self._source(arguments.image, _choose(arguments)),
             text=arguments.text,
             item_id=arguments.id,
             k=arguments.k,
             where=arguments.where,
             min_score=arguments.min_score,
             exclude_same=arguments.exclude_same,
-            frame=arguments.frame,
             window=arguments.window,
         )
         found = [schemas.FoundImage(**hit_members(hit, thumbnails)) for hit in hits]
@@ -135,10 +131,11 @@ class Tools:
     def compare(self, arguments: schemas.CompareArguments) -> ToolResult:
         """Compute cosine similarities of images and texts."""
         a, b = arguments.a, arguments.b
-        rows = self._sources("a", a)
-        columns = None if b is None else self._sources("b", b)
+        choice = _choose(arguments)
+        rows = self._sources("a", a, choice)
+        columns = None if b is None else self._sources("b", b, choice)
         try:
-            matrix = self.model.compare(rows, columns, frame=arguments.frame, window=arguments.window)
+            matrix = self.model.compare(rows, columns, window=arguments.window)
         except InputError:
             self._find_failing(arguments, a=rows, b=columns or [])
             raise
@@ -167,14 +164,10 @@ class Tools:
             tags, window = tagger, window or tagger.model.preprocessing.get("window")
         found = self._for_each(
             arguments.images,
-            lambda paths: self.model.tag(
-                paths,
-                tags,
-                threshold=arguments.threshold,
-                errors="return",
-                frame=arguments.frame,
-                window=window,
+            lambda sources: self.model.tag(
+                sources, tags, threshold=arguments.threshold, errors="return", window=window
             ),
+            _choose(arguments),
         )
         results = [_tagged_image(name, result) for name, result in zip(arguments.images, found, strict=True)]
         lines = [
@@ -204,23 +197,28 @@ class Tools:
     def _thumbnails(self, requested: bool) -> Thumbnails:
         return Thumbnails(folders=self.folders if requested else (), max_count=MAX_THUMBNAILS, limits=self.limits)
 
-    def _for_each(self, names: Sequence[str], work: Callable[[list[Path]], Sequence[Any]]) -> list[Any]:
+    def _source(self, name: str, choice: ImageChoice) -> Any:  # noqa: ANN401 - an image source
+        return open_source(find_file(name, self.folders), choice, self.limits)
+
+    def _for_each(
+        self, names: Sequence[str], work: Callable[[list[Any]], Sequence[Any]], choice: ImageChoice
+    ) -> list[Any]:
         """Return the work's result for each file that may be read, and the error of each of the others, in order."""
-        files: list[Path | InputError] = []
+        found: list[Any] = []
         for name in names:
             try:
-                files.append(find_file(name, self.folders))
+                found.append(self._source(name, choice))
             except InputError as error:
-                files.append(error)
-        paths = [file for file in files if not isinstance(file, InputError)]
-        results = iter(work(paths) if paths else ())
-        return [file if isinstance(file, InputError) else next(results) for file in files]
+                found.append(error)
+        sources = [source for source in found if not isinstance(source, InputError)]
+        results = iter(work(sources) if sources else ())
+        return [source if isinstance(source, InputError) else next(results) for source in found]
 
-    def _sources(self, argument: str, items: Sequence[schemas.CompareFile]) -> list[Any]:
+    def _sources(self, argument: str, items: Sequence[schemas.CompareFile], choice: ImageChoice) -> list[Any]:
         sources: list[Any] = []
         for index, item in enumerate(items):
             with _locating(argument, index):
-                sources.append(Text(item.value) if item.image is None else find_file(item.image, self.folders))
+                sources.append(Text(item.value) if item.image is None else self._source(item.image, choice))
         return sources
 
     def _find_failing(self, arguments: schemas.CompareArguments, **sources: Sequence[Any]) -> None:
@@ -233,7 +231,14 @@ class Tools:
             for index, item in enumerate(items):
                 if not isinstance(item, Text):
                     with _locating(argument, index):
-                        self.model.open_image(item, frame=arguments.frame, window=arguments.window)
+                        self.model.embed_images(item, window=arguments.window)
+
+
+def _choose(
+    arguments: schemas.ClassifyArguments | schemas.CompareArguments | schemas.SearchArguments | schemas.TagArguments,
+) -> ImageChoice:
+    check_choice(arguments.frame, arguments.select, arguments.pooling)
+    return ImageChoice(frame=arguments.frame, select=arguments.select, pooling=arguments.pooling or "mean")
 
 
 def _tagged_image(name: str, found: ImageTags | InputError) -> schemas.TaggedImage:

@@ -101,6 +101,8 @@ class ClassifyArguments(RequestModel):
     where: ToolWhere = None
     frame: Frame = 0
     window: Window = None
+    select: Select = None
+    pooling: PoolingName = None
     thumbnails: WithThumbnails = False
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, TypeAlias
 from pydantic import Field
 
 from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel
-from medimageinsight.schemas.fields import Frame, Image, Model, ModelName, Text, Window
+from medimageinsight.schemas.fields import Frame, Image, Model, ModelName, PoolingName, Select, Text, Window
 from medimageinsight.schemas.tools import MAX_ITEMS, ImageFile, ToolText
 
 
@@ -70,6 +70,8 @@ class CompareArguments(RequestModel):
     ] = None
     frame: Frame = 0
     window: Window = None
+    select: Select = None
+    pooling: PoolingName = None
 
 
 class ComparedItems(ResponseModel):

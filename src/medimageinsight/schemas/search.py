@@ -99,6 +99,8 @@ class SearchArguments(RequestModel):
     exclude_same: Annotated[FileName | None, Field(alias="other_than_same", description=_EXCLUDE_SAME)] = None
     frame: Frame = 0
     window: Window = None
+    select: Select = None
+    pooling: PoolingName = None
     thumbnails: WithThumbnails = False
 
 

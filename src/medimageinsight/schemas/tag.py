@@ -86,6 +86,8 @@ class TagArguments(RequestModel):
     threshold: Annotated[Annotated[float, Field(ge=0, le=1)] | None, Field(description=_THRESHOLD)] = None
     frame: Frame = 0
     window: Window = None
+    select: Select = None
+    pooling: PoolingName = None
 
 
 class TaggedImage(ResponseModel):

@@ -18,14 +18,19 @@ ShortText: TypeAlias = Annotated[str, Field(min_length=1, max_length=500)]
 ShortTexts: TypeAlias = Annotated[list[ShortText], Field(min_length=1, max_length=MAX_PROMPTS)]
 
 ImageFile: TypeAlias = Annotated[
-    FileName | None, Field(description="An image file, absolute or relative to one of the server's folders.")
+    FileName | None,
+    Field(
+        description="An image file, absolute or relative to one of the server's folders; or a folder with the files of "
+        "one study."
+    ),
 ]
 ImageFiles: TypeAlias = Annotated[
     list[FileName],
     Field(
         min_length=1,
         max_length=MAX_IMAGES,
-        description="Image files, absolute or relative to one of the server's folders: DICOM, PNG, JPEG, TIFF ...",
+        description="Image files, absolute or relative to one of the server's folders: DICOM, PNG, JPEG, TIFF, NIfTI, "
+        "ZIP ...; or folders with the files of one study each.",
     ),
 ]
 ToolText: TypeAlias = Annotated[

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from medimageinsight.search.records import Hit, Item
 
 
-def find_image(stored: Hit | Item | str, folders: Sequence[Path]) -> Path:
+def find_image(stored: Hit | Item | str, folders: Sequence[Path], *, allow_folder: bool = False) -> Path:
     """Return the file of a stored image if it is inside one of the folders.
 
     A store contains paths as they were given, which may be anything; this function decides what is read. A relative
-    path is relative to each folder and to the current one. Links are followed.
+    path is relative to each folder and to the current one. Links are followed. `allow_folder` also finds folders, such
+    as that of a study.
 
     Raises:
         InputError: ``picture_not_available``: the file does not exist or is outside the folders, without a difference
@@ -28,7 +29,9 @@ def find_image(stored: Hit | Item | str, folders: Sequence[Path]) -> Path:
     for start in (*roots, Path.cwd()):
         try:
             file = (start / path).resolve()
-            if any(file.is_relative_to(root) for root in roots) and file.is_file():
+            if any(file.is_relative_to(root) for root in roots) and (
+                file.is_file() or (allow_folder and file.is_dir())
+            ):
                 return file
         except (OSError, ValueError, RuntimeError):  # a null character; a loop of links, before Python 3.13
             continue

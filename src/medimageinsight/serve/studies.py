@@ -17,6 +17,7 @@ from medimageinsight.studies.formats import recognise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -101,14 +102,20 @@ def needs_reader(data: bytes) -> bool:
     return recognise(data[:BEGINNING], "") not in _ONE_IMAGE
 
 
-def open_study(data: bytes, limits: Limits, *, select: str | None = None) -> OpenedStudy:
-    """Return the one study of a file.
+def open_study(
+    source: bytes | Path, limits: Limits, *, select: str | None = None, pooling: studies.Pooling = "mean"
+) -> OpenedStudy:
+    """Return the one study of a file or folder.
 
     Raises:
         InputError: It cannot be read, or has several studies (``studies_several``).
     """
     errors: list[InputError] = []
-    found = list(studies.read(data, select=select, failed=lambda _, error: errors.append(error), limits=limits))
+    found = list(
+        studies.read(
+            source, select=select, pooling=pooling, failed=lambda _, error: errors.append(error), limits=limits
+        )
+    )
     if not found:
         raise errors[0] if errors else ImageError("expected images, got a file without any", code="study_empty")
     if len(found) > 1:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from medimageinsight.errors import InputError
+from medimageinsight.files.paths import is_stream
 from medimageinsight.studies import archives
 from medimageinsight.studies.dicomdir import choose_files, is_dicomdir
 from medimageinsight.studies.files import BEGINNING, FileCollection, LocalFile, MemoryFile, StudyFile
@@ -132,7 +133,8 @@ def _below(folder: str) -> dict[tuple[str, ...], StudyFile]:
 
 
 def _walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As `os.walk`, sorted and without hidden names."""
+    """As `os.walk`, sorted, without hidden names, pipes and devices."""
     for parent, folders, names in os.walk(folder or "."):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield parent, folders, sorted(name for name in names if not name.startswith("."))
+        shown = sorted(name for name in names if not name.startswith("."))
+        yield parent, folders, [name for name in shown if not is_stream(os.path.join(parent, name))]  # noqa: PTH118
