@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import math
 import re
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     Vector: TypeAlias = NDArray[np.float32]  # (D,)
 
 Column: TypeAlias = Literal["image", "text"]
+VectorFormat: TypeAlias = Literal["float", "base64", "base64_float16"]
 
+_DTYPES = {"base64": "<f4", "base64_float16": "<f2"}
 _CODE = re.compile(r"[a-z0-9_]{1,64}")
 _ADVICE = {
     401: "check the key",
@@ -54,11 +58,19 @@ def decode_rows(body: bytes, expected: int, kind: type[dict[str, Any]] | type[li
     return rows
 
 
-def decode_features(row: Mapping[str, Any], column: Column) -> Vector | InputError:
-    """Return the features of one row, nested (1, D) as the hosted endpoint's images or flat (D,); or its error."""
+def decode_features(row: Mapping[str, Any], column: Column, encoding: VectorFormat = "float") -> Vector | InputError:
+    """Return the features of one row, nested (1, D) as the hosted endpoint's images or flat (D,); or its error.
+
+    Args:
+        row: The row.
+        column: Which features.
+        encoding: What the request asked for; a server that does not know it answers with numbers.
+    """
     if "error" in row:
         return _row_error(row["error"], column)
     features = row.get(f"{column}_features")
+    if encoding in _DTYPES:
+        features = _decode_base64(features, _DTYPES[encoding])
     try:
         with np.errstate(over="ignore"):
             vector = np.asarray(features, dtype=np.float64).astype(np.float32)
@@ -126,6 +138,19 @@ def unexpected_response(expected: str, got: str) -> EndpointError:
         code="endpoint_bad_answer",
         status=200,
     )
+
+
+def _decode_base64(features: object, dtype: str) -> object:
+    """Return the numbers of a vector in base64, nested or flat; anything else as it is."""
+    match features:
+        case str(text) | [str(text)]:
+            pass
+        case _:
+            return features
+    try:
+        return np.frombuffer(base64.b64decode(text, validate=True), dtype)
+    except (ValueError, binascii.Error):
+        raise unexpected_response("vectors in base64", "other text") from None
 
 
 def _row_error(error: object, column: Column) -> ImageError | TextError:

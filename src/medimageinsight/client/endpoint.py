@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 
 from medimageinsight import images
 from medimageinsight.client.decode import (
+    VectorFormat,
     decode_error,
     decode_features,
     decode_rows,
@@ -66,6 +67,8 @@ class Endpoint(EmbeddingModel):
         preprocessing: ``direct``, or ``azure`` as the hosted endpoint; by default that of the server.
         window: Window of images of more than 8 bits, as in `stream_images`; by default the image's own.
         verify: Whether to check the server's certificate, or the TLS context to check it with.
+        encoding_format: How the server writes vectors: ``float``; ``base64``, the same bits in fewer bytes; or
+            ``base64_float16``, rounded to 11 bits. A server that does not know it answers as for ``float``.
         proxy: URL of a proxy, such as ``http://proxy.example.org:3128``, which replaces those of the environment.
         sleep: Waits a number of seconds before a repeated request.
 
@@ -84,6 +87,7 @@ class Endpoint(EmbeddingModel):
         batch_size: int = BATCH_SIZE,
         preprocessing: Steps | None = None,
         window: images.WindowLike | None = None,
+        encoding_format: VectorFormat = "float",
         verify: bool | ssl.SSLContext = True,
         proxy: str | None = None,
         sleep: Callable[[float], object] = time.sleep,
@@ -97,7 +101,15 @@ class Endpoint(EmbeddingModel):
         self._window = None if window is None else images.parse_window(window)
         self._server = ScoringServer(url, key, timeout_s=timeout_s, verify=verify, proxy=proxy)
         self._retries = retries
+        if encoding_format not in get_args(VectorFormat):
+            raise InputError(
+                f"expected encoding_format as one of {', '.join(get_args(VectorFormat))}, got another",
+                code="encoding_format_invalid",
+            )
+        self._encoding = encoding_format
         self._params = {"response_shape": "rows"} | ({"preprocessing": preprocessing} if preprocessing else {})
+        if encoding_format != "float":
+            self._params["encoding_format"] = encoding_format
         self._sleep = sleep
         self._description: tuple[float, int] | None = None
         self._description_lock = threading.Lock()
@@ -160,7 +172,7 @@ class Endpoint(EmbeddingModel):
         index_of = {text: index for index, text in enumerate(dict.fromkeys(inputs))}
         # The server collapses white space, and would treat an empty cell as a missing one.
         batches = split_batches((text or " " for text in index_of), _TEXTS_PER_REQUEST)
-        distinct = self._stack([_text_features(row) for batch in batches for row in self._score("text", batch)])
+        distinct = self._stack([self._text_features(row) for batch in batches for row in self._score("text", batch)])
         embeddings: Vectors = distinct[0 if isinstance(texts, str) else [index_of[text] for text in inputs]]
         return embeddings
 
@@ -197,7 +209,7 @@ class Endpoint(EmbeddingModel):
     def _stream(self, cells: Generator[str | InputError], batch_size: int) -> Generator[EmbeddedSource]:
         with closing(self._image_rows(cells, batch_size)) as rows:
             for index, row in enumerate(rows):
-                result = row if isinstance(row, InputError) else decode_features(row, "image")
+                result = row if isinstance(row, InputError) else decode_features(row, "image", self._encoding)
                 if isinstance(result, InputError):
                     yield EmbeddedSource(index=index, error=result)
                 else:
@@ -224,9 +236,16 @@ class Endpoint(EmbeddingModel):
         with self._description_lock:
             if self._description is None:
                 (row,) = self._score("text", [_PROBE], get_scaling_factor=True)
-                embedding = _text_features(row)
+                embedding = self._text_features(row)
                 self._description = decode_scaling_factor(row.get("scaling_factor")), embedding.size
             return self._description
+
+    def _text_features(self, row: Mapping[str, Any]) -> Vector:
+        """Return the features of a text, or raise its error."""
+        features = decode_features(row, "text", self._encoding)
+        if isinstance(features, InputError):
+            raise features
+        return features
 
     def _score(self, column: Column, cells: Sequence[str], **params: bool | str) -> list[Any]:
         """Return one object a cell: its features, or ``{"error": ...}``; a list of scores in the shape ``labels``.
@@ -242,14 +261,6 @@ class Endpoint(EmbeddingModel):
         if response.status in _UNUSABLE_ROW:
             return [row for cell in cells for row in self._score(column, [cell], **params)]
         raise request_failed(response)
-
-
-def _text_features(row: Mapping[str, Any]) -> Vector:
-    """Return the features of a text, or raise its error."""
-    features = decode_features(row, "text")
-    if isinstance(features, InputError):
-        raise features
-    return features
 
 
 def _not_a_text(got: object, expected: str) -> TextError:

@@ -9,7 +9,7 @@ from pydantic import Field
 from typing_extensions import TypeAliasType
 
 from medimageinsight.preprocess import MAX_IMAGE_SIZE, Steps
-from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel
+from medimageinsight.schemas.base import ROWS, RequestModel, ResponseModel, documented
 from medimageinsight.schemas.errors import ErrorResponse
 from medimageinsight.schemas.fields import Frame, Select, Vector, Window
 from medimageinsight.studies import Pooling
@@ -43,24 +43,35 @@ class ScoreParams(RequestModel, extra="ignore"):
     pooling: Annotated[
         Pooling | None, Field(description="With select: how the vectors of the images become one; default: mean.")
     ] = None
+    encoding_format: Annotated[
+        Literal["float", "base64", "base64_float16"],
+        Field(description="Vectors as numbers, or as little-endian float32 or float16 in base64."),
+    ] = "float"
     on_error: Annotated[
         Literal["in_place", "fail"],
         Field(description="Whether a bad row has an error as its result or fails the request."),
     ] = "in_place"
 
 
+EncodedVector = TypeAliasType(
+    "EncodedVector",
+    Annotated[
+        Vector | Annotated[str, documented(contentEncoding="base64")],
+        Field(description="Numbers, or base64 as `encoding_format` of the request states."),
+    ],
+)
 _ScalingFactor: TypeAlias = Annotated[float, Field(description="Logarithm of the scale of cosines.")]
 
 
 class ScoredRow(ResponseModel):
     """The features of one row."""
 
-    image_features: Annotated[list[Vector], Field(min_length=1, max_length=1)] | None = None
-    text_features: Vector | None = None
+    image_features: Annotated[list[EncodedVector], Field(min_length=1, max_length=1)] | None = None
+    text_features: EncodedVector | None = None
     scaling_factor: _ScalingFactor | None = None
 
 
-_Cells: TypeAlias = list[Vector | ErrorResponse | None]
+_Cells: TypeAlias = list[EncodedVector | ErrorResponse | None]
 
 
 class ImageFeatures(ResponseModel):

@@ -10,6 +10,7 @@ from medimageinsight.errors import InputError, RequestError
 from medimageinsight.files.json import json_kind
 from medimageinsight.preprocess import MAX_FRAME, MAX_IMAGE_SIZE, Steps, parse_json_window, parse_percentiles
 from medimageinsight.serve.image_choice import ImageChoice, check_choice
+from medimageinsight.serve.vector_encoding import VectorEncoding
 from medimageinsight.studies import Pooling, parse_selection
 
 ResponseShape: TypeAlias = Literal["auto", "rows", "card", "labels"]
@@ -33,6 +34,7 @@ class Params:
         window: Canonical text of `images.parse_window`, of ``window`` or ``percentiles``; None for the model's own.
         select: Which images of a file with several are embedded, as in `studies.parse_selection`, and pooled.
         pooling: As in `studies.pool`.
+        encoding_format: How vectors are written, see `vector_encoding.encode_vector`.
         on_error: ``in_place`` returns a bad row's error in its position; ``fail`` fails the whole request.
         has_unknown: Whether the request had parameters of other names, which are ignored.
     """
@@ -46,6 +48,7 @@ class Params:
     window: str | None = None
     select: str | None = None
     pooling: Pooling = "mean"
+    encoding_format: VectorEncoding = "float"
     on_error: OnRowError = "in_place"
     has_unknown: bool = field(default=False, compare=False)
 
@@ -57,7 +60,7 @@ class Params:
 
 _NAMES = {
     "get_scaling_factor", _SIZE, _QUALITY, "preprocessing", "response_shape", "frame", "window", "percentiles",
-    "select", "pooling", "on_error",
+    "select", "pooling", "encoding_format", "on_error",
 }  # fmt: skip
 _OF_FILES = ("level", "plane", "windows")  # options of the command line that a request does not have
 
@@ -84,6 +87,7 @@ def parse_params(params: object) -> Params:
         window=_window(params),
         select=_select(params),
         pooling=_choice(params, "pooling", get_args(Pooling)) or "mean",
+        encoding_format=_choice(params, "encoding_format", get_args(VectorEncoding)) or "float",
         on_error=_choice(params, "on_error", get_args(OnRowError)) or "in_place",
         has_unknown=not _NAMES.issuperset(params),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from medimageinsight.errors import InputError, RequestError
 from medimageinsight.serve.label_scores import to_label_results
+from medimageinsight.serve.vector_encoding import encode_vector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from medimageinsight.serve.scoring_params import ResponseShape
     from medimageinsight.serve.scoring_request import ScoreRequest
     from medimageinsight.serve.studies import EmbeddedPart
+    from medimageinsight.serve.vector_encoding import VectorEncoding
 
 Json: TypeAlias = dict[str, Any]
 
@@ -49,7 +51,7 @@ class Features:
 class ScoringResponse:
     """An HTTP status and the JSON value of its body: a list, or an object ``{"error": ...}``.
 
-    Embeddings in the body are arrays (D,) float32.
+    Embeddings in the body are arrays (D,) float32, or base64 where the request asks for it.
     """
 
     status: int
@@ -87,9 +89,10 @@ def answer_request(
     if labels is not None and shape == "labels":
         return ScoringResponse(status=200, body=[_scores(result, labels, logit_scale) for result in results])
     scaling_factor = {"scaling_factor": logit_scale} if request.params.get_scaling_factor else {}
+    encoding = request.params.encoding_format
     if shape == "card" and len(failures) < len(results):
-        return ScoringResponse(status=200, body=_card(results, scaling_factor))
-    return ScoringResponse(status=200, body=[_row(result, scaling_factor) for result in results])
+        return ScoringResponse(status=200, body=_card(results, scaling_factor, encoding))
+    return ScoringResponse(status=200, body=[_row(result, scaling_factor, encoding) for result in results])
 
 
 def shape_of(request: ScoreRequest, response_shape: ResponseShape) -> ResponseShape:
@@ -117,14 +120,15 @@ def to_json(response: ScoringResponse) -> bytes:
     ).encode()
 
 
-def _row(result: Features | InputError, scaling_factor: Json) -> Json:
+def _row(result: Features | InputError, scaling_factor: Json, encoding: VectorEncoding) -> Json:
     if isinstance(result, InputError):
         return _error(result)
     row: Json = {}
     if result.image is not None:
-        row["image_features"] = [result.image]  # nested, unlike a text's, as in the hosted endpoint
+        # Nested, unlike a text's, as in the hosted endpoint.
+        row["image_features"] = [encode_vector(result.image, encoding)]
     if result.text is not None:
-        row["text_features"] = result.text
+        row["text_features"] = encode_vector(result.text, encoding)
     return row | scaling_factor
 
 
@@ -134,20 +138,24 @@ def _scores(result: Features | InputError, labels: LabelVectors, logit_scale: fl
     return labels.scores(result.image, logit_scale)
 
 
-def _card(results: Sequence[Features | InputError], scaling_factor: Json) -> list[Json]:
+def _card(results: Sequence[Features | InputError], scaling_factor: Json, encoding: VectorEncoding) -> list[Json]:
     images = [result if isinstance(result, InputError) else result.image for result in results]
     texts = [result if isinstance(result, InputError) else result.text for result in results]
     lists = {"image_features": images, "text_features": texts}
     body: list[Json] = [
-        {key: [_card_cell(cell) for cell in cells]}
+        {key: [_card_cell(cell, encoding) for cell in cells]}
         for key, cells in lists.items()
         if any(cell is not None and not isinstance(cell, InputError) for cell in cells)
     ]
     return [*body, scaling_factor] if scaling_factor else body
 
 
-def _card_cell(cell: NDArray[np.float32] | InputError | None) -> NDArray[np.float32] | Json | None:
-    return _error(cell) if isinstance(cell, InputError) else cell
+def _card_cell(
+    cell: NDArray[np.float32] | InputError | None, encoding: VectorEncoding
+) -> NDArray[np.float32] | Json | str | None:
+    if cell is None or isinstance(cell, InputError):
+        return None if cell is None else _error(cell)
+    return encode_vector(cell, encoding)
 
 
 def _numbers(vector: NDArray[np.float32]) -> list[float]:

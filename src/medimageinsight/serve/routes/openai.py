@@ -1,7 +1,6 @@
 """OpenAI's embeddings API: texts as strings, images as data URIs or ``{"image": ...}`` objects, or chat messages."""
 
 import asyncio
-import base64
 import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
@@ -18,6 +17,7 @@ from medimageinsight.serve.routes.state import OpenServer, Server, ServerState
 from medimageinsight.serve.scoring import scoring_preprocessing
 from medimageinsight.serve.scoring_params import Params
 from medimageinsight.serve.scoring_request import Row, check_rows, make_row
+from medimageinsight.serve.vector_encoding import encode_vector
 
 router = new_router("OpenAI", "/v1")
 
@@ -94,9 +94,7 @@ async def embed_inputs(
             schemas.Embedding(
                 object="embedding",
                 index=index,
-                embedding=vector
-                if body.encoding_format == "float"
-                else base64.b64encode(vector.astype("<f4").tobytes()).decode(),
+                embedding=encode_vector(vector, body.encoding_format),
             )
             for index, vector in enumerate(vectors)
         ],
