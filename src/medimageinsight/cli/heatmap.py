@@ -133,6 +133,8 @@ def _write(
     *,
     as_json: bool,
 ) -> None:
+    import numpy as np
+
     from medimageinsight import studies
 
     heat_map = studies.HeatMap.of(series, scores, indices=indices, name=name)
@@ -142,7 +144,7 @@ def _write(
     with error_context(geojson, OSError):
         if geojson is not None:
             heat_map.save_geojson(geojson)
-    low, high = float(scores.min()), float(scores.max())
+    low, high = output.numbers(np.sort(scores)[[0, -1]])
     if as_json:
         tiles = [
             {"source": str(series.images[index].origin), "similarity": number}

@@ -61,7 +61,7 @@ SlidesOption = Annotated[
     typer.Option(
         "--slides",
         metavar="OPTIONS",
-        help="Tiles of slides, such as mpp=1,tile=480,overlap=48,tissue=0.5. Default: mpp=0.5,tile=256,tissue=0.25.",
+        help="Tiles of slides, such as mpp=1,tile=480,overlap=48,tissue=0.5. Default: mpp=0.5,tile=256,tissue=0.1.",
     ),
 ]
 

@@ -33,7 +33,7 @@ class SlideOptions:
     microns_per_pixel: float = 0.5
     tile_pixels: int = 256
     overlap: int = 0
-    min_tissue: float = 0.25
+    min_tissue: float = 0.1
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.microns_per_pixel) and 0.01 <= self.microns_per_pixel <= 1000):
