@@ -60,11 +60,11 @@ def _map_by_table(
     present = np.zeros(high - low + 1, bool)
     result = np.empty(pixels.shape, np.uint8)
     for values, _ in _blocks(pixels, result):
-        present[np.subtract(values, first).view(unsigned)] = True
+        present[np.subtract(values, first).view(unsigned).astype(np.intp)] = True
     table = np.zeros(high - low + 1, np.uint8)
     table[present] = render(np.flatnonzero(present) + low)
     for values, rendered in _blocks(pixels, result):
-        rendered[...] = table[np.subtract(values, first).view(unsigned)]
+        rendered[...] = np.take(table, np.subtract(values, first).view(unsigned).astype(np.intp))
     return result
 
 

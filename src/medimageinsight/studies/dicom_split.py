@@ -76,7 +76,7 @@ def _group_by_plane(frames: Sequence[Frame]) -> tuple[list[list[Frame]], list[tu
         ("sizes_mixed", "size", _by(_size)),
         ("orientations_mixed", "orientation", _by_orientation),
         ("spacings_mixed", "pixel spacing", _by(_spacing)),
-        ("stacks_mixed", "stack", _by(lambda frame: frame.stack)),
+        ("stacks_mixed", "stack", _by(_stack)),
     ):
         parts = [part for group in groups for part in split(group)]
         if len(parts) > len(groups):
@@ -99,6 +99,10 @@ def _size(frame: Frame) -> Hashable:
     if frame.position is None and frame.file.modality not in _CROSS_SECTIONAL:
         return None  # views of a projection, which differ in size
     return frame.file.modality, frame.file.rows, frame.file.columns
+
+
+def _stack(frame: Frame) -> Hashable:
+    return None if frame.position is None and not frame.file.is_loop else frame.stack
 
 
 def _spacing(frame: Frame) -> Hashable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import re
 import struct
@@ -12,6 +13,7 @@ from medimageinsight.errors import ImageError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
 
 # A decimal string as written in practice: a comma may stand for the point, a unit may follow.
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
@@ -25,6 +27,9 @@ def required_integer(dataset: Dataset, keyword: str, default: int | None = None)
         ImageError: ``image_bad_header`` where it is missing without a default, or is not an integer.
     """
     try:
+        raw = _unconverted(dataset, keyword, ("US",))
+        if raw is not None and len(raw) == 2 and dataset.original_encoding[1]:
+            return int.from_bytes(raw, "little")
         value: Any = dataset.get(keyword)
         value = default if value is None or value == "" else value
         return int(value)
@@ -35,12 +40,12 @@ def required_integer(dataset: Dataset, keyword: str, default: int | None = None)
         ) from None
 
 
-def element_value(dataset: Dataset, keyword: str) -> object:
+def element_value(dataset: Dataset, keyword: str | int) -> object:
     """Return the value of an optional element, None if it is missing; its bytes where pydicom cannot convert them.
 
     That is so for malformed numbers, and for a VR of US or SS, or US or OW, that nothing decides.
     """
-    if keyword not in dataset:
+    if dataset.get_item(_tag_and_vr(keyword)[0]) is None:
         return None
     with contextlib.suppress(Exception):  # as above; a malformed display hint must not make the image unusable
         return cast("object", dataset[keyword].value)
@@ -49,9 +54,10 @@ def element_value(dataset: Dataset, keyword: str) -> object:
     return None
 
 
-def numbers(dataset: Dataset, keyword: str) -> list[float]:
+def numbers(dataset: Dataset, keyword: str | int) -> list[float]:
     """Return the numbers of an optional element of any multiplicity, NaN for an unreadable one; empty if missing."""
-    value: Any = element_value(dataset, keyword)
+    raw = _unconverted(dataset, keyword, ("DS", "IS"))
+    value: Any = element_value(dataset, keyword) if raw is None else raw
     if isinstance(value, bytes):
         value = value.decode("ascii", "replace")
     if isinstance(value, str):
@@ -61,7 +67,7 @@ def numbers(dataset: Dataset, keyword: str) -> list[float]:
     return [_number(part) for part in (value if hasattr(value, "__iter__") else [value])]
 
 
-def first_number(dataset: Dataset, keyword: str) -> float | None:
+def first_number(dataset: Dataset, keyword: str | int) -> float | None:
     """Return the first readable number of an optional element."""
     return next((number for number in numbers(dataset, keyword) if math.isfinite(number)), None)
 
@@ -103,6 +109,8 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 def texts(dataset: Dataset, keyword: str) -> list[str]:
     """Return the values of an optional text, without padding; empty if it is missing or malformed."""
+    if (raw := _unconverted(dataset, keyword, ("CS", "UI"))) is not None and raw.isascii():
+        return [part.strip("\0 ") for part in raw.decode("ascii").split("\\")]
     try:
         value: Any = dataset.get(keyword)
         if value is None:
@@ -114,6 +122,8 @@ def texts(dataset: Dataset, keyword: str) -> list[str]:
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     """Return the items of an optional sequence; a single empty item if it is malformed."""
+    if dataset.get_item(_tag_and_vr(keyword)[0]) is None:
+        return []
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
 
@@ -134,6 +144,30 @@ def frame_groups(dataset: Dataset, frame: int, keyword: str) -> list[Dataset]:
     groups = items(dataset, "PerFrameFunctionalGroupsSequence")[frame : frame + 1]
     groups += items(dataset, "SharedFunctionalGroupsSequence")[:1]
     return [*(macro for group in groups for macro in items(group, keyword)), dataset]
+
+
+def _unconverted(dataset: Dataset, keyword: str | int, representations: tuple[str, ...]) -> bytes | None:
+    """Return the bytes of an element of these value representations, if pydicom has not converted it: that takes long.
+
+    None if it has, and for an element that is empty, missing or of another representation.
+    """
+    tag, usual = _tag_and_vr(keyword)
+    element: Any = dataset.get_item(tag)
+    # of the two kinds of elements, only the unconverted one is a tuple
+    if not isinstance(element, tuple) or (element.VR or usual) not in representations:  # type: ignore[attr-defined]
+        return None
+    value: bytes | None = element.value  # type: ignore[attr-defined]
+    return value or None
+
+
+@functools.cache
+def _tag_and_vr(keyword: str | int) -> tuple[BaseTag, str]:
+    """Return the tag of an element and its value representation in the dictionary; empty for a private one."""
+    from pydicom.datadict import dictionary_VR
+    from pydicom.tag import Tag
+
+    tag = Tag(keyword)
+    return tag, "" if tag.is_private else dictionary_VR(tag)
 
 
 def _number(value: object) -> float:

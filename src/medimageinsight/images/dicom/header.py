@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from medimageinsight.errors import ImageError
@@ -12,6 +13,7 @@ from medimageinsight.images.dicom.elements import first_number
 from medimageinsight.images.dicom.maps import check_not_map
 from medimageinsight.images.dicom.pixel_data import PIXEL_KEYWORDS, without_pixels
 from medimageinsight.images.dicom.read import StopAtPixels, begins_plainly, check_plausible, damaged_file, plain_bytes
+from medimageinsight.images.dicom.scan import CHARACTER_SET, scan
 from medimageinsight.images.dicom.stored_pixels import damaged
 from medimageinsight.images.dicom.transfer_syntax import transfer_syntax
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from medimageinsight.images.limits import Limits
 
 _PREFIX_BYTES = 1024
+_BEGINNING_BYTES = 1 << 16  # more than most headers have
 _NEEDED = (  # what `check_image` looks at
     *("SOPClassUID", "Modality", "Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "NumberOfFrames"),
     *("PhotometricInterpretation", "PixelRepresentation"),
@@ -73,20 +76,24 @@ def read_header(file: BinaryIO, limits: Limits, keywords: Sequence[str | int] | 
     """
     from pydicom.filereader import read_partial
 
+    tags = None if keywords is None else _tags((*_NEEDED, *keywords))
     size = None
-    beginning = file.read(_PREFIX_BYTES)
-    if begins_plainly(beginning):
+    beginning = file.read(_BEGINNING_BYTES)
+    if begins_plainly(beginning[:_PREFIX_BYTES]):
         size = file.seek(0, os.SEEK_END)
         limits.check_bytes(size)
+        if (scanned := scan(beginning, wanted=tags, size=size)) is not None:
+            start = scanned.pixels_at
+            cut_off = start is not None and _is_cut_off(scanned.dataset, scanned.pixel_bytes, size - start)
+            return Header(dataset=scanned.dataset, has_pixels=start is not None, is_cut_off=cut_off)
         file.seek(0)
     else:
         data = beginning + file.read(limits.max_bytes + 1 - len(beginning))
         limits.check_bytes(len(data))
         file = io.BytesIO(plain_bytes(data, limits))
     stop = StopAtPixels()
-    tags = None if keywords is None else sorted({_tag(keyword) for keyword in (*_NEEDED, *keywords)})
     try:
-        dataset = read_partial(file, stop_when=stop, force=True, specific_tags=tags)  # type: ignore[arg-type]
+        dataset = read_partial(file, stop_when=stop, force=True, specific_tags=None if tags is None else list(tags))
         if not len(dataset):
             raise damaged_file()
         if size is None:
@@ -105,10 +112,12 @@ def header_of(dataset: Dataset, *, from_server: bool = False) -> Header:
     return Header(dataset=dataset, has_pixels=has_pixels or (from_server and "Rows" in dataset))
 
 
-def _tag(keyword: str | int) -> int:
+@cache
+def _tags(keywords: tuple[str | int, ...]) -> frozenset[int]:
     from pydicom.datadict import tag_for_keyword
 
-    return keyword if isinstance(keyword, int) else cast("int", tag_for_keyword(keyword))
+    found = (keyword if isinstance(keyword, int) else cast("int", tag_for_keyword(keyword)) for keyword in keywords)
+    return frozenset(found) | {CHARACTER_SET}
 
 
 def _is_cut_off(dataset: Dataset, stated_bytes: int, bytes_left: int) -> bool:

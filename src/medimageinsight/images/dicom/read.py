@@ -10,6 +10,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ImageError
+from medimageinsight.images.dicom.scan import PIXEL_TAGS, scan
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from medimageinsight.images.limits import Limits
 
 _PIXEL_GROUP = 0x7FE0
-_PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # FloatPixelData, DoubleFloatPixelData, PixelData
 _MAX_ELEMENTS = 100_000  # outside sequences; pydicom needs about 2 microseconds for each
 _PREAMBLE_BYTES = 128
 _PREFIX = b"DICM"
@@ -46,6 +46,8 @@ def read(data: bytes, limits: Limits) -> Dataset:
 
     data = plain_bytes(data, limits)
     try:
+        if (scanned := scan(data)) is not None:
+            return scanned.dataset
         dataset = read_partial(io.BytesIO(data), stop_when=_StopAfterPixels(), force=True)
         empty = len(dataset) == 0  # pydicom returns an empty dataset where the file ends early
     except (ImageError, MemoryError):
@@ -116,7 +118,7 @@ class StopAtPixels:
         """Return whether the element is that of the pixels."""
         self._elements += 1
         _check_elements(self._elements)
-        if tag >> 16 != _PIXEL_GROUP or tag not in _PIXEL_TAGS:
+        if tag not in PIXEL_TAGS:
             return False
         self.found, self.length = True, length
         return True

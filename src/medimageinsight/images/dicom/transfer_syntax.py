@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ImageError
@@ -21,12 +22,19 @@ def transfer_syntax(dataset: Dataset) -> UID:
     Raises:
         ImageError: ``image_is_video``; ``image_unsupported`` for other syntaxes that cannot be decoded.
     """
-    from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, MPEGTransferSyntaxes, RLELossless
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
     stated = str(getattr(dataset, "file_meta", {}).get("TransferSyntaxUID") or "").strip(" \0")
     if not stated:
         _, little_endian = dataset.original_encoding
         return ExplicitVRBigEndian if little_endian is False else ExplicitVRLittleEndian
+    return _check(stated)
+
+
+@lru_cache(maxsize=100)
+def _check(stated: str) -> UID:
+    from pydicom.uid import UID, MPEGTransferSyntaxes, RLELossless
+
     syntax = UID(stated)
     if syntax in MPEGTransferSyntaxes or "Video" in syntax.name:
         raise _video(syntax)
