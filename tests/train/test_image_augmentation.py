@@ -117,8 +117,56 @@ def test_erasing_fills_one_rectangle_with_one_grey():
     assert patch.shape[0] * patch.shape[1] == pytest.approx(160, rel=0.2)
 
 
+def test_native_crop_shows_pixels_of_the_file():
+    settings = PixelAugmentation(native=1.0, native_side=(24, 24))
+    for seed in range(9):
+        result = augment_image(IMAGE, 24, settings, np.random.default_rng(seed))
+        windows = np.lib.stride_tricks.sliding_window_view(IMAGE, (24, 24, 3))[:, :, 0]
+        assert (windows == result).all(axis=(2, 3, 4)).any()
+    small = crop_box(20, 10, settings, np.random.default_rng(0))
+    assert small[2:] == (10, 10), "the largest square of a smaller image"
+
+
+def test_coarse_image_has_lower_resolution():
+    settings = PixelAugmentation(coarse=1.0, coarse_side=(6, 6))
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    plain, coarse = (augment_image(noise, 48, s, np.random.default_rng(1)) for s in (PixelAugmentation(), settings))
+    assert np.abs(np.diff(coarse.astype(int), axis=1)).mean() < 0.3 * np.abs(np.diff(plain.astype(int), axis=1)).mean()
+
+
+def test_window_changes_grey_images_alone():
+    settings = PixelAugmentation(window=1.0)
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2).repeat(256, axis=0)
+    shown = {augment_image(ramp, 256, settings, np.random.default_rng(seed))[0, :, 0].tobytes() for seed in range(20)}
+    assert len(shown) == 20
+    for levels in (np.frombuffer(row, np.uint8).astype(int) for row in shown):
+        assert (np.diff(levels) >= 0).all()
+        assert levels[-1] > levels[0] + 100
+    plain = augment_image(IMAGE, 32, PixelAugmentation(), np.random.default_rng(0))
+    assert (augment_image(IMAGE, 32, settings, np.random.default_rng(0)) == plain).all(), "colour is the finding"
+
+
+def test_draws_are_the_same_at_every_size():
+    settings = PixelAugmentation(trivial=True, native=0.3, coarse=0.3, window=0.3, flips={"*": ("horizontal",)})
+    for seed in range(40):
+        large = (
+            augment_image(GREY, 64, settings, np.random.default_rng(seed)).reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))
+        )
+        small = augment_image(GREY, 32, settings, np.random.default_rng(seed))
+        assert np.abs(large - small).mean() < 9
+
+
 @pytest.mark.parametrize(
-    "settings", [{"crop_area": [0.0, 1.0]}, {"crop_area": [0.9, 0.5]}, {"erase": 2.0}, {"crop_ratio": [2.0, 1.0]}]
+    "settings",
+    [
+        {"crop_area": [0.0, 1.0]},
+        {"crop_area": [0.9, 0.5]},
+        {"erase": 2.0},
+        {"crop_ratio": [2.0, 1.0]},
+        {"native": -0.1},
+        {"coarse_side": [0, 4]},
+        {"native_side": [9, 8]},
+    ],
 )
 def test_rejects_invalid_settings(settings):
     with pytest.raises(ConfigError, match=next(iter(settings))):

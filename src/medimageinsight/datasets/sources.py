@@ -65,8 +65,12 @@ class DataSource:
     name: str = ""
 
 
-def read_sources(sources: Sequence[DataSource], base: Path, *, problems: Problems | None = None) -> Table:
+def read_sources(
+    sources: Sequence[DataSource], base: Path, *, problems: Problems | None = None, needs_captions: bool = True
+) -> Table:
     """Read all samples of all sources, in order; paths are relative to the folder ``base``.
+
+    Without ``needs_captions``, the rows of tables may have none.
 
     Raises:
         DatasetProblems: There are problems, and ``problems`` was not given to collect them; with it the valid samples
@@ -75,7 +79,8 @@ def read_sources(sources: Sequence[DataSource], base: Path, *, problems: Problem
     """
     found = Problems() if problems is None else problems
     classes = ClassNames(found)
-    tables = [_read_source(source, base, found, classes) for source in sources]
+    required = ("caption",) if needs_captions else ()
+    tables = [_read_source(source, base, found, classes, required) for source in sources]
     table = join_tables([Table(samples=(), root=base), *tables])
     if not table.samples and not found:
         found.add("table_invalid", "sources", "no sample in any")
@@ -84,7 +89,9 @@ def read_sources(sources: Sequence[DataSource], base: Path, *, problems: Problem
     return table
 
 
-def _read_source(source: DataSource, base: Path, problems: Problems, classes: ClassNames) -> Table:
+def _read_source(
+    source: DataSource, base: Path, problems: Problems, classes: ClassNames, required: tuple[str, ...]
+) -> Table:
     paths = (Path(path) for path in (source.path, *source.images) if path)
     names = ", ".join(path.name if path.is_absolute() else str(path) for path in paths)
     location = f"{source.kind} {names}".strip()
@@ -96,7 +103,7 @@ def _read_source(source: DataSource, base: Path, problems: Problems, classes: Cl
         problems.add("config_value_invalid", source.kind, "expected a path")
         return Table(samples=(), root=base)
     try:
-        table = _read_by_kind(source, base, problems, classes)
+        table = _read_by_kind(source, base, problems, classes, required)
     except (DatasetError, InputError) as error:
         problems.add("table_invalid", location, error.message)
         return Table(samples=(), root=base)
@@ -106,10 +113,12 @@ def _read_source(source: DataSource, base: Path, problems: Problems, classes: Cl
     return Table(samples=samples, root=table.root)
 
 
-def _read_by_kind(source: DataSource, base: Path, problems: Problems, classes: ClassNames) -> Table:
+def _read_by_kind(
+    source: DataSource, base: Path, problems: Problems, classes: ClassNames, required: tuple[str, ...]
+) -> Table:
     path = source.path or ""
     if source.kind == "table":
-        return read_table(base / path, columns=source.columns)
+        return read_table(base / path, columns=source.columns, required=required)
     if source.kind == "folder":
         return read_folder(base / path, template=source.template)
     if source.kind == "shards":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         AzureMLData,
         CaptionAugmentation,
         DataConfig,
+        DistillConfig,
         FinetuneConfig,
         ImageAugmentation,
         OptimizerConfig,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from medimageinsight.train.prefetch import create_batch_maker
     from medimageinsight.train.run import finetune, train
     from medimageinsight.train.samples import read_samples
+    from medimageinsight.train.targets import TargetGroup
+    from medimageinsight.train.teaching import TeacherOutput, write_targets
 
 __all__ = [
     "GPU_OVERHEAD",
@@ -46,6 +49,7 @@ __all__ = [
     "CaptionAugmentation",
     "CaptionWriter",
     "DataConfig",
+    "DistillConfig",
     "FinetuneConfig",
     "ImageAugmentation",
     "OptimizerConfig",
@@ -55,6 +59,8 @@ __all__ = [
     "RunConfig",
     "StageConfig",
     "StartConfig",
+    "TargetGroup",
+    "TeacherOutput",
     "TokenizerConfig",
     "TrainConfig",
     "augment_image",
@@ -68,6 +74,7 @@ __all__ = [
     "read_config_as",
     "read_samples",
     "train",
+    "write_targets",
 ]
 
 _CONFIG = [name for name in __all__ if name.endswith(("Augmentation", "Config", "Data"))]
@@ -83,6 +90,8 @@ _MODULES = {
     "run": ["finetune", "train"],
     "memory_estimate": ["GPU_OVERHEAD", "estimate_memory"],
     "samples": ["read_samples"],
+    "targets": ["TargetGroup"],
+    "teaching": ["TeacherOutput", "write_targets"],
 }
 
 __getattr__, __dir__ = lazy_exports(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from medimageinsight.errors import ConfigError
+from medimageinsight.train.images_on_disk import TaughtImages
 from medimageinsight.train.sampling import draw_samples, sampling_weights
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from medimageinsight.tokenizer import Tokenizer
     from medimageinsight.train.captions import CaptionWriter
     from medimageinsight.train.config import DataConfig
+    from medimageinsight.train.distillation import BatchTargets
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,18 @@ class Batch:
     input_ids: Tensor  # (B, L) int64
     attention_mask: Tensor  # (B, L) int64
     positives: Tensor  # (images, texts) bool, of all processes in the order of their ranks
+    unlabelled: Tensor | None = None  # (U, 3, S, S), further images for distillation
+    targets: BatchTargets | None = None  # for distillation, (B + U) images
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         if device.type == "cpu":
             return self
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{name: value.pin_memory().to(device, non_blocking=True) for name, value in tensors.items()})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                values[name] = value.pin_memory().to(device, non_blocking=True)
+        return Batch(**{**values, "targets": None if self.targets is None else self.targets.to(device)})
 
 
 def own_slice(batch_size: int, rank: int, world_size: int) -> slice:
@@ -84,7 +91,7 @@ class BatchMaker:
         writer: CaptionWriter,
         tokenizer: Tokenizer,
         preprocessing: Preprocessing,
-        loader: ImageLoader,
+        loader: ImageLoader | TaughtImages,
         *,
         batch_size: int,
         seed: int,
@@ -112,12 +119,20 @@ class BatchMaker:
         indices = self._draw(rng)
         captions = self.writer.write(indices, rng)
         input_ids, attention_mask = self.tokenizer.pad(self.tokenizer.encode(captions.texts[self.own]))
-        pixels = self.loader.load(indices[self.own], step, rng)
+        targets: BatchTargets | None = None
+        if isinstance(self.loader, TaughtImages):
+            pixels, targets = self.loader.load_taught(indices, self.own, rng)
+        else:
+            pixels = self.loader.load(indices[self.own], step, rng)
+        pixels.sub_(self.mean).div_(self.std)  # in place: allocating memory is the main cost
+        labelled = len(indices[self.own])
         return Batch(
-            pixel_values=pixels.sub_(self.mean).div_(self.std),  # in place: allocating memory is the main cost
+            pixel_values=pixels[:labelled],
             input_ids=torch.from_numpy(input_ids),
             attention_mask=torch.from_numpy(attention_mask),
             positives=torch.from_numpy(self.writer.positives(indices, captions.stated)),
+            unlabelled=pixels[labelled:] if len(pixels) > labelled else None,
+            targets=targets,
         )
 
     def sample_indices(self, step: int) -> npt.NDArray[np.int64]:

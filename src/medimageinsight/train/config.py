@@ -183,6 +183,25 @@ class StartConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """Learning from the stored outputs of a teacher, in addition to the objective; see `write_targets`.
+
+    `targets` is the file, relative to the config. `features`, `probabilities` and `texts` are weights of the losses;
+    with 0 a loss is off. Of each training image the file has several copies, augmented as in `pixels`; a step draws one
+    of them, so that network and teacher see the same pixels. Of the images of `unlabelled`, which need no captions, a
+    step sees `unlabelled_per_batch` more, for these losses only.
+    """
+
+    targets: str
+    features: float = 1.0
+    probabilities: float = 1.0
+    texts: float = 1.0
+    temperature: float = 2.0  # of both distributions that `probabilities` compares
+    unlabelled: tuple[DataSource, ...] = ()
+    unlabelled_per_batch: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """The common part of training from scratch and fine-tuning.
 
@@ -202,6 +221,7 @@ class RunConfig:
     pixels: PixelAugmentation = field(default_factory=PixelAugmentation)
     captions: CaptionAugmentation = CaptionAugmentation()
     templates: tuple[str, ...] = ()  # sentences of a caption's parts, see `caption_wording.Template`
+    distill: DistillConfig | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     parallel: ParallelConfig = ParallelConfig()
     evaluate_every: int = 500  # steps

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.network.model import UniCLModel
     from medimageinsight.train.batches import Batch
+    from medimageinsight.train.distillation import Distillation
     from medimageinsight.train.distributed import Processes
     from medimageinsight.train.head import LabelHead
 
@@ -38,6 +39,7 @@ def compute_gradients(
     loss_scale: float = 1.0,  # the factor on the gradients
     head: LabelHead | None = None,  # its cross-entropy replaces the UniCL objective
     classes: Tensor | None = None,  # with a head, (B,) int64, of the images of all processes
+    distillation: Distillation | None = None,  # whose losses are added
 ) -> float:
     """Add the gradients of the whole batch's loss to the model's and return the loss."""
     count = len(batch.pixel_values)
@@ -54,7 +56,8 @@ def compute_gradients(
         if texts is None:
             assert head is not None and classes is not None  # only then are texts omitted  # noqa: S101, PT018
             return F.cross_entropy(head(processes.gather(images)), classes)
-        return unicl_loss(processes.gather(images), processes.gather(texts), model.logit_scale, batch.positives)
+        loss = unicl_loss(processes.gather(images), processes.gather(texts), model.logit_scale, batch.positives)
+        return loss if distillation is None else loss + _distill(model, batch, images, distillation, precision)
 
     if len(chunks) > 1:
         return _backward_in_chunks(model, chunks, embed, compute_loss, loss_scale)
@@ -103,6 +106,24 @@ def _embed(model: UniCLModel, batch: Batch, chunk: slice, precision: str, *, tex
     # Full precision from here: embeddings of one modality differ only slightly.
     images = model.project_image(image_features.float())
     return images, None if text_features is None else model.project_text(text_features.float())
+
+
+def _distill(model: UniCLModel, batch: Batch, images: Tensor, distillation: Distillation, precision: str) -> Tensor:
+    """Return the distillation losses of this process's images (b, D) and of its unlabelled ones.
+
+    The mean of the gradients over processes is then that of the whole batch.
+    """
+    assert batch.targets is not None  # a run with distillation makes them  # noqa: S101
+    prompts = None
+    with torch.autocast(images.device.type, dtype=AUTOCAST.get(precision), enabled=precision != "fp32"):
+        further = None if batch.unlabelled is None else model.image_encoder(batch.unlabelled)
+        if distillation.with_texts:
+            prompts = model.lang_encoder(distillation.input_ids, distillation.attention_mask)
+    if further is not None:
+        images = torch.cat([images, model.project_image(further.float())])
+    texts = None if prompts is None else model.project_text(prompts.float())
+    loss: Tensor = distillation(images, texts, model.logit_scale, batch.targets)
+    return loss
 
 
 def _sync_gradients(model: UniCLModel, *, enabled: bool) -> None:

@@ -43,6 +43,8 @@ _SHARPNESS = 0.7  # of the difference to a blurred image, added or subtracted
 _NOISE = 0.04  # standard deviation, as a fraction of the full range
 _ERASE_RATIO = (0.3, 3.3)  # height to width, as in arXiv 1708.04896
 _ATTEMPTS = 10
+_FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+_BLACK, _WHITE = (-0.15, 0.3), (0.6, 1.2)  # range of the ends of a random display window, of the full range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,14 @@ class PixelAugmentation:
 
     crop_area: tuple[float, float] = (1.0, 1.0)  # minimum and maximum of a crop, as a fraction of the image
     crop_ratio: tuple[float, float] = (1.0, 1.0)  # width / height of a crop, relative to the image's own
+    # Probability of a square of `native_side` pixels of the file instead: a part of a finer image.
+    native: float = 0.0
+    native_side: tuple[int, int] = (56, 140)
+    # Probability of reducing the crop to `coarse_side` pixels before it is resized: an image of lower resolution.
+    coarse: float = 0.0
+    coarse_side: tuple[int, int] = (48, 112)
+    # Probability, for grey images, of another display window: levels below and above become black and white.
+    window: float = 0.0
     trivial: bool = False  # one random change of `CHANGES`, of random strength (TrivialAugment, arXiv 2103.10158)
     trivial_strength: float = 1.0  # maximum, 0 to 1
     erase: float = 0.0  # probability of replacing one rectangle by one grey value
@@ -68,7 +78,11 @@ class PixelAugmentation:
                 raise ConfigError(f"{name}: expected 0 < minimum <= maximum <= 1, got {low}, {high}")
         if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
             raise ConfigError(f"crop_ratio: expected 0 < minimum <= maximum, got {self.crop_ratio}")
-        for name in ("erase", "trivial_strength"):
+        for name in ("native_side", "coarse_side"):
+            first, last = getattr(self, name)
+            if not 1 <= first <= last:
+                raise ConfigError(f"{name}: expected 1 <= minimum <= maximum, got {first}, {last}")
+        for name in ("erase", "trivial_strength", "native", "coarse", "window"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
 
@@ -88,8 +102,14 @@ def augment_image(
         (size, size, 3) uint8. With the default settings, the image resized as for inference.
     """
     left, top, width, height = crop_box(pixels.shape[1], pixels.shape[0], settings, rng)
-    image = Image.fromarray(pixels)
-    x = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + width, top + height)))
+    image, box = Image.fromarray(pixels), (left, top, left + width, top + height)
+    if settings.coarse and rng.random() < settings.coarse:
+        side = int(rng.integers(settings.coarse_side[0], settings.coarse_side[1] + 1))
+        image = image.resize((side, side), _FILTERS[rng.integers(len(_FILTERS))], box)
+        box = (0.0, 0.0, float(side), float(side))
+    x = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box))
+    if settings.window and rng.random() < settings.window and _is_grey(x):
+        x = _window(x, rng)
     if settings.trivial:
         change = CHANGES[list(CHANGES)[rng.integers(len(CHANGES))]]
         x = change(x, settings.trivial_strength * rng.uniform(-1, 1), rng)
@@ -103,6 +123,10 @@ def crop_box(
     width: int, height: int, settings: PixelAugmentation, rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
     """Return left, top, width and height of a random crop; the whole image if crops are off or none fits."""
+    if settings.native and rng.random() < settings.native:
+        side = min(width, height, int(rng.integers(settings.native_side[0], settings.native_side[1] + 1)))
+        left, top = rng.integers(width - side + 1), rng.integers(height - side + 1)
+        return float(left), float(top), float(side), float(side)
     if settings.crop_area == (1.0, 1.0) and settings.crop_ratio == (1.0, 1.0):
         return 0.0, 0.0, float(width), float(height)
     for _ in range(_ATTEMPTS):
@@ -151,6 +175,16 @@ def _apply_table(pixels: Pixels, levels: NDArray[np.floating]) -> Pixels:
     return x
 
 
+def _is_grey(pixels: Pixels) -> bool:
+    first = pixels[..., 0]
+    return bool((first == pixels[..., 1]).all() and (first == pixels[..., 2]).all())
+
+
+def _window(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    black, white = 255 * rng.uniform(*_BLACK), 255 * rng.uniform(*_WHITE)
+    return _apply_table(pixels, (np.arange(256) - black) * (255 / (white - black)))
+
+
 def _contrast(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
     middle = float(pixels.mean())
     return _apply_table(pixels, (np.arange(256) - middle) * math.exp(_CONTRAST * amount) + middle)
@@ -169,7 +203,9 @@ def _sharpness(pixels: Pixels, amount: float, _: np.random.Generator) -> Pixels:
 
 
 def _noise(pixels: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
-    grain = rng.standard_normal(pixels.shape[:2], dtype=np.float32)[:, :, None] * (255 * _NOISE * abs(amount))
+    # Grain of its own generator: what follows is then the same at every size.
+    own = np.random.default_rng(rng.integers(1 << 63))
+    grain = own.standard_normal(pixels.shape[:2], dtype=np.float32)[:, :, None] * (255 * _NOISE * abs(amount))
     return np.clip(np.rint(pixels + grain), 0, 255).astype(np.uint8)
 
 

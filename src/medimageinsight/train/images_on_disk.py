@@ -15,6 +15,7 @@ import torch
 from medimageinsight import images
 from medimageinsight.datasets.table import broken_images
 from medimageinsight.errors import InputError
+from medimageinsight.train.distillation import BatchTargets
 from medimageinsight.train.image_augmentation import PixelAugmentation, augment_image, image_rng
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from medimageinsight.datasets import Table
+    from medimageinsight.train.targets import StoredTargets
 
 
 class DiskImages:
@@ -34,7 +36,10 @@ class DiskImages:
 
     def load(self, indices: npt.NDArray[np.int64], step: int, rng: np.random.Generator) -> Tensor:  # noqa: ARG002
         """Return augmented images, see `batches.ImageLoader`."""
-        loaded = list(self._pool.map(lambda index: self._load(int(index), step), indices))
+        return self._load_all(indices, np.full(len(indices), step))
+
+    def _load_all(self, indices: npt.NDArray[np.int64], steps: npt.NDArray[np.int64]) -> Tensor:
+        loaded = list(self._pool.map(lambda index, step: self._load(int(index), int(step)), indices, steps))
         problems = {
             self.samples[int(index)].location: result
             for index, result in zip(indices, loaded, strict=True)
@@ -58,3 +63,42 @@ class DiskImages:
         rng = image_rng(self.seed, step, f"{sample.source}\0{self.ids[index]}")
         kind = f"{sample.modality} {sample.anatomy}"
         return augment_image(pixels, self.size, self.augmentation, rng, kind=kind)
+
+
+class TaughtImages(DiskImages):
+    """Loads the copies of images that a teacher saw, with its outputs; the first images of the table have captions."""
+
+    def __init__(
+        self,
+        table: Table,
+        size: int,
+        stored: StoredTargets,
+        *,
+        labelled: int,
+        unlabelled_per_batch: int,
+        workers: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(table, size, stored.header.augmentation, seed=stored.header.seed, workers=workers)
+        self.stored, self.labelled, self.per_batch = stored, labelled, unlabelled_per_batch
+        count = unlabelled_per_batch // world_size
+        self.own_unlabelled = slice(rank * count, (rank + 1) * count)
+
+    def load_taught(
+        self, indices: npt.NDArray[np.int64], own: slice, rng: np.random.Generator
+    ) -> tuple[Tensor, BatchTargets]:
+        """Return this process's part of a batch, followed by its part of the step's unlabelled images.
+
+        Args:
+            indices: Samples with captions, of the whole batch; `own` are those of this process.
+            own: See `batches.own_slice`.
+            rng: Of the step, the same in all processes; it draws the copies and the unlabelled images.
+        """
+        copies = rng.integers(self.stored.header.copies, size=len(indices) + self.per_batch)
+        further = np.empty(0, np.int64)
+        if self.per_batch:
+            further = rng.integers(self.labelled, len(self.samples), size=self.per_batch)
+        rows = np.concatenate([indices[own], further[self.own_unlabelled]])
+        chosen = np.concatenate([copies[: len(indices)][own], copies[len(indices) :][self.own_unlabelled]])
+        return self._load_all(rows, chosen), BatchTargets.of(self.stored, rows, chosen)

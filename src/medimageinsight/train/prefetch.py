@@ -11,7 +11,7 @@ import torch
 
 from medimageinsight.train.batches import BatchMaker
 from medimageinsight.train.images_in_memory import MemoryImages
-from medimageinsight.train.images_on_disk import DiskImages
+from medimageinsight.train.images_on_disk import DiskImages, TaughtImages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from medimageinsight.train.captions import CaptionWriter
     from medimageinsight.train.config import RunConfig, StageConfig
     from medimageinsight.train.distributed import Processes
+    from medimageinsight.train.teaching import Taught
 
 
 def create_batch_maker(
@@ -33,11 +34,23 @@ def create_batch_maker(
     tokenizer: Tokenizer,
     preprocessing: Preprocessing,
     processes: Processes,
+    taught: Taught | None = None,
 ) -> BatchMaker:
-    """Return the batch maker of a stage; ``table`` is the training split."""
+    """Return the batch maker of a stage; ``table`` is the training split, ``taught`` what a teacher saw of it."""
     size, seed, rank, world_size = preprocessing.image_size[0], config.seed, processes.rank, processes.world_size
-    loader: ImageLoader
-    if config.data.on_disk:
+    loader: ImageLoader | TaughtImages
+    if config.distill is not None and taught is not None:
+        loader = TaughtImages(
+            taught.table,
+            size,
+            taught.stored,
+            labelled=len(table),
+            unlabelled_per_batch=config.distill.unlabelled_per_batch,
+            workers=config.data.workers,
+            rank=rank,
+            world_size=world_size,
+        )
+    elif config.data.on_disk:
         loader = DiskImages(table, size, config.pixels, seed=seed, workers=config.data.workers)
     else:
         loader = MemoryImages(table.samples, size, config.images, seed=seed, rank=rank, world_size=world_size)

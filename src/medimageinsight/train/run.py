@@ -16,6 +16,7 @@ from medimageinsight.train.initialization import TOKENIZER, InitialModel, create
 from medimageinsight.train.run_files import make_folder
 from medimageinsight.train.run_record import check_folder, write_record
 from medimageinsight.train.samples import read_samples
+from medimageinsight.train.teaching import read_taught, read_unlabelled
 from medimageinsight.train.trainer import Trainer
 from medimageinsight.train.validate_config import validate_data, validate_model
 
@@ -44,6 +45,7 @@ def train(
     Raises:
         ConfigError: The config cannot be read, does not match the model, or is not the one that the run began with.
         DatasetProblems: All problems of the data and invalid values of the config, in one list.
+        DatasetError: The targets of `distill` cannot be used.
         CheckpointError: The saved state is damaged, or cannot be saved.
         ModelError: A gradient is not finite (``training_diverged``).
     """
@@ -71,22 +73,31 @@ def _run(
     processes = join_processes(config.parallel.device)
     log = log if processes.is_main else lambda _line: None
     try:
-        table = read_samples(config.data, config_path.parent, check=processes.is_main, log=log, problems=problems)
+        unlabelled = read_unlabelled(config, config_path.parent, problems)
+        table = read_samples(
+            config.data,
+            config_path.parent,
+            check=processes.is_main,
+            log=log,
+            problems=problems,
+            unlabelled=unlabelled,
+        )
         validate_data(config, table, processes.world_size, problems)
         problems.raise_any()
         training = table.of_split(config.data.train_split)
+        taught = read_taught(config, config_path.parent, training, unlabelled)
         writer = CaptionWriter(training.samples, config.captions, config.templates)
         initial: InitialModel | None = None
         if processes.is_main:
             make_folder(folder)
-            if not check_folder(config, folder, table):
+            if not check_folder(config, folder, table, taught):
                 (folder / TOKENIZER).unlink(missing_ok=True)  # of a run that never began
             initial = initialize(config, folder, config_path.parent, writer)  # writes the tokenizer for the others
             validate_model(config, initial, log)
-            write_record(config, config_path, folder, initial, table, processes)
+            write_record(config, config_path, folder, initial, table, processes, taught)
             restore_folder(folder / "best")
         processes.wait()
         initial = initial or initialize(config, folder, config_path.parent, writer)
-        return Trainer(config, folder, initial, writer, processes, table, log).run()
+        return Trainer(config, folder, initial, writer, processes, table, log, taught).run()
     finally:
         leave_processes()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from medimageinsight.train.config import RunConfig
     from medimageinsight.train.distributed import Processes
     from medimageinsight.train.initialization import InitialModel
+    from medimageinsight.train.teaching import Taught
 
 RUN = "run.json"
 CONFIG = "config.yaml"
@@ -45,12 +46,12 @@ _CLAIMED = {"begun": False}  # ``run.json`` before the first step
 _DIGESTED = ("source", "split", "label", "caption", "modality", "anatomy", "view", "finding")
 
 
-def check_folder(config: RunConfig, folder: Path, table: Table) -> bool:
+def check_folder(config: RunConfig, folder: Path, table: Table, taught: Taught | None = None) -> bool:
     """Return True if the folder contains this run; reserve a folder without a run for it.
 
     Raises:
         ConfigError: The folder contains files that a run would replace, but no run (``out_in_use``), or a run with
-            another config apart from ``parallel`` (``config_changed``) or of other images, texts or splits
+            another config apart from ``parallel`` (``config_changed``) or of other images, texts, splits or targets
             (``data_changed``).
     """
     if not (folder / RUN).exists():
@@ -77,7 +78,16 @@ def check_folder(config: RunConfig, folder: Path, table: Table) -> bool:
             "restore the data",
             code="data_changed",
         )
+    if taught is not None and record.get("targets") != _describe_targets(taught):
+        raise ConfigError(
+            "expected the targets that the run began with, got another file: choose a new folder, or restore the file",
+            code="data_changed",
+        )
     return True
+
+
+def _describe_targets(taught: Taught) -> dict[str, str]:
+    return {"sha256": taught.stored.sha256, "teacher": taught.stored.header.teacher}
 
 
 def _reserve(folder: Path) -> None:
@@ -92,7 +102,13 @@ def _reserve(folder: Path) -> None:
 
 
 def write_record(
-    config: RunConfig, config_path: Path, folder: Path, initial: InitialModel, table: Table, processes: Processes
+    config: RunConfig,
+    config_path: Path,
+    folder: Path,
+    initial: InitialModel,
+    table: Table,
+    processes: Processes,
+    taught: Taught | None = None,
 ) -> None:
     """Write the config as given, and ``run.json``: config with defaults, seed, versions, machine, data and parents."""
     with replace_file(folder / CONFIG) as partial:
@@ -125,6 +141,7 @@ def write_record(
             ),
         },
         "parents": initial.parents,
+        **({} if taught is None else {"targets": _describe_targets(taught)}),
     }
     with replace_file(folder / RUN) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n", "utf-8")

@@ -11,6 +11,7 @@ from medimageinsight.datasets import (
     Table,
     assign_missing_splits,
     check_table,
+    join_tables,
     read_azureml,
     read_sources,
     read_table,
@@ -27,12 +28,18 @@ if TYPE_CHECKING:
 
 
 def read_samples(
-    data: DataConfig, base: Path, *, check: bool, log: Callable[[str], None], problems: Problems | None = None
+    data: DataConfig,
+    base: Path,
+    *,
+    check: bool,
+    log: Callable[[str], None],
+    problems: Problems | None = None,
+    unlabelled: Table | None = None,
 ) -> Table:
     """Read the samples of all splits; paths are relative to the folder `base`.
 
-    With ``check``, also look at every image, and for leaks between splits. If given, ``problems`` collects the
-    problems, and the valid samples, possibly none, are returned.
+    With ``check``, also look at every image, and for leaks between splits; ``unlabelled`` images are checked with them.
+    If given, ``problems`` collects the problems, and the valid samples, possibly none, are returned.
 
     Raises:
         DatasetProblems: All problems in one list, if ``problems`` is not given.
@@ -42,7 +49,7 @@ def read_samples(
     if check:
         cache = data.checks.cache
         checked = check_table(
-            table,
+            table if unlabelled is None else join_tables([table, unlabelled]),
             settings=replace(data.checks, cache=None if cache is None else str(base / cache)),
             problems=found,
         )

@@ -11,6 +11,7 @@ import torch
 
 from medimageinsight.errors import ConfigError
 from medimageinsight.train.checkpoint import STATE, load_state, save_model, save_state
+from medimageinsight.train.distillation import Distillation
 from medimageinsight.train.distributed import full_tensor
 from medimageinsight.train.ema import WeightEMA
 from medimageinsight.train.gradients import AUTOCAST, compute_gradients
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from medimageinsight.train.config import RunConfig, StageConfig
     from medimageinsight.train.distributed import Processes
     from medimageinsight.train.initialization import InitialModel
+    from medimageinsight.train.teaching import Taught
 
 LOG_EVERY = 20  # steps
 
@@ -53,6 +55,7 @@ class Trainer:
         processes: Processes,
         table: Table,
         log: Callable[[str], None],
+        taught: Taught | None = None,
     ) -> None:
         self.config, self.folder, self.initial, self.writer = config, folder, initial, writer
         self.processes, self.table, self.log = processes, table, log
@@ -64,6 +67,13 @@ class Trainer:
             initial.network.add_module("head", self.head)
             self.trained |= {"head.linear.weight", "head.linear.bias"}
             self.trained = {name for name in self.trained if not name.startswith("lang_") and name != "logit_scale"}
+        self.taught, self.distillation = taught, None
+        if config.distill is not None and taught is not None:
+            torch.manual_seed(config.seed)
+            dim = initial.architecture.embedding_dim
+            self.distillation = Distillation(config.distill, taught.stored, initial.tokenizer, dim)
+            initial.network.add_module("distillation", self.distillation)
+            self.trained |= {f"distillation.{name}" for name, _ in self.distillation.named_parameters()}
         self.model = parallelize(initial.network, config.parallel, processes)
         self.optimizer = build_optimizer(self.model, config.optimizer, initial.architecture, self.trained)
         self.average = WeightEMA(self.model, self.trained)
@@ -130,7 +140,14 @@ class Trainer:
         else:
             validator = LabelValidator(self.table, config.data.val_split, preprocessing, self.head)
         maker = create_batch_maker(
-            config, stage, self.training, self.writer, self.initial.tokenizer, preprocessing, self.processes
+            config,
+            stage,
+            self.training,
+            self.writer,
+            self.initial.tokenizer,
+            preprocessing,
+            self.processes,
+            self.taught,
         )
         self._begin_stage(stage, end)
         tokens = round(float(maker(self.step).attention_mask.sum(dim=1).float().mean()))
@@ -186,6 +203,7 @@ class Trainer:
             loss_scale=self.scale.value,
             head=self.head,
             classes=classes,
+            distillation=self.distillation,
         )
         parameters = list(model.parameters())
         self.processes.average_gradients(parameters)
@@ -223,7 +241,9 @@ class Trainer:
     def _save_model(self, name: str, **figures: Any) -> None:  # noqa: ANN401 - for JSON
         """Save the current model with low-rank updates merged, and its head separately."""
         state = {
-            key: full_tensor(value) for key, value in self.model.state_dict().items() if not key.startswith("head.")
+            key: full_tensor(value)
+            for key, value in self.model.state_dict().items()
+            if not key.startswith(("head.", "distillation."))
         }
         if self.processes.is_main:
             description = describe_model(self.config, self.initial, self.table, **figures)

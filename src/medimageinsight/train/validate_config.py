@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from medimageinsight.datasets import Problems, Sample, Table
-    from medimageinsight.train.config import DataConfig, RunConfig, StageConfig
+    from medimageinsight.train.config import DataConfig, DistillConfig, RunConfig, StageConfig
     from medimageinsight.train.initialization import InitialModel
 
 SEEDS = 1 << 32
@@ -35,6 +35,8 @@ def validate_values(config: RunConfig, problems: Problems) -> None:
     _check_optimizer(config.optimizer, checks)
     _check_data(config.data, checks)
     _check_augmentation(config, checks)
+    if config.distill is not None:
+        _check_distillation(config, config.distill, checks)
     for key, value in (
         ("evaluate_every", config.evaluate_every),
         ("checkpoint_every", config.checkpoint_every),
@@ -57,6 +59,11 @@ def validate_data(config: RunConfig, table: Table, world_size: int, problems: Pr
     for number, stage in enumerate(config.stages):
         expected = f"a multiple of the {world_size} processes"
         checks.expect(stage.batch_size % world_size == 0, f"stages[{number}].batch_size", expected, stage.batch_size)
+    if config.distill is not None:
+        count = config.distill.unlabelled_per_batch
+        checks.expect(
+            count % world_size == 0, "distill.unlabelled_per_batch", f"a multiple of the {world_size} processes", count
+        )
     if not len(table):  # already reported
         return
     data = config.data
@@ -191,6 +198,23 @@ def _check_augmentation(config: RunConfig, checks: _Checks) -> None:
         value = getattr(images, field.name)
         checks.expect(not isinstance(value, float) or value >= 0, f"images.{field.name}", "0 or more", value)
     checks.expect(images.erase <= 1, "images.erase", "0 to 1", images.erase)
+
+
+def _check_distillation(config: RunConfig, settings: DistillConfig, checks: _Checks) -> None:
+    checks.expect(config.objective == "unicl", "distill", "the objective unicl", config.objective)
+    expected = "data.on_disk, whose augmentation of an image can be repeated"
+    checks.expect(config.data.on_disk, "distill", expected, "images in memory")
+    weights = {key: getattr(settings, key) for key in ("features", "probabilities", "texts")}
+    for key, value in weights.items():
+        checks.expect(0 <= value < math.inf, f"distill.{key}", "a number of at least 0", value)
+    checks.expect(any(weights.values()), "distill", "a loss with a weight above 0", "none")
+    value = settings.temperature
+    checks.expect(0 < value < math.inf, "distill.temperature", "a number above 0", value)
+    count, sources = settings.unlabelled_per_batch, len(settings.unlabelled)
+    checks.expect(count >= 0, "distill.unlabelled_per_batch", "at least 0", count)
+    checks.expect(
+        (count > 0) == (sources > 0), "distill.unlabelled_per_batch", "a number with unlabelled sources", count
+    )
 
 
 def _check_labels(training: list[Sample], validation: list[Sample], checks: _Checks) -> None:

@@ -1,0 +1,76 @@
+"""Train the built-in model: the teacher, its targets, and the student; repeat the command to continue.
+
+python tools/mini/train.py configs/mini2.yaml --work runs/mini2
+
+The config's `distill.targets` is a file in that folder; the student is trained in its folder `student`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from teacher import IGNORED
+from train_teacher import SIZE, Trainer, train_teacher
+
+from medimageinsight.train import TargetGroup, TeacherOutput, read_config, train, write_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COPIES = 6  # of each image
+
+
+def make_groups(trainer: Trainer) -> list[TargetGroup]:
+    """Return the heads as groups; each applies to the sources that it was trained on."""
+    data = trainer.data
+    groups = []
+    for head in data.heads:
+        sources = {data.samples[row].source for row in np.flatnonzero(head.classes != IGNORED)}
+        groups.append(TargetGroup(name=head.name, texts=head.texts, sources=tuple(sorted(sources))))
+    return groups
+
+
+def make_teach(trainer: Trainer) -> Callable[[np.ndarray], TeacherOutput]:
+    """Return the function that computes the teacher's outputs with its averaged weights."""
+    model = trainer.average.eval()
+
+    @torch.inference_mode()
+    def teach(pixels: np.ndarray) -> TeacherOutput:
+        features, logits = model(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+        probabilities = {name: values.softmax(dim=1).numpy() for name, values in logits.items()}
+        return TeacherOutput(features=features.numpy(), probabilities=probabilities)
+
+    return teach
+
+
+def main() -> None:
+    """Parse the arguments and run each part that is not complete."""
+    parser = argparse.ArgumentParser(description="Train the built-in model.")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--work", type=Path, required=True, help="folder for all intermediate files")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    distill = read_config(args.config).distill
+    if distill is None:
+        parser.error("the config has no section distill")
+    targets = args.config.parent / distill.targets
+    if not targets.exists():
+        trainer = train_teacher(args.config, args.work)
+        write_targets(
+            args.config,
+            make_teach(trainer),
+            make_groups(trainer),
+            copies=COPIES,
+            image_size=SIZE,
+            teacher="EfficientNet-Lite0 (Apache-2.0), fine-tuned by tools/mini/train_teacher.py",
+        )
+    train(args.config, args.work / "student")
+
+
+if __name__ == "__main__":
+    main()
