@@ -38,7 +38,7 @@ class Limits:
         if count > self.max_bytes:
             raise ImageError(
                 f"expected an image of at most {self.max_bytes:,} bytes, "
-                f"got at least {count:,}: raise the limit or scale it down",
+                f"got at least {count:,}: raise the limit, scale it down, or read a slide in tiles (studies.read)",
                 code="image_too_large",
             )
 
@@ -73,6 +73,6 @@ class Limits:
         """Return the error for an image rejected by its header."""
         return ImageError(
             f"expected an image of at most {self.max_pixels:,} pixels, got {got}: "
-            "scale the image down or cut it into tiles",
+            "scale it down, or read a slide in tiles (studies.read)",
             code="image_too_large",
         )
