@@ -1,6 +1,6 @@
 """A store in two dimensions, and the thumbnails of its images."""
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
@@ -9,6 +9,7 @@ from medimageinsight.schemas.errors import ErrorResponse
 from medimageinsight.schemas.fields import DEFAULT_MAP_POINTS, Frame, Images, MapPoints, Model, Name, Store, Window
 
 MIN_THUMBNAIL, MAX_THUMBNAIL = 16, 1024  # pixels of the longer side
+MAX_SLIDE_SIDE = 10_000_000  # pixels
 
 
 def _parse_digits(value: object) -> object:
@@ -35,6 +36,43 @@ class ThumbnailQuery(RequestModel):
     size: Annotated[
         int, Field(ge=MIN_THUMBNAIL, le=MAX_THUMBNAIL, description="The longer side, in pixels."), _Digits
     ] = 256
+
+
+_Pixels: TypeAlias = Annotated[int, Field(ge=0, le=MAX_SLIDE_SIDE), _Digits]
+_Length: TypeAlias = Annotated[int, Field(ge=1, le=MAX_SLIDE_SIDE), _Digits]
+
+
+class SlideQuery(RequestModel):
+    """The query of a URL: a stored slide or tile of it."""
+
+    store: Store
+    id: Annotated[Name, Field(description="The id of a stored slide, or of one of its tiles.")]
+
+
+class SlideRegionQuery(SlideQuery):
+    """The query of a URL: a region of a stored slide, in pixels of its highest resolution."""
+
+    x: _Pixels
+    y: _Pixels
+    width: _Length
+    height: _Length
+    size: Annotated[
+        int, Field(ge=MIN_THUMBNAIL, le=MAX_THUMBNAIL, description="The longer side, in pixels."), _Digits
+    ] = 512
+
+
+class Slide(ResponseModel):
+    """A slide whose regions can be shown."""
+
+    width: Annotated[int, Field(ge=1, description="Of the highest resolution, in pixels.")]
+    height: Annotated[int, Field(ge=1)]
+    microns_per_pixel: Annotated[
+        list[float] | None, Field(min_length=2, max_length=2, description="Horizontal and vertical.")
+    ] = None
+    region: Annotated[
+        list[int] | None,
+        Field(min_length=4, max_length=4, description="Of the stored tile: x, y, width and height."),
+    ] = None
 
 
 class PlaceRequest(RequestModel):

@@ -19,10 +19,23 @@ from medimageinsight.serve.lifespan import lifespan
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.models import ServedModels
 from medimageinsight.serve.openapi import DESCRIPTION, SERVERS, TAGS
-from medimageinsight.serve.routes import azure, inference, maps, openai, score, service, stores, study, tasks, upload
+from medimageinsight.serve.routes import (
+    azure,
+    inference,
+    maps,
+    openai,
+    score,
+    service,
+    slides,
+    stores,
+    study,
+    tasks,
+    upload,
+)
 from medimageinsight.serve.routes.state import ServerState
 from medimageinsight.serve.stores import ServedStores
 from medimageinsight.serve.thread_pool import ThreadPool
+from medimageinsight.serve.tracing import Tracing
 from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
@@ -43,7 +56,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
     Raises:
         ConfigError: The key file cannot be used.
     """
-    metrics = Metrics()
+    metrics, tracing = Metrics(), Tracing(settings)
     authentication = Authentication(settings)
     app = create_api(settings.root_path)
     app.state.server = server = ServerState(
@@ -52,6 +65,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         stores=ServedStores(settings),
         bodies=BodyReader(settings),
         metrics=metrics,
+        tracing=tracing,
         workers=ThreadPool(available_cpus(), "mi2-json"),
     )
     app.state.authentication = authentication
@@ -64,6 +78,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         checked,
         authentication=authentication,
         metrics=metrics,
+        tracing=tracing,
         log_requests=settings.access_log,
         root_path=settings.root_path,
     )
@@ -107,7 +122,7 @@ def create_api(root_path: str = "") -> FastAPI:
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
     )
-    for routes in (score, openai, azure, inference, tasks, study, upload, stores, maps, service):
+    for routes in (score, openai, azure, inference, tasks, study, upload, stores, maps, slides, service):
         app.include_router(routes.router)
     app.include_router(service.health_router)
     add_error_handler(app)

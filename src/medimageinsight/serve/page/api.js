@@ -46,6 +46,11 @@ export async function fetchStoredImage(store, id, size, signal) {
   return URL.createObjectURL(await response.blob());
 }
 
+export async function fetchSlideRegion(query) {
+  const response = await open({ method: "GET", path: "api/slide/region", query });
+  return URL.createObjectURL(await response.blob());
+}
+
 async function open(request, signal) {
   const headers = state.key ? { Authorization: `Bearer ${state.key}` } : {};
   let body = null;

@@ -1,6 +1,7 @@
 // The dialog of a stored case: its image, its metadata, and a search for similar cases.
 
 import { $, make, number, setOptions } from "./dom.js";
+import { closeSlide, openSlide } from "./slide.js";
 import { showStoredImage } from "./stored_images.js";
 
 let current = null; // { store, hit, onMore }
@@ -17,12 +18,14 @@ export function openCase(store, hit, { score = null, onMore }) {
   setOptions($("exclude-same"), [["", "nothing"], ...columns.map((name) => [name, `the same ${name}`])], "");
   showStoredImage($("case-image"), store, hit.id, 768);
   $("case").showModal();
+  openSlide(store, hit.id, hit.metadata.origin);
 }
 
 $("case-close").addEventListener("click", () => $("case").close());
 $("case").addEventListener("click", (event) => {
   if (event.target === $("case")) $("case").close(); // a click outside the dialog
 });
+$("case").addEventListener("close", closeSlide);
 $("case-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const { store, hit, onMore } = current;

@@ -1,5 +1,6 @@
 """A store in two dimensions, and thumbnails of its images."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,19 +9,17 @@ from fastapi import Query, Request, Response
 
 from medimageinsight import schemas
 from medimageinsight.errors import InputError
-from medimageinsight.search import find_image
+from medimageinsight.search import Item, stored_source
 from medimageinsight.serve.http import unless_gone
 from medimageinsight.serve.images import thumbnail
-from medimageinsight.serve.rejection import Rejection
 from medimageinsight.serve.routes.route import body_errors, errors, examples, media, new_router
 from medimageinsight.serve.routes.rows import choose, embed_images, image_rows
 from medimageinsight.serve.routes.samples import PNG
 from medimageinsight.serve.routes.state import OpenServer, Server
+from medimageinsight.serve.routes.stored_files import PRIVATE, find_stored, stored_image_errors
 from medimageinsight.serve.routes.stores import store_of
 
 router = new_router("Search and tasks")
-
-_THUMBNAIL_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @router.get("/api/map", name="map", responses=errors(400, 404, 422, 429, 503))
@@ -85,23 +84,15 @@ async def thumbnail_of_item(
     served = server.stores.get(query.store)
 
     window = served.store.identity.settings().window
+    limits = server.models.image_limits
 
-    def find() -> tuple[Path, int]:
-        (item,) = served.store.get([query.id])
-        return find_image(item, server.stores.folders), item.frame
+    def shrink(item: Item, file: Path) -> bytes:
+        return thumbnail(stored_source(item, file), query.size, limits, window=window)
 
     async def draw() -> bytes:
-        file, frame = await server.stores.run(find)
-        limits = server.models.image_limits
-        return await served.served.decode(lambda: thumbnail(file, query.size, limits, frame=frame, window=window))
+        with stored_image_errors():
+            item, file = await server.stores.run(partial(find_stored, served.store, query.id, server.stores.folders))
+            return await served.served.decode(partial(shrink, item, file))
 
-    try:
-        content = await unless_gone(request, draw())
-    except InputError as error:
-        code = error.code if error.code == "ids_unknown" else "picture_not_available"
-        raise Rejection(
-            404,
-            "expected the id of a stored image below --image-folders, got an id without such an image",
-            code=code,
-        ) from None
-    return Response(content, media_type="image/png", headers=_THUMBNAIL_HEADERS)
+    content = await unless_gone(request, draw())
+    return Response(content, media_type="image/png", headers=PRIVATE)
