@@ -124,6 +124,8 @@ class LimitedSession(requests.Session):
                         body += chunk
                         self._limits.check_bytes(len(body))
                 announced = response.headers.get("Content-Length", "")
+                if ended():  # what arrived until then may look whole
+                    raise deadline.error()
                 if method != "HEAD" and announced.isdecimal() and int(announced) != len(body):
                     raise _TransientError
             except requests.exceptions.SSLError:
