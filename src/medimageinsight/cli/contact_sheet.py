@@ -177,7 +177,7 @@ def query_card(
     """Return the card of the query: `image`, the `stored` image, or a text or vector that `note` describes."""
     pixels: Image.Image | None = None
     if image is not None:
-        pixels = _load_square(image, 0, window)
+        pixels = _load_square(image, window)
     elif stored is not None:
         pixels, note = _load_stored(stored, folders, window)
     return Card(
@@ -219,10 +219,10 @@ def _metadata_lines(hit: Hit, shown_column: str) -> list[str]:
 
 def _load_stored(stored: Hit | Item, folders: Sequence[Path], window: str | None) -> tuple[Image.Image | None, str]:
     """Return a stored image and '', or None and the reason."""
-    from medimageinsight.search import find_image
+    from medimageinsight.search import find_image, stored_source
 
     try:
-        return _load_square(find_image(stored, folders), stored.frame, window), ""
+        return _load_square(stored_source(stored, find_image(stored, folders)), window), ""
     except InputError as error:
         if error.code == "picture_not_available":
             return None, "no such image below the folders that may be read"
@@ -231,7 +231,7 @@ def _load_stored(stored: Hit | Item, folders: Sequence[Path], window: str | None
     return None, "the image cannot be read"
 
 
-def _load_square(source: Source, frame: int, window: str | None) -> Image.Image:
+def _load_square(source: Source, window: str | None) -> Image.Image:
     """Return the upright image padded to a square of the sheet's size, its aspect ratio preserved.
 
     Of a group it is the middle one.
@@ -241,5 +241,5 @@ def _load_square(source: Source, frame: int, window: str | None) -> Image.Image:
     if isinstance(source, images.ImageGroup):
         selected = source.selected()
         source = selected[len(selected) // 2]
-    pixels = images.load(source, frame=frame, window=window)
+    pixels = images.load(source, window=window)
     return ImageOps.pad(Image.fromarray(pixels), (IMAGE_SIZE, IMAGE_SIZE), color=TRACK)

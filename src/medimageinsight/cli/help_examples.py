@@ -33,7 +33,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'mi2 search chest --text "x-ray chest pneumonia" -k 5',
         "mi2 search chest --image new.dcm --contact-sheet found.png --folder images/",
     ),
-    "index add": ("mi2 index add chest images/ --metadata images.csv --dicom-tags",),
+    "index add": (
+        "mi2 index add chest images/ --metadata images.csv --dicom-tags",
+        "mi2 index add chest ct/ --level image,series,study",
+    ),
     "index duplicates": (
         "mi2 index duplicates chest --out duplicates.csv",
         "mi2 index duplicates chest --between split --keep test",

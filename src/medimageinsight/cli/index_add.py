@@ -23,12 +23,12 @@ from medimageinsight.cli.options import (
     load_model,
     store_context,
 )
+from medimageinsight.cli.reading_options import ReadingOptions
 from medimageinsight.cli.results import failures_to_json, print_failures
-from medimageinsight.cli.sources import list_sources
 from medimageinsight.errors import DatasetError, InputError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -37,12 +37,14 @@ if TYPE_CHECKING:
     from medimageinsight.bundle import VectorIdentity
     from medimageinsight.search import (
         ColumnType,
+        Existing,
         IndexReport,
         MetadataSource,
         MetadataTable,
         PatientIdentity,
         PlannedStore,
         Store,
+        Value,
     )
 
 ID_SOURCES = ("path", "name", "stem", "table")
@@ -96,6 +98,7 @@ def add(
     id_from: IdFrom = "path",
     update: Update = False,
     skip: SkipExisting = False,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     frame: Frame = 0,
     window: Window = None,
     percentiles: Percentiles = None,
@@ -106,11 +109,15 @@ def add(
 ) -> None:
     """Embed images and add them to a store, which is created if it does not exist.
 
-    Added images are durable: continue an interrupted call with --skip-existing. A store accepts only the model,
+    With --level image,series,study the store also has a pooled vector of each series and study; each image is embedded
+    once. Added images are durable: continue an interrupted call with --skip-existing. A store accepts only the model,
     preprocessing and window that it was created with.
     """
-    from medimageinsight.search import index_images
+    from medimageinsight.cli.index_studies import add_studies
+    from medimageinsight.search import IndexReport, index_images
 
+    reading.check_frame(frame)
+    reading.check_comparable()
     _check_options(update, skip, metadata, column, id_from, patient_id, dicom_tags=dicom_tags)
     patient: PatientIdentity | None = patient_id if dicom_tags else None  # type: ignore[assignment]  # checked above
     with store_context(store):
@@ -118,18 +125,33 @@ def add(
             store, model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps
         )
     with opened:
-        sources, vectors = _list_images(files, opened.identity)
+        sources, vectors, as_studies = _list_images(files, opened.identity, reading)
+        if as_studies and id_from != "path":
+            raise InputError(
+                "expected ids from paths for series, studies and volumes, got --id-from: leave it out",
+                code="reading_option_unused",
+            )
         table = None if metadata is None else _read_table(metadata, column, path_column, root, opened)
-        labels = _folder_labels(files, sources) if labels_from_folders else None
+        labels = _folder_labels(files) if labels_from_folders else None
         described = _metadata_sources(opened, table, labels, patient)
         ids = _make_ids(sources, id_from, table)
-        with output.counting("indexing", len(sources)) as progress, store_context(store), _resumable():
-            report = index_images(
-                loaded, opened, sources, ids=ids, metadata=list(described.values()),
-                types=_column_types(table, labels, patient), vectors=vectors,
-                existing="update" if update else "skip" if skip else "refuse", frame=frame, progress=progress,
-            )  # fmt: skip
-        unmatched = None if table is None else table.count_unmatched(sources)
+        existing: Existing = "update" if update else "skip" if skip else "refuse"
+        types = _column_types(table, labels, patient)
+        total = None if as_studies else len(sources)
+        paths: set[str] = set(sources)
+        with output.counting("indexing", total) as progress, store_context(store), _resumable():
+            report = IndexReport()
+            if sources:
+                report = index_images(
+                    loaded, opened, sources, ids=ids, metadata=list(described.values()), types=types,
+                    vectors=vectors, existing=existing, frame=frame, progress=progress,
+                )  # fmt: skip
+            if as_studies:
+                add_studies(
+                    loaded, opened, as_studies, reading, report, metadata=described, types=types, existing=existing,
+                    paths=paths, progress=lambda done: progress(len(sources) + done),
+                )  # fmt: skip
+        unmatched = None if table is None else table.count_unmatched(paths)
         _print_report(report, opened.count(), has_metadata=bool(described), unmatched=unmatched, as_json=as_json)
     if report.failed:
         raise typer.Exit(FAILED_INPUT)
@@ -195,16 +217,20 @@ def _open_or_plan(
 
 
 def _list_images(
-    files: "Sequence[str]", identity: "VectorIdentity"
-) -> "tuple[list[str], dict[str, NDArray[np.float32]]]":
-    """Return the images of files, folders and files of vectors, and the vectors by image."""
+    files: "Sequence[str]", identity: "VectorIdentity", reading: ReadingOptions
+) -> "tuple[list[str], dict[str, NDArray[np.float32]], list[str]]":
+    """Return the images of files, folders and files of vectors, the vectors by image, and what is read as studies."""
+    from medimageinsight.cli.index_studies import divide_sources
     from medimageinsight.datasets import is_vector_file, read_vectors
 
     sources: list[str] = []
+    as_studies: list[str] = []
     vectors: dict[str, NDArray[np.float32]] = {}
     for name in files:
         if not is_vector_file(name):
-            sources += list_sources([name], arrays=False)
+            single, several = divide_sources([name], reading)
+            sources += single
+            as_studies += several
             continue
         with error_context(name, InputError):
             found = read_vectors(name)
@@ -219,24 +245,28 @@ def _list_images(
         vectors |= {
             name: row for name, row, has in zip(found.sources, found.vectors, found.succeeded, strict=True) if has
         }
-    return sources, vectors
+    return sources, vectors, as_studies
 
 
-def _folder_labels(names: "Sequence[str]", sources: "Sequence[str]") -> dict[str, str]:
-    """Return a label for each source below the folders among the names: the name of its first subfolder."""
+def _folder_labels(names: "Sequence[str]") -> "MetadataSource":
+    """Return a function from a path below the folders among the names to its label: the name of its first subfolder."""
     from medimageinsight.search import label_by_folder
 
-    labels: dict[str, str] = {}
-    for name in names:
-        if Path(name).is_dir():
-            labels |= label_by_folder(name, [source for source in sources if Path(source).is_relative_to(name)])
-    return labels
+    folders = [name for name in reversed(names) if Path(name).is_dir()]
+
+    def read(path: str) -> "Mapping[str, Value] | None":
+        for folder in folders:
+            if Path(path).is_relative_to(folder) and (labels := label_by_folder(folder, [path])):
+                return {"label": labels[path]}
+        return None
+
+    return read
 
 
 def _metadata_sources(
     store: "Store | PlannedStore",
     table: "MetadataTable | None",
-    labels: dict[str, str] | None,
+    labels: "MetadataSource | None",
     patient: "PatientIdentity | None",
 ) -> "dict[str, MetadataSource]":
     """Return the sources of metadata by name; with `patient` None, DICOM files are not among them."""
@@ -246,7 +276,7 @@ def _metadata_sources(
     if table is not None:
         sources["table"] = table.row
     if labels is not None:
-        sources["folders"] = lambda path: {"label": labels[path]} if path in labels else None
+        sources["folders"] = labels
     if patient is not None:
         # The salt of a new store is known when its first image is written.
         sources["dicom"] = lambda path: read_dicom_metadata(
@@ -256,7 +286,7 @@ def _metadata_sources(
 
 
 def _column_types(
-    table: "MetadataTable | None", labels: dict[str, str] | None, patient: "PatientIdentity | None"
+    table: "MetadataTable | None", labels: "MetadataSource | None", patient: "PatientIdentity | None"
 ) -> "dict[str, ColumnType]":
     """Return the types of all metadata columns."""
     from medimageinsight.search import dicom_column_types, merge_types

@@ -1,6 +1,6 @@
 """``mi2 index sync`` and ``prune``: follow files that moved or were deleted."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,13 +16,17 @@ from medimageinsight.cli.options import (
     load_store,
     store_context,
 )
+from medimageinsight.cli.reading_options import ReadingOptions
 from medimageinsight.cli.results import failures_to_json, print_failures
-from medimageinsight.cli.sources import list_sources
+
+if TYPE_CHECKING:
+    from medimageinsight.errors import InputError
 
 
 def sync(
     store: StoreLocation,
     folders: Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Folders of images.", show_default=False)],
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     frame: Frame = 0,
     accept_maps: AcceptMaps = False,
     model: Model = None,
@@ -31,20 +35,32 @@ def sync(
     """Make a store hold the images of folders: add new files, follow moved ones, remove those that are gone.
 
     A moved file keeps its metadata. Items of other folders stay. New files have no metadata: give it with
-    mi2 index add --update --metadata.
+    mi2 index add --update --metadata. Series and studies are read as they were added; those whose files changed are
+    embedded again.
     """
+    from medimageinsight.cli.index_studies import divide_sources, read_studies, stored_reading
     from medimageinsight.search import sync as sync_store
+    from medimageinsight.search import sync_studies
 
-    sources = list_sources(folders, arrays=False)
     with load_store(store) as opened:
         settings = opened.identity.settings()
+        as_studies = stored_reading(opened, folders, reading)
+        sources = [] if as_studies is not None else divide_sources(folders, reading)[0]
         loaded = load_model(model, settings.default, window=settings.window, accept_maps=accept_maps)
-        with output.counting("indexing", len(sources)) as progress, store_context(store):
-            report = sync_store(loaded, opened, folders, sources, frame=frame, progress=progress)
+        with output.counting("indexing", len(sources) or None) as progress, store_context(store):
+            if as_studies is None:
+                report = sync_store(loaded, opened, folders, sources, frame=frame, progress=progress)
+            else:
+                failed: dict[str, InputError] = {}
+                studies = read_studies(folders, as_studies, failed)
+                report = sync_studies(
+                    loaded, opened, folders, studies, levels=as_studies.levels, progress=progress, failed=failed
+                )
         count = opened.count()
     print_failures(report.failed)
     counts = {
         "added": report.added, "moved": report.moved, "deleted": report.deleted, "unchanged": report.unchanged,
+        **({} if as_studies is None else {"updated": report.updated}),
     }  # fmt: skip
     if as_json:
         output.print_json({**counts, "count": count, "failed": failures_to_json(report.failed)})

@@ -1,7 +1,7 @@
 """``mi2 search``: find the stored images nearest to an image, a text, a stored image or a vector."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,7 +26,7 @@ from medimageinsight.cli.reading_options import ReadingOptions
 from medimageinsight.errors import ImageError, InputError, TextError
 
 if TYPE_CHECKING:
-    from medimageinsight.search import Hit
+    from medimageinsight.search import Hit, HitGroup
 
 QueryImage = Annotated[str | None, typer.Option(metavar="FILE", help="An image file; - is standard input.")]
 QueryText = Annotated[str | None, typer.Option(help="A text, such as 'x-ray chest pneumonia'.")]
@@ -47,6 +47,13 @@ ExcludeSame = Annotated[
     ),
 ]
 
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="study|series|patient|COLUMN", help="One result, the best, for each study, series, patient or value."
+    ),
+]
+
 
 def search(
     store: StoreLocation,
@@ -59,6 +66,7 @@ def search(
     min_score: MinScore = None,
     exact: Exact = False,
     exclude_same: ExcludeSame = None,
+    group_by: GroupBy = None,
     contact_sheet: ContactSheet = None,
     folder: ImageFolders = None,
     reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
@@ -76,7 +84,7 @@ def search(
     """
     from medimageinsight.cli.contact_sheet import HitCard, check_sheet, query_card, save_hits
     from medimageinsight.cli.source_list import SourceList
-    from medimageinsight.search import read_vector, resolve_ids
+    from medimageinsight.search import read_vector, resolve_ids, search_groups
     from medimageinsight.search import search as search_store
 
     if (count := sum(query is not None for query in (image, text, item_id, vector))) != 1:
@@ -91,10 +99,12 @@ def search(
         loaded = load_model(model, accept_maps=accept_maps) if image is not None or text is not None else None
         with error_context(vector, (InputError, OSError)):
             query = None if vector is None else read_vector(vector, identity=opened.identity)
-        hits = search_store(
-            loaded, opened, image=source, text=text, item_id=item_id, vector=query, window=chosen,
-            k=k, where=where, min_score=min_score, exact=exact, exclude_same=exclude_same,
-        )  # fmt: skip
+        arguments: dict[str, Any] = {
+            "image": source, "text": text, "item_id": item_id, "vector": query, "window": chosen, "k": k,
+            "where": where, "min_score": min_score, "exact": exact, "exclude_same": exclude_same,
+        }  # fmt: skip
+        groups = None if group_by is None else search_groups(loaded, opened, by=group_by, **arguments)
+        hits = search_store(loaded, opened, **arguments) if groups is None else [group.hit for group in groups]
         shown_window = opened.identity.settings().window
         stored = None if item_id is None or contact_sheet is None else opened.get(resolve_ids(opened, [item_id]))[0]
     if contact_sheet is not None:
@@ -107,27 +117,28 @@ def search(
     members_failed = listed is not None and listed.print_used()
     if as_json:
         parts = {} if listed is None else listed.used[0].to_json()
-        output.print_json({"hits": [hit.to_dict() for hit in hits], **parts})
+        output.print_json({"hits": [hit.to_dict() for hit in groups or hits], **parts})
     elif hits:
-        _print_hits(hits)
+        _print_hits(hits, groups)
     else:
         output.note("nothing was found")
     if members_failed:
         raise typer.Exit(FAILED_INPUT)
 
 
-def _print_hits(hits: "list[Hit]") -> None:
+def _print_hits(hits: "list[Hit]", groups: "list[HitGroup] | None") -> None:
     columns = list(dict.fromkeys(name for hit in hits for name in hit.metadata))
     with_path = any(hit.path != hit.id for hit in hits)
     output.print_table(
-        ("score", "id", *(["path"] if with_path else []), *columns),
+        ("score", "id", *(["path"] if with_path else []), *([] if groups is None else ["more"]), *columns),
         [
             (
                 f"{hit.score:.4f}",
                 output.printable(hit.id),
                 *([output.printable(hit.path)] if with_path else []),
+                *([] if groups is None else [f"{groups[index].more:,}"]),
                 *(output.printable(str(hit.metadata.get(name, ""))) for name in columns),
             )
-            for hit in hits
+            for index, hit in enumerate(hits)
         ],
     )

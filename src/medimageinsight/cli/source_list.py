@@ -155,7 +155,7 @@ class SourceList:
         read = self._reading.read(source, lambda file, error: failures.append((file, error)))
         for found_in, group in groupby(read, key=lambda study: study.source):
             found = list(group)
-            if found_in != name and _is_other(found):
+            if found_in != name and is_other(found):
                 self._others += 1
                 continue
             yield from self._take_failures(failures, name)
@@ -269,7 +269,7 @@ def embed_all_sources(
     return np.stack(rows)
 
 
-def _is_other(studies: Sequence[Study]) -> bool:
+def is_other(studies: Sequence[Study]) -> bool:
     """Return whether studies are a file below a folder that is no image."""
     from medimageinsight.datasets import find_other_kind
 

@@ -24,8 +24,10 @@ from medimageinsight.search.dicom_metadata import (
 )
 from medimageinsight.search.duplicate_clusters import Crossing, DuplicateImage, Duplicates, find_duplicate_clusters
 from medimageinsight.search.duplicates import find_duplicates
+from medimageinsight.search.grouping import HitGroup, search_groups
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.indexing import (
+    Existing,
     MetadataSource,
     index_images,
     label_by_folder,
@@ -40,7 +42,7 @@ from medimageinsight.search.projection import Projection
 from medimageinsight.search.query import read_vector, search
 from medimageinsight.search.query_metadata import find_own_patient, find_own_values, patient_columns
 from medimageinsight.search.recall import measure_recall
-from medimageinsight.search.records import ColumnType, Hit, IndexInfo, Item, Pair, Recall, StoreInfo
+from medimageinsight.search.records import ColumnType, Hit, IndexInfo, Item, Pair, Recall, StoreInfo, Value
 from medimageinsight.search.store import Store
 from medimageinsight.search.store_locations import (
     create_store,
@@ -49,16 +51,19 @@ from medimageinsight.search.store_locations import (
     parse_named_location,
     redact_location,
 )
+from medimageinsight.search.stored_files import stored_source
 from medimageinsight.search.stored_images import find_image
 from medimageinsight.search.study_indexing import index_studies
-from medimageinsight.search.sync import SyncReport, find_missing, prune, sync
+from medimageinsight.search.sync import SyncReport, find_missing, items_below, prune, sync, sync_studies
 
 __all__ = [
     "ColumnType",
     "Crossing",
     "DuplicateImage",
     "Duplicates",
+    "Existing",
     "Hit",
+    "HitGroup",
     "Identity",
     "IndexInfo",
     "IndexReport",
@@ -75,6 +80,7 @@ __all__ = [
     "StoreInfo",
     "StoreNeighbour",
     "SyncReport",
+    "Value",
     "check_patient_identity",
     "classify",
     "classify_vector",
@@ -88,6 +94,7 @@ __all__ = [
     "find_own_values",
     "index_images",
     "index_studies",
+    "items_below",
     "label_by_folder",
     "make_copies",
     "make_ids",
@@ -105,7 +112,10 @@ __all__ = [
     "redact_location",
     "resolve_ids",
     "search",
+    "search_groups",
+    "stored_source",
     "sync",
+    "sync_studies",
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, __all__, {})

@@ -58,17 +58,28 @@ def read_dicom_metadata(
     check_patient_identity(patient)
     if patient == "hashed" and not salt:
         raise InputError("expected a salt for hashed patient ids, got none: give the store's", code="salt_missing")
+    with suppress_decoder_warnings():  # pydicom quotes values in its warnings
+        dataset = _read_dataset(source, limits)
+        return {} if dataset is None else _extract_columns(dataset, patient, salt)
+
+
+def read_study_uid(source: str | os.PathLike[str] | bytes | Dataset) -> str:
+    """Return the StudyInstanceUID of a DICOM file or dataset; empty for other and unreadable files."""
+    with suppress_decoder_warnings():
+        dataset = _read_dataset(source, Limits())
+        return "" if dataset is None else _text(dataset, "StudyInstanceUID")
+
+
+def _read_dataset(source: str | os.PathLike[str] | bytes | Dataset, limits: Limits) -> Dataset | None:
     from medimageinsight.images import dicom
 
-    with suppress_decoder_warnings():  # pydicom quotes values in its warnings
-        try:
-            if is_dataset(source):
-                return _extract_columns(source, patient, salt)
-            data = read_source(source, limits)
-            dataset = dicom.read(data, limits) if dicom.is_dicom(data) else None
-        except ImageError:
-            return {}
-        return {} if dataset is None else _extract_columns(dataset, patient, salt)
+    if is_dataset(source):
+        return source
+    try:
+        data = read_source(source, limits)
+        return dicom.read(data, limits) if dicom.is_dicom(data) else None
+    except ImageError:
+        return None
 
 
 def dicom_column_types(patient: PatientIdentity) -> dict[str, ColumnType]:

@@ -18,6 +18,7 @@ from medimageinsight.search.copies import measure_copy_cosine
 from medimageinsight.search.duplicates import find_duplicates
 from medimageinsight.search.identity import Identity
 from medimageinsight.search.image_match import MIN_CORRELATION, correlate
+from medimageinsight.search.levels import one_level
 from medimageinsight.search.stored_files import reduce_stored, sample_stored, stored_items
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def find_duplicate_clusters(
             ``store_other_model``, ``duplicates_uncalibrated``: no threshold, and no model or no file to measure it.
     """
     _check_column(store, between, keep)
+    where = one_level(store, where)
     source: ThresholdSource = "given"
     minimum = threshold
     if minimum is None:

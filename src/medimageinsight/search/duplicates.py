@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from medimageinsight.errors import InputError
+from medimageinsight.search.levels import one_level
 from medimageinsight.search.records import Pair
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def find_duplicates(
     search per vector for up to about a million vectors. Memory does not grow with the store: a block of `OUTER_BYTES`
     is held, and the store is read once per block.
 
-    `threshold` is the smallest cosine similarity, above 0; `where` a filter that both images must match; `limit` the
-    largest number of pairs, the best of all. With `approximate`, vectors are compared only within clusters, for stores
+    `threshold` is the smallest cosine similarity, above 0; `where` a filter that both images must match (without a
+    level in it, only items of one level are compared, see `one_level`); `limit` the largest number of pairs, the best
+    of all. With `approximate`, vectors are compared only within clusters, for stores
     where all pairs take too long: some pairs are missed, more of them at lower thresholds; no wrong pair is returned.
 
     Raises:
@@ -58,6 +60,7 @@ def find_duplicates(
         raise InputError(f"expected a threshold above 0 and at most 1, got {threshold}", code="threshold_invalid")
     if not 1 <= limit <= _MAX_LIMIT:
         raise InputError(f"expected a limit from 1 to {_MAX_LIMIT:,}, got {limit}", code="limit_invalid")
+    where = one_level(store, where)
     best: list[ScoredPair] = []
     for outer, inner in (_blocks_of_clusters if approximate else _blocks_of_all)(store, where):
         min_score = threshold if len(best) < limit else best[-1][0]  # skip pairs below the worst stored one

@@ -11,6 +11,7 @@ import numpy as np
 
 from medimageinsight._deprecated import OldMethods
 from medimageinsight.errors import InputError
+from medimageinsight.search.levels import one_level
 from medimageinsight.search.store_errors import store_empty
 
 if TYPE_CHECKING:
@@ -44,8 +45,10 @@ class Projection(OldMethods):
     axes: NDArray[np.float32]
 
     @classmethod
-    def of(cls, store: Store, *, limit: int = 2000) -> Self:
+    def of(cls, store: Store, *, limit: int = 2000, where: str | None = None) -> Self:
         """Compute the map of at most `limit` images of a store, which is read once; memory holds the sample only.
+
+        `where` is a filter; without a level in it the map has items of one level, see `one_level`.
 
         Raises:
             InputError: ``limit_invalid``, ``store_empty``.
@@ -53,7 +56,7 @@ class Projection(OldMethods):
         """
         if not 1 <= limit <= MAX_SAMPLE:
             raise InputError(f"expected a limit from 1 to {MAX_SAMPLE:,}, got {limit}", code="limit_invalid")
-        ids, vectors = _sample(store, limit)
+        ids, vectors = _sample(store, limit, one_level(store, where))
         if not ids:
             raise store_empty()
         mean: NDArray[np.float32] = vectors.mean(axis=0, dtype=np.float32)
@@ -70,10 +73,10 @@ class Projection(OldMethods):
         return ((np.asarray(vectors, dtype=np.float32) - self.mean) @ self.axes.T).astype(np.float32)
 
 
-def _sample(store: Store, limit: int) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+def _sample(store: Store, limit: int, where: str | None) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     """Return the ids with the smallest digests, sorted, and their vectors (N, D): a reproducible random sample."""
     heap: list[tuple[int, str, NDArray[np.float32]]] = []  # the largest digest, negated, on top
-    for ids, vectors in store.scan():
+    for ids, vectors in store.scan(where=where):
         for item_id, vector in zip(ids, vectors, strict=True):
             rank = -int.from_bytes(hashlib.blake2b(item_id.encode(), digest_size=8).digest())
             if len(heap) < limit:

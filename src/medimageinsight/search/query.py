@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from medimageinsight.api import MedImageInsight
     from medimageinsight.bundle import VectorIdentity
     from medimageinsight.images import Source, WindowLike
-    from medimageinsight.search.records import Hit
+    from medimageinsight.search.records import Hit, Value
     from medimageinsight.search.store import Store
 
 
@@ -57,6 +57,26 @@ def search(
             ``store_other_model``, ``store_other_preprocessing``, an `ImageError` or a `TextError`, else as the
             store's methods.
     """
+    query, without = resolve_query(
+        model, store, image=image, text=text, item_id=item_id, vector=vector, exclude_same=exclude_same,
+        frame=frame, window=window,
+    )  # fmt: skip
+    return store.search(query, k=k, where=where, min_score=min_score, exact=exact, without=without)
+
+
+def resolve_query(
+    model: MedImageInsight | None,
+    store: Store,
+    *,
+    image: Source | None,
+    text: str | None,
+    item_id: str | None,
+    vector: ArrayLike | None,
+    exclude_same: str | None,
+    frame: int,
+    window: WindowLike | None,
+) -> tuple[ArrayLike, dict[str, list[Value]] | None]:
+    """Return the vector of a query, and the values that hits must not have; arguments and errors of `search`."""
     queries = {"an image": image, "a text": text, "a stored image's id": item_id, "a vector": vector}
     given = [name for name, query in queries.items() if query is not None]
     if len(given) != 1:
@@ -65,7 +85,8 @@ def search(
         )
     if item_id is not None:
         (item_id,) = resolve_ids(store, [item_id])
-        return store.more_like(item_id, k=k, where=where, min_score=min_score, exact=exact, exclude_same=exclude_same)
+        item = store.get([item_id])[0]
+        return item.embedding, None if exclude_same is None else {exclude_same: store.own_values(item, exclude_same)}
     without = None
     if exclude_same is not None:
         if image is None:
@@ -84,7 +105,7 @@ def search(
         else:
             settings = store.identity.settings(window=window)
             (vector,) = model.embed_images([image], frame=frame, preprocessing=settings)
-    return store.search(vector, k=k, where=where, min_score=min_score, exact=exact, without=without)
+    return vector, without
 
 
 def read_vector(path: str | os.PathLike[str], *, identity: VectorIdentity | None = None) -> NDArray[np.float64]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import InputError
 from medimageinsight.files.columns import find_column
+from medimageinsight.files.paths import canonical_path
 from medimageinsight.images import DeferredImage, ImageGroup
-from medimageinsight.search.dicom_metadata import read_dicom_metadata
+from medimageinsight.search.dicom_metadata import hash_identifier, read_dicom_metadata, read_study_uid
 from medimageinsight.search.indexing import resolve_ids
+from medimageinsight.search.records import STUDY_COLUMN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,12 +55,28 @@ def patient_columns(store: Store) -> list[str]:
 def find_own_patient(store: Store, source: Source) -> dict[str, list[Value]]:
     """Return by column what the store's images of a query's own patient have, as `find_own_values` finds it.
 
-    The columns are `patient_columns`, without those where the image has no value, and ``id``, if it is stored.
+    The columns are `patient_columns`, without those where the image has no value, ``id``, if it is stored, and
+    ``study``, if the store has series and studies.
     """
     items = _stored_items(store, source)
     own: dict[str, list[Value]] = {"id": [item.id for item in items]} if items else {}
+    if STUDY_COLUMN in store.columns and (keys := _study_keys(store, source)):
+        own[STUDY_COLUMN] = keys
     columns = patient_columns(store)
     return own | (_read_own(store, items, source, columns) if columns else {})
+
+
+def _study_keys(store: Store, source: Source) -> list[Value]:
+    """Return the keys that the store has, or would have, for the study of an image: of its UID, and of its file."""
+    header = header_source(source)
+    if header is None:
+        return []
+    salt = bytes.fromhex(store.identity.salt)
+    names = [read_study_uid(header)]  # type: ignore[arg-type]  # any source
+    with suppress(OSError, ValueError):  # a data: URI is too long for a path
+        if isinstance(header, str | os.PathLike) and Path(header).is_file():
+            names.append(canonical_path(header))
+    return [hash_identifier(name, salt) for name in names if name]
 
 
 def header_source(source: Source | HeaderSource | None) -> Source | HeaderSource | None:

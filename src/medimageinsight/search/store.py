@@ -129,13 +129,20 @@ class Store(OldMethods, ABC):
         where: str | None = None,
         having: str | None = None,
         without: Mapping[str, Sequence[Value]] | None = None,
+        within: Mapping[str, Sequence[Value]] | None = None,
     ) -> int:
         """Return the number of items, or of those that `search` with these arguments may find.
+
+        `within` has, by column, the values of which an item must have one.
 
         Raises:
             InputError: ``filter_invalid``, ``column_unknown``.
         """
-        return self._count(self._condition(where, having, without))
+        condition = self._condition(where, having, without)
+        for column, values in (within or {}).items():
+            self._check_column(column)
+            condition = _both(condition, In(column, tuple(value for value in values if value is not None)))
+        return self._count(condition)
 
     def search(
         self,
@@ -188,15 +195,23 @@ class Store(OldMethods, ABC):
         item = self.get([item_id])[0]
         condition = self._parse(where)
         if exclude_same is not None:
-            self._check_column(exclude_same)
-            value = item.metadata.get(exclude_same)
-            if value is None:
-                raise InputError(
-                    f"expected the item to have a value in {exclude_same}, got none: choose another column or image",
-                    code="column_empty",
-                )
-            condition = _both(condition, _differs(exclude_same, [value]))
+            condition = _both(condition, _differs(exclude_same, self.own_values(item, exclude_same)))
         return self._nearest(item.embedding, k, condition, min_score, exact)
+
+    def own_values(self, item: Item, column: str) -> list[Value]:
+        """Return the value of an item in a column, as a list.
+
+        Raises:
+            InputError: ``column_unknown``; ``column_empty`` where it has none.
+        """
+        self._check_column(column)
+        value = item.metadata.get(column)
+        if value is None:
+            raise InputError(
+                f"expected the item to have a value in {column}, got none: choose another column or image",
+                code="column_empty",
+            )
+        return [value]
 
     @abstractmethod
     def scan(self, *, where: str | None = None, rows: int = 4096) -> Iterator[tuple[list[str], NDArray[np.float32]]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import os
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,15 +15,16 @@ from medimageinsight import images
 from medimageinsight.embedder import prefetch_map
 from medimageinsight.errors import ImageError
 from medimageinsight.search.image_match import reduce_image
+from medimageinsight.studies import open_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from PIL import Image
 
-    from medimageinsight.images import WindowLike
+    from medimageinsight.images import Source, WindowLike
     from medimageinsight.search.image_match import SmallImage
-    from medimageinsight.search.records import Item
+    from medimageinsight.search.records import Hit, Item
     from medimageinsight.search.store import Store
 
 SAMPLE_IMAGES = 64
@@ -42,16 +45,29 @@ def stored_items(store: Store, ids: Iterable[str]) -> dict[str, Item]:
 def open_stored(item: Item, *, frame: int = 0, window: WindowLike | None = None) -> Image.Image | None:
     """Return the upright image of a stored item from its path, else from its id; None where neither can be read.
 
-    A relative path counts from the current folder. `frame` is for stores of earlier versions, which do not have it.
+    It is the item's own frame, slice, member or region; of a pooled vector the image most like it. A relative path
+    counts from the current folder. `frame` is for stores of earlier versions, which do not have it.
     """
     for name in (item.path, item.id):
         try:
             if name and Path(name).is_file():
                 limits = images.Limits(accept_maps=True)  # decided when it was indexed
-                return images.open(name, frame=item.frame or frame, window=window, limits=limits).upright()
+                source = stored_source(item, name)
+                first = frame if source == name else 0
+                return images.open(source, frame=first, window=window, limits=limits).upright()
         except (ImageError, OSError, ValueError):  # ValueError: an id that is no path
             continue
     return None
+
+
+def stored_source(stored: Hit | Item, file: str | os.PathLike[str]) -> Source:
+    """Return the image source of a stored item, whose file is at a path: the file, or an image within it.
+
+    Raises:
+        ImageError: The file has no such image.
+    """
+    origin = replace(stored.origin, path=os.fspath(file))
+    return open_image(origin) if origin.fragment else os.fspath(file)
 
 
 def reduce_stored(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -63,8 +63,8 @@ def index_studies(
     metadata, as in `index_images`; a series or study has the values that all its images share. `read_header` is a
     function from a DICOM header, such as `read_dicom_metadata` with the store's salt. `types` are the types of their
     columns. For `existing`, see `index_images`; with ``changed`` an item is replaced if its files have another size or
-    time. `progress` is called with the number of images done, `stored` with the ids of each transaction, and `found`
-    with the ids of each study.
+    time, and keeps metadata that the call does not have. `progress` is called with the number of images done, `stored`
+    with the ids of each transaction, and `found` with the ids of each study.
 
     Raises:
         InputError: ``store_other_model``, ``store_other_preprocessing``, ``ids_duplicate`` (the items of earlier
@@ -121,6 +121,7 @@ class _Indexing:
     read_header: Callable[[HeaderSource], Mapping[str, Value]] | None
     found: Callable[[Sequence[str]], None] | None
     queue: deque[tuple[_Planned, Series]] = field(default_factory=deque)
+    earlier: dict[str, Mapping[str, Value]] = field(default_factory=dict)  # metadata of items that are replaced
 
     def plan(self, studies: Iterable[Study]) -> Iterator[Series]:
         """Yield the series to embed, and remember them in their order."""
@@ -200,6 +201,9 @@ class _Indexing:
             return
         described = bool(self.metadata or self.read_header)
         self.writer.report.undescribed += described and not describe_columns(item.metadata)
+        if (metadata := self.earlier.pop(item.id, None)) is not None:
+            own = {name: value for name, value in metadata.items() if name not in STUDY_COLUMNS}
+            item = replace(item, metadata={**own, **item.metadata})
         self.writer.put(item)
 
     def _find_items(self, items: StudyItems) -> tuple[list[Series], dict[str, str]]:
@@ -232,8 +236,8 @@ class _Indexing:
             unchanged = present
         elif self.existing == "changed" and present:
             opened = self.writer.open()
-            unchanged = {
-                item.id for item in opened.get(sorted(present)) if item.metadata.get("content") == contents[item.id]
-            }
+            stored = opened.get(sorted(present))
+            unchanged = {item.id for item in stored if item.metadata.get("content") == contents[item.id]}
+            self.earlier |= {item.id: item.metadata for item in stored if item.id not in unchanged}
         self.writer.expect(present)
         return contents.keys() - unchanged

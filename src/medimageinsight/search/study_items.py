@@ -92,6 +92,7 @@ class StudyItems:
                 **({ORIGIN_COLUMN: origin.fragment} if origin.fragment else {}),
                 STUDY_COLUMN: self.study_key,
                 SERIES_COLUMN: self.series_key(series),
+                "selection": str(series.selection or default_selection(series.kind)),
                 "content": self.image_content(origin),
             },
         )

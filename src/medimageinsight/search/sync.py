@@ -11,14 +11,17 @@ import numpy as np
 from medimageinsight.errors import InputError
 from medimageinsight.files.paths import canonical_path
 from medimageinsight.search.indexing import index_images
-from medimageinsight.search.records import Item
+from medimageinsight.search.records import STUDY_COLUMN, Item
+from medimageinsight.search.study_indexing import index_studies
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.search.store import Store
+    from medimageinsight.search.study_indexing import Level
+    from medimageinsight.studies import Study
 
 # Cosine of one image's embeddings in two batches: the same pixels differ by rounding only.
 SAME_IMAGE = 0.99999
@@ -33,6 +36,7 @@ class SyncReport:
     moved: int = 0  # stored under the new path, with the metadata of the old one
     deleted: int = 0
     unchanged: int = 0
+    updated: int = 0  # of a series or study whose files changed
     failed: Mapping[str, InputError] = field(default_factory=dict)
 
 
@@ -83,7 +87,7 @@ def sync(
         StoreError: ``store_not_writable``.
     """
     roots = [Path(canonical_path(folder)) for folder in folders]
-    gone = [item for item in _items(store) if not _has_file(item) and _is_below(item, roots)]
+    gone = [item for item in _items(store) if not _has_file(item) and _is_below(item, roots) and not _is_of_study(item)]
     new: list[str] = []
     indexed = index_images(model, store, paths, existing="skip", frame=frame, progress=progress, stored=new.extend)
     moved = _take_over_metadata(store, new, gone)
@@ -95,6 +99,53 @@ def sync(
         unchanged=indexed.skipped,
         failed=indexed.failed,
     )
+
+
+def sync_studies(
+    model: MedImageInsight,
+    store: Store,
+    folders: Sequence[str | os.PathLike[str]],
+    studies: Iterable[Study],
+    *,
+    levels: Sequence[Level],
+    failed: Mapping[str, InputError] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> SyncReport:
+    """Make a store hold the studies of folders: add new items, replace those whose files changed, remove the others.
+
+    `failed` has the errors of files, by name, to which `studies` may add while it is read. An item stays if its file
+    cannot be read, and if it is of other folders. Items that `index_images` added stay too.
+
+    Raises:
+        InputError: As `index_studies`.
+        StoreError: ``store_not_writable``.
+    """
+    known = {item.id: item.path for item in items_below(store, folders) if _is_of_study(item)}
+    seen: set[str] = set()
+    indexed = index_studies(
+        model, store, studies, levels=levels, existing="changed", progress=progress, found=seen.update
+    )
+    errors = {**(failed or {}), **indexed.failed}
+    unreadable = {name.partition("#")[0] for name in errors}
+    gone = [item_id for item_id, path in known.items() if item_id not in seen and path not in unreadable]
+    store.delete(gone)
+    return SyncReport(
+        added=indexed.added,
+        updated=indexed.updated,
+        deleted=len(gone),
+        unchanged=indexed.skipped,
+        failed=errors,
+    )
+
+
+def items_below(store: Store, folders: Sequence[str | os.PathLike[str]], *, where: str | None = None) -> Iterator[Item]:
+    """Yield the items that match a filter and whose files are, or were, below folders."""
+    roots = [Path(canonical_path(folder)) for folder in folders]
+    return (item for item in _items(store, where) if _is_below(item, roots))
+
+
+def _is_of_study(item: Item) -> bool:
+    return "content" in item.metadata and STUDY_COLUMN in item.metadata
 
 
 def _take_over_metadata(store: Store, new: Sequence[str], gone: Sequence[Item]) -> int:
@@ -123,8 +174,8 @@ def _find_same(item: Item, candidates: Sequence[Item]) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
-def _items(store: Store) -> Iterator[Item]:
-    for ids, _ in store.scan(rows=_READ_ROWS):
+def _items(store: Store, where: str | None = None) -> Iterator[Item]:
+    for ids, _ in store.scan(where=where, rows=_READ_ROWS):
         yield from store.get(ids)
 
 
