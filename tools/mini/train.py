@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for all intermediate files")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--without-student", action="store_true", help="end when the targets are written")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     distill = read_config(args.config).distill
@@ -69,7 +70,8 @@ def main() -> None:
             image_size=SIZE,
             teacher="EfficientNet-Lite0 (Apache-2.0), fine-tuned by tools/mini/train_teacher.py",
         )
-    train(args.config, args.work / "student")
+    if not args.without_student:
+        train(args.config, args.work / "student")
 
 
 if __name__ == "__main__":
