@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medimageinsight.errors import ImageError
 from medimageinsight.studies.volumes.errors import bad_header, unsupported
 from medimageinsight.studies.volumes.header import ORIENTATION_UNKNOWN, Header, first_volume_used
 from medimageinsight.studies.volumes.samples import Samples
@@ -54,6 +55,8 @@ def read_header(file: StudyFile) -> Header:
         fields, length = _parse(opened.read(_MAX_HEADER))
     try:
         return _describe(file, fields, length)
+    except ImageError:
+        raise
     except (KeyError, ValueError, OverflowError):
         raise bad_header("a MetaImage header with missing or unreadable fields") from None
 

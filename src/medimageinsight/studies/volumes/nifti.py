@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from medimageinsight.errors import missing_extra
+from medimageinsight.errors import ImageError, missing_extra
 from medimageinsight.studies.volumes.errors import bad_header, data_missing, truncated, unsupported
-from medimageinsight.studies.volumes.geometry import FROM_RAS
+from medimageinsight.studies.volumes.geometry import FROM_RAS, check_affine
 from medimageinsight.studies.volumes.header import ORIENTATION_UNKNOWN, Header, first_volume_used
 from medimageinsight.studies.volumes.samples import Samples
 
@@ -62,6 +62,8 @@ def read_header(file: StudyFile) -> Header:
     header, magic = _parse(data)
     try:
         return _describe(file, header, magic, compressed=compressed)
+    except ImageError:
+        raise
     except (ValueError, OverflowError, TypeError, KeyError):  # nibabel's HeaderDataError is none of them
         raise bad_header("values that contradict each other") from None
 
@@ -120,7 +122,7 @@ def _describe(file: StudyFile, header: AnalyzeHeader, magic: bytes, *, compresse
         samples=samples,
         channel_axis=0 if channels else None,
         space_axes=(1, 2, 3) if channels else (0, 1, 2),
-        affine=FROM_RAS @ affine,
+        affine=FROM_RAS @ check_affine(affine),
         stored_size=samples.size * several,
         slice_axis=slice_axis,
         scale=partial(_scale, slope=1.0 if slope is None else slope, inter=0.0 if inter is None else inter),

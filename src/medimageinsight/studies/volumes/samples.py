@@ -74,11 +74,11 @@ class Samples:
             raise too_large(self.size, limits.max_decoded_bytes)
         if self.start < 0 or self.offset < -1:
             raise bad_header("a negative offset")
-        if self.offset > limits.max_bytes:
-            raise too_large(self.offset, limits.max_bytes)
         with self.file.open() as opened:
             available = opened.seek(0, os.SEEK_END)
         limits.check_bytes(available)
+        if self.offset > limits.max_bytes:
+            raise too_large(self.offset, limits.max_bytes)
         needed = self.start + (max(self.offset, 0) + (stored or self.size) if self.compression == "none" else 1)
         if needed > available:
             raise truncated()
