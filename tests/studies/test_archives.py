@@ -287,3 +287,18 @@ def test_many_members_of_a_compressed_tar_are_read_in_linear_time(
     found, _ = read(path)
     assert len(found) == 100
     assert len(calls) == 1
+
+
+def test_files_that_are_no_images_are_left_out_of_folders_and_archives_and_named(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    members = {"1.png": png(1), "notes.txt": b"text", "report.pdf": b"%PDF-1.4", "broken.png": b"damaged"}
+    for name, data in members.items():
+        (folder / name).write_bytes(data)
+    for source in (folder, write_zip(tmp_path / "a.zip", members), write_tar(tmp_path / "a.tar", members)):
+        found, failed = read(source)
+        assert list(found.values()) == [1]
+        assert [name.rpartition("/")[2].rpartition("=")[2] for name in failed] == ["broken.png"]
+        others: list[str] = []
+        list(studies.read(source, failed=lambda *_: None, others=others.append))
+        assert len(others) == 2

@@ -13,18 +13,12 @@ from PIL import Image
 from medimageinsight.files.paths import is_stream
 from medimageinsight.images import dicom
 from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
-from medimageinsight.images.raster import heif, jpeg_xl, pillow
 from medimageinsight.studies.files import BEGINNING
-from medimageinsight.studies.formats import recognise
+from medimageinsight.studies.formats import may_be_image, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A file with such a name is an image, even if it is damaged.
-IMAGE_SUFFIXES = (
-    ".dcm", ".dicom", ".ima", ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif",
-    ".webp", ".jp2", ".j2k", ".jpx", ".jls", ".jxl", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm",
-)  # fmt: skip
 _SEVERAL_IMAGES = ("nifti", "nrrd", "metaimage", "slide")  # formats of `studies` that are searched for
 _SEVERAL_FRAMES = (".tif", ".tiff", ".gif", ".webp", ".png", ".apng")
 
@@ -102,17 +96,10 @@ def find_other_kind(name: str, found: FoundImages | None = None) -> str | None:
         return _dicom_kind(path, found)
     if recognise(beginning, path.name) in _SEVERAL_IMAGES:
         return None
-    if suffix in IMAGE_SUFFIXES or not (beginning or suffix) or _is_raster(beginning):
+    if may_be_image(beginning, path.name):
         found.several_frames += suffix in _SEVERAL_FRAMES and _has_frames(path)
         return None
     return "".join(path.suffixes[-2:]).lower() if suffix == ".gz" else suffix or "without an ending"
-
-
-def _is_raster(beginning: bytes) -> bool:
-    Image.init()
-    accepts = [Image.OPEN[name][1] for name in pillow.FORMATS if name in Image.OPEN]
-    is_known = any(accept is not None and accept(beginning[:16]) is True for accept in accepts)
-    return is_known or heif.matches(beginning) or jpeg_xl.matches(beginning)
 
 
 def _dicom_kind(path: Path, found: FoundImages) -> str | None:

@@ -12,10 +12,10 @@ from medimageinsight.files.paths import is_stream
 from medimageinsight.studies import archives
 from medimageinsight.studies.dicomdir import choose_files, is_dicomdir
 from medimageinsight.studies.files import BEGINNING, FileCollection, LocalFile, MemoryFile, StudyFile
-from medimageinsight.studies.formats import recognise
+from medimageinsight.studies.formats import may_be_image, recognise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from medimageinsight.images import Limits
     from medimageinsight.studies.warnings import OnFailure
@@ -31,10 +31,13 @@ def source_name(source: StudySource) -> str:
     return "" if isinstance(source, bytes) else os.fspath(source)
 
 
-def list_files(source: StudySource, limits: Limits, failed: OnFailure) -> Iterator[StudyFile]:
+def list_files(
+    source: StudySource, limits: Limits, failed: OnFailure, others: Callable[[str], None] | None = None
+) -> Iterator[StudyFile]:
     """Yield the files of a source, without hidden ones, and the members of archives instead of these.
 
-    `failed` is called for what cannot be listed, such as a damaged archive.
+    `failed` is called for what cannot be listed, such as a damaged archive, and `others` with the name of each file of
+    a folder or archive that is no image by its name and content, and is left out.
     """
     try:
         if isinstance(source, FileCollection):
@@ -42,24 +45,28 @@ def list_files(source: StudySource, limits: Limits, failed: OnFailure) -> Iterat
             return
         file = MemoryFile(source) if isinstance(source, bytes) else LocalFile(os.fspath(source))
         if isinstance(file, MemoryFile) or not Path(file.path).is_dir():
-            yield from _list_file(file, limits, failed)
+            yield from _list_file(file, limits, failed, others)
         else:
-            yield from _list_folder(file.path, limits, failed)
+            yield from _list_folder(file.path, limits, failed, others)
     except InputError as error:
         failed(source_name(source), error)
 
 
-def _list_file(file: StudyFile, limits: Limits, failed: OnFailure) -> Iterator[StudyFile]:
+def _list_file(
+    file: StudyFile, limits: Limits, failed: OnFailure, others: Callable[[str], None] | None
+) -> Iterator[StudyFile]:
     """Yield a file that was named: a DICOMDIR stands for the files that it lists."""
     path = file.local_path
     if path is None or not is_dicomdir(file, path.name):
-        yield from _expand(file, limits, failed)
+        yield from _expand(file, limits, failed, others)
         return
     folder = os.path.dirname(file.origin.path)  # noqa: PTH120 - as it was given
     yield from choose_files(file, _below(folder), limits, failed, listed_only=True)
 
 
-def _list_folder(folder: str, limits: Limits, failed: OnFailure) -> Iterator[StudyFile]:
+def _list_folder(
+    folder: str, limits: Limits, failed: OnFailure, others: Callable[[str], None] | None
+) -> Iterator[StudyFile]:
     """Yield the files below a folder; below one with a DICOMDIR, those that are images."""
     for parent, folders, names in _walk(folder):
         files = {name: LocalFile(os.path.join(parent, name)) for name in names}  # noqa: PTH118 - as it was given
@@ -69,10 +76,13 @@ def _list_folder(folder: str, limits: Limits, failed: OnFailure) -> Iterator[Stu
             folders.clear()
             listed = choose_files(dicomdir, _below(parent), limits, failed, listed_only=False)
         for file in listed:
-            yield from _expand(file, limits, failed)
+            if not _is_other(file, others):
+                yield from _expand(file, limits, failed, others)
 
 
-def _expand(file: StudyFile, limits: Limits, failed: OnFailure) -> Iterator[StudyFile]:
+def _expand(
+    file: StudyFile, limits: Limits, failed: OnFailure, others: Callable[[str], None] | None
+) -> Iterator[StudyFile]:
     """Yield the members of an archive, or the file, decompressed where its reader would not do so."""
     try:
         if not _is_packed(file):
@@ -83,7 +93,8 @@ def _expand(file: StudyFile, limits: Limits, failed: OnFailure) -> Iterator[Stud
             yield archives.InflatedFile(file)
             return
         for member in _choose_members(list(members), limits, failed):
-            yield from _expand_member(member, failed)
+            if not _is_other(member, others):
+                yield from _expand_member(member, failed)
     except OSError:
         yield file  # its reader reports why it cannot be opened
     except InputError as error:
@@ -100,6 +111,20 @@ def _expand_member(member: StudyFile, failed: OnFailure) -> Iterator[StudyFile]:
         failed(member.name, error)
     else:
         yield archives.InflatedFile(member) if packed else member
+
+
+def _is_other(file: StudyFile, others: Callable[[str], None] | None) -> bool:
+    """Return whether a file is no image by its name and content, and count it."""
+    try:
+        with file.open() as opened:
+            beginning = opened.read(BEGINNING)
+    except (InputError, OSError):  # reported where it is read
+        return False
+    name = file.origin.member or file.origin.path
+    other = recognise(beginning, name) == "raster" and not may_be_image(beginning, name)
+    if other and others is not None:
+        others(file.name)
+    return other
 
 
 def _is_packed(file: StudyFile) -> bool:

@@ -22,7 +22,7 @@ from medimageinsight.studies.volumes import plane_not_applicable, read_volume, r
 from medimageinsight.studies.windowing import parse_windows, with_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from medimageinsight.images import WindowLike
     from medimageinsight.studies.pooling import Pooling
@@ -40,6 +40,7 @@ def read(
     window_channels: bool = False,
     slides: SlideOptions = SlideOptions(),  # noqa: B008 - frozen
     failed: OnFailure | None = None,
+    others: Callable[[str], None] | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Iterator[Study]:
     """Yield the studies of files and folders.
@@ -64,6 +65,7 @@ def read(
         window_channels: Whether three `windows` are the channels of one image instead.
         slides: The resolution, size and tissue of the tiles of slides.
         failed: Called for each file that cannot be used; by default the first one ends the call.
+        others: Called with the name of each file of a folder or archive that is no image and is left out.
         limits: Bounds on the size of files.
 
     Raises:
@@ -76,7 +78,16 @@ def read(
     single = find_datasets(sources) or sources
     listed = [single] if isinstance(single, str | os.PathLike | bytes | FileCollection) else single
     chosen = (find_datasets(source) or source for source in listed)
-    studies = (study for source in chosen for study in _read_source(source, plane, slides, failed or _raise, limits))
+    failing = failed or _raise
+    studies = (
+        study
+        for source in chosen
+        for study in _read_source(
+            list_files(source, limits, failing, others),
+            _Reader(DicomGroups(source_name(source), limits, slides), plane, slides, limits),
+            failing,
+        )
+    )
     if displayed is not None:
         studies = (with_windows(study, displayed, channels=window_channels) for study in studies)
     return (study.with_options(selection=selection, pooling=pooling) for study in studies)
@@ -87,11 +98,8 @@ def _raise(name: str, error: InputError) -> None:
     raise error
 
 
-def _read_source(
-    source: StudySource, plane: Plane | None, slides: SlideOptions, failed: OnFailure, limits: Limits
-) -> Iterator[Study]:
-    reader = _Reader(DicomGroups(source_name(source), limits, slides), plane, slides, limits)
-    for file in chain(list_files(source, limits, failed), reader.unclaimed()):
+def _read_source(files: Iterator[StudyFile], reader: _Reader, failed: OnFailure) -> Iterator[Study]:
+    for file in chain(files, reader.unclaimed()):
         try:
             study = reader.read(file)
         except OSError as error:
@@ -103,9 +111,9 @@ def _read_source(
             if study is not None:
                 yield study
     for study in reader.groups.studies(failed):
-        if plane is None:
+        if reader.plane is None:
             yield study
-        elif series := tuple(_reformat(study, plane, limits, failed)):
+        elif series := tuple(_reformat(study, reader.plane, reader.limits, failed)):
             yield replace(study, series=series)
 
 
