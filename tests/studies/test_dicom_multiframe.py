@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
+from pydicom.uid import JPEGBaseline8Bit
 
 from medimageinsight import images, studies
 from medimageinsight.errors import ImageError
@@ -304,3 +308,18 @@ def test_malformed_functional_groups_do_not_end_a_study(tmp_path: Path, name: st
         del broken.SharedFunctionalGroupsSequence
     study = read_study(write([broken], tmp_path))
     assert sum(len(series.images) for series in study.series) == 3
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_frames_of_compressed_pixels_are_found_with_and_without_a_table(tmp_path: Path, table: bool) -> None:
+    loop = make_dataset(stack_of([0] * 12), ULTRASOUND, "US", FrameTime=40)
+    loop.BitsAllocated, loop.BitsStored, loop.HighBit = 8, 8, 7
+    loop.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    frames = []
+    for value in range(10, 130, 10):
+        buffer = io.BytesIO()
+        Image.fromarray(np.full((8, 8), value, np.uint8)).save(buffer, "JPEG")
+        frames += [buffer.getvalue()]
+    loop.PixelData = encapsulate(frames, fragments_per_frame=2, has_bot=table)
+    loop["PixelData"].VR = "OB"
+    assert levels(read_series(write([loop], tmp_path))) == list(range(10, 130, 10))

@@ -195,8 +195,8 @@ def test_localizers_are_left_out_and_reported(tmp_path: Path) -> None:
     assert levels(series) == list(range(12))
     assert [warning.code for warning in study.warnings] == ["localizers_excluded"]
     assert codes(series) == ["localizers_excluded"]
-    assert series.warnings[0].message == "localizers left out: 3"
-    assert study.warnings[0].message == "localizers left out: 1"
+    assert series.warnings[0].message.endswith("left out: 3")
+    assert study.warnings[0].message.endswith("left out: 1")
 
 
 def test_a_study_of_only_localizers_has_them(tmp_path: Path) -> None:

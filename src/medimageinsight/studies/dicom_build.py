@@ -56,7 +56,11 @@ def make_series(
 
 def localizers_excluded(count: int) -> list[StudyWarning]:
     """Return the warning that localizers were left out, if any were."""
-    return [StudyWarning("localizers_excluded", f"localizers left out: {count}")] if count else []
+    return (
+        [StudyWarning("localizers_excluded", f"localizers, by type, orientation or size, that were left out: {count}")]
+        if count
+        else []
+    )
 
 
 def _units(files: list[DicomFile]) -> list[list[DicomFile]]:

@@ -63,6 +63,7 @@ def parse_file(file: StudyFile, limits: Limits) -> Dataset:
 
 def _parse(data: bytes, limits: Limits) -> Dataset:
     dataset = dicom.read(data, limits)
+    dicom.index_frames(dataset)
     dataset.buffer = None  # pydicom retains the whole file, but the dataset has a copy of its pixels
     return dataset
 

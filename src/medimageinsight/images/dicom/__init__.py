@@ -11,12 +11,14 @@ from medimageinsight.images.dicom.decode import decode, modality_values
 from medimageinsight.images.dicom.grey_transforms import list_windows
 from medimageinsight.images.dicom.header import Header, header_of, read_header
 from medimageinsight.images.dicom.maps import kind_of
+from medimageinsight.images.dicom.pixel_data import index_frames
 from medimageinsight.images.dicom.read import is_dicom, read
 
 __all__ = [
     "Header",
     "decode",
     "header_of",
+    "index_frames",
     "is_dicom",
     "kind_of",
     "list_windows",

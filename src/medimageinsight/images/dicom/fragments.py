@@ -55,6 +55,16 @@ def find_frame(data: bytes, frame: int, frames: int, extended_offsets: Sequence[
     return Frame(data=_join(data, fragments[first:end]), offset_table_ignored=bool(extended_offsets or basic_offsets))
 
 
+def find_offsets(data: bytes, frames: int) -> tuple[int, ...]:
+    """Return what an extended offset table of the frames has; nothing if there is a table, or no way to find them."""
+    table_start, table_end = next(_items(data, 0), (len(data), len(data)))
+    if table_end > table_start:
+        return ()
+    fragments = list(_items(data, table_end))
+    starts = _first_fragments(data, fragments, frames) or []
+    return tuple(fragments[start][0] - _ITEM_HEADER - table_end for start in starts)
+
+
 def _items(data: bytes, position: int) -> Iterator[tuple[int, int]]:
     """Yield the start and end of each item's value from an offset on; the last may be cut off."""
     while data.startswith(_ITEM_TAG, position) and position + _ITEM_HEADER <= len(data):

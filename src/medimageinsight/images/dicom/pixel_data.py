@@ -12,7 +12,7 @@ from medimageinsight.images.codestreams import read_codestream
 from medimageinsight.images.decoded import ImageWarning
 from medimageinsight.images.dicom.colour import is_ybr, ybr_to_rgb
 from medimageinsight.images.dicom.compressed import decode_compressed
-from medimageinsight.images.dicom.fragments import find_frame, is_encapsulated
+from medimageinsight.images.dicom.fragments import find_frame, find_offsets, is_encapsulated
 from medimageinsight.images.dicom.maps import kind_of
 from medimageinsight.images.dicom.native import decode_native, decode_rle, rle_segments
 from medimageinsight.images.dicom.pixel_description import PixelDescription, describe, number_of_frames
@@ -110,6 +110,15 @@ def _extended_offsets(dataset: Dataset) -> tuple[int, ...]:
     if not isinstance(table, bytes):
         return ()
     return struct.unpack(f"<{len(table) // 8}Q", table[: len(table) // 8 * 8])
+
+
+def index_frames(dataset: Dataset) -> None:
+    """Add an extended offset table to encapsulated frames without one, so that each is found without a search."""
+    value = dataset.get("PixelData")
+    if not isinstance(value, bytes) or not is_encapsulated(value) or "ExtendedOffsetTable" in dataset:
+        return
+    if offsets := find_offsets(value, number_of_frames(dataset)):
+        dataset.ExtendedOffsetTable = struct.pack(f"<{len(offsets)}Q", *offsets)
 
 
 def _decoded_bytes(description: PixelDescription, samples: int) -> int:

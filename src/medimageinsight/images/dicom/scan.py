@@ -63,7 +63,7 @@ def scan(data: bytes, *, wanted: Set[int] | None = None, size: int | None = None
     Args:
         data: The file with preamble and prefix; its beginning, if `size` is given.
         wanted: The tags that are wanted; None is all.
-        size: The bytes of the file, of which only the header is read; None reads the pixels too.
+        size: The bytes of the file, if only its header is read; None reads the pixels too.
     """
     try:
         position, meta = _read_meta(data)
