@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medimageinsight.cli import output
+from medimageinsight.cli import dicomweb, output
 from medimageinsight.cli.errors import report_errors
 from medimageinsight.cli.help_examples import EXAMPLES
 from medimageinsight.cli.reading_options import OPTIONS, ReadingOptions
@@ -65,12 +65,16 @@ def _add_options(verb: Callable[..., None]) -> Callable[..., None]:
     reads = parameters.pop("reading", None) is not None
     if reads:
         added |= OPTIONS
+    remote = dicomweb.OPTIONS if reads and files is not None else {}
+    added |= remote
 
     @functools.wraps(verb)
     def run(*, quiet: bool = False, file_list: str | None = None, **arguments: Any) -> None:  # noqa: ANN401 - of any verb
         output.set_quiet(quiet)
         if reads:
             arguments["reading"] = ReadingOptions.parse(**{name: arguments.pop(name) for name in OPTIONS})
+        if remote and (found := dicomweb.list_dicomweb(**{name: arguments.pop(name) for name in remote})):
+            arguments["files"] = [*(arguments["files"] or []), *found]
         if file_list is not None:
             arguments["files"] = [*(arguments["files"] or []), *read_file_list(file_list)]
         if requires_files and not arguments["files"]:
