@@ -20,6 +20,7 @@ from medimageinsight.cli.help_examples import EXAMPLES
 from medimageinsight.cli.main import app
 from tests.cli.labelled_images import KINDS, write_image
 from tests.datasets.medmnist_files import make_arrays, write_npz
+from tests.studies.make_slides import stained, write_svs
 from tests.toy import DIM
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +98,7 @@ def working_folder(tmp_path: Path, toy_bundle: Path, monkeypatch: pytest.MonkeyP
         Path(name).write_text("\n".join([heading, *part]), "utf-8")
     labels = {name: array % 2 for name, array in make_arrays().items() if name.endswith("labels")}
     write_npz(tmp_path / "pneumoniamnist.npz", **labels)
+    write_svs(tmp_path / "slide.svs", stained(512, 384))
     np.save("query.npy", np.eye(1, DIM, dtype=np.float32))
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copytree(toy_bundle, tmp_path / "models" / "medimageinsight")
