@@ -163,7 +163,7 @@ def test_losses_fall_on_the_targets(config: Path, tmp_path: Path) -> None:
         assert last < first, f"{key}: {first} to {last}"
     saved = safetensors_torch.load_file(tmp_path / "features" / "best" / "model.safetensors")
     assert not any("distill" in name for name in saved), "the maps to the teacher are no part of the model"
-    assert "targets" in json.loads((tmp_path / "features" / "run.json").read_text())
+    assert "targets" in json.loads((tmp_path / "features" / "run.json").read_text())["inputs"]
 
 
 def test_interrupted_run_resumes_exactly(config: Path, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_run_does_not_resume_with_other_targets(config: Path, tmp_path: Path) ->
     write(config)
     train(config, tmp_path / "run", log=quiet)
     write(config, teacher="another")
-    with pytest.raises(ConfigError, match="targets that the run began with"):
+    with pytest.raises(ConfigError, match="targets and free texts that the run began with"):
         train(config, tmp_path / "run", log=quiet)
 
 

@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from medimageinsight.train.caption_wording import PARTS, Wording
 from medimageinsight.train.clip_templates import CLIP_TEMPLATES, write_in_clip_template
+from medimageinsight.train.free_texts import match_free_texts
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from medimageinsight.datasets import Sample
     from medimageinsight.train.config import CaptionAugmentation
+    from medimageinsight.train.free_texts import FreeText
 
 UNSTATED = 0
 # Columns of facts after those of PARTS: the class of a caption without parts; the wording of the finding.
@@ -45,12 +47,22 @@ class CaptionWriter:
     With ``settings.clip_templates``, a caption that is the name of its class is written within one of CLIP's sentences.
 
     With ``templates``, sentences of `PARTS` (see `caption_wording.Template`), one is drawn for each caption.
+
+    With the probability ``settings.free_text`` a caption is one of ``free_texts`` that is true of the image.
     """
 
-    def __init__(self, samples: Sequence[Sample], settings: CaptionAugmentation, templates: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        settings: CaptionAugmentation,
+        templates: Sequence[str] = (),
+        free_texts: Sequence[FreeText] = (),
+    ) -> None:
         self.settings = settings
         self.samples = samples
         self.wording = Wording(settings, templates)
+        self.free_texts = free_texts
+        self._matching = match_free_texts(free_texts, samples)
         self._ids: list[dict[Hashable, int]] = [{} for _ in range(len(PARTS) + 2)]
         # General findings have the lowest ids, starting at 1.
         self._general = {term: self._id(FINDING, ("general", term)) for term in settings.broader}
@@ -72,6 +84,7 @@ class CaptionWriter:
         sentences = {text for template in self.wording.templates for text in template.words()}
         if self.settings.clip_templates:
             sentences |= {template.replace("{}", "") for template in CLIP_TEMPLATES}
+        captions |= {free.text for free in self.free_texts}
         return sorted(captions | synonyms | set(self.settings.broader) | sentences | {"showing", "of the", "a", "an"})
 
     def write(self, indices: npt.NDArray[np.int64], rng: np.random.Generator) -> Captions:
@@ -116,6 +129,13 @@ class CaptionWriter:
         if stated[WHOLE] != UNSTATED:
             return sample.caption, [stated[WHOLE] if column == WHOLE else UNSTATED for column in range(len(stated))]
         words = {part: getattr(sample, part) for part in PARTS}
+        matching = self._matching.get(tuple(words.values()), ())
+        if matching and rng.random() < self.settings.free_text:
+            free = matching[rng.integers(len(matching))]
+            columns = [column for column, stated_part in enumerate(free.parts) if stated_part]
+            if FINDING in columns:
+                columns.append(WORDING)
+            return free.text, [value if column in columns else UNSTATED for column, value in enumerate(stated)]
         general = self._broader[sample.finding]
         if general and rng.random() < self.settings.broaden:
             words["finding"] = general[rng.integers(len(general))]

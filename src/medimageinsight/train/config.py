@@ -101,6 +101,8 @@ class CaptionAugmentation:
     broader: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the findings that a general finding covers
     clip_templates: bool = False  # a class name as caption is written within one of `CLIP_TEMPLATES`
     shared_labels: bool = False  # a label is the same finding in every source, not only within its own
+    texts: str | None = None  # a table of free texts, see `free_texts`; relative to the config
+    free_text: float = 0.0  # replace a caption by a free text that is true of the image, where there are any
 
 
 @dataclass(frozen=True, kw_only=True)

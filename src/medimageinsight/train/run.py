@@ -12,6 +12,7 @@ from medimageinsight.train.captions import CaptionWriter
 from medimageinsight.train.config import FinetuneConfig, TrainConfig
 from medimageinsight.train.config_file import Config, read_config_as
 from medimageinsight.train.distributed import join_processes, leave_processes
+from medimageinsight.train.free_texts import describe_free_texts, read_free_texts
 from medimageinsight.train.initialization import TOKENIZER, InitialModel, create_model, load_pretrained
 from medimageinsight.train.run_files import make_folder
 from medimageinsight.train.run_record import check_folder, write_record
@@ -86,15 +87,21 @@ def _run(
         problems.raise_any()
         training = table.of_split(config.data.train_split)
         taught = read_taught(config, config_path.parent, training, unlabelled)
-        writer = CaptionWriter(training.samples, config.captions, config.templates)
+        named = config.captions.texts
+        free_texts = [] if named is None else read_free_texts(config_path.parent / named)
+        writer = CaptionWriter(training.samples, config.captions, config.templates, free_texts)
+        inputs = {
+            **({} if taught is None else taught.describe()),
+            **({} if not free_texts else {"free_texts": describe_free_texts(free_texts)}),
+        }
         initial: InitialModel | None = None
         if processes.is_main:
             make_folder(folder)
-            if not check_folder(config, folder, table, taught):
+            if not check_folder(config, folder, table, inputs):
                 (folder / TOKENIZER).unlink(missing_ok=True)  # of a run that never began
             initial = initialize(config, folder, config_path.parent, writer)  # writes the tokenizer for the others
             validate_model(config, initial, log)
-            write_record(config, config_path, folder, initial, table, processes, taught)
+            write_record(config, config_path, folder, initial, table, processes, inputs)
             restore_folder(folder / "best")
         processes.wait()
         initial = initial or initialize(config, folder, config_path.parent, writer)

@@ -19,13 +19,13 @@ from medimageinsight.train.config_file import config_text
 from medimageinsight.train.run_files import replace_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from medimageinsight.datasets import Table
     from medimageinsight.train.config import RunConfig
     from medimageinsight.train.distributed import Processes
     from medimageinsight.train.initialization import InitialModel
-    from medimageinsight.train.teaching import Taught
 
 RUN = "run.json"
 CONFIG = "config.yaml"
@@ -46,8 +46,10 @@ _CLAIMED = {"begun": False}  # ``run.json`` before the first step
 _DIGESTED = ("source", "split", "label", "caption", "modality", "anatomy", "view", "finding")
 
 
-def check_folder(config: RunConfig, folder: Path, table: Table, taught: Taught | None = None) -> bool:
+def check_folder(config: RunConfig, folder: Path, table: Table, inputs: Mapping[str, str]) -> bool:
     """Return True if the folder contains this run; reserve a folder without a run for it.
+
+    ``inputs`` describes further files that a run learns from.
 
     Raises:
         ConfigError: The folder contains files that a run would replace, but no run (``out_in_use``), or a run with
@@ -78,16 +80,13 @@ def check_folder(config: RunConfig, folder: Path, table: Table, taught: Taught |
             "restore the data",
             code="data_changed",
         )
-    if taught is not None and record.get("targets") != _describe_targets(taught):
+    if record.get("inputs", {}) != inputs:
         raise ConfigError(
-            "expected the targets that the run began with, got another file: choose a new folder, or restore the file",
+            "expected the targets and free texts that the run began with, got other ones: choose a new folder, or "
+            "restore the files",
             code="data_changed",
         )
     return True
-
-
-def _describe_targets(taught: Taught) -> dict[str, str]:
-    return {"sha256": taught.stored.sha256, "teacher": taught.stored.header.teacher}
 
 
 def _reserve(folder: Path) -> None:
@@ -108,7 +107,7 @@ def write_record(
     initial: InitialModel,
     table: Table,
     processes: Processes,
-    taught: Taught | None = None,
+    inputs: Mapping[str, str],
 ) -> None:
     """Write the config as given, and ``run.json``: config with defaults, seed, versions, machine, data and parents."""
     with replace_file(folder / CONFIG) as partial:
@@ -141,7 +140,7 @@ def write_record(
             ),
         },
         "parents": initial.parents,
-        **({} if taught is None else {"targets": _describe_targets(taught)}),
+        "inputs": inputs,
     }
     with replace_file(folder / RUN) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n", "utf-8")

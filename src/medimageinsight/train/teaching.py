@@ -45,6 +45,10 @@ class Taught:
     table: Table
     stored: StoredTargets
 
+    def describe(self) -> dict[str, str]:
+        """Return the SHA-256 of the targets and the description of the teacher, for the record of a run."""
+        return {"targets": self.stored.sha256, "teacher": self.stored.header.teacher}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOutput:

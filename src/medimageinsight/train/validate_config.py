@@ -192,6 +192,12 @@ def _check_augmentation(config: RunConfig, checks: _Checks) -> None:
     for field in fields(CaptionAugmentation):
         value = getattr(captions, field.name)
         checks.expect(not isinstance(value, float) or 0 <= value <= 1, f"captions.{field.name}", "0 to 1", value)
+    checks.expect(
+        (captions.free_text > 0) == (captions.texts is not None),
+        "captions.free_text",
+        "a probability with captions.texts, and none without",
+        captions.free_text,
+    )
     low, high = images.scale
     checks.expect(0 < low <= high, "images.scale", "0 < minimum <= maximum", f"{low}, {high}")
     for field in fields(ImageAugmentation):
