@@ -26,12 +26,16 @@ if TYPE_CHECKING:
     from medimageinsight.serve.authentication import Authentication
     from medimageinsight.serve.caller import Caller
     from medimageinsight.serve.metrics import Metrics
+    from medimageinsight.serve.trace_context import RequestTrace
+    from medimageinsight.serve.tracing import Tracing
 
 logger = logging.getLogger("medimageinsight.access")
 fault_logger = logging.getLogger("medimageinsight.serve")
 
 # Routes without a key: orchestrators request them before they know one.
 _KEYLESS_PATH = re.compile(r"/(health/(live|ready)|v2/health/(live|ready)|ping|version)")
+# Requests of monitors, whose traces would be of no use.
+_ROUTINE_PATH = re.compile(rf"{_KEYLESS_PATH.pattern}|/metrics")
 _ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 503: "server_error"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -43,6 +47,7 @@ class Access:
         app: The application.
         authentication: Finds the callers of requests.
         metrics: Counts requests.
+        tracing: Traces requests.
         log_requests: Log one line per request.
         root_path: Path under which a proxy serves the application.
     """
@@ -53,12 +58,14 @@ class Access:
         *,
         authentication: Authentication,
         metrics: Metrics,
+        tracing: Tracing,
         log_requests: bool,
         root_path: str,
     ) -> None:
         self._app = app
         self._authentication = authentication
         self._metrics = metrics
+        self._tracing = tracing
         self._log_requests = log_requests
         self._root_path = root_path
 
@@ -76,16 +83,22 @@ class Access:
         request_id = _request_id(headers)
         status = 0  # of the response, once it has started
         warnings = collect_warnings()
+        trace = self._tracing.begin(headers.getlist("traceparent"), routine=self._is_routine(scope))
+        writing = started
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, writing
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, writing = message["status"], time.monotonic()
                 response_headers = MutableHeaders(scope=message)
                 response_headers["X-Request-Id"] = request_id
                 if warnings:
                     response_headers[WARNINGS_HEADER] = ", ".join(sorted(warnings))
+                if trace is not None and trace.response_header is not None:
+                    response_headers["traceresponse"] = trace.response_header
             await send(message)
+            if trace is not None and message["type"] == "http.response.body" and not message.get("more_body", False):
+                trace.stage("write", writing, time.monotonic())
 
         caller = None
         try:
@@ -99,6 +112,8 @@ class Access:
         except Exception as error:  # the application has already sent a response
             _log_fault(error, request_id)
         self._record(scope, request_id, status, time.monotonic() - started, caller)
+        if trace is not None:
+            _end_trace(trace, scope, status)
 
     async def _find_caller(self, scope: Scope, headers: Headers) -> Caller | None:
         """Return the caller; None where the server has no keys, or the route needs none.
@@ -120,22 +135,45 @@ class Access:
         plain_root = path == "/" and "text/html" not in headers.get("accept", "")
         return scope["method"] in ("GET", "HEAD") and (plain_root or _KEYLESS_PATH.fullmatch(path) is not None)
 
+    def _is_routine(self, scope: Scope) -> bool:
+        return _ROUTINE_PATH.fullmatch(scope["path"].removeprefix(self._root_path)) is not None
+
     def _record(self, scope: Scope, request_id: str, status: int, seconds: float, caller: Caller | None) -> None:
         # The route, not the path: a path may contain private data.
-        route = getattr(scope.get("route"), "path", "other")
+        route = _route(scope)
         self._metrics.request(route, status, seconds, caller=caller.label if caller is not None else None)
         if self._log_requests:
             logger.info(
                 "request",
                 extra={
                     "request_id": request_id,
-                    "method": scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other",
+                    "method": _method(scope),
                     "route": route,
                     "status": status,
                     "milliseconds": round(seconds * 1000, 1),
                     **({"caller": caller.name} if caller else {}),
                 },
             )
+
+
+def _method(scope: Scope) -> str:
+    method: str = scope["method"]
+    return method if method in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+
+
+def _route(scope: Scope) -> str:
+    route: str = getattr(scope.get("route"), "path", "other")
+    return route
+
+
+def _end_trace(trace: RequestTrace, scope: Scope, status: int) -> None:
+    method, route = _method(scope), _route(scope)
+    attributes: dict[str, str | int] = {"http.request.method": method, "http.route": route}
+    if status:  # of a response that was sent
+        attributes["http.response.status_code"] = status
+    if status >= 500:
+        attributes["error.type"] = str(status)
+    trace.end(f"{method} {route}", attributes, failed=status >= 500)
 
 
 def _request_id(headers: Headers) -> str:

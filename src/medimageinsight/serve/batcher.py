@@ -23,6 +23,7 @@ from medimageinsight.serve.arrivals import Arrivals
 from medimageinsight.serve.fair_queue import OWNER, FairQueue
 from medimageinsight.serve.job import Job, Kind, Ticket, as_input_error
 from medimageinsight.serve.rejection import overloaded
+from medimageinsight.serve.trace_context import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -120,7 +121,8 @@ class Batcher:
             )
         self._rows += rows
         self._metrics.queue_rows(self.model.name, self._rows)
-        ticket = Ticket(deadline=time.monotonic() + self._queue_deadline_s, owner=OWNER.get())
+        deadline = time.monotonic() + self._queue_deadline_s
+        ticket = Ticket(deadline=deadline, owner=OWNER.get(), trace=CURRENT.get())
         try:
             yield ticket
         finally:
@@ -307,6 +309,7 @@ class Batcher:
 
     def _run(self, batch: Sequence[Job], engine: Engine) -> None:
         """Embed the batch and resolve its futures. If the batch fails, run each job on its own."""
+        started = time.monotonic()
         try:
             embeddings = _embed(batch, engine)
         except Exception as error:
@@ -314,10 +317,12 @@ class Batcher:
                 for job in batch:
                     self._run([job], engine)
                 return
-            logger.warning("a row made the network fail", extra={"error": type(error).__name__})
+            logger.warning("a row made the network fail", extra=batch[0].ticket.log_fields(error))
             self.last_success[batch[0].kind] = float("-inf")  # readiness must be checked again
+            _trace(batch, started)
             batch[0].future.set_exception(as_input_error(error))
             return
+        _trace(batch, started)  # before the requests may be over
         self.last_success[batch[0].kind] = time.monotonic()
         for job, embedding in zip(batch, embeddings, strict=True):
             job.future.set_result(embedding)
@@ -327,6 +332,14 @@ def _embed(batch: Sequence[Job], engine: Engine) -> NDArray[np.float32]:
     if batch[0].kind == "image":
         return engine.embed_pixels(np.stack([job.prepared for job in batch]))
     return engine.embed_tokens([job.prepared for job in batch])
+
+
+def _trace(batch: Sequence[Job], started: float) -> None:
+    ended = time.monotonic()
+    for job in batch:
+        if (trace := job.ticket.trace) is not None:
+            trace.stage("wait_network", job.prepared_at, started)
+            trace.stage("network", started, ended)
 
 
 def _push(queue: FairQueue[Job], job: Job) -> None:

@@ -14,6 +14,8 @@ from medimageinsight.serve.rejection import overloaded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from medimageinsight.serve.trace_context import RequestTrace
+
 Kind: TypeAlias = Literal["image", "text", "call"]
 
 logger = logging.getLogger("medimageinsight.serve")
@@ -29,6 +31,12 @@ class Ticket:
     over: bool = False  # nobody waits for the result
     images_ahead: int = 0  # that are decoded or being decoded, before the network takes them
     warnings: set[str] = field(default_factory=set)  # codes of the images' warnings
+    trace: RequestTrace | None = None
+
+    def log_fields(self, error: Exception) -> dict[str, str]:
+        """Return what a line of the log has of an error: the request's trace, and the type alone."""
+        trace = {} if self.trace is None else {"trace_id": self.trace.trace_id}
+        return {"error": type(error).__name__, **trace}
 
 
 @dataclass(eq=False)
@@ -42,6 +50,7 @@ class Job:
     future: Future[Any] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
     prepared: Any = None
+    prepared_at: float = 0.0
 
     @property
     def size(self) -> int:
@@ -53,17 +62,28 @@ class Job:
         try:
             if not self._start():
                 return False
-            self.prepared = self.prepare()
+            started = time.monotonic()
+            try:
+                self.prepared = self.prepare()
+            finally:
+                self._trace(started)
         except InputError as error:
             self.future.set_exception(error)
             return False
         except Exception as error:
-            logger.warning("a row could not be prepared", extra={"error": type(error).__name__})
+            logger.warning("a row could not be prepared", extra=self.ticket.log_fields(error))
             self.future.set_exception(as_input_error(error))
             return False
         if self.kind == "call":
             self.future.set_result(self.prepared)
         return self.kind != "call"
+
+    def _trace(self, started: float) -> None:
+        """Record the decoding and the wait for it, before the request may be over."""
+        self.prepared_at = time.monotonic()
+        if (trace := self.ticket.trace) is not None:
+            trace.stage("wait_decode", self.arrived, started)
+            trace.stage("decode", started, self.prepared_at)
 
     def _start(self) -> bool:
         """Return whether the job is neither cancelled nor expired; an expired job fails with a 429."""

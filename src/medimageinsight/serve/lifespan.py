@@ -32,7 +32,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the models in the background while the block runs, and close them at its end."""
     state: ServerState = app.state.server
     loading = asyncio.create_task(_load(state))
-    with _draining_on_sigterm(state), _reloading_on_sighup(app.state.authentication):
+    with state.tracing.running(), _draining_on_sigterm(state), _reloading_on_sighup(app.state.authentication):
         async with grpc_server(state, app.state.authentication):
             yield
     loading.cancel()

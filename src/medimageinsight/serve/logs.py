@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any
 
+from medimageinsight.serve.trace_context import CURRENT
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
 
@@ -24,6 +26,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **{key: value for key, value in vars(record).items() if key not in _STANDARD},
         }
+        if (trace := CURRENT.get()) is not None:
+            line.setdefault("trace_id", trace.trace_id)
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
         return json.dumps(line, default=str)

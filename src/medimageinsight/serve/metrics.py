@@ -13,6 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from medimageinsight.serve.process_metrics import WorkerProcesses
+from medimageinsight.serve.trace_context import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,10 +115,13 @@ class Metrics:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Record the duration of the block as a stage."""
+        """Record the duration of the block as a stage, also in the trace of the request."""
         started = time.monotonic()
         yield
-        self.stage(stage, time.monotonic() - started)
+        ended = time.monotonic()
+        self.stage(stage, ended - started)
+        if (trace := CURRENT.get()) is not None:
+            trace.stage(stage, started, ended)
 
     def cache_hit(self) -> None:
         """Count a text whose embedding was cached."""

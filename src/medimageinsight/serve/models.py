@@ -20,6 +20,7 @@ from medimageinsight.serve.response_warnings import record_warnings
 from medimageinsight.serve.scoring import row_result
 from medimageinsight.serve.studies import StudyLimits, embed_chosen
 from medimageinsight.serve.text_cache import TextCache
+from medimageinsight.serve.trace_context import fetching
 from medimageinsight.serve.urls import UrlPolicy, fetch
 
 if TYPE_CHECKING:
@@ -157,7 +158,9 @@ class ServedModel:
         return await self.texts.share(text, lambda: self.batcher.submit_text(ticket, text))
 
     async def _fetch(self, url: str) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._fetchers, fetch, url, self._urls)
+        with fetching() as traceparent:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._fetchers, fetch, url, self._urls, traceparent)
 
 
 class ServedModels:

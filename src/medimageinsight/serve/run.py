@@ -23,6 +23,7 @@ from medimageinsight.serve.open_inference.grpc_port import check_grpc_port
 from medimageinsight.serve.settings import ServerSettings
 from medimageinsight.serve.supervisor import Supervisor
 from medimageinsight.serve.timed_http import ServerConfig
+from medimageinsight.serve.tracing import check_otel
 from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -43,13 +44,14 @@ def serve(settings: ServerSettings) -> None:
     Raises:
         BundleError: A model does not exist, or its files are not valid.
         ConfigError: The key file cannot be used, or an address cannot be listened on.
-        MissingExtraError: ``grpc_port`` is set without the extra ``grpc``.
+        MissingExtraError: ``grpc_port`` is set without the extra ``grpc``, or ``otlp_endpoint`` without ``otel``.
         SystemExit: A model, a store or a tagger cannot be opened.
     """
     for model in settings.model or (None,):
         Bundle.open(find(model))  # fail before a worker process does
     configure_logging(settings.log_level)
     check_grpc_port(settings)  # likewise
+    check_otel(settings)
     app = create_app(settings)
     sockets = open_sockets(settings)
     try:

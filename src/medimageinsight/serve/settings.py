@@ -12,9 +12,9 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator, mode
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from medimageinsight.errors import ConfigError, InputError
+from medimageinsight.files.safe_url import is_safe_url
 from medimageinsight.images import Limits
 from medimageinsight.preprocess import Steps  # noqa: TC001
-from medimageinsight.files.safe_url import is_safe_url
 from medimageinsight.serve.scoring_params import ResponseShape  # noqa: TC001
 from medimageinsight.serve.scoring_request import RequestLimits
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 Words = Annotated[tuple[str, ...], NoDecode]
+_ENDPOINT = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[\w./~-]*)?", re.ASCII)
 _HOST = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?(:[0-9]+)?|\[?[0-9a-f:.]+\]?", re.ASCII)
 
 
@@ -126,6 +127,9 @@ class ServerSettings(BaseSettings):
     )
 
     access_log: bool = Field(True, description="Log one line per request.")
+    otlp_endpoint: str | None = Field(
+        None, description="URL of an OpenTelemetry collector (OTLP/HTTP) for traces, such as http://127.0.0.1:4318."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level that is logged.")
 
     @field_validator(
@@ -168,6 +172,15 @@ class ServerSettings(BaseSettings):
         if not all(name and required for name, _, required in (word.partition("=") for word in value)):
             raise ValueError("expected NAME=VALUE, got another form")
         return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str | None) -> str | None:
+        if value is None or _ENDPOINT.fullmatch(value):
+            return value
+        raise ValueError(
+            "expected a URL such as http://127.0.0.1:4318, without a user name or a query, got another one"
+        )
 
     @field_validator("login_jwks")
     @classmethod

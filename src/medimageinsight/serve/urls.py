@@ -61,19 +61,27 @@ class UrlPolicy:
         object.__setattr__(self, "hosts", frozenset(host.lower() for host in self.hosts))  # as urlsplit returns them
 
 
-def fetch(url: str, policy: UrlPolicy) -> bytes:
+def fetch(url: str, policy: UrlPolicy, traceparent: str | None = None) -> bytes:
     """Return the bytes of an http(s) URL. Blocks for at most the policy's ``timeout_s``.
+
+    Args:
+        url: The URL.
+        policy: Which URLs are allowed, and the limits.
+        traceparent: Value of this header, None for none.
 
     Raises:
         ImageError: The policy does not allow the URL (``image_url_refused``), it could not be fetched
             (``image_url_failed``), or there are too many bytes (``image_too_large``).
     """
+    headers = {"Accept-Encoding": "identity", "Connection": "close"}
+    if traceparent is not None:
+        headers["traceparent"] = traceparent
     deadline = _Deadline(policy.timeout_s)
     target = _check_url(url, policy.hosts)
     try:
         addresses = _resolve(target, deadline)
         with closing(_Connection(target, addresses, deadline)) as connection:
-            connection.request("GET", target.path, headers={"Accept-Encoding": "identity", "Connection": "close"})
+            connection.request("GET", target.path, headers=headers)
             with connection.getresponse() as response:
                 _check_head(response)
                 return _read_body(response, Limits(max_bytes=policy.max_bytes))

@@ -120,10 +120,12 @@ class _Calls:
         async def handle(_: object, context: Any) -> bytes:  # noqa: ANN401 - of gRPC, without types
             started = time.monotonic()
             warnings = collect_warnings()
+            parents = [value for name, value in context.invocation_metadata() if name == "traceparent"]
+            trace = self._server.tracing.begin(parents, routine=method in KEYLESS)
             status, caller = _CLIENT_CLOSED, None
             try:
                 caller = await self._find_caller(method, context)
-                with self._authentication.acting_for(caller):
+                with self._authentication.acting_for(caller), self._server.metrics.in_flight():
                     response = await self._answer(method, context)
                 status = 200
             except Exception as error:
@@ -131,6 +133,8 @@ class _Calls:
                 status = rejection.status
             finally:
                 self._record(method, status, time.monotonic() - started, caller)
+                if trace is not None:
+                    trace.end(f"grpc/{method}", _attributes(method, status), failed=status >= 500)
             if status != 200:
                 self._server.metrics.error(rejection.code)
                 await context.abort(*_error(rejection))
@@ -189,6 +193,13 @@ class _Calls:
         if self._server.settings.access_log:
             values = {"method": "GRPC", "route": route, "status": status, "milliseconds": round(seconds * 1000, 1)}
             logger.info("request", extra=values | ({"caller": caller.name} if caller else {}))
+
+
+def _attributes(method: str, status: int) -> dict[str, str | int]:
+    """Return the attributes of a call's span."""
+    others = {200: grpc.StatusCode.OK, _CLIENT_CLOSED: grpc.StatusCode.CANCELLED}
+    code = others.get(status) or _CODES.get(status, grpc.StatusCode.INTERNAL)
+    return {"rpc.system": "grpc", "rpc.method": method, "rpc.grpc.status_code": code.value[0]}
 
 
 def _coding(content: bytes) -> str | None:

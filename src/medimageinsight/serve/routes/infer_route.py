@@ -57,7 +57,8 @@ class InferRoute(ServerRoute):
                 )
             response = await self.endpoint(server, body, model=request.path_params["model"])
         size = sum(tensor.data.nbytes for tensor in response.outputs)
-        return await server.run(size, lambda: _respond(response, body))
+        with server.metrics.timed("answer"):
+            return await server.run(size, lambda: _respond(response, body))
 
 
 def _respond(response: schemas.InferResponse, request: schemas.InferRequest) -> Response:

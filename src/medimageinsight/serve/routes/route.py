@@ -56,7 +56,9 @@ class ServerRoute(APIRoute):
                 return result
 
             async with server.bodies.read(request) as content:
-                return json_response(await unless_gone(request, work(content)))
+                result = await unless_gone(request, work(content))
+                with server.metrics.timed("answer"):
+                    return json_response(result)
 
         return answer
 

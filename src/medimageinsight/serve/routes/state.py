@@ -14,6 +14,7 @@ from medimageinsight.serve.progress import check_progress
 from medimageinsight.serve.settings import ServerSettings
 from medimageinsight.serve.stores import ServedStores
 from medimageinsight.serve.thread_pool import ThreadPool
+from medimageinsight.serve.tracing import Tracing
 
 _T = TypeVar("_T")
 SMALL_BODY = 64 << 10  # bytes; parsing so little takes less time than handing it to a thread
@@ -28,6 +29,7 @@ class ServerState:
     stores: ServedStores
     bodies: BodyReader
     metrics: Metrics
+    tracing: Tracing
     workers: ThreadPool  # that parse large bodies, and do nothing else
 
     @property
