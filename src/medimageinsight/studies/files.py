@@ -195,7 +195,6 @@ def _no_bytes() -> ImageError:
 
 def plain_name(name: str) -> str:
     """Return the name of a file that a header states, if it is one of the same folder (``volume_data_outside``)."""
-    plain = name.strip().removeprefix("./")
-    if plain in ("", ".", "..") or any(mark in plain for mark in "/\\:\0"):
+    if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
         raise data_outside()
-    return plain
+    return name

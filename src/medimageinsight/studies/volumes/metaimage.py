@@ -6,6 +6,7 @@ The text of the header is parsed here and not by ITK, whose reader follows the f
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,14 +36,15 @@ _TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
+_FIELD = re.compile(rb"[a-z]{1,40}[ \t]*=[ \t]*[^\0]{0,200}?\r?\n")  # the first line
 _ORIGIN = ("offset", "position", "origin")
 _MATRIX = ("transformmatrix", "rotation", "orientation")
 
 
 def matches(beginning: bytes) -> bool:
     """Return whether the bytes begin as a header with the sizes and the data of a MetaImage."""
-    head = beginning[:_MAX_HEADER].lower()
-    return b"=" in head[:64] and b"\nelementdatafile" in head and b"ndims" in head and b"dimsize" in head
+    head = beginning.lower()
+    return _FIELD.match(head) is not None and all(name in head for name in (b"ndims", b"dimsize", b"\nelementdatafile"))
 
 
 def read_header(file: StudyFile) -> Header:
@@ -97,7 +99,7 @@ def _describe(file: StudyFile, fields: dict[str, str], length: int) -> Header:
     several = math.prod(sizes[3:])
     dtype = _dtype(fields)
     samples = Samples(
-        file=file if local else file.sibling(name),
+        file=file if local else file.sibling(name.removeprefix("./")),
         dtype=dtype,
         shape=(channels, *space) if channels > 1 else space,
         start=length if local else max(skipped, 0) if compressed else 0,

@@ -123,7 +123,7 @@ def _data_file(file: StudyFile, fields: dict[str, Any], length: int) -> tuple[St
         return file, length
     if str(name).startswith("LIST") or "%" in str(name):
         raise unsupported("values in several files", "save it as one file")
-    return file.sibling(str(name)), 0
+    return file.sibling(str(name).removeprefix("./")), 0
 
 
 def _skips(fields: dict[str, Any], unit: str) -> int:
