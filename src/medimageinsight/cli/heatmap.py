@@ -85,13 +85,13 @@ def _embed(model: "MedImageInsight", series: "Series") -> "tuple[list[int], NDAr
 
     with output.counting("embedding", len(series.images)) as progress:
         results = model.embed_images(series.images, errors="return", progress=progress)
-    used = [index for index, result in enumerate(results) if not isinstance(result, InputError)]
+    embedded = {index: result for index, result in enumerate(results) if not isinstance(result, InputError)}
     errors = [result for result in results if isinstance(result, InputError)]
-    if not used:
+    if not embedded:
         raise errors[0]
     if errors:
         output.note(f"{len(errors):,} of {len(results):,} tiles cannot be used: {errors[0].message}")
-    return used, np.stack([results[index] for index in used])
+    return list(embedded), np.stack(list(embedded.values()))
 
 
 def _read_vectors(model: "MedImageInsight", series: "Series", path: Path) -> "tuple[list[int], NDArray[np.float32]]":
@@ -106,7 +106,7 @@ def _read_vectors(model: "MedImageInsight", series: "Series", path: Path) -> "tu
     with error_context(path):
         stored = read_vectors(path)
         stored.check_model(model.identity)
-        rows = {
+        rows: dict[tuple[object, float | None], int] = {
             (origin.region, origin.microns_per_pixel): row
             for row, name in enumerate(stored.sources or ())
             if stored.succeeded[row] and (origin := Origin.parse(name)).region is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from medimageinsight.errors import ImageError
 from medimageinsight.images import dicom
@@ -47,13 +47,13 @@ def is_slide(file: StudyFile) -> bool:
             return False
 
 
-def _is_slide_tiff(opened: object) -> bool:
+def _is_slide_tiff(opened: BinaryIO) -> bool:
     from tifffile import TiffFile
 
     with TiffFile(opened) as tiff:
         if any(getattr(tiff, mark) for mark in _MARKS):
             return True
-        page = tiff.pages[0]
+        page = tiff.pages[0].aspage()
         if not page.is_tiled:
             return False
         return page.imagewidth * page.imagelength > _LARGE or len(tiff.series[0].levels) > 1

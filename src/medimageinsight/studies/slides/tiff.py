@@ -58,7 +58,7 @@ class TiffPyramid(Pyramid):
         self._slide: Any = None
         try:
             with slide_errors():
-                self._slide = tiffslide.TiffSlide(self._stream or str(file.local_path))
+                self._slide = tiffslide.TiffSlide(str(file.local_path) if self._stream is None else self._stream)  # type: ignore[arg-type]
                 self._describe(self._slide.properties)
         except BaseException:
             self.close()

@@ -9,6 +9,8 @@ import numpy as np
 from medimageinsight.studies.slides.pyramid import extra_missing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -31,9 +33,10 @@ def find_tissue(image: Image.Image) -> NDArray[np.bool_]:
         ImageError: ``slide_extra_missing``: scikit-image is not installed.
     """
     try:
-        from skimage.filters import threshold_otsu
+        from skimage import filters
     except ImportError:
         raise extra_missing("slides", "finding the tissue of a slide") from None
+    threshold_otsu: Callable[[NDArray[np.uint8]], float] = filters.threshold_otsu
     _, saturation, value = (np.asarray(channel) for channel in _without_tint(image).convert("HSV").split())
     usable = value >= _DARK
     measure, (low, high) = (saturation, _SATURATION)
@@ -55,7 +58,7 @@ def _without_tint(image: Image.Image) -> Image.Image:
 
 
 def tissue_fractions(
-    tissue: NDArray[np.bool_], x: NDArray[np.float64], y: NDArray[np.float64], width: float, height: float
+    tissue: NDArray[np.bool_], x: NDArray[np.floating], y: NDArray[np.floating], width: float, height: float
 ) -> NDArray[np.float32]:
     """Return the part of each tile that is tissue, (len(y), len(x)).
 
@@ -75,6 +78,6 @@ def tissue_fractions(
     return (inside / areas).astype(np.float32)
 
 
-def _edges(start: NDArray[np.float64], length: float, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _edges(start: NDArray[np.floating], length: float, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     first = np.clip(np.round(start), 0, size - 1).astype(np.int64)
     return first, np.clip(np.round(start + length), first + 1, size).astype(np.int64)
