@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 
@@ -20,8 +24,10 @@ from medimageinsight.studies.files import LocalFile
 from tests.studies.dicom_series_files import (
     SERIES,
     STUDY,
+    at,
     codes,
     levels,
+    make_enhanced,
     make_slice,
     read_all,
     read_series,
@@ -271,3 +277,21 @@ def test_single_files_without_an_image_are_errors(name: str) -> None:
     with pytest.raises(InputError) as caught:
         list(studies.read(path))
     assert caught.value.code in ("image_no_pixels", "image_is_map")
+
+
+@given(st.data())
+def test_no_damage_of_a_file_raises_anything_but_errors_of_the_package(data: st.DataObject) -> None:
+    dataset = make_enhanced([1, 2, 3], [at(z, DimensionIndexValues=[1, z + 1], StackID="1") for z in range(3)])
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    whole = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 5))):
+        start = data.draw(st.integers(132, len(whole) - 20))
+        damage = data.draw(st.sampled_from([b"", b"\xff\xff\xff\xff", b"nan", b"-1\\9", b"\x80", b"1e999"]))
+        whole[start : start + data.draw(st.integers(1, 6))] = damage
+    failed: list[InputError] = []
+    for study in studies.read(bytes(whole), failed=lambda _, error: failed.append(error)):
+        for series in study.series:
+            with contextlib.suppress(InputError):
+                images.load(series.selected()[0])

@@ -11,6 +11,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from medimageinsight import MedImageInsight, images, studies
+from tests.images.dicom_datasets import PACKAGED
 from tests.studies.dicom_series_files import (
     CORONAL,
     MR,
@@ -274,3 +275,45 @@ def test_an_image_is_opened_again_from_its_origin(tmp_path: Path) -> None:
     series = read_series(write([make_slice(index, z=index) for index in range(3)], tmp_path))
     again = studies.open_image(str(series.images[2].origin))
     assert np.array_equal(images.load(again), images.load(series.images[2]))
+
+
+def test_the_order_is_that_of_an_independent_reader(tmp_path: Path) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    for seed, orientation in enumerate(([0.8, 0.6, 0, 0, 0, -1], [0, 1, 0, 0.28, 0, -0.96], [1, 0, 0, 0, 0.6, 0.8])):
+        normal = np.cross(orientation[:3], orientation[3:])
+        slices = [
+            make_slice(
+                index,
+                z=0,
+                ImageOrientationPatient=list(orientation),
+                ImagePositionPatient=[round(float(value), 3) for value in 40 + 3.5 * index * normal],
+                InstanceNumber=(7 * index) % 11,
+            )
+            for index in range(11)
+        ]
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        for number, dataset in enumerate(slices):
+            dataset.save_as(folder / f"{(5 * number) % 11}.dcm", enforce_file_format=True)
+        series = read_series(folder)
+        assert [image.origin.path for image in series.images] == list(
+            sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
+        )
+
+
+@pytest.mark.parametrize("folder", ["77654033", "98892001", "98892003"])
+def test_series_of_scanners_are_those_of_an_independent_reader(folder: str) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    source = PACKAGED / "dicomdirtests" / folder
+    for parent in sorted(path for path in source.iterdir() if path.is_dir()):
+        ours = {
+            tuple(image.origin.path for image in series.images)
+            for study in studies.read(parent)
+            for series in study.series
+            if series.kind == "slices"
+        }
+        theirs = {
+            tuple(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(parent), uid))
+            for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(parent))
+        }
+        assert ours <= theirs

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from medimageinsight.images.dicom.elements import first_number, items, numbers, text, texts
 from medimageinsight.studies.dicom_nuclear import nuclear_frames
-from medimageinsight.studies.dicom_record import Frame, Phase, first_item, number, numbers_at, read_phase, read_plane
+from medimageinsight.studies.dicom_record import (
+    Frame,
+    Phase,
+    first_item,
+    number,
+    numbers_at,
+    read_phase,
+    read_plane,
+    shared,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -51,7 +60,7 @@ def _single_frame(file: DicomFile, dataset: Dataset) -> Frame:
         position=position,
         orientation=orientation,
         pixel_spacing=spacing,
-        phase=read_phase(dataset),
+        phase=shared(read_phase(dataset)),
         time_ms=first_number(dataset, "TriggerTime"),
     )
 
@@ -59,7 +68,7 @@ def _single_frame(file: DicomFile, dataset: Dataset) -> Frame:
 def _plain_frames(file: DicomFile, dataset: Dataset) -> list[Frame]:
     """Return the frames of a file that does not describe each: their order is that of the file."""
     spacing = read_plane(dataset, dataset, dataset)[2]
-    phase = read_phase(dataset)
+    phase = shared(read_phase(dataset))
     return [
         Frame(file=file, index=index, position=None, orientation=None, pixel_spacing=spacing, phase=phase)
         for index in range(file.count)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from medimageinsight.errors import ImageError
+from medimageinsight.errors import ImageError, InputError
 from medimageinsight.images import dicom
 from medimageinsight.images.decoder_warnings import suppress_decoder_warnings
 from medimageinsight.studies.dicom_build import localizers_excluded, make_series
@@ -34,7 +34,7 @@ class _Group:
     """The files of one study UID."""
 
     files: list[DicomFile] = field(default_factory=list)
-    failed: dict[str, ImageError] = field(default_factory=dict)
+    failed: dict[str, InputError] = field(default_factory=dict)
     others: dict[str, list[tuple[str, ImageError]]] = field(default_factory=dict)  # objects by kind: names and errors
 
 
@@ -126,7 +126,7 @@ class DicomGroups:
                     failed(name, error)
 
     def _make_study(
-        self, key: str, files: list[DicomFile], *, failed: dict[str, ImageError], warnings: list[StudyWarning]
+        self, key: str, files: list[DicomFile], *, failed: dict[str, InputError], warnings: list[StudyWarning]
     ) -> Study:
         files, defects = _without_copies(files)
         if not all(file.study and file.series for file in files):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from medimageinsight.images.dicom.elements import first_number, items, numbers, text, texts
 
@@ -35,6 +37,7 @@ KEYWORDS: tuple[str | int, ...] = (
     *(_SIEMENS_B_VALUE, _GE_B_VALUE),
 )
 
+_T = TypeVar("_T")
 Key: TypeAlias = tuple[float | str, ...]
 """A value that tells apart the images of one position; of equal types in all images."""
 
@@ -117,12 +120,12 @@ def read_record(file: StudyFile, dataset: Dataset, *, size: int, max_frames: int
     """Return the record of a file, without its frames: see `dicom_frames.add_frames`."""
     return DicomFile(
         file=file,
-        patient=_text(dataset, "PatientID"),
-        study=_uid(dataset, "StudyInstanceUID"),
-        series=_uid(dataset, "SeriesInstanceUID"),
+        patient=sys.intern(_text(dataset, "PatientID")),
+        study=sys.intern(_uid(dataset, "StudyInstanceUID")),
+        series=sys.intern(_uid(dataset, "SeriesInstanceUID")),
         instance=_uid(dataset, "SOPInstanceUID"),
-        sop_class=_uid(dataset, "SOPClassUID"),
-        modality=text(dataset, "Modality"),
+        sop_class=sys.intern(_uid(dataset, "SOPClassUID")),
+        modality=sys.intern(text(dataset, "Modality")),
         series_number=number(dataset, "SeriesNumber"),
         instance_number=number(dataset, "InstanceNumber"),
         rows=int(number(dataset, "Rows")),
@@ -130,13 +133,21 @@ def read_record(file: StudyFile, dataset: Dataset, *, size: int, max_frames: int
         count=max(1, min(int(number(dataset, "NumberOfFrames")), max_frames)),
         size=size,
         tilt_degrees=number(dataset, "GantryDetectorTilt"),
-        concatenation=(
-            _uid(dataset, "ConcatenationUID"),
-            number(dataset, "InConcatenationNumber"),
-            number(dataset, "InConcatenationTotalNumber"),
-            number(dataset, "ConcatenationFrameOffsetNumber"),
+        concatenation=shared(
+            (
+                _uid(dataset, "ConcatenationUID"),
+                number(dataset, "InConcatenationNumber"),
+                number(dataset, "InConcatenationTotalNumber"),
+                number(dataset, "ConcatenationFrameOffsetNumber"),
+            )
         ),
     )
+
+
+@lru_cache(maxsize=10_000)
+def shared(value: _T) -> _T:
+    """Return an equal value that other records may have too, so that a million records fit in memory."""
+    return value
 
 
 def number(dataset: Dataset, keyword: str) -> float:
@@ -157,13 +168,13 @@ def read_plane(
     place = _finite(position, "ImagePositionPatient", 3)
     cosines = _finite(orientation, "ImageOrientationPatient", 6)
     spacing = _finite(measures, "PixelSpacing", 2)
-    directions = None if cosines is None else (cosines[:3], cosines[3:])
+    directions = None if cosines is None else shared((cosines[:3], cosines[3:]))
     if directions is not None and not _is_rectangular(*directions):
         directions = None
     return (  # type: ignore[return-value]
         place if directions is not None else None,
         directions if place is not None else None,
-        spacing if spacing is not None and min(spacing) > 0 else None,
+        shared(spacing) if spacing is not None and min(spacing) > 0 else None,
     )
 
 
@@ -187,7 +198,7 @@ def read_phase(dataset: Dataset) -> Phase:
 
 def numbers_at(dataset: Dataset, keyword: str | int) -> tuple[float, ...]:
     """Return the finite numbers of an element, also a private one."""
-    return tuple(value for value in numbers(dataset, keyword) if math.isfinite(value))  # type: ignore[arg-type]
+    return tuple(value for value in numbers(dataset, keyword) if math.isfinite(value))
 
 
 def first_item(dataset: Dataset, keyword: str) -> Dataset | None:

@@ -205,12 +205,12 @@ def _split_repeated(frames: list[Frame], rank_of: Callable[[Frame], int]) -> tup
             return [part for found, _ in split for part in found], " and ".join([name, *names])
     if is_course:
         return [frames], ""
-    parts: list[list[Frame]] = [[] for _ in range(most)]
+    nth: list[list[Frame]] = [[] for _ in range(most)]
     seen: Counter[int] = Counter()
     for frame in sorted(frames, key=lambda frame: (frame.phase.sort_key(), frame.number)):
-        parts[seen[rank_of(frame)]].append(frame)
+        nth[seen[rank_of(frame)]].append(frame)
         seen[rank_of(frame)] += 1
-    return parts, "number"
+    return nth, "number"
 
 
 def _tells_apart(frames: list[Frame], rank_of: Callable[[Frame], int], key: Callable[[Phase], Key]) -> bool:

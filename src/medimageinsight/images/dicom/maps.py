@@ -39,5 +39,6 @@ def kind_of(dataset: Dataset) -> str:
     from pydicom.uid import UID
 
     # The file meta first: it is present even where the dataset ends early.
-    kind = UID(text(getattr(dataset, "file_meta", dataset), "MediaStorageSOPClassUID") or text(dataset, "SOPClassUID"))
+    stated = text(getattr(dataset, "file_meta", dataset), "MediaStorageSOPClassUID") or text(dataset, "SOPClassUID")
+    kind = UID(stated, validation_mode=0)  # an invalid one is no reason for a warning
     return "a non-standard kind" if kind.name == str(kind) else f"the kind '{kind.name}'"
