@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +11,6 @@ import pytest
 pytest.importorskip("dicomweb_client", reason="needs the extra dicomweb")
 pytest.importorskip("pynetdicom", reason="needs the extra dicomweb")
 
-import requests
 from dicomweb_client import DICOMwebClient
 from dicomweb_client.session_utils import create_session_from_user_pass
 
@@ -25,6 +22,7 @@ from tests.studies.test_dicomdir import STUDY, make_slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.cli.conftest import Command
 
@@ -99,7 +97,11 @@ def test_refusals_of_a_real_server_have_their_own_errors(pacs: Orthanc, server: 
 
 
 def test_verbs_read_studies_of_the_server(
-    pacs: Orthanc, files: Path, mi2: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    pacs: Orthanc,
+    files: Path,
+    mi2: Command,  # noqa: F811 - the fixture
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     url = f"{pacs.url}/dicom-web"
     refused = mi2("embed", "--dicomweb", url, "--query", "Modality=CT", "--json")

@@ -9,6 +9,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mi2 embed ct/ --level series --out series.npy",
         "mi2 embed slide.svs --slides mpp=1 --out tiles.parquet",
         'mi2 embed chest.dcm --text "x-ray chest Pneumonia" --json',
+        "mi2 embed --dicomweb https://pacs.example/dicom-web --query Modality=CT,StudyDate=20240101-",
         "find archive -name '*.dcm' | mi2 embed --files - --out vectors.npy",
     ),
     "classify": (
@@ -48,6 +49,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mi2 adapter compare pneumoniamnist.npz --label-names normal,pneumonia",
     ),
     "adapter predict": ("mi2 adapter predict findings.adapter scans/ --json",),
+    "listen": (
+        "mi2 listen chest --calling PACS --spool spool/",
+        "mi2 listen chest --calling PACS --spool spool/ --host 0.0.0.0 --level series --dicom-tags --patient-id hashed",
+    ),
     "outliers drift": ("mi2 outliers drift last-month.csv this-month.csv",),
     "score": ("mi2 score request.json",),
     "serve": (

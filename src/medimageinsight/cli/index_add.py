@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -121,7 +121,7 @@ def add(
     _check_options(update, skip, metadata, column, id_from, patient_id, dicom_tags=dicom_tags)
     patient: PatientIdentity | None = patient_id if dicom_tags else None  # type: ignore[assignment]  # checked above
     with store_context(store):
-        loaded, opened = _open_or_plan(
+        loaded, opened = open_or_plan(
             store, model, preprocessing, window=choose_window(window, percentiles), accept_maps=accept_maps
         )
     with opened:
@@ -196,7 +196,7 @@ def _check_options(
         )
 
 
-def _open_or_plan(
+def open_or_plan(
     location: str, model: str | None, preprocessing: str | None, *, window: str | None, accept_maps: bool
 ) -> "tuple[MedImageInsight, Store | PlannedStore]":
     """Return the model and the store; an existing store's preprocessing is the default."""
@@ -217,16 +217,19 @@ def _open_or_plan(
 
 
 def _list_images(
-    files: "Sequence[str]", identity: "VectorIdentity", reading: ReadingOptions
-) -> "tuple[list[str], dict[str, NDArray[np.float32]], list[str]]":
+    files: "Sequence[Any]", identity: "VectorIdentity", reading: ReadingOptions
+) -> "tuple[list[str], dict[str, NDArray[np.float32]], list[Any]]":
     """Return the images of files, folders and files of vectors, the vectors by image, and what is read as studies."""
     from medimageinsight.cli.index_studies import divide_sources
     from medimageinsight.datasets import is_vector_file, read_vectors
 
     sources: list[str] = []
-    as_studies: list[str] = []
+    as_studies: list[Any] = []
     vectors: dict[str, NDArray[np.float32]] = {}
     for name in files:
+        if not isinstance(name, str):  # a study on a server
+            as_studies.append(name)
+            continue
         if not is_vector_file(name):
             single, several = divide_sources([name], reading)
             sources += single
@@ -252,7 +255,7 @@ def _folder_labels(names: "Sequence[str]") -> "MetadataSource":
     """Return a function from a path below the folders among the names to its label: the name of its first subfolder."""
     from medimageinsight.search import label_by_folder
 
-    folders = [name for name in reversed(names) if Path(name).is_dir()]
+    folders = [name for name in reversed(names) if isinstance(name, str) and Path(name).is_dir()]
 
     def read(path: str) -> "Mapping[str, Value] | None":
         for folder in folders:

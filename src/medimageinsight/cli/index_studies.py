@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medimageinsight.cli import output
 from medimageinsight.cli.source_list import is_other, needs_reading
@@ -31,7 +31,7 @@ def divide_sources(names: Sequence[str], reading: ReadingOptions) -> tuple[list[
     )
 
 
-def read_studies(names: Sequence[str], reading: ReadingOptions, failed: dict[str, InputError]) -> Iterator[Study]:
+def read_studies(names: Sequence[Any], reading: ReadingOptions, failed: dict[str, InputError]) -> Iterator[Study]:
     """Yield the studies of files and folders; the errors of their files become `failed`."""
     from medimageinsight.datasets import find_other_kind
 
@@ -39,7 +39,7 @@ def read_studies(names: Sequence[str], reading: ReadingOptions, failed: dict[str
 
     def fail(file: str, error: InputError) -> None:
         nonlocal others
-        if file in names or find_other_kind(file) is None:
+        if file in map(str, names) or find_other_kind(file) is None:
             failed[file] = error
         else:
             others += 1
@@ -57,7 +57,7 @@ def read_studies(names: Sequence[str], reading: ReadingOptions, failed: dict[str
 def add_studies(
     model: MedImageInsight,
     store: Store | PlannedStore,
-    names: Sequence[str],
+    names: Sequence[Any],
     reading: ReadingOptions,
     report: IndexReport,
     *,

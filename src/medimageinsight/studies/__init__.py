@@ -11,11 +11,12 @@ for study in studies.read("archive/"):             # DICOM files grouped by stud
 from __future__ import annotations
 
 from medimageinsight.studies.dicomweb import DicomWeb, DicomWebStudy
+from medimageinsight.studies.dimse import ReceivedSeries, Receiver, ReceiverSettings
 from medimageinsight.studies.files import FileCollection
 from medimageinsight.studies.geometry import SliceGeometry
 from medimageinsight.studies.opening import open_image
 from medimageinsight.studies.origin import Origin, Plane, Region
-from medimageinsight.studies.pooling import STATISTICS, Pooling, pool
+from medimageinsight.studies.pooling import DEFAULT_POOLING, STATISTICS, Pooling, pool
 from medimageinsight.studies.reading import read
 from medimageinsight.studies.selection import Selection, default_selection, parse_selection
 from medimageinsight.studies.series import Series, Study
@@ -33,6 +34,7 @@ from medimageinsight.studies.study_image import Kind, StudyImage
 from medimageinsight.studies.warnings import OnFailure, StudyWarning
 
 __all__ = [
+    "DEFAULT_POOLING",
     "STATISTICS",
     "DicomWeb",
     "DicomWebStudy",
@@ -43,6 +45,9 @@ __all__ = [
     "Origin",
     "Plane",
     "Pooling",
+    "ReceivedSeries",
+    "Receiver",
+    "ReceiverSettings",
     "Region",
     "Selection",
     "Series",
