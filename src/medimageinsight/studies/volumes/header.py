@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ORIENTATION_UNKNOWN = StudyWarning(
     "volume_orientation_unknown",
-    "the header does not state the orientation: the axes were taken as from right to left, front to back, feet to head",
+    "the header does not state the orientation: that which its format assumes was taken",
 )
 
 
