@@ -42,12 +42,13 @@ def test_a_slide_gives_its_tiles_and_one_pooled_vector(mi2, slide: Path, tmp_pat
         f"{slide}#region=128,128,128,128&mpp=0.5",
     ]
     assert "label, macro" in found.err
-    pooled = mi2("embed", slide, "--level", "series", *TILES, "--json")
+    pooled = mi2("embed", slide, "--level", "series", "--pooling", "mean", *TILES, "--json")
     mean = vectors(found).mean(axis=0)
     assert np.allclose(vectors(pooled)[0], mean / np.linalg.norm(mean), atol=1e-6)
     again = mi2("embed", found.json[1]["source"], "--json")
     assert again.json[0]["embedding"] == found.json[1]["embedding"]
-    dicom = mi2("embed", write_dicom(tmp_path / "dicom", stained()), "--level", "series", *TILES, "--json")
+    folder = write_dicom(tmp_path / "dicom", stained())
+    dicom = mi2("embed", folder, "--level", "series", "--pooling", "mean", *TILES, "--json")
     assert np.allclose(vectors(dicom), vectors(pooled), atol=1e-6)
 
 
