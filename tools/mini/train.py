@@ -1,8 +1,9 @@
-"""Train the built-in model: the teacher, its targets, and the student; repeat the command to continue.
+"""Train the built-in model: the teacher, its targets, the texts, and the student; repeat the command to continue.
 
 python tools/mini/train.py configs/mini2.yaml --work runs/mini2
 
-The config's `distill.targets` is a file in that folder; the student is trained in its folder `student`.
+The config's `distill.targets` and `captions.texts` are files in that folder; the student is trained in its folder
+`student`; `mi2 convert runs/mini2/student/best --out DIR` makes its bundle.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from teacher import IGNORED
+from texts import write_texts
 from train_teacher import SIZE, Trainer, train_teacher
 
 from medimageinsight.train import TargetGroup, TeacherOutput, read_config, train, write_targets
@@ -53,12 +55,17 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for all intermediate files")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    captions = Path("../shared/data/medmix2/roco_captions.csv")
+    parser.add_argument("--captions", type=Path, default=captions, help="figure captions, a CSV")
     parser.add_argument("--without-student", action="store_true", help="end when the targets are written")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    distill = read_config(args.config).distill
-    if distill is None:
-        parser.error("the config has no section distill")
+    config = read_config(args.config)
+    distill, texts = config.distill, config.captions.texts
+    if distill is None or texts is None:
+        parser.error("the config has no distill or no captions.texts")
+    if not (args.config.parent / texts).exists():
+        write_texts(args.config, args.captions, args.config.parent / texts)
     targets = args.config.parent / distill.targets
     if not targets.exists():
         trainer = train_teacher(args.config, args.work)
