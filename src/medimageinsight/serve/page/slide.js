@@ -21,7 +21,8 @@ export async function openSlide(store, id, origin) {
     const found = await send({ method: "GET", path: "api/slide", query: { store, id } });
     if (slide !== opened) return;
     const { width, height, region: tile = null, "microns_per_pixel": mpp = null } = found;
-    Object.assign(slide, { width, height, tile, mpp, view: around(tile ?? [0, 0, width, height], 4) });
+    Object.assign(slide, { width, height, tile, mpp });
+    slide.view = around(tile ?? [0, 0, width, height], 4);
     $("slide").hidden = false;
     await load();
   } catch {
