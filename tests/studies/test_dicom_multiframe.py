@@ -323,3 +323,17 @@ def test_frames_of_compressed_pixels_are_found_with_and_without_a_table(tmp_path
     loop.PixelData = encapsulate(frames, fragments_per_frame=2, has_bot=table)
     loop["PixelData"].VR = "OB"
     assert levels(read_series(write([loop], tmp_path))) == list(range(10, 130, 10))
+
+
+def test_slices_of_an_ultrasound_volume_are_sorted_in_its_space(tmp_path: Path) -> None:
+    frames = [
+        {
+            "PlanePositionVolumeSequence": item(ImagePositionVolume=[0.0, 0.0, float(z)]),
+            "PlaneOrientationVolumeSequence": item(ImageOrientationVolume=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
+        }
+        for z in (2, 0, 1)
+    ]
+    volume = make_enhanced([12, 10, 11], frames, "1.2.840.10008.5.1.4.1.1.6.2", Modality="US")
+    del volume.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    series = read_series(write([volume], tmp_path))
+    assert (series.kind, levels(series)) == ("slices", [10, 11, 12])

@@ -116,11 +116,13 @@ def _functional_frames(file: DicomFile, dataset: Dataset, per_frame: list[Datase
 
 def _functional_frame(file: DicomFile, index: int, groups: _Groups, is_other: list[bool]) -> Frame:
     content = groups.macro("FrameContentSequence")
+    measures = groups.macro("PixelMeasuresSequence")
     position, orientation, spacing = read_plane(
-        groups.macro("PlanePositionSequence"),
-        groups.macro("PlaneOrientationSequence"),
-        groups.macro("PixelMeasuresSequence"),
+        groups.macro("PlanePositionSequence"), groups.macro("PlaneOrientationSequence"), measures
     )
+    if position is None:  # C.7.6.16.2.20 and 21
+        planes = groups.macro("PlanePositionVolumeSequence"), groups.macro("PlaneOrientationVolumeSequence")
+        position, orientation, _ = read_plane(*planes, measures, space="Volume")
     indices = numbers_at(content, "DimensionIndexValues")
     heart = groups.macro("CardiacSynchronizationSequence")
     delay = first_number(heart, "NominalCardiacTriggerDelayTime")

@@ -156,7 +156,7 @@ def number(dataset: Dataset, keyword: str) -> float:
 
 
 def read_plane(
-    position: Dataset, orientation: Dataset, measures: Dataset
+    position: Dataset, orientation: Dataset, measures: Dataset, *, space: str = "Patient"
 ) -> tuple[Vector | None, tuple[Vector, Vector] | None, tuple[float, float] | None]:
     """Return position, orientation and pixel spacing of an image, each None where it is missing or impossible.
 
@@ -164,9 +164,10 @@ def read_plane(
         position: The dataset with ImagePositionPatient.
         orientation: The dataset with ImageOrientationPatient.
         measures: The dataset with PixelSpacing.
+        space: ``Patient``, or ``Volume`` for ultrasound, whose positions are relative to its volume.
     """
-    place = _finite(position, "ImagePositionPatient", 3)
-    cosines = _finite(orientation, "ImageOrientationPatient", 6)
+    place = _finite(position, f"ImagePosition{space}", 3)
+    cosines = _finite(orientation, f"ImageOrientation{space}", 6)
     spacing = _finite(measures, "PixelSpacing", 2)
     directions = None if cosines is None else shared((cosines[:3], cosines[3:]))
     if directions is not None and not _is_rectangular(*directions):

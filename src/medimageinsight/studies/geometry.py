@@ -62,11 +62,6 @@ class SliceGeometry:
         return 0 < steps.size == len(self.positions) - 1 and not self.uneven_steps().size
 
     @cached_property
-    def repeated(self) -> int:
-        """The number of slices that have the position of the slice before them."""
-        return len(self.positions) - 1 - self._steps.size if len(self.positions) else 0
-
-    @cached_property
     def tilt_degrees(self) -> float:
         """The angle between the line through the positions and the normal, as of a tilted CT gantry."""
         line = self.positions[-1] - self.positions[0]

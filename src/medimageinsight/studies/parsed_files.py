@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from medimageinsight.images import Limits
     from medimageinsight.studies.files import StudyFile
 
-_MAX_BYTES = 512 << 20  # of all files together, or one larger file
+_MAX_BYTES = 256 << 20  # of all files together, or one larger file
 
 
 @dataclass(eq=False)

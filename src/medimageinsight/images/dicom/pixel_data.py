@@ -118,7 +118,7 @@ def index_frames(dataset: Dataset) -> None:
     if not isinstance(value, bytes) or not is_encapsulated(value) or "ExtendedOffsetTable" in dataset:
         return
     if offsets := find_offsets(value, number_of_frames(dataset)):
-        dataset.ExtendedOffsetTable = struct.pack(f"<{len(offsets)}Q", *offsets)
+        dataset.add_new("ExtendedOffsetTable", "OV", struct.pack(f"<{len(offsets)}Q", *offsets))
 
 
 def _decoded_bytes(description: PixelDescription, samples: int) -> int:
