@@ -73,6 +73,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "type.nii": (lambda: patched(70, "<h", 12345), "volume_bad_header"),
     "complex.nii": (lambda: nifti_bytes(VALUES.astype(np.complex64)), "volume_unsupported"),
     "short.nii": (lambda: nifti_bytes()[:-1], "volume_truncated"),
+    "magic.nii": (lambda: b"x" + nifti_bytes(), "image_not_an_image"),
+    "magic.mha": (lambda: b"Comment: nothing else\n", "image_not_an_image"),
     "header.nii": (lambda: nifti_bytes()[:350], "volume_truncated"),
     "negative2.nii": (
         lambda: patched(16, "<2q", 3, -(1 << 60), data=nifti_bytes(kind=nibabel.Nifti2Image)), "volume_bad_header"

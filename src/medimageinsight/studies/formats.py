@@ -15,6 +15,7 @@ from medimageinsight.studies.volumes import is_data_name, recognise_volume
 IMAGE_SUFFIXES = (
     ".dcm", ".dicom", ".ima", ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif",
     ".webp", ".jp2", ".j2k", ".jpx", ".jls", ".jxl", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm",
+    ".nii", ".nrrd", ".nhdr", ".mha", ".mhd",
 )  # fmt: skip
 
 Format: TypeAlias = Literal["dicom", "raster", "zip", "tar", "gzip", "nifti", "nrrd", "metaimage", "volume_data"]

@@ -48,6 +48,7 @@ def parse_selection(text: str) -> Selection:
         InputError: ``selection_invalid``.
     """
     name, _, argument = text.strip().partition(":")
+    name = "centre" if name == "center" else name
     if name == "all" and not argument:
         return Selection("all", lambda images: list(range(len(images))))
     if name in ("every", "even", "centre") and _NUMBER.fullmatch(argument):
