@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +80,42 @@ def write_ome(path: Path, pixels: NDArray[np.uint8], *, factors: tuple[int, ...]
         file.write(pixels, subifds=len(factors), metadata=metadata, **options)
         for factor in factors:
             file.write(shrunk(pixels, factor), subfiletype=1, **options)
+    return path
+
+
+def write_ndpi(path: Path, pixels: NDArray[np.uint8], *, factors: tuple[int, ...] = (1, 4)) -> Path:
+    """Write a Hamamatsu file: a JPEG for each level, with restart markers whose positions a tag states.
+
+    Its directories are followed by 8 bytes for the next offset and 4 for the upper half of each value.
+    """
+    data = bytearray(b"II*\0" + bytes(8))
+    link = 4
+    for factor in factors:
+        level = shrunk(pixels, factor) if factor > 1 else pixels
+        stream = BytesIO()
+        blocks = 16  # of 8 pixels: the width of a part
+        Image.fromarray(level).save(stream, "JPEG", quality=95, subsampling=0, restart_marker_blocks=blocks)
+        jpeg = stream.getvalue()
+        scan = jpeg.index(b"\xff\xda")
+        starts = [scan + 2 + int.from_bytes(jpeg[scan + 2 : scan + 4], "big")]
+        starts += [match.end() for match in re.finditer(rb"\xff[\xd0-\xd7]", jpeg) if match.end() > starts[0]]
+        offset, positions, resolution = len(data), len(data) + len(jpeg), len(data) + len(jpeg) + 4 * len(starts)
+        data += jpeg + struct.pack(f"<{len(starts)}I", *starts) + struct.pack("<II", int(10_000 / MPP / factor), 1)
+        bits, maker = len(data), len(data) + 6
+        data += struct.pack("<3H", 8, 8, 8) + b"Hamamatsu\0"
+        lens = int.from_bytes(struct.pack("<f", 20 / factor), "little")
+        entries = [
+            *((256, 4, 1, level.shape[1]), (257, 4, 1, level.shape[0]), (258, 3, 3, bits), (259, 3, 1, 7)),
+            *((262, 3, 1, 6), (271, 2, 10, maker), (273, 4, 1, offset), (277, 3, 1, 3), (278, 4, 1, level.shape[0])),
+            *((279, 4, 1, len(jpeg)), (282, 5, 1, resolution), (283, 5, 1, resolution), (296, 3, 1, 3)),
+            *((65420, 4, 1, 1), (65421, 11, 1, lens), (65426, 4, len(starts), positions)),
+        ]
+        data += bytes(len(data) % 2)
+        struct.pack_into("<Q", data, link, len(data))
+        data += struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+        link = len(data)
+        data += bytes(8 + 4 * len(entries))
+    path.write_bytes(data)
     return path
 
 

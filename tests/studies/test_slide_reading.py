@@ -17,6 +17,7 @@ from tests.studies.make_slides import (
     shrunk,
     stained,
     write_dicom,
+    write_ndpi,
     write_ome,
     write_pyramid,
     write_svs,
@@ -62,6 +63,17 @@ def test_tiles_of_each_format_are_the_stored_pixels_of_tissue(tmp_path: Path, wr
     assert regions == [(x, y, 128, 128) for y in range(128, 640, 128) for x in range(0, 512, 128)]
     for index, (x, y, w, h) in enumerate(regions):
         assert np.array_equal(pixels_of(series, index), slide[y : y + h, x : x + w])
+
+
+def test_a_hamamatsu_file_is_read_in_the_parts_between_its_restart_markers(tmp_path: Path) -> None:
+    slide = stained()
+    series = read_one(write_ndpi(tmp_path / "s.ndpi", slide))
+    expected = read_one(write_svs(tmp_path / "s.svs", slide))
+    assert [image.origin.region for image in series.images] == [image.origin.region for image in expected.images]
+    difference = np.abs(pixels_of(series, 5).astype(int) - pixels_of(expected, 5))
+    assert difference.mean() < 6
+    (study,) = studies.read((tmp_path / "s.ndpi").read_bytes(), slides=SMALL)
+    assert np.array_equal(pixels_of(study.series[0], 5), pixels_of(series, 5))
 
 
 @pytest.mark.parametrize("write", [write_svs, write_ome, write_dicom], ids=["svs", "ome", "dicom"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 from medimageinsight.errors import ImageError
@@ -42,15 +43,15 @@ def is_slide(file: StudyFile) -> bool:
         opened.seek(0)
         try:
             with suppress_decoder_warnings():
-                return _is_slide_tiff(opened)
+                return _is_slide_tiff(opened, PurePath(file.name).name)
         except Exception:  # damaged files make tifffile raise anything; the reader of pages reports the reason
             return False
 
 
-def _is_slide_tiff(opened: BinaryIO) -> bool:
+def _is_slide_tiff(opened: BinaryIO, name: str) -> bool:
     from tifffile import TiffFile
 
-    with TiffFile(opened) as tiff:
+    with TiffFile(opened, name=name) as tiff:
         if any(getattr(tiff, mark) for mark in _MARKS):
             return True
         page = tiff.pages[0].aspage()

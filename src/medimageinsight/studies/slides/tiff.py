@@ -7,6 +7,7 @@ import re
 import threading
 from collections import OrderedDict
 from itertools import product
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -58,7 +59,10 @@ class TiffPyramid(Pyramid):
         self._slide: Any = None
         try:
             with slide_errors():
-                self._slide = tiffslide.TiffSlide(str(file.local_path) if self._stream is None else self._stream)  # type: ignore[arg-type]
+                # tifffile knows by the name alone that a file has the offsets of NDPI, also of a stream.
+                source = str(file.local_path) if self._stream is None else self._stream
+                named = None if self._stream is None else {"name": PurePath(file.name).name}
+                self._slide = tiffslide.TiffSlide(source, tifffile_options=named)  # type: ignore[arg-type]
                 self._describe(self._slide.properties)
         except BaseException:
             self.close()
@@ -177,6 +181,7 @@ def _check_page(page: Any) -> Any:  # noqa: ANN401 - a tifffile.TiffPage, of a l
         ImageError: ``slide_unsupported``, ``slide_too_large``.
     """
     page = page.aspage()
+    page.decode  # noqa: B018 - it is made on first access, by one thread
     if not is_known_compression(int(page.compression)):
         raise unsupported(f"the TIFF compression {int(page.compression)}")
     if page.dtype != np.uint8 or page.samplesperpixel not in (1, 3, 4) or int(page.photometric) not in _PHOTOMETRIC:
