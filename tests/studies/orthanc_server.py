@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ class Orthanc:
     http_port: int
     dicom_port: int
     log: Path
-    modality_port: int = field(default=0)
+    receiver_port: int  # of the modality `listener`
 
     @property
     def url(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,13 +12,14 @@ import pytest
 pytest.importorskip("dicomweb_client", reason="needs the extra dicomweb")
 pytest.importorskip("pynetdicom", reason="needs the extra dicomweb")
 
+import requests
 from dicomweb_client import DICOMwebClient
 from dicomweb_client.session_utils import create_session_from_user_pass
 
 from medimageinsight import MedImageInsight, images, studies
 from medimageinsight.errors import ImageError
 from tests.cli.conftest import mi2  # noqa: F401 - a fixture
-from tests.studies.orthanc_server import PASSWORD, USER, Orthanc, run_orthanc
+from tests.studies.orthanc_server import PASSWORD, TITLE, USER, Orthanc, run_orthanc
 from tests.studies.test_dicomdir import STUDY, make_slice
 
 if TYPE_CHECKING:
@@ -120,3 +122,39 @@ def test_verbs_read_studies_of_the_server(
     assert one["source"] == f"{url}/studies/{STUDY}"
     assert TOKEN.split()[1] not in by_file.err + by_query.err + by_file.out
     assert mi2("embed", "--query", "Modality=CT").code == 2
+
+
+def test_the_pacs_sends_to_a_receiver(pacs: Orthanc, files: Path, tmp_path: Path) -> None:
+    settings = studies.ReceiverSettings(
+        spool=tmp_path / "spool", calling=frozenset({TITLE}), port=pacs.receiver_port, quiet_s=0.5
+    )
+    with studies.Receiver(settings) as receiver:
+        api = f"{pacs.url}/modalities/listener"
+        assert requests.post(f"{api}/echo", data="{}", auth=(USER, PASSWORD), timeout=30).ok
+        instances = requests.get(f"{pacs.url}/instances", auth=(USER, PASSWORD), timeout=30).json()
+        sent = requests.post(f"{api}/store", data=json.dumps(instances), auth=(USER, PASSWORD), timeout=60)
+        assert sent.ok, sent.text
+        received = receiver.wait(timeout_s=30)
+        assert received is not None
+        (study,) = studies.read(received.folder, select="all")
+        (local,) = studies.read(files, select="all")
+        for one, other in zip(study.selected(), local.selected(), strict=True):
+            assert (images.load(one) == images.load(other)).all()
+
+
+def test_a_stored_study_of_the_server_is_found(
+    pacs: Orthanc,
+    mi2: Command,  # noqa: F811 - the fixture
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("lancedb", reason="needs the extra search")
+    monkeypatch.setenv("MI2_DICOMWEB_TOKEN", TOKEN)
+    store = tmp_path / "store"
+    url = f"{pacs.url}/dicom-web"
+    added = mi2("index", "add", store, "--dicomweb", url, "--study", STUDY, "--level", "image,study", "--select", "all",
+                "--json")  # fmt: skip
+    assert added.json["added"] == SLICES + 1
+    hits = mi2("search", store, "--text", "ct", "-k", "10", "--json").json["hits"]
+    assert len(hits) == SLICES + 1
+    assert all(hit["path"].startswith(f"{url}/studies/{STUDY}/series/") for hit in hits)

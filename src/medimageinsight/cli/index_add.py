@@ -20,7 +20,7 @@ from medimageinsight.cli.options import (
     StoreLocation,
     Window,
     choose_window,
-    load_model,
+    open_or_plan,
     store_context,
 )
 from medimageinsight.cli.reading_options import ReadingOptions
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from medimageinsight.api import MedImageInsight
     from medimageinsight.bundle import VectorIdentity
     from medimageinsight.search import (
         ColumnType,
@@ -194,26 +193,6 @@ def _check_options(
             f"expected --id-from to be {', '.join(ID_SOURCES)}, got {id_from!r}: choose one of them",
             code="id_from_unknown",
         )
-
-
-def open_or_plan(
-    location: str, model: str | None, preprocessing: str | None, *, window: str | None, accept_maps: bool
-) -> "tuple[MedImageInsight, Store | PlannedStore]":
-    """Return the model and the store; an existing store's preprocessing is the default."""
-    from medimageinsight.search import Identity, PlannedStore, open_store
-
-    try:
-        opened = open_store(location)
-    except StoreError as error:
-        if error.code != "store_not_found":
-            raise
-        loaded = load_model(model, preprocessing, window=window, accept_maps=accept_maps)
-        return loaded, PlannedStore(location, identity=Identity.of(loaded))
-    settings = opened.identity.settings()
-    loaded = load_model(
-        model, preprocessing or settings.default, window=window or settings.window, accept_maps=accept_maps
-    )
-    return loaded, opened
 
 
 def _list_images(

@@ -11,8 +11,15 @@ import typer
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
-from medimageinsight.cli.index_add import open_or_plan
-from medimageinsight.cli.options import AcceptMaps, Model, Preprocessing, StoreLocation, Window, store_context
+from medimageinsight.cli.options import (
+    AcceptMaps,
+    Model,
+    Preprocessing,
+    StoreLocation,
+    Window,
+    open_or_plan,
+    store_context,
+)
 from medimageinsight.errors import ConfigError, InputError, StoreError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.bundle import ModelIdentity
-    from medimageinsight.search import Store
+    from medimageinsight.search import PlannedStore, Store
 
 Files = Annotated[
     list[str] | None,
@@ -164,6 +164,26 @@ def load_store(location: str) -> "Store":
 
     with store_context(location):
         return open_store(location)
+
+
+def open_or_plan(
+    location: str, model: str | None, preprocessing: str | None, *, window: str | None, accept_maps: bool
+) -> "tuple[MedImageInsight, Store | PlannedStore]":
+    """Return the model and the store; an existing store's preprocessing is the default."""
+    from medimageinsight.search import Identity, PlannedStore, open_store
+
+    try:
+        opened = open_store(location)
+    except StoreError as error:
+        if error.code != "store_not_found":
+            raise
+        loaded = load_model(model, preprocessing, window=window, accept_maps=accept_maps)
+        return loaded, PlannedStore(location, identity=Identity.of(loaded))
+    settings = opened.identity.settings()
+    loaded = load_model(
+        model, preprocessing or settings.default, window=window or settings.window, accept_maps=accept_maps
+    )
+    return loaded, opened
 
 
 def store_context(location: str) -> "AbstractContextManager[None]":

@@ -133,7 +133,7 @@ def _printable(name: str) -> str:
 
 
 class _HeaderReader(io.RawIOBase):
-    """Lets tarfile read headers only, none of which is so long that it would fill the memory."""
+    """Lets tarfile read headers only, and no header so long that it would fill the memory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -32,7 +32,7 @@ class SpoolFullError(Exception):
 
 @dataclass(frozen=True)
 class ReceivedSeries:
-    """A series of which no image has come for some time.
+    """A series without a new image for some time.
 
     Args:
         folder: The folder with its files.
