@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import zlib
@@ -13,14 +14,18 @@ pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 zstandard = pytest.importorskip("zstandard", reason="needs the zstd extra")
 httpx = pytest.importorskip("httpx", reason="a client that decompresses")
 
-from medimageinsight.serve.compression import choose_coding
+from starlette.responses import Response, StreamingResponse
+
+from medimageinsight.serve.compression import Compression, choose_coding
 from tests.serve.server_process import b64, make_image, run_server, score_request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.serve.server_process import ServerProcess
 
+TEXT = b"a long text " * 100
 MANY = score_request(*[[None, f"text {number}"] for number in range(200)])
 DECODERS = {"gzip": gzip.decompress, "deflate": zlib.decompress, "zstd": zstandard.ZstdDecompressor().decompress}
 ROUTES = [
@@ -122,3 +127,42 @@ def test_preferences(accepted: str, coding: str) -> None:
 )  # fmt: skip
 def test_whether_plain_bodies_are_refused(accepted: str, must: bool) -> None:
     assert choose_coding(accepted)[1] is must
+
+
+@pytest.mark.parametrize(
+    ("response", "coding"),
+    [
+        (Response(TEXT, media_type="application/json"), "gzip"),
+        (Response(TEXT, media_type="image/svg+xml"), "gzip"),
+        (Response(TEXT, media_type="text/event-stream"), None),
+        (Response(TEXT, media_type="image/png"), None),
+        (Response(TEXT, media_type="image/jpeg"), None),
+        (Response(TEXT), None),
+        (Response(TEXT, media_type="text/plain", headers={"Content-Encoding": "br"}), "br"),
+        (Response(TEXT, media_type="text/plain", headers={"Cache-Control": "no-transform"}), None),
+        (Response(TEXT[:99], media_type="text/plain"), None),
+        (StreamingResponse(iter([TEXT, TEXT]), media_type="text/plain"), None),
+        (StreamingResponse(iter([TEXT, TEXT]), media_type="text/event-stream"), None),
+    ],
+    ids=lambda value: getattr(value, "media_type", None),
+)
+def test_which_responses(response: Response, coding: str | None) -> None:
+    sizes: list[int] = []
+
+    async def run(size: int, function: Callable[[], bytes]) -> bytes:
+        sizes.append(size)  # so that a thread can be chosen
+        return function()
+
+    async def ask() -> httpx.Response:
+        app = Compression(response, min_bytes=100, run=run)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+            async with client.stream("GET", "http://server/", headers={"Accept-Encoding": "gzip"}) as received:
+                received.extensions["body"] = b"".join([chunk async for chunk in received.aiter_raw()])
+            return received
+
+    found = asyncio.run(ask())
+    assert found.headers.get("content-encoding") == coding
+    assert sizes == ([len(TEXT)] if coding == "gzip" else [])
+    body = found.extensions["body"]
+    assert (gzip.decompress(body) if coding == "gzip" else body) in (TEXT, TEXT[:99], TEXT * 2)
+    assert ("vary" in found.headers) is (coding == "gzip")
