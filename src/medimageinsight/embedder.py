@@ -19,6 +19,7 @@ from medimageinsight.bundle import TOKENIZER
 from medimageinsight.embedded import EmbeddedSource, stream_groups
 from medimageinsight.engine import available_cpus
 from medimageinsight.errors import InputError, TextError
+from medimageinsight.metrics.vectors import stack_embeddings
 from medimageinsight.preprocess import Preprocessing, preprocess
 from medimageinsight.tokenizer import Tokenizer
 
@@ -258,7 +259,7 @@ class Embedder:
                     index += 1
 
     def _stack(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.stack(rows) if rows else np.empty((0, self._engine.embedding_dim), dtype=np.float32)
+        return stack_embeddings(rows) if rows else np.empty((0, self._engine.embedding_dim), dtype=np.float32)
 
 
 @contextmanager

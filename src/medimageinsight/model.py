@@ -10,7 +10,7 @@ import numpy as np
 from medimageinsight.encoders import Encoders
 from medimageinsight.errors import InputError
 from medimageinsight.images import is_single
-from medimageinsight.metrics.vectors import cosine_similarity
+from medimageinsight.metrics.vectors import cosine_similarity, stack_embeddings
 from medimageinsight.prompts import exclusive_prompts
 from medimageinsight.tagging import check_tags, tag_vectors
 from medimageinsight.tasks import Text, classify_vectors, mean_by_label, probabilities
@@ -229,7 +229,7 @@ class EmbeddingModel(Encoders):
         if not embeddings:
             return []
         return tag_vectors(
-            np.stack(embeddings),
+            stack_embeddings(embeddings),
             tags,
             embed_texts=self.embed_texts,
             logit_scale=self.logit_scale,
@@ -275,7 +275,7 @@ class EmbeddingModel(Encoders):
         images = iter(embed_images([item for item in items if not isinstance(item, Text)]))
         texts = iter(self.embed_texts([item.text for item in items if isinstance(item, Text)]))
         rows = [next(texts if isinstance(item, Text) else images) for item in items]
-        return np.stack(rows) if rows else self.embed_texts([])
+        return stack_embeddings(rows) if rows else self.embed_texts([])
 
     def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
         """Return the cosine of every pair, (N, M) float32, of embeddings (N, D) and (M, D); one of (D,) drops its axis.

@@ -74,7 +74,7 @@ def test_levels_pool_the_images_of_a_folder(mi2, folder: Path) -> None:
     study = mi2("embed", folder, "--level", "study", "--json")
     assert [row["source"] for row in study.json] == [str(folder)]
     parts = study.json[0]["parts"]
-    assert (parts["used"], parts["of"], parts["selection"], parts["pooling"]) == (20, 24, "even:16", "mean")
+    assert (parts["used"], parts["of"], parts["selection"], parts["pooling"]) == (20, 24, "even:16", "median")
     assert f"{folder}: 20 of 24 images used: even:16" in study.err
     assert "1 files are not images" in study.err
 
@@ -127,7 +127,7 @@ def test_verbs_take_studies(mi2, folder: Path, tmp_path: Path) -> None:
     assert sorted(row["parts"]["used"] for row in classified.json) == [4, 16]
     assert all(sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5) for row in classified.json)
     tagged = mi2("tag", folder, *level, "--vocabulary", "modality")
-    assert [row["parts"]["pooling"] for row in tagged.json] == ["mean", "mean"]
+    assert [row["parts"]["pooling"] for row in tagged.json] == ["median", "median"]
     compared = mi2("compare", folder / "a", folder / "b", "--level", "study", "--json")
     assert -1 <= compared.json["similarity"] < 1
     assert mi2("compare", folder / "a", folder / "a", "--level", "study", "--json").json["similarity"] == pytest.approx(

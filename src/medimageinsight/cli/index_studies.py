@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.cli import output
-from medimageinsight.cli.source_list import is_other, needs_reading
+from medimageinsight.cli.source_list import needs_reading
 from medimageinsight.cli.sources import list_sources
 from medimageinsight.errors import InputError
 
@@ -33,25 +33,15 @@ def divide_sources(names: Sequence[str], reading: ReadingOptions) -> tuple[list[
 
 def read_studies(names: Sequence[Any], reading: ReadingOptions, failed: dict[str, InputError]) -> Iterator[Study]:
     """Yield the studies of files and folders; the errors of their files become `failed`."""
-    from medimageinsight.datasets import find_other_kind
-
-    others = 0
+    others: list[str] = []
 
     def fail(file: str, error: InputError) -> None:
-        nonlocal others
-        if file in map(str, names) or find_other_kind(file) is None:
-            failed[file] = error
-        else:
-            others += 1
+        failed[file] = error
 
     for name in names:
-        for study in reading.read(name, fail):
-            if study.source != name and is_other([study]):
-                others += 1
-            else:
-                yield study
+        yield from reading.read(name, fail, others.append)
     if others:
-        output.note(f"{others:,} files are not images")
+        output.note(f"{len(others):,} files are not images")
 
 
 def add_studies(

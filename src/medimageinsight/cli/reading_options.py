@@ -10,7 +10,7 @@ import typer
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from medimageinsight.studies import OnFailure, Study
 
@@ -203,8 +203,13 @@ class ReadingOptions:
                 code="pooling_not_comparable",
             )
 
-    def read(self, source: Any, failed: OnFailure) -> Iterator[Study]:  # noqa: ANN401 - anything that is read
-        """Yield the studies of one source with these options."""
+    def read(
+        self,
+        source: Any,  # noqa: ANN401 - anything that is read
+        failed: OnFailure,
+        others: Callable[[str], None] | None = None,
+    ) -> Iterator[Study]:
+        """Yield the studies of one source with these options; `others` is called with files that are no images."""
         from medimageinsight import studies
 
         given: dict[str, Any] = {"select": self.select, "plane": self.plane, "windows": list(self.windows) or None}
@@ -213,7 +218,7 @@ class ReadingOptions:
         options = {name: value for name, value in given.items() if value is not None}
         if self.pooling is not None:
             options["pooling"] = self.pooling
-        return studies.read([source], failed=failed, **options)
+        return studies.read([source], failed=failed, others=others, **options)
 
 
 def _check_choice(option: str, value: str, choices: tuple[str, ...], code: str) -> None:

@@ -57,7 +57,6 @@ class SourceList:
         reading.check_frame(frame)
         self._reading = reading
         self._frame = frame
-        self._others = 0  # files of the current source that are no images
         self._series: list[tuple[str, UsedImages]] = []  # series whose images are results
         self._plan: list[tuple[Any, bool]]
         if reading.level != "image" or reading.reads_studies:
@@ -151,13 +150,10 @@ class SourceList:
     def _read_studies(self, source: Any, name: str) -> Iterator[Listed]:  # noqa: ANN401 - anything that is read
         """Yield the images, series or studies of a source, and the errors of its files in their positions."""
         failures: list[tuple[str, InputError]] = []
-        self._others = 0
-        read = self._reading.read(source, lambda file, error: failures.append((file, error)))
+        others: list[str] = []
+        read = self._reading.read(source, lambda file, error: failures.append((file, error)), others.append)
         for found_in, group in groupby(read, key=lambda study: study.source):
             found = list(group)
-            if found_in != name and is_other(found):
-                self._others += 1
-                continue
             yield from self._take_failures(failures, name)
             if self._reading.level == "study":
                 yield from self._name(found_in or name, "study", found)
@@ -171,17 +167,12 @@ class SourceList:
                 damaged = [item for study in found for item in study.failed.items()]
                 yield from ((file, failed_image(file, error), UsedImages()) for file, error in damaged)
         yield from self._take_failures(failures, name)
-        if self._others:
-            output.note(f"{name}: {self._others:,} files are not images")
+        if others:
+            output.note(f"{name}: {len(others):,} files are not images")
 
     def _take_failures(self, failures: list[tuple[str, InputError]], name: str) -> Iterator[Listed]:
-        from medimageinsight.datasets import find_other_kind
-
         for file, error in failures:
-            if file == name or find_other_kind(file) is None:
-                yield file or name, failed_image(file, error), UsedImages()
-            else:
-                self._others += 1
+            yield file or name, failed_image(file, error), UsedImages()
         failures.clear()
 
     def _name(self, name: str, kind: str, groups: Sequence[Series] | Sequence[Study]) -> Iterator[Listed]:
@@ -267,15 +258,3 @@ def embed_all_sources(
                 raise result
         rows.append(result)
     return np.stack(rows)
-
-
-def is_other(studies: Sequence[Study]) -> bool:
-    """Return whether studies are a file below a folder that is no image."""
-    from medimageinsight.datasets import find_other_kind
-
-    (first, *more) = studies
-    (series, *others) = first.series
-    if more or others or series.kind != "image":
-        return False
-    origin = series.images[0].origin
-    return not origin.member and find_other_kind(origin.path) is not None

@@ -13,7 +13,7 @@ from medimageinsight.datasets.azureml import (
 from medimageinsight.datasets.check import CheckSettings, check_table
 from medimageinsight.datasets.dicom_patients import read_patient, with_dicom_patients
 from medimageinsight.datasets.folder import read_folder
-from medimageinsight.datasets.image_files import FoundImages, find_images, find_other_kind
+from medimageinsight.datasets.image_files import FoundImages, find_images
 from medimageinsight.datasets.medmnist import is_medmnist, list_items, open_item, read_label_names, read_medmnist
 from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
 from medimageinsight.datasets.sample import ByteRange, Sample, Table, join_tables, patient_ids, similar_labels
@@ -42,7 +42,6 @@ __all__ = [
     "check_table",
     "count_azureml_images",
     "find_images",
-    "find_other_kind",
     "is_medmnist",
     "is_vector_file",
     "join_tables",

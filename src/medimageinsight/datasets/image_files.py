@@ -52,7 +52,7 @@ def find_images(folder: str | os.PathLike[str]) -> FoundImages:
     """
     found = FoundImages()
     for path in _files_below(os.fspath(folder), found):
-        if (kind := find_other_kind(path, found)) is None:
+        if (kind := _other_kind(path, found)) is None:
             found.paths.append(path)
         else:
             found.others[kind] += 1
@@ -80,10 +80,9 @@ def _files_below(folder: str, found: FoundImages) -> Iterator[str]:
             yield from (path for path in shown if not is_stream(path))
 
 
-def find_other_kind(name: str, found: FoundImages | None = None) -> str | None:
+def _other_kind(name: str, found: FoundImages) -> str | None:
     """Return the kind of a file that is no image, None for an image; count images with several frames in `found`."""
     path = Path(name)
-    found = FoundImages() if found is None else found
     suffix = path.suffix.lower()
     try:
         with path.open("rb") as file:

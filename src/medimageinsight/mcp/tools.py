@@ -26,6 +26,7 @@ from medimageinsight.mcp.results import (
     warnings_of,
 )
 from medimageinsight.serve.image_choice import ImageChoice, check_choice
+from medimageinsight.studies import DEFAULT_POOLING
 from medimageinsight.tasks import Text
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _choose(
     arguments: schemas.ClassifyArguments | schemas.CompareArguments | schemas.SearchArguments | schemas.TagArguments,
 ) -> ImageChoice:
     check_choice(arguments.frame, arguments.select, arguments.pooling)
-    return ImageChoice(frame=arguments.frame, select=arguments.select, pooling=arguments.pooling or "mean")
+    return ImageChoice(frame=arguments.frame, select=arguments.select, pooling=arguments.pooling or DEFAULT_POOLING)
 
 
 def _tagged_image(name: str, found: ImageTags | InputError) -> schemas.TaggedImage:

@@ -9,7 +9,11 @@ import numpy as np
 from medimageinsight.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
+
+_STATISTICS = 7  # lengths of an image's vector that `studies.pool` joins
 
 
 def cosine_similarity(a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
@@ -24,10 +28,32 @@ def cosine_similarity(a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
     if left.shape[-1] != right.shape[-1]:
         raise InputError(
             f"expected embeddings of one length, got {left.shape[-1]} and {right.shape[-1]}: "
-            "compare embeddings of the same model",
+            f"{_length_hint(left.shape[-1], right.shape[-1])}",
             code="embeddings_bad_shape",
         )
     return np.clip(left @ right.T, -1.0, 1.0).astype(np.float32)
+
+
+def stack_embeddings(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return N >= 1 embeddings (D,) as (N, D).
+
+    Raises:
+        InputError: They have different lengths (``embeddings_bad_shape``).
+    """
+    if len(lengths := sorted({row.size for row in rows})) > 1:
+        raise InputError(
+            f"expected embeddings of one length, got {lengths[0]} and {lengths[-1]}: "
+            f"{_length_hint(lengths[0], lengths[-1])}",
+            code="embeddings_bad_shape",
+        )
+    return np.stack(rows)
+
+
+def _length_hint(first: int | None, second: int) -> str:
+    """Return what to do about vectors of two lengths; those of the pooling ``statistics`` are seven times as long."""
+    if first is not None and max(first, second) == _STATISTICS * min(first, second):
+        return "a study pooled with statistics has no image's vector: pool it with mean, median or max"
+    return "give one row an image, all embedded by one model"
 
 
 def normalize(embeddings: ArrayLike) -> NDArray[np.float64]:
@@ -64,7 +90,7 @@ def unit_rows(vectors: ArrayLike, *, name: str = "vectors", dim: int | None = No
     if rows.ndim != 2 or (dim is not None and rows.shape[1] != dim):
         raise InputError(
             f"expected {name} of shape (N, {'D' if dim is None else dim}), got {np.shape(rows)}: "
-            "give one row an image, all embedded by one model",
+            f"{_length_hint(dim, rows.shape[-1])}",
             code="embeddings_bad_shape",
         )
     if not np.isfinite(rows).all():

@@ -105,7 +105,7 @@ Select: TypeAlias = Annotated[
 ]
 PoolingName: TypeAlias = Annotated[
     Literal["mean", "median", "max"] | None,
-    Field(description="With select: how the vectors of the images become one; default: mean."),
+    Field(description="With select: how the vectors of the images become one; default: median."),
 ]
 Store: TypeAlias = Annotated[Name, Field(description="The name of a store, see `/api/about`.")]
 K: TypeAlias = Annotated[int, Field(ge=1, le=MAX_K, description="How many stored images at most.")]

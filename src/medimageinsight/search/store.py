@@ -133,7 +133,7 @@ class Store(OldMethods, ABC):
     ) -> int:
         """Return the number of items, or of those that `search` with these arguments may find.
 
-        `within` has, by column, the values of which an item must have one.
+        `within` has, by column, the values that an item may have.
 
         Raises:
             InputError: ``filter_invalid``, ``column_unknown``.

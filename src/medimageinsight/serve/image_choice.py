@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import RequestError
+from medimageinsight.studies import DEFAULT_POOLING
 
 if TYPE_CHECKING:
     from medimageinsight.studies import Pooling
@@ -25,7 +26,7 @@ class ImageChoice:
     frame: int = 0
     window: str | None = None
     select: str | None = None
-    pooling: Pooling = "mean"
+    pooling: Pooling = DEFAULT_POOLING
 
 
 def check_choice(frame: object, select: object, pooling: object) -> None:

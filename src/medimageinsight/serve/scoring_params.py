@@ -11,7 +11,7 @@ from medimageinsight.files.json import json_kind
 from medimageinsight.preprocess import MAX_FRAME, MAX_IMAGE_SIZE, Steps, parse_json_window, parse_percentiles
 from medimageinsight.serve.image_choice import ImageChoice, check_choice
 from medimageinsight.serve.vector_encoding import VectorEncoding
-from medimageinsight.studies import Pooling, parse_selection
+from medimageinsight.studies import DEFAULT_POOLING, Pooling, parse_selection
 
 ResponseShape: TypeAlias = Literal["auto", "rows", "card", "labels"]
 OnRowError: TypeAlias = Literal["in_place", "fail"]
@@ -47,7 +47,7 @@ class Params:
     frame: int = 0
     window: str | None = None
     select: str | None = None
-    pooling: Pooling = "mean"
+    pooling: Pooling = DEFAULT_POOLING
     encoding_format: VectorEncoding = "float"
     on_error: OnRowError = "in_place"
     has_unknown: bool = field(default=False, compare=False)
@@ -86,7 +86,7 @@ def parse_params(params: object) -> Params:
         frame=_number(params, "frame", MAX_FRAME) or 0,
         window=_window(params),
         select=_select(params),
-        pooling=_choice(params, "pooling", get_args(Pooling)) or "mean",
+        pooling=_choice(params, "pooling", get_args(Pooling)) or DEFAULT_POOLING,
         encoding_format=_choice(params, "encoding_format", get_args(VectorEncoding)) or "float",
         on_error=_choice(params, "on_error", get_args(OnRowError)) or "in_place",
         has_unknown=not _NAMES.issuperset(params),

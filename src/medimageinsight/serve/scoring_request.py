@@ -24,6 +24,7 @@ from medimageinsight.files.json import json_kind
 from medimageinsight.images import decode_base64
 from medimageinsight.serve.image_choice import ImageChoice
 from medimageinsight.serve.scoring_params import Params, parse_params
+from medimageinsight.studies import DEFAULT_POOLING
 
 if TYPE_CHECKING:
     from medimageinsight.studies import Pooling
@@ -54,7 +55,7 @@ class Row:
     frame: int = 0  # of a multi-frame image
     window: str | None = None  # as in `Preprocessing`, which it overrides
     select: str | None = None  # of a file with several images: the vectors of those it chooses are pooled
-    pooling: Pooling = "mean"
+    pooling: Pooling = DEFAULT_POOLING
 
     @property
     def choice(self) -> ImageChoice:

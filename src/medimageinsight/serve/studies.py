@@ -103,7 +103,11 @@ def needs_reader(data: bytes) -> bool:
 
 
 def open_study(
-    source: bytes | Path, limits: Limits, *, select: str | None = None, pooling: studies.Pooling = "mean"
+    source: bytes | Path,
+    limits: Limits,
+    *,
+    select: str | None = None,
+    pooling: studies.Pooling = studies.DEFAULT_POOLING,
 ) -> OpenedStudy:
     """Return the one study of a file or folder.
 

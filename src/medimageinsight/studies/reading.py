@@ -15,6 +15,7 @@ from medimageinsight.studies.files import BEGINNING, FileCollection, StudyFile
 from medimageinsight.studies.formats import Format, recognise
 from medimageinsight.studies.listing import StudySource, list_files, source_name
 from medimageinsight.studies.origin import Plane
+from medimageinsight.studies.pooling import DEFAULT_POOLING
 from medimageinsight.studies.raster_pages import read_raster
 from medimageinsight.studies.selection import parse_selection
 from medimageinsight.studies.slides import SlideOptions, is_slide, read_slide
@@ -34,7 +35,7 @@ def read(
     sources: StudySource | Iterable[StudySource],
     *,
     select: str | None = None,
-    pooling: Pooling = "mean",
+    pooling: Pooling = DEFAULT_POOLING,
     plane: Plane | None = None,
     windows: Sequence[WindowLike] | None = None,
     window_channels: bool = False,

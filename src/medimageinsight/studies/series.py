@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from medimageinsight.images import ImageGroup
-from medimageinsight.studies.pooling import pool
+from medimageinsight.studies.pooling import DEFAULT_POOLING, pool
 from medimageinsight.studies.selection import default_selection
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Series(ImageGroup):
     geometry: SliceGeometry | None = None
     header: Callable[[], Dataset | None] = field(default=lambda: None)
     selection: Selection | None = None
-    pooling: Pooling = "mean"
+    pooling: Pooling = DEFAULT_POOLING
     windows_per_image: int = 1
 
     def selected_indices(self) -> list[int]:
@@ -81,7 +81,7 @@ class Series(ImageGroup):
         path = self.images[0].header_source() if len(self.images) else None
         return self.header() if path is None else path
 
-    def with_options(self, *, selection: Selection | None = None, pooling: Pooling = "mean") -> Series:
+    def with_options(self, *, selection: Selection | None = None, pooling: Pooling = DEFAULT_POOLING) -> Series:
         """Return the series with another selection and pooling."""
         return replace(self, selection=selection, pooling=pooling)
 
@@ -104,7 +104,7 @@ class Study(ImageGroup):
     series: tuple[Series, ...]
     failed: Mapping[str, InputError] = field(default_factory=dict)
     warnings: tuple[StudyWarning, ...] = ()
-    pooling: Pooling = "mean"
+    pooling: Pooling = DEFAULT_POOLING
 
     def selected(self) -> list[StudyImage]:
         """Return the images that the selections of its series choose, series after series.
@@ -122,7 +122,7 @@ class Study(ImageGroup):
         """Return that of the first series."""
         return self.series[0].header_source()
 
-    def with_options(self, *, selection: Selection | None = None, pooling: Pooling = "mean") -> Study:
+    def with_options(self, *, selection: Selection | None = None, pooling: Pooling = DEFAULT_POOLING) -> Study:
         """Return the study with another selection in each series and another pooling."""
         series = tuple(part.with_options(selection=selection, pooling=pooling) for part in self.series)
         return replace(self, series=series, pooling=pooling)

@@ -15,7 +15,7 @@ from medimageinsight.serve.models import ServedModel
 from medimageinsight.serve.routes.state import ServerState
 from medimageinsight.serve.scoring_request import Row, check_rows, make_row
 from medimageinsight.serve.studies import EmbeddedPart
-from medimageinsight.studies import Pooling
+from medimageinsight.studies import DEFAULT_POOLING, Pooling
 
 Vector: TypeAlias = NDArray[np.float32]  # (D,)
 
@@ -50,7 +50,7 @@ def choose(
         RequestError: They contradict each other (``selection_invalid``).
     """
     check_choice(frame, select, pooling)
-    return ImageChoice(frame=frame, window=window, select=select, pooling=pooling or "mean")
+    return ImageChoice(frame=frame, window=window, select=select, pooling=pooling or DEFAULT_POOLING)
 
 
 async def embed_images(
