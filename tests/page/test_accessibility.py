@@ -61,7 +61,7 @@ def test_axe_reports_no_violations(open_page: Any, site: ServerProcess, scheme: 
         assert violations(driver) == []
     driver.open_tab("Similar cases")
     driver.locate("#hits .hit").first.click()
-    expect(driver.locate("#case img")).to_be_visible()
+    expect(driver.locate("#case-image img")).to_be_visible()
     assert violations(driver) == []
 
 
