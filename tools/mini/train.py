@@ -9,15 +9,18 @@ The config's `distill.targets` and `captions.texts` are files in that folder; th
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from teacher import IGNORED
 from texts import write_texts
 from train_teacher import SIZE, Trainer, train_teacher
 
+from medimageinsight.files.atomic import replace_file
 from medimageinsight.train import TargetGroup, TeacherOutput, read_config, train, write_targets
 
 if TYPE_CHECKING:
@@ -49,6 +52,19 @@ def make_teach(trainer: Trainer) -> Callable[[np.ndarray], TeacherOutput]:
     return teach
 
 
+def save_weights(trainer: Trainer, path: Path) -> None:
+    """Save the averaged weights as float16, 7 MB, with the names of the heads' classes."""
+    state = trainer.average.state_dict()
+    weights = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in state.items()
+        if not name.startswith("frozen.")  # again under `network`
+    }
+    heads = json.dumps({head.name: head.texts for head in trainer.data.heads})
+    with replace_file(path) as partial:
+        save_file(weights, partial, {"heads": heads, "step": str(trainer.step)})
+
+
 def main() -> None:
     """Parse the arguments and run each part that is not complete."""
     parser = argparse.ArgumentParser(description="Train the built-in model.")
@@ -69,6 +85,7 @@ def main() -> None:
     targets = args.config.parent / distill.targets
     if not targets.exists():
         trainer = train_teacher(args.config, args.work)
+        save_weights(trainer, args.work / "teacher.safetensors")
         write_targets(
             args.config,
             make_teach(trainer),
