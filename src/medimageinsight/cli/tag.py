@@ -8,7 +8,7 @@ from rich.text import Text
 
 from medimageinsight.cli import output
 from medimageinsight.cli.arguments import DefaultGroup
-from medimageinsight.cli.errors import error_context
+from medimageinsight.cli.errors import FAILED_INPUT, error_context
 from medimageinsight.cli.options import (
     AcceptMaps,
     AsJson,
@@ -25,6 +25,7 @@ from medimageinsight.cli.options import (
 from medimageinsight.cli.reading_options import ReadingOptions
 from medimageinsight.cli.results import format_cosine, mark_row, name_first_row, print_results, warn_of_unknown
 from medimageinsight.cli.tag_fit import fit
+from medimageinsight.cli.tag_reports import check_folder, write_reports
 from medimageinsight.cli.verbs import register
 from medimageinsight.errors import InputError
 
@@ -57,6 +58,13 @@ Threshold = Annotated[
     float | None,
     typer.Option(min=-1, max=1, help="Lowest score of a tag. Default: 0.5; required for --labels without --negative."),
 ]
+SrFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Also write a DICOM Structured Report of each DICOM image to this empty folder. Needs the extra 'sr'.",
+    ),
+]
 
 
 def apply(
@@ -67,6 +75,7 @@ def apply(
     template: TagTemplate = None,
     negative: Negative = None,
     threshold: Threshold = None,
+    sr_folder: SrFolder = None,
     reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     frame: Frame = 0,
     window: Window = None,
@@ -101,6 +110,8 @@ def apply(
     else:
         with error_context(tagger):
             tags = load_tagger(tagger)
+    if sr_folder is not None:
+        check_folder(sr_folder)
     tag_thresholds(tags, threshold)  # invalid thresholds are refused before the model is opened
     if isinstance(tags, Tagger):
         loaded = load_model_of(tags.model, model, accept_maps=accept_maps)
@@ -111,6 +122,7 @@ def apply(
     with output.counting("tagging", sources.count) as progress:
         tagged = loaded.tag(sources, tags, threshold=threshold, errors="return", progress=progress)
     warn_of_unknown(tagged)
+    without_report = 0 if sr_folder is None else write_reports(sr_folder, sources, tagged, loaded.identity, frame)
     print_results(
         sources,
         tagged,
@@ -118,6 +130,8 @@ def apply(
         _print_present_tags,
         as_json=as_json,
     )
+    if without_report:
+        raise typer.Exit(FAILED_INPUT)
 
 
 for verb in (apply, fit):

@@ -6,6 +6,7 @@ from medimageinsight._lazy import lazy_exports
 from medimageinsight.tagging.file import load_tagger, read_prompts, save_tagger
 from medimageinsight.tagging.fitting import fit_tagger, fit_tagger_to_embeddings
 from medimageinsight.tagging.prompts import TagEmbeddings, TagPrompts, embed_tags, prompt_scores, tag_prompts
+from medimageinsight.tagging.structured_report import make_report
 from medimageinsight.tagging.tagger import Tag, TagFigures, Tagger, adapter_scores
 from medimageinsight.tagging.tags import ImageTags, TagResult, Tags, check_tags, tag_texts, tag_thresholds, tag_vectors
 from medimageinsight.tagging.vocabularies import ANATOMY, MODALITY, VIEW, VOCABULARIES, term_probabilities, vocabulary
@@ -29,6 +30,7 @@ __all__ = [
     "fit_tagger",
     "fit_tagger_to_embeddings",
     "load_tagger",
+    "make_report",
     "prompt_scores",
     "read_prompts",
     "save_tagger",
