@@ -114,6 +114,6 @@ def test_a_file_that_is_no_image_is_reported(tmp_path: Path, content: bytes, cod
     (tmp_path / "a.bin").write_bytes(content)
     Image.new("L", (8, 8)).save(tmp_path / "b.png")
     failed = {}
-    [study] = studies.read(tmp_path, failed=failed.__setitem__)
+    [study] = studies.read([tmp_path / "a.bin", tmp_path / "b.png"], failed=failed.__setitem__)
     assert study.source.endswith("b.png")
     assert [error.code for error in failed.values()] == [code]
