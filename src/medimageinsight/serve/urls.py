@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from medimageinsight.errors import ImageError
 from medimageinsight.images import Limits
+from medimageinsight.serve.related import ACCEPT, names_instance, only_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,8 @@ class UrlPolicy:
 def fetch(url: str, policy: UrlPolicy, traceparent: str | None = None) -> bytes:
     """Return the bytes of an http(s) URL. Blocks for at most the policy's ``timeout_s``.
 
+    The URL may be that of an instance on a DICOMweb server (WADO-RS), which sends it as the part of a multipart body.
+
     Args:
         url: The URL.
         policy: Which URLs are allowed, and the limits.
@@ -78,19 +81,25 @@ def fetch(url: str, policy: UrlPolicy, traceparent: str | None = None) -> bytes:
         headers["traceparent"] = traceparent
     deadline = _Deadline(policy.timeout_s)
     target = _check_url(url, policy.hosts)
+    if names_instance(target.path):
+        headers["Accept"] = ACCEPT
     try:
         addresses = _resolve(target, deadline)
         with closing(_Connection(target, addresses, deadline)) as connection:
             connection.request("GET", target.path, headers=headers)
             with connection.getresponse() as response:
                 _check_head(response)
-                return _read_body(response, Limits(max_bytes=policy.max_bytes))
+                body = _read_body(response, Limits(max_bytes=policy.max_bytes))
+                image = only_part(response.getheader("Content-Type", ""), body)
     except TimeoutError:
         raise _failed(f"the whole image within {policy.timeout_s:g} s", "a part of it or nothing") from None
     except ssl.SSLCertVerificationError:
         raise _failed("a certificate that is valid for the host", "an invalid one") from None
     except (OSError, UnicodeError, http.client.HTTPException):
         raise _failed("a response over HTTP", "a connection or protocol error") from None
+    if image is None:
+        raise _failed("one image in multipart/related", "none, several or a malformed body")
+    return image
 
 
 class _Deadline:
