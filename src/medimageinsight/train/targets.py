@@ -117,7 +117,7 @@ class StoredTargets:
         header: What the file states about itself.
         features: (N, K, F) in the order of the file, or None.
         probabilities: Of each group, (n, K, C).
-        sha256: Of the file.
+        sha256: Of the content, so that the same targets written again are the same.
     """
 
     def __init__(self, path: Path, table: Table) -> None:
@@ -128,7 +128,7 @@ class StoredTargets:
                 (``targets_incomplete``), or was made of other images under the same names (``targets_other_images``).
         """
         self.header, ids, tensors = _read(path)
-        self.sha256 = _sha256(path)
+        self.sha256 = _sha256(self.header, ids, tensors)
         numbers = {(source, name): row for row, (source, name) in enumerate(ids)}
         keys = [(sample.source, name) for sample, name in zip(table.samples, table.ids, strict=True)]
         missing = [" ".join(filter(None, key)) for key in keys if key not in numbers]
@@ -227,6 +227,9 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MAX_NAMED]) + (" ..." if len(names) > _MAX_NAMED else "")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(header: TargetsHeader, ids: list[tuple[str, str]], tensors: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(json.dumps([asdict(header), ids]).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].data)
+    return digest.hexdigest()
