@@ -75,6 +75,13 @@ def test_another_value_is_refused(server: ServerProcess, value: Any) -> None:
     assert "encoding_format" in reply.json["error"]["message"]
 
 
+def test_tensors_are_not_encoded(server: ServerProcess) -> None:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["x-ray"]}
+    body = {"inputs": [tensor], "parameters": {"encoding_format": "base64"}}
+    reply = server.post("/v2/models/toy/infer", body)
+    assert (reply.status, reply.json["error"].partition(":")[0]) == (400, "params_invalid")
+
+
 def test_the_description_states_what_the_server_accepts() -> None:
     described = ScoreParams.model_json_schema()["properties"]["encoding_format"]
     (choices,) = (choice["enum"] for choice in described["anyOf"] if "enum" in choice)

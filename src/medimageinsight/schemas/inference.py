@@ -79,6 +79,7 @@ class RequestedOutput(RequestModel, extra="ignore"):
 class InferParams(ScoreParams):
     """As of a scoring request, and of the binary tensor extension."""
 
+    encoding_format: Annotated[Literal["float"], Field(description="Tensors are numbers, or binary.")] = "float"
     binary_data_output: Annotated[bool, Field(description="Return tensors after the JSON instead of in it.")] = False
 
 

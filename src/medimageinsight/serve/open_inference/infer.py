@@ -87,7 +87,12 @@ async def infer(server: ServerState, body: schemas.InferRequest, model: str) -> 
 def _parse_params(parameters: Any) -> Params:  # noqa: ANN401 - any JSON value
     if isinstance(parameters, Mapping) and not isinstance(parameters.get("binary_data_output"), bool | None):
         raise RequestError("parameters.binary_data_output: expected true or false", code="params_invalid")
-    return parse_params(parameters)
+    params = parse_params(parameters)
+    if params.encoding_format != "float":
+        raise RequestError(
+            "parameters.encoding_format: expected none, got one: ask for binary tensors instead", code="params_invalid"
+        )
+    return params
 
 
 def _row(tensor: str, cell: str | bytes, params: Params, *, allow_urls: bool) -> Row:
