@@ -78,6 +78,21 @@ _.settings_cls
 _.settings_customise_sources
 _.worker_app
 
+# archives, DICOMweb, DIMSE and structured reports: io's, requests', urllib3's, pynetdicom's and pydicom's
+_.acse_timeout
+_.dimse_timeout
+_.maximum_associations
+_.maximum_pdu_size
+_.network_timeout
+_.pool_classes_by_scheme
+_.require_called_aet
+_.require_calling_aet
+_.seekable
+_.trust_env
+_.ConnectionCls
+_.SeriesDescription
+_.SpecificCharacterSet
+
 # public attributes, keys of training configs
 _.label_scores
 _.builtin

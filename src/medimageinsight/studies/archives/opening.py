@@ -55,7 +55,7 @@ def open_member(origin: Origin, limits: Limits = Limits()) -> StudyFile:  # noqa
     """
     try:
         stat = Path(origin.path).stat()
-        archive = _open_again(origin.path, stat.st_mtime_ns, stat.st_size, limits)
+        archive = _open_again(origin.path, (stat.st_mtime_ns, stat.st_size), limits)
     except OSError:
         raise ImageError(
             "expected an archive that can be opened, got a failure to open it: check its path", code="image_not_found"
@@ -94,7 +94,8 @@ def _recognise(file: StudyFile) -> tuple[_Kind | None, bool]:
 
 
 @functools.lru_cache(maxsize=_OPENED)
-def _open_again(path: str, modified_ns: int, size: int, limits: Limits) -> Archive:  # noqa: ARG001 - a changed file is another
+def _open_again(path: str, _version: tuple[int, int], limits: Limits) -> Archive:
+    """Open an archive; a file with another time or size is another one."""
     file = LocalFile(path)
     kind, compressed = _recognise(file)
     if kind is None:
