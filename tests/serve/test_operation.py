@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import shutil
@@ -22,6 +23,7 @@ from medimageinsight.version import __version__
 from tests.serve.server_process import TIMEOUT_S, b64, free_port, make_image, run_server, score_request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from medimageinsight import MedImageInsight
@@ -105,23 +107,45 @@ def test_keys(toy_bundle: Path, tmp_path: Path) -> None:
         assert OTHER_KEY not in server.log
 
 
-def test_tls(toy_bundle: Path, tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+def test_tls(toy_bundle: Path, toy: MedImageInsight, tmp_path: Path, certificate: tuple[Path, Path]) -> None:
     authority, key = certificate
     options = ("--tls-cert", str(authority), "--tls-key", str(key), "--model", str(toy_bundle))
+    options += ("--header-timeout-s", "2", "--max-connections", "10")
+    context = ssl.create_default_context(cafile=authority)
+
+    def send(method: str, path: str, body: bytes | None = None) -> bytes:
+        headers = {"Content-Type": "application/json"}
+        connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=TIMEOUT_S)
+        with contextlib.closing(connection):
+            for _ in range(2):  # the connection is used again
+                connection.request(method, path, body, headers)
+                answer = connection.getresponse().read()
+        return answer
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError):
+            return send("GET", "/health/ready").startswith(b'{"status":"ready"')
+        return False
+
     with run_server(tmp_path, *options, ready=False) as server:
-        context = ssl.create_default_context(cafile=authority)
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=TIMEOUT_S)
-            try:
-                connection.request("GET", "/ping")
-                assert connection.getresponse().read() == b"pong"
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            finally:
-                connection.close()
+        wait_for(answers)
+        image = make_image(1, (1200, 1200))  # megabytes
+        (row,) = json.loads(send("POST", "/score", json.dumps(score_request([b64(image), None])).encode()))
+        np.testing.assert_allclose(row["image_features"][0], toy.embed_images(image), atol=1e-5)
+        with contextlib.ExitStack() as half_open:
+            half = [half_open.enter_context(server.connect()) for _ in range(50)]
+            assert send("GET", "/ping") == b"pong", "within the limit, others are served"
+            half += [half_open.enter_context(server.connect()) for _ in range(100)]
+            for connection in half:  # one too many is refused, the others end after the header timeout
+                with contextlib.suppress(ConnectionResetError):
+                    assert connection.recv(1) == b""
+        for hello in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + bytes(1000)):
+            with server.connect() as connection, contextlib.suppress(ConnectionResetError):
+                connection.sendall(hello)
+                while connection.recv(100):
+                    pass
+        assert send("GET", "/ping") == b"pong"
+        assert "Traceback" not in server.log
 
 
 def test_cors_is_off_by_default(server: ServerProcess, toy_bundle: Path, tmp_path: Path) -> None:
@@ -283,3 +307,10 @@ def test_open_inference_errors(server: ServerProcess, tensor: Any, status: int) 
     assert reply.status == status
     assert isinstance(reply.json["error"], str)
     assert server.post("/v2/models/none/infer", {"inputs": [tensor]}).status == 404
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        time.sleep(0.1)

@@ -15,6 +15,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from medimageinsight.bundle import Bundle, find
 from medimageinsight.errors import MedImageInsightError
+from medimageinsight.serve.allocator import return_large_blocks
 from medimageinsight.serve.app import create_app
 from medimageinsight.serve.listen import BACKLOG, open_sockets
 from medimageinsight.serve.logs import configure_logging
@@ -51,6 +52,7 @@ def serve(settings: ServerSettings) -> None:
         Bundle.open(find(model))  # fail before a worker process does
     configure_logging(settings.log_level)
     check_grpc_port(settings)  # likewise
+    return_large_blocks()
     check_otel(settings)
     app = create_app(settings)
     sockets = open_sockets(settings)
@@ -102,6 +104,7 @@ def worker_app() -> ASGIApp:
     """
     settings = ServerSettings.model_validate_json(os.environ[SETTINGS_VARIABLE])
     configure_logging(settings.log_level)
+    return_large_blocks()
     try:
         return create_app(settings)
     except MedImageInsightError as error:

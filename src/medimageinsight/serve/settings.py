@@ -108,7 +108,7 @@ class ServerSettings(BaseSettings):
         Limits().max_decoded_bytes, ge=1, description="Maximum bytes that the decoders of a process need at once."
     )
     accept_maps: bool = Field(False, description="Accept segmentations, dose grids and parametric maps as images.")
-    header_timeout_s: float = Field(10.0, gt=0, description="Time for a request's head to arrive, in seconds.")
+    header_timeout_s: float = Field(10.0, gt=0, description="Time for a request's head or a TLS handshake, in seconds.")
     body_timeout_s: float = Field(30.0, gt=0, description="Longest pause while a body arrives, in seconds.")
     write_timeout_s: float = Field(30.0, gt=0, description="Time to read 64 KiB of a response, in seconds.")
     keep_alive: float = Field(75.0, gt=0, description="Time that an idle connection is open, in seconds.")

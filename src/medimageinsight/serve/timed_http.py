@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio  # noqa: TC003 - in the annotation of a class attribute
+import asyncio
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from medimageinsight.serve.tls import TlsListener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 MAX_HEAD_BYTES = 64 << 10  # of a request's URL, headers and trailers
 _OVERHEAD = 16  # bytes of chunk sizes and extensions for a byte of a body; chunks of one byte need five
@@ -23,7 +28,7 @@ class ServerConfig(uvicorn.Config):
 
     Args:
         app: The application.
-        head_timeout_s: Time for a request's head to arrive, in seconds.
+        head_timeout_s: Time for a request's head to arrive, and for a TLS handshake, in seconds.
         write_timeout_s: Longest pause of a client that reads a response, in seconds.
         max_connections: Open connections, above which the longest idle one is closed or a new one refused.
         options: uvicorn's own.
@@ -42,6 +47,22 @@ class ServerConfig(uvicorn.Config):
         self.head_timeout_s = head_timeout_s
         self.write_timeout_s = write_timeout_s
         self.max_connections = max_connections
+        self.connections: Collection[object] = ()  # of the process, known with the first one
+
+    def get_loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
+        """Return uvicorn's own, whose loops listen for TLS connections within the same limits."""
+        make_loop = super().get_loop_factory() or asyncio.new_event_loop
+
+        def make() -> asyncio.AbstractEventLoop:
+            loop = make_loop()
+            listener = TlsListener(loop, handshake_timeout_s=self.head_timeout_s, is_full=self._is_full)
+            loop.create_server = listener.create_server  # type: ignore[method-assign, assignment]
+            return loop
+
+        return make
+
+    def _is_full(self, handshakes: int) -> bool:
+        return handshakes + len(self.connections) >= self.max_connections + _MAX_LINGERING
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -72,6 +93,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer, or refuse one connection too many."""
         super().connection_made(transport)
+        self.config.connections = self.connections
         self._start_timer()
         excess = len(self.connections) - self.config.max_connections
         if excess > _MAX_LINGERING:
