@@ -115,9 +115,9 @@ def test_a_damaged_member_is_its_own_error_and_the_rest_is_used(server: ServerPr
         ({"pooling": "max"}, "selection_invalid"),
         ({"select": "odd"}, "selection_invalid"),
         ({"select": "frames:0-9000000"}, "selection_not_applicable"),
-        ({"plane": "axial"}, "params_invalid"),
-        ({"level": "study"}, "params_invalid"),
-        ({"preprocessing": "direct", "image_standardization_image_size": 64}, "params_invalid"),
+        ({"plane": "axial"}, "params_not_applicable"),
+        ({"level": "study"}, "params_not_applicable"),
+        ({"preprocessing": "direct", "image_standardization_image_size": 64}, "params_not_applicable"),
     ],
 )
 def test_known_parameters_that_do_not_apply_are_refused(

@@ -69,7 +69,8 @@ def parse_params(params: object) -> Params:
     """Parse ``params``. Null, ``{}`` and null parameters mean defaults; unknown names are ignored.
 
     Raises:
-        RequestError: ``params_invalid`` for an invalid value.
+        RequestError: ``params_invalid`` for an invalid value; ``params_not_applicable`` and ``selection_invalid`` for
+            one that would have no effect.
     """
     if params is None:
         return Params()
@@ -98,10 +99,12 @@ def _check_combination(params: Mapping[Any, Any]) -> None:
     given = {name for name, value in params.items() if value is not None}
     for name in _OF_FILES:
         if name in given:
-            raise _refused(f"params: expected no '{name}', which is an option of the command line alone: leave it out")
+            message = f"params: expected no '{name}', which is an option of the command line alone: leave it out"
+            raise RequestError(message, code="params_not_applicable")
     if params.get("preprocessing") == "direct" and (params.get(_SIZE) or params.get(_QUALITY)):
-        raise _refused(
-            "params: expected 'preprocessing' azure with image_standardization_..., got direct: leave one out"
+        raise RequestError(
+            "params: expected 'preprocessing' azure with image_standardization_..., got direct: leave one out",
+            code="params_not_applicable",
         )
 
 
