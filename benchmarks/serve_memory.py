@@ -206,9 +206,9 @@ def measure(
 ) -> tuple[list[int], collections.Counter[str]]:
     """Return the server's resident bytes after each tenth of the requests, and the statuses of the answers."""
     with tempfile.TemporaryDirectory() as work, run_server(Path(work), model) as (process, port, grpc_port):
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        connection.request("GET", "/swagger.json")
-        document = json.loads(connection.getresponse().read())
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+            connection.request("GET", "/swagger.json")
+            document = json.loads(connection.getresponse().read())
         name = document["components"]["schemas"]["ModelName"]["enum"][0]
         sender = Clients(port, Mixture(document, files, name), grpc_port)
         resident = []

@@ -27,6 +27,15 @@ def test_a_failure_of_the_whole_request(
     assert waits == []
 
 
+@pytest.mark.parametrize("status", [404, 405])
+def test_the_path_of_a_server_without_a_slash_is_explained(
+    endpoint: Endpoint, server: ScriptedServer, arrays: list[np.ndarray], status: int
+) -> None:
+    server.script = [error_response(status)]
+    with pytest.raises(EndpointError, match="slash at its end"):
+        endpoint.embed_images(arrays[:1])
+
+
 def test_too_large_requests(endpoint: Endpoint, server: ScriptedServer, arrays: list[np.ndarray]) -> None:
     server.script = [error_response(413), error_response(413)]
     with pytest.raises(EndpointError, match="smaller batch_size"):

@@ -27,10 +27,12 @@ VectorFormat: TypeAlias = Literal["float", "base64", "base64_float16"]
 
 _DTYPES = {"base64": "<f4", "base64_float16": "<f2"}
 _CODE = re.compile(r"[a-z0-9_]{1,64}")
+_PATH_ADVICE = "give the URL of the scoring route, as .../score, or that of the server with a slash at its end"
 _ADVICE = {
     401: "check the key",
     403: "check the key",
-    404: "check the path of the URL",
+    404: _PATH_ADVICE,
+    405: _PATH_ADVICE,
     413: "choose a smaller batch_size",
     429: "it is busy, try later",
     503: "it is busy or not ready, try later",

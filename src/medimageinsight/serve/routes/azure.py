@@ -66,7 +66,9 @@ async def create_image_embeddings(
     separate embeddings, those of texts at `/embeddings`.
     """
     check_rows(len(body.input), server.settings.max_rows)
-    rows = [_image(item, body, allow_urls=server.allow_urls) for item in body.input]
+    allow_urls = server.allow_urls
+    size = sum(len(item.image) for item in body.input)
+    rows = await server.run(size, lambda: [_image(item, body, allow_urls=allow_urls) for item in body.input])
     return await embed_inputs(server, body, rows)
 
 

@@ -66,7 +66,9 @@ async def embed_request(
     if not inputs:
         raise InputError("expected an image or a text that is not empty in the messages, got none", code="row_empty")
     check_rows(len(inputs), server.settings.max_rows)
-    rows = [_row(value, body, allow_urls=server.allow_urls) for value in inputs]
+    allow_urls = server.allow_urls
+    size = sum(map(_size, inputs))
+    rows = await server.run(size, lambda: [_row(value, body, allow_urls=allow_urls) for value in inputs])
     return await embed_inputs(server, body, rows, model)
 
 
@@ -142,6 +144,14 @@ def _of_messages(messages: Iterable[schemas.ChatMessage]) -> Iterable[_Input]:
                 yield "image", part.image_url.url
             elif text := part if isinstance(part, str) else part.text:
                 yield "text", text
+
+
+def _size(value: _Input) -> int:
+    """Return the characters of an input, most of them base64 to decode."""
+    match value:
+        case schemas.ImageInput(image=content) | schemas.TextInput(text=content) | (_, content):
+            return len(content)
+    return len(value)
 
 
 def _row(value: _Input, body: schemas.EmbeddingsRequest, *, allow_urls: bool) -> Row:
