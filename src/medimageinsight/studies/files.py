@@ -47,7 +47,7 @@ class StudyFile(ABC):
         """Changes when the content of the name does; None where that is not known."""
         return None
 
-    def sibling(self, name: str) -> StudyFile:
+    def sibling(self, name: str) -> StudyFile:  # noqa: ARG002 - for files that have siblings
         """Return the file of a plain name in the same folder, which a header states to have its data.
 
         Raises:
