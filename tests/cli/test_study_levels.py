@@ -146,6 +146,16 @@ def test_verbs_take_studies(mi2, folder: Path, tmp_path: Path) -> None:
     assert judged.json[0]["parts"]["used"] == 20
 
 
+def test_several_windows_are_images_or_channels(mi2, folder: Path) -> None:
+    call = ("embed", folder / "a", "--select", "frames:0", "--windows", "lung,bone,40/400", "--json")
+    each = mi2(*call).json
+    assert len(each) == 3
+    (together,) = mi2(*call, "--window-channels").json
+    assert together["embedding"] not in [row["embedding"] for row in each]
+    again = mi2("embed", together["source"], "--json").json
+    assert again[0]["embedding"] == together["embedding"]
+
+
 @pytest.mark.parametrize(
     "verb", [("classify", "--labels", "a", "b"), ("tag", "--labels", "a", "--threshold", "0"), ("embed", "--text", "a")]
 )
@@ -164,6 +174,7 @@ def test_statistics_are_not_compared_with_texts(mi2, folder: Path, verb) -> None
         (("--level", "study", "--pooling", "sum"), "pooling_unknown"),
         (("--plane", "oblique"), "plane_unknown"),
         (("--select", "some"), "selection_invalid"),
+        (("--windows", "lung,bone", "--window-channels"), "window_invalid"),
     ],
 )
 def test_wrong_options_are_refused(mi2, folder: Path, options, code: str) -> None:

@@ -31,11 +31,11 @@ def repeat_option(arguments: Sequence[str], option: str) -> list[str]:
 
 
 def format_command(verb: str, words: Sequence[object], options: Mapping[str, object]) -> str:
-    """Return the command line of a verb; an option without a value (None) is omitted, a list repeats its option."""
+    """Return the command line of a verb; an option of None is omitted, a list repeats it, and True is a flag."""
     line = ["mi2", verb, *map(str, words)]
     for option, value in options.items():
         for item in value if isinstance(value, list) else [value]:
-            line += [] if item is None else [option, str(item)]
+            line += [] if item is None else [option] if item is True else [option, str(item)]
     return shlex.join(line)
 
 

@@ -65,12 +65,20 @@ SlidesOption = Annotated[
     ),
 ]
 
+WindowChannelsOption = Annotated[
+    bool,
+    typer.Option(
+        "--window-channels", help="With three --windows: one image whose red, green and blue are the windows."
+    ),
+]
+
 OPTIONS: dict[str, tuple[Any, object]] = {
     "level": (LevelOption, "image"),
     "select": (SelectOption, None),
     "pooling": (PoolingOption, None),
     "plane": (PlaneOption, None),
     "windows": (WindowsOption, None),
+    "window_channels": (WindowChannelsOption, False),
     "slides": (SlidesOption, None),
 }
 """The options that `verbs.register` gives to a verb with a parameter ``reading``: name to annotation and default."""
@@ -86,6 +94,7 @@ class ReadingOptions:
         pooling: How the vectors of a series or study become one; None is the default.
         plane: The plane of slices of volumes.
         windows: Several windows of each image.
+        window_channels: Whether three windows are the channels of one image.
         slides: The tiles of slides, see `studies.SlideOptions.parse`; None is the default.
     """
 
@@ -94,6 +103,7 @@ class ReadingOptions:
     pooling: str | None = None
     plane: str | None = None
     windows: tuple[str, ...] = ()
+    window_channels: bool = False
     slides: str | None = None
 
     @classmethod
@@ -105,6 +115,7 @@ class ReadingOptions:
         pooling: str | None,
         plane: str | None,
         windows: str | None,
+        window_channels: bool,
         slides: str | None,
     ) -> ReadingOptions:
         """Return the checked options of a command line.
@@ -134,12 +145,18 @@ class ReadingOptions:
         if slides is not None:
             slides = str(SlideOptions.parse(slides))
         names = tuple(str(parse_window(name.strip())) for name in windows.split(",")) if windows else ()
+        if window_channels and len(names) != 3:
+            raise InputError(
+                f"expected three --windows with --window-channels, one for each channel, got {len(names)}: name three",
+                code="window_invalid",
+            )
         return cls(
             levels=levels,  # type: ignore[arg-type]  # checked above, as the others are
             select=select,
             pooling=pooling,
             plane=plane,
             windows=names,
+            window_channels=window_channels,
             slides=slides,
         )
 
@@ -167,7 +184,7 @@ class ReadingOptions:
         """The length of a result's vector, in lengths of an image's vector."""
         return 7 if self.pooling == "statistics" else 1
 
-    def to_options(self) -> dict[str, str | None]:
+    def to_options(self) -> dict[str, object]:
         """Return the options that repeat the call; None for one that was not given."""
         return {
             "--level": None if self.levels == ("image",) else ",".join(self.levels),
@@ -175,6 +192,7 @@ class ReadingOptions:
             "--pooling": self.pooling,
             "--plane": self.plane,
             "--windows": ",".join(self.windows) or None,
+            "--window-channels": self.window_channels or None,
             "--slides": self.slides,
         }
 
@@ -218,6 +236,8 @@ class ReadingOptions:
         options = {name: value for name, value in given.items() if value is not None}
         if self.pooling is not None:
             options["pooling"] = self.pooling
+        if self.window_channels:
+            options["window_channels"] = True
         return studies.read([source], failed=failed, others=others, **options)
 
 
