@@ -123,6 +123,22 @@ def test_sighup_reads_the_keys_again_and_interrupts_nothing(workers: str, toy_bu
 
 
 @posix
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_that_cannot_start_again_is_tried_as_long_as_others_run(toy_bundle: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(toy_bundle, tmp_path / "bundle")
+    with run_server(tmp_path, "--model", str(bundle), "--workers", "2") as server:
+        wait_for(lambda: len(workers(server)) == 2 and server.log.count('"message": "ready"') == 2)
+        (bundle / "manifest.json").unlink()
+        os.kill(workers(server)[0], signal.SIGKILL)
+        wait_for(lambda: server.log.count("cannot start, and is tried again") == 2)
+        assert re.findall(r'"seconds": ([0-9.]+)', server.log) == ["2.0", "4.0"]
+        wait_for(lambda: len(workers(server)) == 1)
+        assert server.score([None, "x-ray"]).status == 200
+        os.kill(workers(server)[0], signal.SIGKILL)
+        assert server.process.wait(TIMEOUT_S) == 1
+        assert "no worker process can start" in server.log
+
+
 def test_sighup_without_keys_does_nothing(toy_bundle: Path, tmp_path: Path) -> None:
     with run_server(tmp_path, "--model", str(toy_bundle)) as server:
         server.process.send_signal(signal.SIGHUP)
