@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import InputError
-from medimageinsight.search import find_image
+from medimageinsight.search import find_image, stored_source
 from medimageinsight.serve import thumbnail
 from medimageinsight.serve.studies import needs_reader, open_study
 from medimageinsight.studies.files import BEGINNING
@@ -60,7 +60,7 @@ def open_source(path: Path, choice: ImageChoice, limits: images.Limits) -> image
     Raises:
         InputError: As `open_study`.
     """
-    if choice.select is not None or path.is_dir():
+    if choice.select is not None or (path.is_dir() and not choice.frame):
         return open_study(path, limits, select=choice.select, pooling=choice.pooling).study
     if not choice.frame:
         with path.open("rb") as file:
@@ -83,7 +83,7 @@ class Thumbnails:
     max_count: int
     limits: images.Limits
     encoded: list[bytes] = field(default_factory=list)  # PNG
-    _positions: dict[tuple[Path, int], int | None] = field(default_factory=dict)
+    _positions: dict[tuple[Path, str], int | None] = field(default_factory=dict)
 
     def add(self, hit: Hit) -> int | None:
         """Return the position of a hit's thumbnail in the answer, from 1; None where there is none."""
@@ -93,16 +93,16 @@ class Thumbnails:
             path = find_image(hit, self.folders)
         except InputError:
             return None
-        key = (path, hit.frame)
+        key = (path, hit.origin.fragment)
         if key not in self._positions:
-            self._positions[key] = self._load(*key)
+            self._positions[key] = self._load(hit, path)
         return self._positions[key]
 
-    def _load(self, path: Path, frame: int) -> int | None:
+    def _load(self, hit: Hit, path: Path) -> int | None:
         if len(self.encoded) >= self.max_count:
             return None
         try:
-            self.encoded.append(thumbnail(path, THUMBNAIL_SIZE, self.limits, frame=frame))
+            self.encoded.append(thumbnail(stored_source(hit, path), THUMBNAIL_SIZE, self.limits))
         except InputError:
             return None
         return len(self.encoded)
