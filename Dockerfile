@@ -3,10 +3,12 @@
 #   docker build -t medimageinsight-onnx .
 #   docker run --rm -p 127.0.0.1:8000:8000 medimageinsight-onnx
 #
+# Optional parts are chosen by --build-arg EXTRAS=...; stores (`--store`) need serve,search.
 # For repeatable builds, name the base image by its digest: --build-arg PYTHON=python:3.12-slim@sha256:...
 ARG PYTHON=python:3.12-slim
 
 FROM ${PYTHON} AS build
+ARG EXTRAS=serve,grpc,login,otel,zstd
 WORKDIR /build
 COPY constraints.txt .
 # The build backend in its pinned version: pip would otherwise build with the newest one in an isolated environment.
@@ -19,7 +21,7 @@ RUN pip wheel --disable-pip-version-check --no-build-isolation --no-deps --wheel
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/mi2 \
     && pip --disable-pip-version-check --python /opt/mi2/bin/python install --only-binary :all: \
-        --constraint constraints.txt "$(ls dist/*.whl)[serve]"
+        --constraint constraints.txt "$(ls dist/*.whl)[${EXTRAS}]"
 
 FROM ${PYTHON}
 ARG VERSION=unknown
