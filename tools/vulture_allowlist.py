@@ -93,6 +93,12 @@ _.ConnectionCls
 _.SeriesDescription
 _.SpecificCharacterSet
 
+# urllib's handlers, http.client's connection and the event loop's server
+_._create_connection
+_.http_open
+_.https_open
+_.wait_closed
+
 # public attributes, keys of training configs
 _.label_scores
 _.builtin
