@@ -90,8 +90,7 @@ def list_dicomweb(
 def _read_token(file: Path | None) -> str:
     if file is None:
         return os.environ.get(TOKEN_VARIABLE, "").strip()
+    from medimageinsight.studies.dicomweb import read_token
+
     with error_context(file):
-        token = file.read_text(encoding="utf-8").strip()
-        if not token or "\n" in token or not token.isascii():
-            raise InputError("expected one line with a token, got another content", code="dicomweb_token_invalid")
-        return token
+        return read_token(file)

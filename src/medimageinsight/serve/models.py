@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from medimageinsight import MedImageInsight, images
 from medimageinsight.errors import InputError
 from medimageinsight.serve.batcher import Batcher
 from medimageinsight.serve.caller import count_images
+from medimageinsight.serve.fetcher import ImageFetcher
 from medimageinsight.serve.label_scores import label_texts, read_labels
 from medimageinsight.serve.open_inference.statistics import ModelMetrics, Statistics
 from medimageinsight.serve.parallel import open_parallel
@@ -21,7 +21,6 @@ from medimageinsight.serve.scoring import row_result
 from medimageinsight.serve.studies import StudyLimits, embed_chosen
 from medimageinsight.serve.text_cache import TextCache
 from medimageinsight.serve.trace_context import fetching
-from medimageinsight.serve.urls import UrlPolicy, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -49,7 +48,7 @@ class ServedModel:
     """One model with its queue and its cache of recent texts."""
 
     def __init__(
-        self, model: MedImageInsight, settings: ServerSettings, metrics: Metrics, fetchers: ThreadPoolExecutor
+        self, model: MedImageInsight, settings: ServerSettings, metrics: Metrics, fetcher: ImageFetcher
     ) -> None:
         self.model = model
         self.statistics = Statistics()
@@ -67,8 +66,7 @@ class ServedModel:
         if settings.response_shape == "labels":
             label_texts(self.labels)  # or every request would fail
         self._metrics = metrics
-        self._fetchers = fetchers
-        self._urls = UrlPolicy(hosts=frozenset(settings.url_hosts), max_bytes=settings.max_body_bytes)
+        self._fetcher = fetcher
         self._probe: asyncio.Task[None] | None = None
 
     @property
@@ -159,8 +157,7 @@ class ServedModel:
 
     async def _fetch(self, url: str) -> bytes:
         with fetching() as traceparent:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._fetchers, fetch, url, self._urls, traceparent)
+            return await self._fetcher.fetch(url, traceparent)
 
 
 class ServedModels:
@@ -176,7 +173,7 @@ class ServedModels:
         self.metrics = metrics
         self.draining = False
         self._models: dict[str, ServedModel] = {}
-        self._fetchers = ThreadPoolExecutor(8, "mi2-fetch")
+        self._fetcher = ImageFetcher(settings)
 
     async def load(self) -> None:
         """Open every model and embed one image and one text with it.
@@ -198,7 +195,7 @@ class ServedModels:
                     f"expected models of different names, got two called {model.name!r}", code="model_names_equal"
                 )
             loaded[model.name] = await asyncio.to_thread(
-                ServedModel, model, self.settings, self.metrics, self._fetchers
+                ServedModel, model, self.settings, self.metrics, self._fetcher
             )
             await loaded[model.name].check_ready()
         self._models = loaded
@@ -249,7 +246,7 @@ class ServedModels:
         """Stop all work and free the models."""
         for served in self._models.values():
             served.close()
-        self._fetchers.shutdown(wait=False, cancel_futures=True)
+        self._fetcher.close()
 
 
 def image_limits(settings: ServerSettings) -> images.Limits:

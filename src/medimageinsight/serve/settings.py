@@ -100,6 +100,10 @@ class ServerSettings(BaseSettings):
     )
     cors_origins: Words = Field((), description="Origins whose pages may call the server, such as https://a.example.")
     url_hosts: Words = Field((), description="Hosts from which image cells may be fetched; none by default.")
+    dicomweb: str | None = Field(
+        None, description="Root of a DICOMweb server whose instances may be image cells, also at a private address."
+    )
+    dicomweb_token_file: Path | None = Field(None, description="A file with the token of the DICOMweb server.")
 
     max_body_bytes: int = Field(100 << 20, ge=1, description="Maximum size of one request.")
     max_rows: int = Field(1024, ge=1, description="Maximum number of rows of one request.")

@@ -35,7 +35,7 @@ class ServerState:
     @property
     def allow_urls(self) -> bool:
         """Whether an image may be a URL."""
-        return bool(self.settings.url_hosts)
+        return bool(self.settings.url_hosts) or self.settings.dicomweb is not None
 
     async def parse(self, body: bytes, read: Callable[[Any], _T]) -> _T:
         """Return ``read`` of the body's JSON value, in a thread where it may take long.
