@@ -51,6 +51,6 @@ def _parses(argument: object) -> bool:
 if __name__ == "__main__":
     progress.STALL_S = STALL_S
     MedImageInsight.open_image = _gated(MedImageInsight.open_image, _decodes)  # type: ignore[method-assign]
-    maps.thumbnail = _gated(maps.thumbnail, _decodes)
+    maps.stored_source = _gated(maps.stored_source, _decodes)  # called by the decoder of a thumbnail
     state.parse_json = _gated(state.parse_json, _parses)
     main()

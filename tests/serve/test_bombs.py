@@ -39,6 +39,7 @@ SMALL_IMAGE = make_image()
 # For routes whose examples have no image.
 MORE_BODIES = {"/api/search": {"store": "chest", "image": PNG}}
 BOUNDARY = "limit"
+STORED = {"0.png": "png", "1.png": "tiff"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +93,14 @@ FORMS = list(forms())
 
 
 def test_every_way_to_get_an_image_is_tested() -> None:
-    """Of routes without a body, one decodes images (see the test of a stored bomb)."""
+    """Of routes without a body, two decode images (see the test of stored bombs)."""
     show = {
         path
         for method, path, operation in operations(described())
         for content in operation["responses"].get("200", {}).get("content", ())
         if method == "get" and content.startswith("image/")
     }
-    assert show == {"/api/picture"}
+    assert show == {"/api/picture", "/api/slide/region"}
     assert {form.path for form in FORMS} >= {"/score", "/v1/embeddings", "/api/view", "/api/embed"}
 
 
@@ -112,10 +113,11 @@ def grpc_port() -> int:
 def bombed(
     toy: MedImageInsight, toy_bundle: Path, chest: ChestStore, grpc_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    """A server, one of whose stored images has been replaced by a bomb."""
+    """A server, two of whose stored images have been replaced by bombs."""
     folder = tmp_path_factory.mktemp("bombs")
     shutil.copytree(chest.images, folder / "images")
-    (folder / "images" / "0.png").write_bytes(BOMBS["png"].content)
+    for name, bomb in STORED.items():
+        (folder / "images" / name).write_bytes(BOMBS[bomb].content)
     options = ["--max-body-bytes", str(MAX_BYTES), "--store", f"chest={chest.location}"]
     options += ["--image-folders", str(folder / "images")]
     try:
@@ -188,10 +190,13 @@ def test_rows_of_bombs(in_bounds: ServerProcess) -> None:
     assert "image_features" in results[-1]
 
 
-def test_a_stored_bomb(in_bounds: ServerProcess) -> None:
-    refused = in_bounds.get("/api/picture?store=chest&id=0")
-    assert (refused.status, refused.json["error"]["code"]) == (404, "picture_not_available")
-    assert in_bounds.get("/api/picture?store=chest&id=1").status == 200
+def test_stored_bombs(in_bounds: ServerProcess) -> None:
+    region = "x=0&y=0&width=50000&height=50000&size=1024"
+    for number in range(len(STORED)):
+        for path in (f"/api/picture?id={number}", f"/api/slide?id={number}", f"/api/slide/region?id={number}&{region}"):
+            refused = in_bounds.get(f"{path}&store=chest")
+            assert (refused.status, refused.json["error"]["code"]) == (404, "picture_not_available"), path
+    assert in_bounds.get("/api/picture?store=chest&id=2").status == 200
 
 
 def test_bombs_over_grpc(in_bounds: ServerProcess, grpc_port: int) -> None:
