@@ -254,7 +254,11 @@ class Embedder:
                     if isinstance(item, InputError):
                         yield EmbeddedSource(index=index, error=item)
                     else:
-                        defects.update(warning.code for warning in item.warnings)
+                        defects.update(
+                            warning.code
+                            for warning in item.warnings
+                            if not isinstance(warning, images.FramesUnused)  # no defect
+                        )
                         yield EmbeddedSource(index=index, embedding=next(embeddings), warnings=item.warnings)
                     index += 1
 

@@ -127,8 +127,11 @@ def search(
 
 
 def _print_hits(hits: "list[Hit]", groups: "list[HitGroup] | None") -> None:
-    columns = list(dict.fromkeys(name for hit in hits for name in hit.metadata))
-    with_path = any(hit.path != hit.id for hit in hits)
+    from medimageinsight.search.records import LEVEL_COLUMN, STUDY_COLUMNS
+
+    found = dict.fromkeys(name for hit in hits for name in hit.metadata)
+    columns = [name for name in found if name not in STUDY_COLUMNS or name == LEVEL_COLUMN]  # --json has all
+    with_path = any(not hit.id.startswith(hit.path) for hit in hits)
     output.print_table(
         ("score", "id", *(["path"] if with_path else []), *([] if groups is None else ["more"]), *columns),
         [
