@@ -59,7 +59,7 @@ async def place_on_map(
     """
     served = store_of(server, body.store, body.model)
     settings = served.store.identity.settings(window=body.window)
-    rows = image_rows(server, body.images, choose(frame=body.frame))
+    rows = await image_rows(server, body.images, choose(frame=body.frame))
     projection = await server.stores.run(lambda: server.stores.projection(served, body.limit))
     points: list[schemas.Point | schemas.ErrorResponse] = []
     for image in await embed_images(served.served, rows, settings):

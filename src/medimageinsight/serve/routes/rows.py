@@ -20,8 +20,24 @@ from medimageinsight.studies import DEFAULT_POOLING, Pooling
 Vector: TypeAlias = NDArray[np.float32]  # (D,)
 
 
-def image_row(image: str | None, choice: ImageChoice, *, allow_urls: bool) -> Row:
-    """Return the row of one image, or of its error."""
+async def image_row(server: ServerState, image: str | None, choice: ImageChoice, *, allow_urls: bool) -> Row:
+    """Return the row of one image, or of its error; large base64 is decoded in a thread."""
+    return await server.run(len(image or ""), lambda: _read_image(image, choice, allow_urls))
+
+
+async def image_rows(server: ServerState, images: Sequence[str | None], choice: ImageChoice) -> list[Row]:
+    """Return a row for each image; an image that cannot be used is its row's error.
+
+    Raises:
+        RequestError: ``request_too_many_rows``.
+    """
+    check_rows(len(images), server.settings.max_rows)
+    size = sum(len(image or "") for image in images)
+    allow_urls = server.allow_urls
+    return await server.run(size, lambda: [_read_image(image, choice, allow_urls) for image in images])
+
+
+def _read_image(image: str | None, choice: ImageChoice, allow_urls: bool) -> Row:
     try:
         if not image:
             raise InputError("expected an image, got an empty cell", code="image_empty")
@@ -29,16 +45,6 @@ def image_row(image: str | None, choice: ImageChoice, *, allow_urls: bool) -> Ro
     except InputError as error:
         return Row(error=error)
     return replace(row, select=choice.select, pooling=choice.pooling)
-
-
-def image_rows(server: ServerState, images: Sequence[str | None], choice: ImageChoice) -> list[Row]:
-    """Return a row for each image; an image that cannot be used is its row's error.
-
-    Raises:
-        RequestError: ``request_too_many_rows``.
-    """
-    check_rows(len(images), server.settings.max_rows)
-    return [image_row(image, choice, allow_urls=server.allow_urls) for image in images]
 
 
 def choose(

@@ -87,7 +87,7 @@ async def neighbours(
     settings = served.store.identity.settings(window=body.window)
     statistics = served.served.model.statistics_for(settings)
     voting = NeighbourSettings(k=body.k, temperature=body.temperature)
-    rows = image_rows(server, body.images, choose(frame=body.frame))
+    rows = await image_rows(server, body.images, choose(frame=body.frame))
     results: list[schemas.NeighboursResult | schemas.ErrorResponse] = []
     for row, image in zip(rows, await embed_images(served.served, rows, settings), strict=True):
         if isinstance(image, InputError):
@@ -118,7 +118,7 @@ async def _query_vector(server: Server, served: ServedStore, body: schemas.Searc
         row = make_row(None, body.text)
     else:
         choice = choose(frame=body.frame, select=body.select, pooling=body.pooling)
-        row = image_row(body.image, choice, allow_urls=server.allow_urls)
+        row = await image_row(server, body.image, choice, allow_urls=server.allow_urls)
     (vector,) = await embed_all(served.served, [row], settings)
     return vector
 

@@ -31,7 +31,7 @@ async def study(
     order of the series.
     """
     served = server.models.get(body.model)
-    row = image_row(body.image, choose(window=body.window), allow_urls=False)
+    row = await image_row(server, body.image, choose(window=body.window), allow_urls=False)
     if row.error is not None:
         raise row.error
     limits = server.models.image_limits

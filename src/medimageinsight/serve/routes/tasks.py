@@ -55,7 +55,7 @@ async def classify(
     The labels exclude each other. An image that cannot be used has an error as its result.
     """
     served = server.models.get(body.model)
-    rows = image_rows(server, body.images, _choose(body))
+    rows = await image_rows(server, body.images, _choose(body))
     prompts = await server.in_thread(lambda: make_prompts(body, server.settings.max_rows))
     embedded = await embed_texts(served, (text for texts in prompts.values() for text in texts))
     stacked = np.stack([embedded[text] for texts in prompts.values() for text in texts])
@@ -92,7 +92,7 @@ async def tag(
     By a vocabulary, whose terms exclude each other, or by a tagger of the server. An image that cannot be
     used has an error as its result.
     """
-    rows = image_rows(server, body.images, _choose(body))
+    rows = await image_rows(server, body.images, _choose(body))
     tags: str | Tagger
     if body.tagger is not None:
         chosen = server.stores.tagger(body.tagger)
@@ -139,7 +139,7 @@ async def compare(
     items = {f"a[{index}]": item for index, item in enumerate(body.a)}
     items |= {f"b[{index}]": item for index, item in enumerate(body.b or ())}
     check_rows(len(items), server.settings.max_rows)
-    rows = [_item_row(server, item) for item in items.values()]
+    rows = [await _item_row(server, item) for item in items.values()]
     vectors = np.stack(await embed_all(served, rows, served.model.preprocessing, list(items)))
     a = vectors[: len(body.a)]
     b = a if body.b is None else vectors[len(body.a) :]
@@ -155,7 +155,7 @@ async def view(
     In the model's own size, before its pixels are normalised.
     """
     served = server.models.get(body.model)
-    row = image_row(body.image, choose(frame=body.frame, window=body.window), allow_urls=False)
+    row = await image_row(server, body.image, choose(frame=body.frame, window=body.window), allow_urls=False)
     if row.error is not None:
         raise row.error
     data = row.image or b""
@@ -219,7 +219,9 @@ def _warn(unknown: tuple[str, ...]) -> list[schemas.TextWarning] | None:
     return schemas.TextWarning.of(unknown)
 
 
-def _item_row(server: Server, item: schemas.CompareItem) -> Row:
+async def _item_row(server: Server, item: schemas.CompareItem) -> Row:
     if item.image is None:
         return make_row(None, item.text)
-    return image_row(item.image, choose(frame=item.frame, window=item.window), allow_urls=server.allow_urls)
+    return await image_row(
+        server, item.image, choose(frame=item.frame, window=item.window), allow_urls=server.allow_urls
+    )
