@@ -21,8 +21,7 @@ class SlideOptions:
     Args:
         microns_per_pixel: The resolution of the tiles; the slide's level with at least this resolution is read, and
             reduced to it where they differ. The default is that of a 20x objective.
-        tile_pixels: Width and height of a tile, 16 to 4,096. The default has 128 µm, the field of most published
-            collections of histology patches.
+        tile_pixels: Width and height of a tile, 16 to 4,096. The default has 128 µm, a convention.
         overlap: Pixels that neighbouring tiles share, less than `tile_pixels`.
         min_tissue: The part of a tile that must be tissue, 0 to 1; 0 uses every tile and looks for no tissue.
 
