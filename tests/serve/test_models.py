@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ pytest.importorskip("pydantic_settings", reason="the server needs the serve extr
 from medimageinsight import MedImageInsight
 from medimageinsight.errors import InputError
 from medimageinsight.serve import Row
+from medimageinsight.serve.fetcher import ImageFetcher
 from medimageinsight.serve.metrics import Metrics
 from medimageinsight.serve.models import ServedModel
 from medimageinsight.serve.settings import ServerSettings
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 def with_model(folder: Path, use: Callable[[ServedModel], Awaitable[Any]]) -> Any:
     async def main() -> Any:
-        with ThreadPoolExecutor(1) as fetchers, MedImageInsight.load(folder, threads=1) as model:
-            served = ServedModel(model, ServerSettings(), Metrics(), fetchers)
+        with MedImageInsight.load(folder, threads=1) as model:
+            settings = ServerSettings()
+            served = ServedModel(model, settings, Metrics(), ImageFetcher(settings))
             try:
                 return await use(served)
             finally:
@@ -81,13 +82,13 @@ def test_results_are_in_the_order_of_rows(toy_bundle: Path, toy: MedImageInsight
 def test_an_image_url_is_fetched_and_embedded(
     toy_bundle: Path, toy: MedImageInsight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fetch(url: str, policy: Any) -> bytes:
+    def fetch(url: str, policy: Any, traceparent: str | None) -> bytes:
         assert policy.hosts == frozenset()
         if url.endswith("/none"):
             raise InputError("expected an image, got none", code="image_url_failed")
         return make_image(3)
 
-    monkeypatch.setattr("medimageinsight.serve.models.fetch", fetch)
+    monkeypatch.setattr("medimageinsight.serve.fetcher.fetch", fetch)
     rows = [Row(image_url="https://a/3"), Row(image_url="https://a/none"), Row(image=make_image(3))]
 
     async def use(served: ServedModel) -> list[Any]:
