@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from weakref import finalize
 
 from medimageinsight.images import dicom
 from medimageinsight.studies.files import DatasetFile
@@ -23,14 +24,13 @@ _MAX_BYTES = 256 << 20  # of all files together, or one larger file
 
 @dataclass(eq=False)
 class _Entry:
-    file: StudyFile  # keeps the identity of a file without a version from being used again
     lock: threading.Lock = field(default_factory=threading.Lock)
     dataset: Dataset | None = None
     bytes: int = 0
 
 
 _entries: OrderedDict[Hashable, _Entry] = OrderedDict()  # the last is the one used last
-_lock = threading.Lock()
+_lock = threading.RLock()  # also taken while memory is freed
 
 
 def parse_file(file: StudyFile, limits: Limits) -> Dataset:
@@ -44,7 +44,11 @@ def parse_file(file: StudyFile, limits: Limits) -> Dataset:
     version = file.version
     key = id(file) if version is None else (file.name, version)
     with _lock:
-        entry = _entries.setdefault(key, _Entry(file))
+        if key not in _entries:
+            _entries[key] = _Entry()
+            if version is None:  # such as an upload, of which nothing remains when its images are gone
+                finalize(file, _entries.pop, key, None)
+        entry = _entries[key]
         _entries.move_to_end(key)
     with entry.lock:
         if entry.dataset is None:
