@@ -49,7 +49,12 @@ def send_requests(operation: Any, mode: GenerationMode) -> None:
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
     def send(case: Any) -> None:
-        case.call_and_validate(checks=CHECKS)
+        checks = CHECKS
+        if (
+            case.media_type == "multipart/form-data"
+        ):  # has no types: a boolean arrives as the text that it is written as
+            checks = [check for check in CHECKS if check is not negative_data_rejection]
+        case.call_and_validate(checks=checks)
 
     send()
 
