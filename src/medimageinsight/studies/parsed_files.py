@@ -46,7 +46,7 @@ def parse_file(file: StudyFile, limits: Limits) -> Dataset:
     with _lock:
         if key not in _entries:
             _entries[key] = _Entry()
-            if version is None:  # such as an upload, of which nothing remains when its images are gone
+            if version is None:  # such as an upload: nothing remains when its images are gone
                 finalize(file, _entries.pop, key, None)
         entry = _entries[key]
         _entries.move_to_end(key)
