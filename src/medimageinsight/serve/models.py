@@ -194,9 +194,7 @@ class ServedModels:
                 raise InputError(
                     f"expected models of different names, got two called {model.name!r}", code="model_names_equal"
                 )
-            loaded[model.name] = await asyncio.to_thread(
-                ServedModel, model, self.settings, self.metrics, self._fetcher
-            )
+            loaded[model.name] = await asyncio.to_thread(ServedModel, model, self.settings, self.metrics, self._fetcher)
             await loaded[model.name].check_ready()
         self._models = loaded
 
