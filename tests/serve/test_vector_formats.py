@@ -94,8 +94,10 @@ def test_the_description_states_what_the_server_accepts() -> None:
 def test_the_client_gets_the_same_bits(server: ServerProcess, toy: MedImageInsight, form: Any) -> None:
     images, texts = [make_image(seed) for seed in range(3)], ["x-ray", "mri"]
     with Endpoint(server.url, encoding_format=form) as endpoint:
-        np.testing.assert_array_equal(endpoint.embed_images(images), toy.embed_images(images))
-        np.testing.assert_array_equal(endpoint.embed_texts(texts), toy.embed_texts(texts))
+        for image in images:  # one by one: the last bits depend on how batches are formed
+            np.testing.assert_array_equal(endpoint.embed_images(image), toy.embed_images(image))
+        for text in texts:
+            np.testing.assert_array_equal(endpoint.embed_texts(text), toy.embed_texts(text))
         assert endpoint.embedding_dim == 8
         found = endpoint.embed_images([images[0], b"none"], errors="return")
         assert isinstance(found[1], ImageError)
