@@ -22,6 +22,7 @@ error and names it next to the message. (A `DatasetError` may name files of the 
 
 from __future__ import annotations
 
+import importlib
 from typing import ClassVar
 
 
@@ -113,6 +114,19 @@ class StoreError(MedImageInsightError):
 
 class MissingExtraError(MedImageInsightError, ImportError):
     default_code = "extra_missing"
+
+
+def check_extra(extra: str, purpose: str, *modules: str) -> None:
+    """Check that an optional dependency is installed, by its modules, before it is needed.
+
+    Raises:
+        MissingExtraError: It names the purpose and the extra to install.
+    """
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    except ImportError:
+        raise missing_extra(extra, purpose) from None
 
 
 def missing_extra(extra: str, purpose: str) -> MissingExtraError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,3 +141,15 @@ def test_unknown_parameters_are_ignored_with_a_warning(server: ServerProcess) ->
     response = score(server, make_stack(1), zoom=2)
     assert response.status == 200
     assert "params_unknown" in response.headers["x-warnings"]
+
+
+def test_the_times_of_a_loop_are_listed(server: ServerProcess) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    heart = Path(pydicom.__file__).parent / "data" / "test_files" / "examples_ybr_color.dcm"
+    if not heart.exists():
+        pytest.skip("pydicom was installed without its test files")
+    (series,) = post(server, "/api/study", image=encoded(heart.read_bytes()), select="frames:0,2", size=16)["series"]
+    first, third = (image["time_ms"] for image in series["images"])
+    assert series["kind"] == "loop"
+    assert first == 0
+    assert third > 0

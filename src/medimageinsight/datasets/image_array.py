@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
@@ -14,12 +13,10 @@ import numpy as np
 from PIL import Image
 
 from medimageinsight.errors import ImageError
+from medimageinsight.files.archive_errors import ARCHIVE_ERRORS
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-# What the standard library raises for an archive that is damaged, encrypted or compressed in another way.
-ARCHIVE_ERRORS = (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 _BLOCK_BYTES = 32 << 20  # read at a time: a compressed array has no access to single images
 _MAX_BLOCKS = 16  # in memory: arrays up to 512 MiB are read once, in any order

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medimageinsight.datasets.image_array import ARCHIVE_ERRORS, ArrayItem, ImageArray
+from medimageinsight.datasets.image_array import ArrayItem, ImageArray
 from medimageinsight.datasets.sample import Sample, Table
 from medimageinsight.errors import DatasetError
+from medimageinsight.files.archive_errors import ARCHIVE_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -29,6 +29,9 @@ class ImageChoice:
     pooling: Pooling = DEFAULT_POOLING
 
 
+FIRST_IMAGE = ImageChoice()
+
+
 def check_choice(frame: object, select: object, pooling: object) -> None:
     """Refuse members of a request that contradict each other; 0 and None are absent.
 

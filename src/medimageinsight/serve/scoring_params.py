@@ -54,8 +54,8 @@ class Params:
 
     @property
     def image_choice(self) -> ImageChoice:
-        """Which images of a file are embedded; the window is part of the preprocessing."""
-        return ImageChoice(frame=self.frame, select=self.select, pooling=self.pooling)
+        """Which images of a file are embedded."""
+        return ImageChoice(frame=self.frame, window=self.window, select=self.select, pooling=self.pooling)
 
 
 _NAMES = {

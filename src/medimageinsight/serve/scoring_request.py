@@ -15,19 +15,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from typing import Any, NoReturn, TypeGuard
 
 from medimageinsight.errors import ImageError, InputError, RequestError, TextError
 from medimageinsight.files.json import json_kind
 from medimageinsight.images import decode_base64
-from medimageinsight.serve.image_choice import ImageChoice
+from medimageinsight.serve.image_choice import FIRST_IMAGE, ImageChoice
 from medimageinsight.serve.scoring_params import Params, parse_params
-from medimageinsight.studies import DEFAULT_POOLING
-
-if TYPE_CHECKING:
-    from medimageinsight.studies import Pooling
 
 FORMS = ("input_data", "dataframe_split", "dataframe_records", "inputs", "instances")
 COLUMNS = ("image", "text")
@@ -52,15 +48,7 @@ class Row:
     image_url: str | None = None
     text: str | None = None
     error: InputError | None = None
-    frame: int = 0  # of a multi-frame image
-    window: str | None = None  # as in `Preprocessing`, which it overrides
-    select: str | None = None  # of a file with several images: the vectors of those it chooses are pooled
-    pooling: Pooling = DEFAULT_POOLING
-
-    @property
-    def choice(self) -> ImageChoice:
-        """Which images of the file are embedded."""
-        return ImageChoice(frame=self.frame, window=self.window, select=self.select, pooling=self.pooling)
+    choice: ImageChoice = FIRST_IMAGE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,23 +174,20 @@ def _row(raw: object, columns: Sequence[str], params: Params, *, allow_urls: boo
         image, text = (None if cells.get(column) == "" else cells.get(column) for column in COLUMNS)
         if image is None and text is None:
             raise InputError("expected an image, a text or both in a row, got neither", code="row_empty")
-        row = make_row(image, text, frame=params.frame, window=params.window, allow_urls=allow_urls)
-        return replace(row, select=params.select, pooling=params.pooling)
+        return make_row(image, text, params.image_choice, allow_urls=allow_urls)
     except InputError as error:
         return Row(error=error)
 
 
-def make_row(
-    image: object, text: object, *, frame: int = 0, window: str | None = None, allow_urls: bool = False
-) -> Row:
+def make_row(image: object, text: object, choice: ImageChoice = FIRST_IMAGE, *, allow_urls: bool = False) -> Row:
     """Make a row of an image cell and a text cell, each None if missing.
 
     Raises:
         InputError: A cell is of another type, the image is not base64, or is a URL although none is allowed.
     """
     if allow_urls and isinstance(image, str) and _is_url(image):
-        return Row(image_url=image.strip(), text=_check_text(text), frame=frame, window=window)
-    return Row(image=_decode_image(image), text=_check_text(text), frame=frame, window=window)
+        return Row(image_url=image.strip(), text=_check_text(text), choice=choice)
+    return Row(image=_decode_image(image), text=_check_text(text), choice=choice)
 
 
 def _cells(raw: object, columns: Sequence[str]) -> Mapping[str, object]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from medimageinsight.errors import missing_extra
+from medimageinsight.errors import check_extra
 from medimageinsight.serve.trace_context import CURRENT, RequestTrace, parse_traceparent
 
 if TYPE_CHECKING:
@@ -66,8 +65,5 @@ def check_otel(settings: ServerSettings) -> None:
     """
     if settings.otlp_endpoint is None:
         return
-    try:
-        importlib.import_module("opentelemetry.sdk.trace")
-        importlib.import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
-    except ImportError:
-        raise missing_extra("otel", "the server's otlp_endpoint") from None
+    exporter = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+    check_extra("otel", "the server's otlp_endpoint", "opentelemetry.sdk.trace", exporter)

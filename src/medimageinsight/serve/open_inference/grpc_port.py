@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from medimageinsight.errors import missing_extra
+from medimageinsight.errors import check_extra
 from medimageinsight.serve.listen import open_sockets
 
 if TYPE_CHECKING:
@@ -26,11 +25,7 @@ def check_grpc_port(settings: ServerSettings) -> None:
     """
     if settings.grpc_port is None:
         return
-    try:
-        importlib.import_module("grpc")
-        importlib.import_module("google.protobuf")
-    except ImportError:
-        raise missing_extra("grpc", "the server's grpc_port") from None
+    check_extra("grpc", "the server's grpc_port", "grpc", "google.protobuf")
     for listener in open_sockets(settings.model_copy(update={"port": settings.grpc_port, "unix_socket": None})):
         listener.close()
 

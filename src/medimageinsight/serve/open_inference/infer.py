@@ -11,6 +11,7 @@ import numpy as np
 
 from medimageinsight import schemas
 from medimageinsight.errors import InputError, RequestError, TextError
+from medimageinsight.serve.image_choice import ImageChoice
 from medimageinsight.serve.open_inference.statistics import VERSION
 from medimageinsight.serve.open_inference.tensors import decode_image
 from medimageinsight.serve.rejection import Rejection
@@ -97,11 +98,11 @@ def _parse_params(parameters: Any) -> Params:  # noqa: ANN401 - any JSON value
 
 def _row(tensor: str, cell: str | bytes, params: Params, *, allow_urls: bool) -> Row:
     if tensor == "text":
-        return make_row(None, _decode_text(cell), frame=params.frame)
+        return make_row(None, _decode_text(cell))
     image = decode_image(cell) if isinstance(cell, bytes) else cell
     if isinstance(image, bytes):
-        return Row(image=image, frame=params.frame)
-    return make_row(image, None, frame=params.frame, allow_urls=allow_urls)
+        return Row(image=image, choice=ImageChoice(frame=params.frame))
+    return make_row(image, None, ImageChoice(frame=params.frame), allow_urls=allow_urls)
 
 
 def _decode_text(cell: str | bytes) -> str:

@@ -25,6 +25,9 @@ export function showImage(item, index) {
   $("frame-shown").textContent = `${nearest.index + 1} of ${$("frame").max}`;
 }
 
+// Where the shown image is among those that were fetched.
+const position = (shown) => shown.findIndex(({ index }) => index >= $("frame").valueAsNumber - 1);
+
 async function loadSeries(item) {
   if (item.series || item.seriesPending || !(item.frames > 1)) return;
   item.seriesPending = true;
@@ -65,8 +68,7 @@ function step() {
     stop();
     return;
   }
-  const current = shown.findIndex(({ index }) => index >= $("frame").valueAsNumber - 1);
-  const next = (current + 1) % shown.length;
+  const next = (position(shown) + 1) % shown.length;
   showImage(item, shown[next].index);
   const elapsed = shown[next].time - shown[next - 1]?.time;
   timer = setTimeout(step, elapsed > 0 ? Math.min(1000, elapsed) : DEFAULT_MS);
@@ -94,8 +96,8 @@ $("viewer-image").addEventListener("wheel", (event) => {
   if (!(state.selected?.shown?.length > 1)) return;
   event.preventDefault();
   const shown = state.selected.shown;
-  const current = shown.findIndex(({ index }) => index >= $("frame").valueAsNumber - 1);
-  showImage(state.selected, shown[Math.min(shown.length - 1, Math.max(0, current + Math.sign(event.deltaY)))].index);
+  const next = position(shown) + Math.sign(event.deltaY);
+  showImage(state.selected, shown[Math.min(shown.length - 1, Math.max(0, next))].index);
 }, { passive: false });
 onChange("items", showControls);
 onChange("selected", () => {

@@ -8,6 +8,7 @@ from medimageinsight import schemas
 from medimageinsight.errors import InputError
 from medimageinsight.serve.routes.openai import EXAMPLES, embed_inputs, embed_request
 from medimageinsight.serve.routes.route import body_errors, errors, examples, new_router
+from medimageinsight.serve.routes.rows import choose
 from medimageinsight.serve.routes.samples import PNG_URI
 from medimageinsight.serve.routes.state import OpenServer, Server
 from medimageinsight.serve.scoring_request import Row, check_rows, make_row
@@ -84,4 +85,4 @@ def _image(item: schemas.ImageEmbeddingsInput, body: schemas.ImageEmbeddingsRequ
             "expected an image without a text, got both: the model embeds them separately, see /embeddings",
             code="text_with_image",
         )
-    return make_row(item.image, None, frame=body.frame, window=body.window, allow_urls=allow_urls)
+    return make_row(item.image, None, choose(frame=body.frame, window=body.window), allow_urls=allow_urls)

@@ -11,7 +11,7 @@ from medimageinsight import schemas
 from medimageinsight.errors import InputError, MedImageInsightError, RequestError
 from medimageinsight.serve.models import ServedModel
 from medimageinsight.serve.routes.route import body_errors, errors, examples, new_router
-from medimageinsight.serve.routes.rows import embed_all
+from medimageinsight.serve.routes.rows import choose, embed_all
 from medimageinsight.serve.routes.samples import PNG, PNG_URI, TEXT
 from medimageinsight.serve.routes.state import OpenServer, Server, ServerState
 from medimageinsight.serve.scoring import scoring_preprocessing
@@ -157,11 +157,11 @@ def _size(value: _Input) -> int:
 def _row(value: _Input, body: schemas.EmbeddingsRequest, *, allow_urls: bool) -> Row:
     match value:
         case schemas.ImageInput(image=image) | ("image", image):
-            return make_row(image, None, frame=body.frame, window=body.window, allow_urls=allow_urls)
+            return make_row(image, None, choose(frame=body.frame, window=body.window), allow_urls=allow_urls)
         case schemas.TextInput(text=text) | ("text", text):
             return make_row(None, text)
     if _IMAGE_URI.match(value):
-        return make_row(value, None, frame=body.frame, window=body.window)
+        return make_row(value, None, choose(frame=body.frame, window=body.window))
     return make_row(None, value)
 
 

@@ -1,7 +1,6 @@
 """Images and texts of a request as rows, and their embeddings."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,10 +40,9 @@ def _read_image(image: str | None, choice: ImageChoice, allow_urls: bool) -> Row
     try:
         if not image:
             raise InputError("expected an image, got an empty cell", code="image_empty")
-        row = make_row(image, None, frame=choice.frame, window=choice.window, allow_urls=allow_urls)
+        return make_row(image, None, choice, allow_urls=allow_urls)
     except InputError as error:
         return Row(error=error)
-    return replace(row, select=choice.select, pooling=choice.pooling)
 
 
 def choose(

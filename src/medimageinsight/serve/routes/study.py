@@ -1,6 +1,7 @@
 """The series of a file with several images, with small images to scroll through."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -31,21 +32,24 @@ async def study(
     order of the series.
     """
     served = server.models.get(body.model)
-    row = await image_row(server, body.image, choose(window=body.window), allow_urls=False)
+    row = await image_row(server, body.image, choose(), allow_urls=False)
     if row.error is not None:
         raise row.error
     limits = server.models.image_limits
     opened = await served.decode(partial(open_study, row.image or b"", limits, select=body.select))
-    check_count(sum(len(part.selected_indices()) for part in opened.study.series), server.settings.max_rows)
-    show = partial(_show_series, served, window=row.window, size=body.size, limits=limits)
-    return schemas.StudyResponse(series=[await show(part) for part in opened.study.series], failed=opened.failed)
+    chosen = [(part, part.selected_indices()) for part in opened.study.series]
+    check_count(sum(len(indices) for _, indices in chosen), server.settings.max_rows)
+    window = body.window or served.model.preprocessing.window
+    show = partial(_show_image, served, window=window, size=body.size, limits=limits)
+    return schemas.StudyResponse(
+        series=[await _show_series(part, indices, show) for part, indices in chosen], failed=opened.failed
+    )
 
 
 async def _show_series(
-    served: ServedModel, series: Series, *, window: str | None, size: int, limits: Limits
+    series: Series, indices: Sequence[int], show: Callable[[int, StudyImage], Awaitable[schemas.ShownImage]]
 ) -> schemas.ShownSeries:
-    show = partial(_show_image, served, window=window, size=size, limits=limits)
-    images = await asyncio.gather(*(show(index, series.images[index]) for index in series.selected_indices()))
+    images = await asyncio.gather(*(show(index, series.images[index]) for index in indices))
     return schemas.ShownSeries(
         kind=series.kind,
         modality=series.modality or None,
@@ -58,10 +62,9 @@ async def _show_series(
 async def _show_image(
     served: ServedModel, frame: int, image: StudyImage, *, window: str | None, size: int, limits: Limits
 ) -> schemas.ShownImage:
-    window = window or served.model.preprocessing.window
     png, error = None, None
     try:
         png = to_data_uri(await served.decode(partial(thumbnail, image, size, limits, window=window)))
     except InputError as failure:
         error = schemas.ErrorDetail.of(failure)
-    return schemas.ShownImage(frame=frame, position_mm=image.position_mm, image=png, error=error)
+    return schemas.ShownImage(frame=frame, position_mm=image.position_mm, time_ms=image.time_ms, image=png, error=error)

@@ -1,8 +1,7 @@
 """Classification, tags and comparison of images and texts, and an image as the model sees it."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
 
@@ -105,20 +104,26 @@ async def tag(
         served = server.models.get(body.model)
         tags, preprocessing = str(body.vocabulary), served.model.preprocessing
     embedded = await embed_texts(served, tag_texts(tags, model=served.name))
-    tag_vector = partial(
-        _tag_vector,
-        tags=tags,
+    images = await served.embed_rows(rows, preprocessing)
+    usable = [image for image in images if not isinstance(image, InputError)]
+    vectors = [image.vector for image in usable] + [vector for image in usable for vector in _part_vectors(image)]
+    tagged = tag_vectors(
+        np.stack(vectors) if vectors else np.empty((0, served.model.embedding_dim), np.float32),
+        tags,
         embed_texts=lambda wanted: np.stack([embedded[text] for text in wanted]),
         logit_scale=served.model.logit_scale,
         model=served.name,
         threshold=body.threshold,
         statistics=served.model.statistics_for(preprocessing),
     )
+    of_images, of_parts = iter(tagged[: len(usable)]), iter(tagged[len(usable) :])
     return schemas.TagResponse(
         model=served.name,
         results=[
-            schemas.ErrorResponse.of(image) if isinstance(image, InputError) else _tag_result(image, tag_vector)
-            for image in await served.embed_rows(rows, preprocessing)
+            schemas.ErrorResponse.of(image)
+            if isinstance(image, InputError)
+            else _tag_result(next(of_images), _tag_parts(image, of_parts))
+            for image in images
         ],
         warnings=_warn(served.model.unknown_words(embedded if isinstance(tags, Tagger) else ())),
     )
@@ -177,35 +182,40 @@ def _choose(body: schemas.ClassifyRequest | schemas.TagRequest) -> ImageChoice:
     return choose(frame=body.frame, window=body.window, select=body.select, pooling=body.pooling)
 
 
+def _part_vectors(image: Features) -> list[Vector]:
+    """Return the vectors of the images whose vectors were pooled."""
+    return [part.result for part in image.parts if not isinstance(part.result, InputError)]
+
+
 def _classify_parts(
     image: Features, labels: Vector, names: list[str], logit_scale: float
 ) -> list[schemas.ClassifiedPart] | None:
     """Return the probabilities of each image whose vectors were pooled; None without such images."""
+    if not image.parts:
+        return None
+    found = iter(classify_vectors(np.stack(_part_vectors(image)), labels, names, logit_scale))
+    return [
+        schemas.ClassifiedPart(
+            **describe_part(part),
+            probabilities=None if isinstance(part.result, InputError) else next(found).probabilities,
+        )
+        for part in image.parts
+    ]
+
+
+def _tag_parts(image: Features, tagged: Iterator[ImageTags]) -> list[schemas.TaggedPart] | None:
+    """Return the scores of each image whose vectors were pooled, the next of `tagged`; None without such images."""
     parts = []
     for part in image.parts:
-        probabilities = None
-        if not isinstance(part.result, InputError):
-            (found,) = classify_vectors(part.result[np.newaxis], labels, names, logit_scale)
-            probabilities = found.probabilities
-        parts.append(schemas.ClassifiedPart(**describe_part(part), probabilities=probabilities))
+        found = None if isinstance(part.result, InputError) else next(tagged)
+        scores = None if found is None else {name: tag.score for name, tag in found.items()}
+        parts.append(schemas.TaggedPart(**describe_part(part), scores=scores))
     return parts or None
 
 
-def _tag_vector(vector: Vector, **options: Any) -> ImageTags:  # noqa: ANN401 - those of `tag_vectors`
-    (tags,) = tag_vectors(vector[np.newaxis], **options)
-    return tags
-
-
-def _tag_result(image: Features, tag_vector: Callable[[Vector], ImageTags]) -> schemas.TagResult:
-    found = tag_vector(image.vector)
-    parts = []
-    for part in image.parts:
-        scores = None
-        if not isinstance(part.result, InputError):
-            scores = {name: tag.score for name, tag in tag_vector(part.result).items()}
-        parts.append(schemas.TaggedPart(**describe_part(part), scores=scores))
+def _tag_result(found: ImageTags, parts: list[schemas.TaggedPart] | None) -> schemas.TagResult:
     return schemas.TagResult(
-        images=parts or None,
+        images=parts,
         tags={name: schemas.TagScore(**tag.to_dict()) for name, tag in found.items()},
         cosine=found.cosine,
         unlike_validation=found.unlike_validation,

@@ -124,7 +124,7 @@ def _row(value: bytes | str | TextError, choice: ImageChoice) -> Row:
         return Row(text=value) if value else Row(error=InputError("expected a text, got none", code="row_empty"))
     if not value:
         return Row(error=ImageError("expected an image, got an empty file", code="image_empty"))
-    return Row(image=value, frame=choice.frame, window=choice.window, select=choice.select, pooling=choice.pooling)
+    return Row(image=value, choice=choice)
 
 
 def _number(text: str) -> object:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import io
-import lzma
 import posixpath
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from medimageinsight.errors import ImageError, InputError
+from medimageinsight.files.archive_errors import ARCHIVE_ERRORS
 from medimageinsight.studies.files import StudyFile
 from medimageinsight.studies.origin import Origin
 
@@ -22,10 +20,6 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from medimageinsight.images import Limits
-
-_ERRORS = (
-    OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-)  # fmt: skip
 
 
 class Archive(ABC):
@@ -124,7 +118,7 @@ class _member_errors:  # noqa: N801 - a context manager without the cost of a ge
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, _ERRORS) and not isinstance(error, InputError):
+        if isinstance(error, ARCHIVE_ERRORS) and not isinstance(error, InputError):
             raise _damaged() from None
 
 

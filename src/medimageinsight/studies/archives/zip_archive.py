@@ -9,6 +9,7 @@ import zipfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from medimageinsight.errors import InputError
+from medimageinsight.files.archive_errors import ARCHIVE_ERRORS
 from medimageinsight.studies.archives.members import Archive, check_name, is_hidden, name_twice, not_a_file
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class ZipArchive(Archive):
         size = _check_directory(file, archive_limits)
         try:
             self._zip = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
+        except ARCHIVE_ERRORS:
             raise _damaged() from None
         weakref.finalize(self, self._zip.close)
         archive_limits.check_members(len(self._zip.filelist))
