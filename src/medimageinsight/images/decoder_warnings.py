@@ -23,13 +23,14 @@ class _ThreadState(threading.local):
 
 
 _state = _ThreadState()
-_LOGGERS = (
-    "PIL.TiffImagePlugin",
-    "imagecodecs",
-    "pydicom",
-    "pydicom.pixels.decoders.base",
-    "pydicom.pixels.utils",
-    "tifffile",
+_LOGGERS = tuple(
+    map(
+        logging.getLogger,
+        (
+            *("PIL.TiffImagePlugin", "imagecodecs", "tifffile"),
+            *("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils"),
+        ),
+    )
 )
 
 
@@ -55,8 +56,8 @@ def suppress_decoder_warnings() -> Iterator[None]:
     """Suppress warnings, and the logs of the decoding libraries, that the current thread causes inside the block."""
     if not warnings.filters or warnings.filters[0][2] is not _Suppressed:
         warnings.filterwarnings("ignore", category=_Suppressed)
-    for name in _LOGGERS:
-        logging.getLogger(name).addFilter(_log_filter)
+    for logger in _LOGGERS:
+        logger.addFilter(_log_filter)
     _state.depth += 1
     try:
         yield

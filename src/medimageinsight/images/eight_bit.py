@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Up to 16 bits, a table of all values is smaller than most images.
+# A table of all values between the smallest and the largest pixel.
 _MAX_TABLE_SIZE = 1 << 16
-# Values computed at a time: intermediate floats need megabytes, however large the image.
-_BLOCK = 1 << 18
+# Values computed at a time: intermediate floats stay in the cache of a core, however large the image.
+_BLOCK = 1 << 16
 
 
 def scale_to_uint8(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
@@ -37,34 +37,23 @@ def round_to_uint8(values: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def map_distinct_values(pixels: NDArray[Any], render: Callable[[NDArray[Any]], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return ``render(pixels)``, computed in blocks, and once for each distinct value where integers repeat.
+    """Return ``render(pixels)``, computed in blocks, and once for each value where integers repeat.
 
-    `render` is element-wise and is called with values that occur in the pixels only. Apart from the result, little
-    memory is used.
+    `render` is element-wise; it may be called with any integer between the smallest and the largest pixel. Apart from
+    the result, little memory is used.
     """
+    result = np.empty(pixels.shape, np.uint8)
     if pixels.dtype.kind in "iu":
         low, high = int(pixels.min()), int(pixels.max())
-        if high - low < _MAX_TABLE_SIZE:
-            return _map_by_table(pixels, low, high, render)
-    result = np.empty(pixels.shape, np.uint8)
+        if high - low < min(pixels.size, _MAX_TABLE_SIZE):
+            # Modular arithmetic: sum and difference are right even where they overflow a signed type.
+            first, unsigned = pixels.dtype.type(low), f"u{pixels.dtype.itemsize}"
+            table = render(first + np.arange(high - low + 1).astype(type(first)))
+            for values, rendered in _blocks(pixels, result):
+                rendered[...] = np.take(table, np.subtract(values, first).view(unsigned).astype(np.intp))
+            return result
     for values, rendered in _blocks(pixels, result):
         rendered[...] = render(values)
-    return result
-
-
-def _map_by_table(
-    pixels: NDArray[Any], low: int, high: int, render: Callable[[NDArray[Any]], NDArray[np.uint8]]
-) -> NDArray[np.uint8]:
-    # Modular arithmetic: the difference is right as unsigned even where it overflows the signed type.
-    first, unsigned = pixels.dtype.type(low), f"u{pixels.dtype.itemsize}"
-    present = np.zeros(high - low + 1, bool)
-    result = np.empty(pixels.shape, np.uint8)
-    for values, _ in _blocks(pixels, result):
-        present[np.subtract(values, first).view(unsigned).astype(np.intp)] = True
-    table = np.zeros(high - low + 1, np.uint8)
-    table[present] = render(np.flatnonzero(present) + low)
-    for values, rendered in _blocks(pixels, result):
-        rendered[...] = np.take(table, np.subtract(values, first).view(unsigned).astype(np.intp))
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -239,8 +240,13 @@ def _read_path(path: str | os.PathLike[str], limits: Limits) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise _path_error(path, error) from None
     with file:
-        limits.check_bytes(os.fstat(file.fileno()).st_size)
-        return _read_stream(file, limits)
+        status = os.fstat(file.fileno())
+        limits.check_bytes(status.st_size)
+        if not stat.S_ISREG(status.st_mode):
+            return _read_stream(file, limits)
+        data = file.read()  # no size: a buffer of the file's size, not of the limit's
+        limits.check_bytes(len(data))
+        return data
 
 
 def _path_error(path: str | os.PathLike[str], error: OSError | ValueError) -> ImageError:

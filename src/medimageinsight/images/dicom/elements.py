@@ -7,7 +7,7 @@ import functools
 import math
 import re
 import struct
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from medimageinsight.errors import ImageError
 
@@ -27,9 +27,9 @@ def required_integer(dataset: Dataset, keyword: str, default: int | None = None)
         ImageError: ``image_bad_header`` where it is missing without a default, or is not an integer.
     """
     try:
-        raw = _unconverted(dataset, keyword, ("US",))
-        if raw is not None and len(raw) == 2 and dataset.original_encoding[1]:
-            return int.from_bytes(raw, "little")
+        raw = _unconverted(dataset, keyword)
+        if _is_word(raw, dataset):
+            return int.from_bytes(raw[1], "little")
         value: Any = dataset.get(keyword)
         value = default if value is None or value == "" else value
         return int(value)
@@ -56,8 +56,12 @@ def element_value(dataset: Dataset, keyword: str | int) -> object:
 
 def numbers(dataset: Dataset, keyword: str | int) -> list[float]:
     """Return the numbers of an optional element of any multiplicity, NaN for an unreadable one; empty if missing."""
-    raw = _unconverted(dataset, keyword, ("DS", "IS"))
-    value: Any = element_value(dataset, keyword) if raw is None else raw
+    raw = _unconverted(dataset, keyword)
+    if raw is None:
+        return []
+    if _is_word(raw, dataset):
+        return [float(int.from_bytes(raw[1], "little"))]
+    value: Any = raw[1] if raw[0] in ("DS", "IS") else element_value(dataset, keyword)
     if isinstance(value, bytes):
         value = value.decode("ascii", "replace")
     if isinstance(value, str):
@@ -109,8 +113,11 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 def texts(dataset: Dataset, keyword: str) -> list[str]:
     """Return the values of an optional text, without padding; empty if it is missing or malformed."""
-    if (raw := _unconverted(dataset, keyword, ("CS", "UI"))) is not None and raw.isascii():
-        return [part.strip("\0 ") for part in raw.decode("ascii").split("\\")]
+    raw = _unconverted(dataset, keyword)
+    if raw is None:
+        return []
+    if raw[0] in ("CS", "UI") and raw[1].isascii():
+        return [part.strip("\0 ") for part in raw[1].decode("ascii").split("\\")]
     try:
         value: Any = dataset.get(keyword)
         if value is None:
@@ -146,18 +153,22 @@ def frame_groups(dataset: Dataset, frame: int, keyword: str) -> list[Dataset]:
     return [*(macro for group in groups for macro in items(group, keyword)), dataset]
 
 
-def _unconverted(dataset: Dataset, keyword: str | int, representations: tuple[str, ...]) -> bytes | None:
-    """Return the bytes of an element of these value representations, if pydicom has not converted it: that takes long.
+def _unconverted(dataset: Dataset, keyword: str | int) -> tuple[str, bytes] | None:
+    """Return the value representation and bytes of an element that pydicom has not converted: that takes long.
 
-    None if it has, and for an element that is empty, missing or of another representation.
+    Both are empty where it has, and for an element without a value; None for a missing one.
     """
     tag, usual = _tag_and_vr(keyword)
     element: Any = dataset.get_item(tag)
-    # of the two kinds of elements, only the unconverted one is a tuple
-    if not isinstance(element, tuple) or (element.VR or usual) not in representations:  # type: ignore[attr-defined]
+    if element is None:
         return None
-    value: bytes | None = element.value  # type: ignore[attr-defined]
-    return value or None
+    # of the two kinds of elements, only the unconverted one is a tuple
+    return (element.VR or usual, element.value) if isinstance(element, tuple) and element.value else ("", b"")  # type: ignore[attr-defined]
+
+
+def _is_word(raw: tuple[str, bytes] | None, dataset: Dataset) -> TypeGuard[tuple[str, bytes]]:
+    """Return whether an element that was not converted is one unsigned short in little endian."""
+    return raw is not None and raw[0] == "US" and len(raw[1]) == 2 and bool(dataset.original_encoding[1])
 
 
 @functools.cache

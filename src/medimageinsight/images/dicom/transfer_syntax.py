@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from medimageinsight.errors import ImageError
+from medimageinsight.images.dicom.elements import texts
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -24,7 +25,8 @@ def transfer_syntax(dataset: Dataset) -> UID:
     """
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
-    stated = str(getattr(dataset, "file_meta", {}).get("TransferSyntaxUID") or "").strip(" \0")
+    meta = getattr(dataset, "file_meta", None)
+    stated = next(iter(texts(meta, "TransferSyntaxUID")), "") if meta else ""
     if not stated:
         _, little_endian = dataset.original_encoding
         return ExplicitVRBigEndian if little_endian is False else ExplicitVRLittleEndian
