@@ -4,7 +4,7 @@
 
 Sends requests to `mi2 serve` on this machine: to every route of its OpenAPI document, and over gRPC where tritonclient
 is installed, with the files (those below folders, too), damaged copies of them, bodies that are refused, and clients
-that leave before the answer. Prints the resident memory after each tenth of the requests as a Markdown table, and ends
+that leave before the answer; before that, each file once, to load the libraries. Prints the resident memory after each tenth of the requests as a Markdown table, and ends
 with status 1 if the last value exceeds the first by more than 5 %.
 """
 
@@ -156,6 +156,15 @@ class Clients:
             shares = [count // clients + (number < count % clients) for number in range(clients)]
             list(pool.map(self._send, shares, [f"{seed} {number}" for number in range(clients)]))
 
+    def warm_up(self, files: Sequence[Path]) -> None:
+        """Send each file once, so that the libraries for all formats are loaded."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
+        for file in files:
+            body = json.dumps({"image": base64.b64encode(file.read_bytes()).decode(), "select": "even:4"})
+            connection.request("POST", "/api/study", body, {"Content-Type": "application/json"})
+            connection.getresponse().read()
+        connection.close()
+
     def _send(self, count: int, seed: str) -> None:
         rng = random.Random(seed)
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
@@ -210,7 +219,9 @@ def measure(
             connection.request("GET", "/swagger.json")
             document = json.loads(connection.getresponse().read())
         name = document["components"]["schemas"]["ModelName"]["enum"][0]
-        sender = Clients(port, Mixture(document, files, name), grpc_port)
+        mixture = Mixture(document, files, name)
+        sender = Clients(port, mixture, grpc_port)
+        sender.warm_up(files)
         resident = []
         for tenth in range(TENTHS):
             sender.send(requests // TENTHS, clients, seed + tenth)

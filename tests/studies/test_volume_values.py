@@ -184,3 +184,19 @@ def test_a_volume_is_read_once_for_all_threads_and_then_freed(tmp_path: Path) ->
     del series
     gc.collect()
     assert len(shared_module._items) == before - 1
+
+
+def test_nothing_remains_of_a_volume_that_is_cut_off(tmp_path: Path) -> None:
+    values = np.random.default_rng(12).integers(0, 4000, (8, 9, 40)).astype(np.int16)
+    path = save(tmp_path / "volume.nii.gz", values)
+    path.write_bytes(path.read_bytes()[:-100])
+    series = series_of(path)
+    gc.collect()  # of volumes of other tests
+    before = len(shared_module._items)
+    for image in series.images[:2]:
+        with pytest.raises(ImageError):
+            images.load(image)
+    assert len(shared_module._items) == before + 1  # the error
+    del series, image
+    gc.collect()
+    assert len(shared_module._items) == before

@@ -64,8 +64,8 @@ class Shared(ABC, Generic[T]):
     def _try(self, limits: Limits) -> T | ImageError:
         try:
             return self.load(limits)
-        except ImageError as error:
-            return error
+        except ImageError as error:  # its traceback refers to this object, which would never be freed
+            return type(error)(error.message, code=error.code)
 
 
 _lock = threading.RLock()  # also taken while memory is freed
