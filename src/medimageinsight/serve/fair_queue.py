@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -88,3 +89,37 @@ class FairQueue(Generic[_T]):
             del self._owners[owner]
         self._count -= 1
         return item
+
+
+class FairPlaces:
+    """A number of places, which the requests of one event loop take in turn.
+
+    Args:
+        count: The number of places.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
+
+    async def take(self, owner: str, request: Hashable) -> None:
+        """Wait for a place, which the caller gives back with `leave`; cancelled, it has none."""
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.push(turn, owner, request)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it came in the same moment
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give a place to the next that waits."""
+        while (turn := self._waiting.pop()) is not None:
+            if not turn.done():  # else it was cancelled
+                turn.set_result(None)
+                return
+        self._free += 1

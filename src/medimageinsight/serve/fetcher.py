@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from medimageinsight.images import Limits
+from medimageinsight.serve.fair_queue import FairPlaces
 from medimageinsight.serve.urls import UrlPolicy, fetch
 from medimageinsight.studies import DicomWeb
 from medimageinsight.studies.dicomweb import read_token
 
 if TYPE_CHECKING:
+    from medimageinsight.serve.job import Ticket
     from medimageinsight.serve.settings import ServerSettings
 
 _THREADS = 8
@@ -44,14 +47,29 @@ class ImageFetcher:
                 max_bytes=settings.max_body_bytes,
             )
         self._threads = ThreadPoolExecutor(_THREADS, "mi2-fetch")
+        self._places = FairPlaces(_THREADS)
 
-    async def fetch(self, url: str, traceparent: str | None) -> bytes:
+    async def fetch(self, url: str, traceparent: str | None, ticket: Ticket) -> bytes:
         """Return the bytes of a URL; a trace is not sent to the DICOMweb server.
+
+        Args:
+            url: Of an allowed host, or of the DICOMweb server.
+            traceparent: The header to send; None without a trace.
+            ticket: Of the request. Requests take turns, so that the slow URLs of one do not delay those of others.
 
         Raises:
             ImageError: As `urls.fetch`; of the DICOMweb server, the code begins with ``dicomweb_``.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._fetch, url, traceparent)
+        loop = asyncio.get_running_loop()
+        await self._places.take(ticket.owner, ticket)
+        fetched = self._threads.submit(self._fetch, url, traceparent)
+
+        def leave(_: object) -> None:  # when the thread is free, however early the caller stops waiting
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._places.leave)
+
+        fetched.add_done_callback(leave)
+        return await asyncio.wrap_future(fetched)
 
     def close(self) -> None:
         """Begin no more requests."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from medimageinsight import MedImageInsight, images
@@ -89,7 +90,8 @@ class ServedModel:
 
     async def _embed_rows(self, rows: Sequence[Row], preprocessing: Preprocessing) -> list[Features | InputError]:
         with self.batcher.admit(len(rows)) as ticket:
-            fetched = await _run_each({row.image_url for row in rows if row.image_url is not None}, self._fetch)
+            urls = {row.image_url for row in rows if row.image_url is not None}
+            fetched = await _run_each(urls, partial(self._fetch, ticket))
             cells = [fetched[row.image_url] if row.image_url is not None else row.image for row in rows]
             choices = {(cell, row.choice) for cell, row in zip(cells, rows, strict=True) if isinstance(cell, bytes)}
             texts = {row.text for row in rows if row.text is not None}
@@ -155,9 +157,9 @@ class ServedModel:
             return cached
         return await self.texts.share(text, lambda: self.batcher.submit_text(ticket, text))
 
-    async def _fetch(self, url: str) -> bytes:
+    async def _fetch(self, ticket: Ticket, url: str) -> bytes:
         with fetching() as traceparent:
-            return await self._fetcher.fetch(url, traceparent)
+            return await self._fetcher.fetch(url, traceparent, ticket)
 
 
 class ServedModels:
