@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from medimageinsight import images, studies
@@ -43,6 +45,29 @@ def test_slices_open_again(source: str, plane: str | None, request: pytest.Fixtu
     [series] = study.series
     for image in (series.images[0], series.images[len(series.images) // 2], series.images[-1]):
         assert same(image)
+
+
+def test_a_folder_is_resampled_once_until_a_file_changes(dicom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def read(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        return studies.read(*args, **options)
+
+    monkeypatch.setattr("medimageinsight.studies.opening.read", read)
+    [study] = studies.read(dicom, plane="sagittal")
+    first, last = (study.series[0].images[index] for index in (0, -1))
+    assert same(first)
+    assert same(last)
+    assert len(calls) == 1
+    changed = next(dicom.iterdir())
+    dataset = pydicom.dcmread(changed)
+    dataset.PixelData = bytes(len(dataset.PixelData))
+    dataset.save_as(changed)
+    os.utime(changed, ns=(1, 1))
+    [study] = studies.read(dicom, plane="sagittal")
+    assert same(study.series[0].images[0])
+    assert len(calls) == 2
 
 
 def test_the_text_names_plane_slice_and_window(nifti: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from medimageinsight.studies.dicom_images import dicom_image
 from medimageinsight.studies.dicomweb import not_named
 from medimageinsight.studies.files import BEGINNING, LocalFile
 from medimageinsight.studies.formats import Format, recognise
+from medimageinsight.studies.listing import list_files
 from medimageinsight.studies.origin import Origin, Plane
 from medimageinsight.studies.raster_pages import raster_image
 from medimageinsight.studies.reading import read
@@ -21,8 +24,11 @@ from medimageinsight.studies.volumes import open_slice
 from medimageinsight.studies.windowing import with_window
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from medimageinsight.studies.dicomweb import DicomWeb
     from medimageinsight.studies.files import StudyFile
+    from medimageinsight.studies.series import Study
     from medimageinsight.studies.study_image import StudyImage
 
 
@@ -78,16 +84,25 @@ def _open_frame(file: StudyFile, file_format: Format, place: Origin, limits: Lim
 def _open_reformatted(place: Origin, plane: Plane, limits: Limits) -> StudyImage:
     """Return a slice of DICOM slices that were resampled: their first file is that of the origin."""
     source = place.path if place.member else str(Path(place.path).parent)
-    for study in read(source, plane=plane, failed=lambda _, __: None, limits=limits):
-        for image in (image for series in study.series for image in series.images):
-            if replace(image.origin, path="") == replace(place, path="") and Path(image.origin.path) == Path(
-                place.path
-            ):
-                return replace(image, origin=place)
+    files = list_files(source, limits, lambda _, __: None)
+    versions = (LocalFile(place.path).version, *((file.name, file.version) for file in files))
+    with _reformatting:  # other slices of the series wait for its headers, and share its values
+        studies = _reformatted(source, plane, limits, versions)
+    for image in (image for study in studies for series in study.series for image in series.images):
+        if replace(image.origin, path="") == replace(place, path="") and Path(image.origin.path) == Path(place.path):
+            return replace(image, origin=place)
     raise ImageError(
         "expected the first file of a series next to its others, got one without: read the folder of the series",
         code="image_not_found",
     )
+
+
+_reformatting = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _reformatted(source: str, plane: Plane, limits: Limits, _versions: Hashable) -> list[Study]:
+    return list(read(source, plane=plane, failed=lambda _, __: None, limits=limits))
 
 
 def find_file(origin: Origin, limits: Limits, dicomweb: DicomWeb | None = None) -> StudyFile:
