@@ -29,8 +29,20 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CT = Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
 
-# Verbs whose documented commands need a checkpoint, minutes, or a client; other tests run them.
-NOT_RUN = ("bench", "convert", "evaluate", "finetune", "listen", "mcp", "serve", "statistics", "train", "verify")
+# Verbs whose documented commands need a checkpoint, a hub, minutes, or a client; other tests run them.
+NOT_RUN = (
+    "bench",
+    "convert",
+    "evaluate",
+    "finetune",
+    "listen",
+    "mcp",
+    "pull",
+    "serve",
+    "statistics",
+    "train",
+    "verify",
+)
 
 
 def documented_commands(document: Path) -> list[list[str]]:

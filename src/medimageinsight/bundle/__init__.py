@@ -23,7 +23,7 @@ from medimageinsight.bundle.identity import ModelIdentity, VectorIdentity, image
 from medimageinsight.bundle.manifest import MANIFEST_FORMAT, FileEntry, Manifest, Parent, Precision
 from medimageinsight.bundle.provenance import parents_of, provenance_tree
 from medimageinsight.bundle.registry import KNOWN_MODELS, InstalledModel, find, home, installed
-from medimageinsight.bundle.writer import add_file, new_bundle, write_manifest
+from medimageinsight.bundle.writer import add_file, check_target, new_bundle, write_manifest
 
 if TYPE_CHECKING:
     from medimageinsight.bundle.statistics import (
@@ -74,6 +74,7 @@ __all__ = [
     "VectorIdentity",
     "add_file",
     "centroid_distances",
+    "check_target",
     "collect_words",
     "describe_file",
     "find",

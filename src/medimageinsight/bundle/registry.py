@@ -16,7 +16,8 @@ BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 # Names that this package knows, and how to get a model that is missing.
 KNOWN_MODELS = {
     "mini": "it is part of the package: install the package again",
-    "medimageinsight": "convert the public release once with mi2 convert CHECKPOINT --out {folder}",
+    "medimageinsight": "download and convert the public release with mi2 pull, or convert its folder with mi2 convert "
+    "CHECKPOINT --out {folder}",
 }
 
 

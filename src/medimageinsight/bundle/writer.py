@@ -48,7 +48,7 @@ def new_bundle(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     partial = _hidden_sibling(target, "partial")
     with _sigterm_as_exit(), contextlib.ExitStack() as stack:
         try:
-            _check_target(target, overwrite=overwrite)
+            _refuse_target(target, overwrite=overwrite)
             target.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(_locked(target))
             _clear_leftovers(target)
@@ -62,7 +62,7 @@ def new_bundle(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
             Bundle.open(partial)
             for path in partial.iterdir():  # else a power failure could leave a bundle with empty files
                 atomic.flush(path)
-            _check_target(target, overwrite=overwrite)  # the writing took minutes
+            _refuse_target(target, overwrite=overwrite)  # the writing took minutes
             if target.is_dir() and not (target / MANIFEST_NAME).is_file():
                 target.rmdir()
             replaced = _hidden_sibling(target, "replaced")
@@ -104,7 +104,16 @@ def add_file(bundle: Bundle, name: str, write: Callable[[Path], None]) -> Bundle
     return Bundle.open(folder)
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
+def check_target(target: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse a path that `new_bundle` would refuse, before hours of work for it.
+
+    Raises:
+        BundleError: The path exists (``bundle_exists``), or its name cannot be a bundle's (``bundle_invalid``).
+    """
+    _refuse_target(Path(os.path.abspath(Path(target).expanduser())), overwrite=overwrite)  # noqa: PTH100 (as below)
+
+
+def _refuse_target(target: Path, *, overwrite: bool) -> None:
     if not is_safe_name(target.name):
         raise BundleError(
             "expected a bundle name of letters, digits, '.', '_' and '-', got other characters: choose another name"

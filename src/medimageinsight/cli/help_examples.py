@@ -64,6 +64,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mi2 evaluate table.parquet --out report/",
         'mi2 evaluate table.csv --label-columns Edema Effusion --template "x-ray chest {}"',
     ),
+    "pull": (
+        "mi2 pull",
+        "mi2 pull medimageinsight-fp16 --precision fp16 --revision main --delete-checkpoint",
+    ),
     "convert": ("mi2 convert path/to/2024.09.27 --out ~/models/medimageinsight",),
     "statistics": ("mi2 statistics runs/chest/bundle chest.csv --split val",),
     "verify": ("mi2 verify ~/models/medimageinsight --against path/to/2024.09.27",),

@@ -26,6 +26,7 @@ from medimageinsight.cli import (
     models,
     outliers,
     output,
+    pull,
     score,
     search,
     serve,
@@ -64,6 +65,7 @@ SECTIONS = {
     "Models": (
         models.models,
         info.info,
+        pull.pull,
         convert.convert,
         verify.verify,
         statistics.statistics,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from medimageinsight.export.accuracy import measure_accuracy
     from medimageinsight.export.accuracy_results import Accuracy, RuntimeResult, SourceResult
     from medimageinsight.export.checkpoint_files import find_checkpoint
-    from medimageinsight.export.conversion import convert
+    from medimageinsight.export.conversion import check_conversion, convert
     from medimageinsight.export.graphs import export_image_encoder, export_text_encoder
     from medimageinsight.export.model_card import compose_model_card
     from medimageinsight.export.model_description import read_description
@@ -37,6 +37,7 @@ __all__ = [
     "Parity",
     "RuntimeResult",
     "SourceResult",
+    "check_conversion",
     "check_tokenizer",
     "compose_model_card",
     "convert",
@@ -60,7 +61,7 @@ _MODULES = {
     "accuracy": ("measure_accuracy",),
     "accuracy_results": ("Accuracy", "RuntimeResult", "SourceResult"),
     "checkpoint_files": ("find_checkpoint",),
-    "conversion": ("convert",),
+    "conversion": ("check_conversion", "convert"),
     "graphs": ("export_image_encoder", "export_text_encoder"),
     "model_card": ("compose_model_card",),
     "model_description": ("read_description",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from medimageinsight.bundle import (
     Bundle,
     Manifest,
     Precision,
+    check_target,
     new_bundle,
     parents_of,
     write_manifest,
@@ -65,6 +66,7 @@ def convert(
     tokenizer: str | Path | None = None,
     overwrite: bool = False,
     model_card: str | None = None,
+    provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """Convert a checkpoint to a bundle, compare it with PyTorch, and write it to `out` only if it matches.
@@ -80,6 +82,7 @@ def convert(
         tokenizer: The tokenizer, if it is not next to the weights.
         overwrite: Replace a bundle at `out`.
         model_card: Text of ``MODEL_CARD.md``; else a short card is generated.
+        provenance: Stored in the manifest, in addition to the checkpoint's own.
         progress: Called with the current stage and the part of the conversion that is done, 0 to 1.
 
     Raises:
@@ -90,25 +93,35 @@ def convert(
         ParityError: The graphs do not reproduce PyTorch's embeddings. Nothing remains at `out`.
         MissingExtraError: The extra ``export`` is not installed.
     """
-    _check_precision(precision, calibration)
-    require_torch()
+    check_conversion(out, precision=precision, calibration=calibration, overwrite=overwrite)
     report = progress or (lambda *_: None)
     report("finding the checkpoint", 0.0)
     files = find_checkpoint(checkpoint, config=config, tokenizer=tokenizer)
     source = _read_source(files, name, default_name=Path(out).absolute().name)
     with new_bundle(out, overwrite=overwrite) as folder:
         images = _write_tokenizer(source, folder, calibration)
-        model, provenance = _load_model(source, report)
+        model, recorded = _load_model(source, report)
         graphs, text_precision = _write_graphs(model, folder, precision, images, report)
         parity = _write_parity(
             model, folder, precision, source.preprocessing, images, text_precision, report, force=force
         )
         report("writing the manifest", 0.95)
-        manifest = _describe(source, precision, float(model.logit_scale), provenance, forced=parity.forced)
+        manifest = _describe(
+            source, precision, float(model.logit_scale), {**recorded, **(provenance or {})}, forced=parity.forced
+        )
         (folder / MODEL_CARD).write_text(model_card or compose_model_card(manifest, parity), encoding="utf-8")
         write_manifest(folder, manifest, (*graphs, TOKENIZER, *_write_words(source, folder)))
     report("done", 1.0)
     return Bundle.open(out)
+
+
+def check_conversion(
+    out: str | Path, *, precision: str = "fp32", calibration: str | Path | None = None, overwrite: bool = False
+) -> None:
+    """Check what `convert` can check without a checkpoint, with its arguments and errors."""
+    _check_precision(precision, calibration)
+    require_torch()
+    check_target(out, overwrite=overwrite)
 
 
 @dataclass(frozen=True, kw_only=True)
