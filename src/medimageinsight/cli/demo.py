@@ -40,7 +40,11 @@ def demo(
     if warning := warn_of_words(results.unknown_words):
         output.note(f"warning: {warning['message']}: {', '.join(results.unknown_words)}")
     with error_context(out):
-        draw_demo(results).save(out, format="JPEG" if out.suffix.lower() in {".jpg", ".jpeg"} else "PNG", quality=85)
+        suffix = out.suffix.lower()
+        # quality is of JPEG, compress_level of PNG
+        draw_demo(results).save(
+            out, format="JPEG" if suffix in {".jpg", ".jpeg"} else "PNG", quality=85, compress_level=3
+        )
     if as_json:
         output.print_json({**results.to_dict(), "contact_sheet": str(out)})
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -191,5 +192,7 @@ def _square(image: Judged, size: int) -> Image.Image:
     return ImageOps.pad(Image.fromarray(image.pixels), (size, size), color="black")
 
 
+@cache
 def _font(size: int) -> Font:
+    """Load the font, which takes a while, once for each size."""
     return ImageFont.load_default(size)
