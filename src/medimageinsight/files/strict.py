@@ -18,8 +18,8 @@ def build(cls: type[T], data: Any, where: str) -> T:
     """Return an instance of the dataclass `cls` from a mapping.
 
     Lists become tuples, nested mappings become dataclasses, and an int is accepted for a float; nothing else is
-    converted. Field types are scalars, Literals, tuples, dicts, dataclasses, or one of these or None. Errors begin with
-    ``where``, for example ``"manifest"``.
+    converted. Field types are scalars, Literals, tuples, dicts, dataclasses, or one of these or None, or one of several
+    dataclasses, see `choose_kind`. Errors begin with ``where``, for example ``"manifest"``.
 
     Raises:
         MappingError: A key is missing, unknown or of the wrong type.
@@ -56,7 +56,7 @@ def known_part(cls: type, data: object, where: str = "config") -> tuple[object, 
     unknown = [f"{where}.{key}" for key in data if key not in hints]
     known = {key: value for key, value in data.items() if key in hints}
     for key, value in known.items():
-        for inner in _dataclasses(hints[key]):
+        for inner in choose_kind(_dataclasses(hints[key]), value):
             if isinstance(value, list):
                 parts = [known_part(inner, item, f"{where}.{key}[{i}]") for i, item in enumerate(value)]
                 known[key] = [part for part, _ in parts]
@@ -65,6 +65,23 @@ def known_part(cls: type, data: object, where: str = "config") -> tuple[object, 
                 known[key], names = known_part(inner, value, f"{where}.{key}")
                 unknown += names
     return known, unknown
+
+
+def choose_kind(classes: list[type], value: object) -> list[type]:
+    """Return the dataclass that the key ``kind`` of a mapping selects, of several alternatives.
+
+    Each has a field ``kind``, a Literal; an alternative without the field is that of a mapping without the key. The
+    list is empty if none matches. Fewer than two classes are returned unchanged.
+    """
+    if len(classes) < 2:
+        return classes
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    return [cls for cls in classes if kind in _kinds(cls)]
+
+
+def _kinds(cls: type) -> tuple[Any, ...]:
+    hint = get_type_hints(cls).get("kind")
+    return (None,) if hint is None else get_args(hint)
 
 
 def _dataclasses(hint: Any) -> list[type]:
@@ -79,8 +96,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        (inner,) = [argument for argument in arguments if argument is not type(None)]
-        return _convert(inner, value, where)
+        inner = [argument for argument in arguments if argument is not type(None)]
+        if len(inner) > 1:
+            return _build_kind(inner, value, where)
+        return _convert(inner[0], value, where)
     if origin is Literal:
         if value not in arguments:
             raise MappingError(f"{where}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
@@ -103,6 +122,16 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if type(value) is not kind:
         raise MappingError(f"{where}: expected {kind.__name__}, got {_type_name(value)}")
     return value
+
+
+def _build_kind(classes: list[type], value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise MappingError(f"{where}: expected a mapping, got {_type_name(value)}")
+    if not (chosen := choose_kind(classes, value)):
+        kinds = [kind for cls in classes for kind in _kinds(cls)]
+        expected = [str(kind) for kind in kinds if kind is not None] + ["no such key"] * (None in kinds)
+        raise MappingError(f"{where}.kind: expected {' or '.join(expected)}, got {str(value.get('kind'))[:40]!r}")
+    return build(chosen[0], value, where)
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

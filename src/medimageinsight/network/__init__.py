@@ -8,7 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medimageinsight._lazy import lazy_exports
-from medimageinsight.network.config import RELEASED, ImageEncoderConfig, ModelConfig, TextEncoderConfig
+from medimageinsight.network.config import (
+    RELEASED,
+    EfficientNetConfig,
+    ImageEncoderConfig,
+    ModelConfig,
+    TextEncoderConfig,
+)
 from medimageinsight.network.flops import image_flops, text_flops
 
 if TYPE_CHECKING:
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RELEASED",
+    "EfficientNetConfig",
     "ImageEncoderConfig",
     "ModelConfig",
     "TextEncoderConfig",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from medimageinsight.errors import ConfigError
 from medimageinsight.files import strict
@@ -62,12 +62,64 @@ class ImageEncoderConfig:
                 raise ConfigError(f"widths: {width} is not divisible by its {heads} heads or {groups} channel groups")
 
     @property
+    def features(self) -> int:
+        """The number of features of an image."""
+        return self.widths[-1]
+
+    @property
     def grids(self) -> tuple[tuple[int, int], ...]:
         """The number of tokens at each stage, (height, width)."""
         height, width = self.image_size
         grids = []
         for kernel, stride, padding in zip(self.patch_sizes, self.patch_strides, self.patch_paddings, strict=True):
             height, width = ((size + 2 * padding - kernel) // stride + 1 for size in (height, width))
+            grids.append((height, width))
+        return tuple(grids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EfficientNetConfig:
+    """EfficientNet-Lite, a convolutional network: EfficientNet (arXiv 1905.11946) without squeeze-and-excitation.
+
+    Its activation is ReLU6, and stem and head have the same widths in all sizes. Every tuple has one entry per stage.
+    """
+
+    kind: Literal["efficientnet"] = "efficientnet"  # the key that distinguishes it from `ImageEncoderConfig`
+    image_size: tuple[int, int]  # (height, width), pixels
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    kernels: tuple[int, ...]  # of the depth-wise convolutions
+    strides: tuple[int, ...]  # of a stage's first block
+    expansions: tuple[int, ...]  # of a block's channels before its depth-wise convolution
+    stem: int = 32  # channels
+    head: int = 1280  # features of an image
+    drop_path: float = 0.0  # training only: stochastic depth at the last block, rising linearly from 0
+
+    def __post_init__(self) -> None:
+        stages = len(self.widths)
+        for name in ("widths", "depths", "kernels", "strides", "expansions"):
+            values = getattr(self, name)
+            if len(values) != stages or not values:
+                raise ConfigError(f"{name}: expected an entry for each stage, as in widths, got {len(values)}")
+            _expect_counts(name, values)
+        _expect_counts("image_size", self.image_size)
+        _expect_counts("stem, head", (self.stem, self.head))
+        _expect_rate("drop_path", self.drop_path)
+        if even := [kernel for kernel in self.kernels if kernel % 2 == 0]:
+            raise ConfigError(f"kernels: expected odd numbers, got {even[0]}")
+
+    @property
+    def features(self) -> int:
+        """The number of features of an image."""
+        return self.head
+
+    @property
+    def grids(self) -> tuple[tuple[int, int], ...]:
+        """The number of positions after the stem and after each stage, (height, width)."""
+        height, width = self.image_size
+        grids = []
+        for stride in (2, *self.strides):
+            height, width = -(-height // stride), -(-width // stride)
             grids.append((height, width))
         return tuple(grids)
 
@@ -97,7 +149,7 @@ class TextEncoderConfig:
 class ModelConfig:
     """Both encoders and the dimension of their common embedding space."""
 
-    image: ImageEncoderConfig
+    image: ImageEncoderConfig | EfficientNetConfig
     text: TextEncoderConfig
     embedding_dim: int
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from medimageinsight.network.config import EfficientNetConfig
+
 if TYPE_CHECKING:
     from medimageinsight.network.config import ImageEncoderConfig, ModelConfig
 
@@ -17,14 +19,33 @@ if TYPE_CHECKING:
 def image_flops(config: ModelConfig) -> int:
     """Count the operations of one image in the image encoder and its projection."""
     image = config.image
+    macs = _efficientnet_macs(image) if isinstance(image, EfficientNetConfig) else _davit_macs(image)
+    return 2 * (macs + image.features * config.embedding_dim)
+
+
+def _efficientnet_macs(image: EfficientNetConfig) -> int:
+    (height, width), *grids = image.grids
+    macs = 3 * 3 * 3 * image.stem * height * width
+    inputs = image.stem
+    stages = zip(image.widths, image.depths, image.kernels, image.expansions, strict=True)
+    for (outputs, depth, kernel, expansion), grid in zip(stages, grids, strict=True):
+        for _ in range(depth):
+            hidden = inputs * expansion
+            macs += inputs * hidden * height * width * (expansion > 1)
+            height, width = grid
+            macs += hidden * (kernel**2 + outputs) * height * width
+            inputs = outputs
+    return macs + inputs * image.head * height * width
+
+
+def _davit_macs(image: ImageEncoderConfig) -> int:
     macs = 0
     for stage, (inputs, outputs) in enumerate(pairwise((3, *image.widths))):
         height, width = image.grids[stage]
         macs += image.patch_sizes[stage] ** 2 * inputs * outputs * height * width
         macs += image.depths[stage] * _block_macs(image, stage, height, width)
     last, (height, width) = image.widths[-1], image.grids[-1]
-    macs -= (height * width - 1) * image.mlp_ratio * last**2  # fc2: once per image instead of once per token
-    return 2 * (macs + last * config.embedding_dim)
+    return macs - (height * width - 1) * image.mlp_ratio * last**2  # fc2: once per image instead of once per token
 
 
 def text_flops(config: ModelConfig, tokens: int) -> int:

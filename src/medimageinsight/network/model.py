@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medimageinsight.network.config import EfficientNetConfig
 from medimageinsight.network.davit import DaViT
+from medimageinsight.network.efficientnet import EfficientNet
 from medimageinsight.network.text_encoder import SelfAttention, TextTransformer
 
 if TYPE_CHECKING:
@@ -17,14 +19,16 @@ if TYPE_CHECKING:
 
 
 class UniCLModel(nn.Module):
-    """The network of MedImageInsight, initialised for training from scratch."""
+    """The network of MedImageInsight, or one with another image encoder, initialised for training from scratch."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.image_encoder = DaViT(config.image)
+        image = config.image
+        self.image_encoder: DaViT | EfficientNet
+        self.image_encoder = EfficientNet(image) if isinstance(image, EfficientNetConfig) else DaViT(image)
         self.lang_encoder = TextTransformer(config.text)
-        self.image_projection = nn.Parameter(torch.empty(config.image.widths[-1], config.embedding_dim))
+        self.image_projection = nn.Parameter(torch.empty(image.features, config.embedding_dim))
         self.lang_projection = nn.Parameter(torch.empty(config.text.width, config.embedding_dim))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # CLIP (arXiv 2103.00020), section 2.5
         self._initialise()
@@ -38,7 +42,7 @@ class UniCLModel(nn.Module):
         return self.project_text(self.lang_encoder(input_ids, attention_mask))
 
     def project_image(self, features: Tensor) -> Tensor:
-        """Project features of the image encoder (B, widths[-1]) to L2-normalised embeddings (B, D)."""
+        """Project features of the image encoder (B, features) to L2-normalised embeddings (B, D)."""
         return F.normalize(features @ self.image_projection, dim=-1)
 
     def project_text(self, features: Tensor) -> Tensor:

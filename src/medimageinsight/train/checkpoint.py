@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import CheckpointError
 from medimageinsight.train.distributed import full_tensor, shard_like
+from medimageinsight.train.ema import changing_tensors
 from medimageinsight.train.head import HEAD
 from medimageinsight.train.run_files import replace_file, replace_folder
 
@@ -53,9 +54,8 @@ def save_state(
         if write:
             tensors[name] = complete.cpu().contiguous()
 
-    for name, parameter in model.named_parameters():
-        if name in average:
-            add(f"model.{name}", parameter)
+    for name, tensor in changing_tensors(model, set(average)).items():
+        add(f"model.{name}", tensor)
     for name, value in average.items():
         add(f"average.{name}", value)
     names = _parameter_names(model, optimizer)
@@ -83,8 +83,9 @@ def load_state(
             progress: dict[str, Any] = json.loads(file.metadata()["progress"])
             saved = set(file.keys())
             parameters = dict(model.named_parameters())
+            current = changing_tensors(model, set(average))
             for name, value in average.items():
-                parameters[name].copy_(_matching(file.get_tensor(f"model.{name}"), parameters[name]))
+                current[name].copy_(_matching(file.get_tensor(f"model.{name}"), current[name]))
                 value.copy_(_matching(file.get_tensor(f"average.{name}"), value))
             state = optimizer.state_dict()
             state["state"] = {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Config = TypeVar("Config", bound=RunConfig)
+MAX_BASES = 2  # of a config: its base, and the base of that
 
 
 def read_config(path: Path) -> RunConfig:
@@ -62,19 +63,25 @@ def read_config_as(path: Path, kind: type[Config], problems: Problems | None = N
 def load_mapping(path: Path) -> object:
     """Load the YAML of a file, merged into the file in the same folder that its key `base` names, if any.
 
-    As a merge patch (RFC 7396): mappings are merged by key, null removes a key, any other value replaces the base's.
+    That file may have a base too. As a merge patch (RFC 7396): mappings are merged by key, null removes a key, any
+    other value replaces the base's.
     """
-    own = read_yaml(path)
+    return _load_with_bases(read_yaml(path), path, MAX_BASES)
+
+
+def _load_with_bases(own: object, path: Path, bases: int) -> object:
     if not isinstance(own, dict) or "base" not in own:
         return own
+    if not bases:
+        raise ConfigError(
+            f"config.base: expected at most {MAX_BASES} bases, the last without a base of its own, got one with a base"
+        )
     name = own.pop("base")
     if not isinstance(name, str) or "/" in name or "\\" in name:
         got = "a path with folders" if isinstance(name, str) else type(name).__name__
         raise ConfigError(f"config.base: expected the name of a config in the same folder, got {got}")
     base = read_yaml(path.with_name(name), name=name)
-    if isinstance(base, dict) and "base" in base:
-        raise ConfigError("config.base: expected a config without a base of its own, got one with a base")
-    return _merge(own, base)
+    return _merge(own, _load_with_bases(base, path, bases - 1))
 
 
 def config_text(path: Path) -> str:

@@ -77,14 +77,19 @@ class Processes:
         if self.world_size == 1:
             return
         whole = [parameter for parameter in parameters if not isinstance(parameter, DTensor)]
-        gradients = [parameter.grad for parameter in whole if parameter.grad is not None]
-        for bucket in _buckets(gradients):
-            flat = torch.cat([gradient.flatten() for gradient in bucket])
+        self.average([parameter.grad for parameter in whole if parameter.grad is not None])
+
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replace each tensor by its mean over processes."""
+        if self.world_size == 1:
+            return
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.flatten() for tensor in bucket])
             dist.all_reduce(flat)
             flat /= self.world_size
-            means = torch.split(flat, [gradient.numel() for gradient in bucket])
-            for gradient, mean in zip(bucket, means, strict=True):
-                gradient.copy_(mean.view_as(gradient))
+            means = torch.split(flat, [tensor.numel() for tensor in bucket])
+            for tensor, mean in zip(bucket, means, strict=True):
+                tensor.copy_(mean.view_as(tensor))
 
 
 def join_processes(device: Literal["auto", "cpu", "cuda"] = "auto") -> Processes:

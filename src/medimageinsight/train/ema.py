@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from medimageinsight.network.efficientnet import running_statistics
 from medimageinsight.train.distributed import local_shard
 
 if TYPE_CHECKING:
@@ -15,23 +16,29 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+def changing_tensors(model: nn.Module, trained: set[str]) -> dict[str, Tensor]:
+    """Return the trained parameters and the running statistics of trained norms, by name."""
+    parameters = {name: parameter for name, parameter in model.named_parameters() if name in trained}
+    return {**parameters, **dict(running_statistics(model, trained))}
+
+
 class WeightEMA:
     """Exponential moving average of the trained weights; the model's other weights are shared with it.
 
-    ``values`` holds one tensor per trained parameter, sharded like the parameter.
+    ``values`` holds one tensor per trained parameter, sharded like the parameter, and the running statistics.
     """
 
     def __init__(self, model: nn.Module, trained: set[str]) -> None:
-        self.model = model
+        self.model, self.trained = model, trained
         self.values: dict[str, Tensor] = {
-            name: parameter.detach().clone() for name, parameter in model.named_parameters() if name in trained
+            name: tensor.detach().clone() for name, tensor in changing_tensors(model, trained).items()
         }
 
     @torch.no_grad()
     def update(self, step: int, decay: float) -> None:
         """Add the current weights. The first steps have a smaller decay, so that the average starts close to them."""
         decay = min(decay, (1 + step) / (10 + step))
-        current = dict(self.model.named_parameters())
+        current = changing_tensors(self.model, self.trained)
         torch._foreach_lerp_(
             [local_shard(value) for value in self.values.values()],
             [local_shard(current[name].detach()) for name in self.values],
@@ -41,9 +48,8 @@ class WeightEMA:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Use the averaged weights in the model within the block; afterwards its own are restored bit for bit."""
-        own = {
-            name: local_shard(value.detach()) for name, value in self.model.named_parameters() if name in self.values
-        }
+        current = changing_tensors(self.model, self.trained)
+        own = {name: local_shard(value.detach()) for name, value in current.items()}
         saved = {name: value.clone() for name, value in own.items()}
         for name, value in own.items():
             value.copy_(local_shard(self.values[name]))

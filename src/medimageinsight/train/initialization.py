@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 TOKENIZER = "tokenizer.json"
-AFTER_BLOCKS = re.compile(r"image_encoder\.norms\.|lang_encoder\.ln_final\.|(image|lang)_projection$|logit_scale$")
+AFTER_BLOCKS = re.compile(
+    r"image_encoder\.(norms|head)\.|lang_encoder\.ln_final\.|(image|lang)_projection$|logit_scale$"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medimageinsight.train.config import OptimizerConfig, RunConfig, StageConfig
 
 _STAGE = re.compile(r"^image_encoder\.(convs|blocks)\.(\d+)(?:\.(\d+))?")
+_STEM = "image_encoder.stem."
 _TEXT_BLOCK = re.compile(r"^lang_encoder\.resblocks\.(\d+)\.")
 
 
@@ -58,6 +59,8 @@ def blocks_after(name: str, config: ModelConfig) -> int:
     if match := _STAGE.match(name):
         kind, stage, block = match[1], int(match[2]), int(match[3]) if match[3] else 0
         return sum(depths[stage:]) - (block if kind == "blocks" else 0)
+    if name.startswith(_STEM):
+        return sum(depths)
     if match := _TEXT_BLOCK.match(name):
         return config.text.layers - int(match[1])
     return config.text.layers + 1 if "embedding" in name else 0

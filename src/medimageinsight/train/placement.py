@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from medimageinsight.errors import ConfigError
 from medimageinsight.network.davit import Block
+from medimageinsight.network.efficientnet import InvertedResidual
 from medimageinsight.network.text_encoder import TextBlock
 
 if TYPE_CHECKING:
@@ -49,4 +50,4 @@ def parallelize(model: UniCLModel, settings: ParallelConfig, processes: Processe
 
 def encoder_blocks(model: UniCLModel) -> list[nn.Module]:
     """Return the blocks of both encoders: the units of activation checkpointing and of sharding."""
-    return [module for module in model.modules() if isinstance(module, Block | TextBlock)]
+    return [module for module in model.modules() if isinstance(module, Block | InvertedResidual | TextBlock)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from medimageinsight.errors import ConfigError
+from medimageinsight.network.efficientnet import running_statistics
 from medimageinsight.train.checkpoint import STATE, load_state, save_model, save_state
 from medimageinsight.train.distillation import Distillation
 from medimageinsight.train.distributed import full_tensor
@@ -207,6 +208,7 @@ class Trainer:
         )
         parameters = list(model.parameters())
         self.processes.average_gradients(parameters)
+        self.processes.average([statistic for _, statistic in running_statistics(model, self.trained)])
         self.scale.unscale(parameters)
         if self.scale.update(float(clip_gradients(parameters, settings.clip_norm))):
             self.optimizer.step()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from medimageinsight.export.rewriting.attention import fixed
+from medimageinsight.network.davit import DaViT
 
 if TYPE_CHECKING:
     from medimageinsight.network.davit import ChannelAttention
@@ -19,6 +20,8 @@ def merge_channel_attention_into_projection(model: UniCLModel) -> None:
     A group's attention mixes its channels, and so does the projection after it: together they are one matrix (C, C) per
     image, and the values of all tokens are multiplied with it in their memory order.
     """
+    if not isinstance(model.image_encoder, DaViT):
+        return
     stages: Any = model.image_encoder.blocks
     for (height, width), blocks in zip(model.config.image.grids, stages, strict=True):
         for block in blocks:

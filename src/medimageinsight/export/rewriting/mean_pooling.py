@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from medimageinsight.network.davit import DaViT
+
 if TYPE_CHECKING:
-    from medimageinsight.network.davit import DaViT
     from medimageinsight.network.model import UniCLModel
 
 
 def average_before_last_layer(model: UniCLModel) -> None:
     """Apply the last block's fc2, which is linear, to the mean of its inputs: one row per image."""
+    if not isinstance(model.image_encoder, DaViT):
+        return
     stages: Any = model.image_encoder.blocks
     last = stages[-1][-1].channel_block
     last.ffn = AveragedFeedForward(last.ffn)

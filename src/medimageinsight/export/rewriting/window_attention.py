@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medimageinsight.export.rewriting.attention import Projections
+from medimageinsight.network.davit import DaViT
 
 if TYPE_CHECKING:
     from medimageinsight.network.davit import WindowAttention
@@ -22,6 +23,8 @@ def skip_window_padding(model: UniCLModel) -> None:
     The key and the value of a pad position are the biases. Without these (see `attention`) both are zero, all pad
     positions of a window are equal, and n of them weigh in softmax as one key whose logit is log(n).
     """
+    if not isinstance(model.image_encoder, DaViT):
+        return
     stages: Any = model.image_encoder.blocks
     for (height, width), blocks in zip(model.config.image.grids, stages, strict=True):
         for block in blocks:
