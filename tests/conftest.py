@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from medimageinsight.bundle import Bundle
+
+# The networks of tests are tiny: PyTorch's threads, also of processes that tests start, would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The time of an example depends on the machine.
 settings.register_profile("no-deadline", deadline=None)
