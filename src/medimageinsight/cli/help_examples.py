@@ -25,6 +25,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'mi2 heatmap slide.svs --text "H&E tumor" --out map.png --geojson map.geojson',
         "mi2 heatmap slide.svs --vectors tiles.parquet --text necrosis --out map.png",
     ),
+    "batch": (
+        "mi2 batch archive/ vectors/",
+        "mi2 batch ct/ vectors/ --level series",
+        "mi2 batch s3://archive/chest s3://vectors/chest",
+        "mi2 batch requests.csv predictions/ --csv",
+    ),
     "tag": (
         "mi2 tag scans/ --vocabulary modality",
         "mi2 tag scans/ --tagger chest.json --json",
@@ -68,7 +74,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mi2 pull",
         "mi2 pull medimageinsight-fp16 --precision fp16 --revision main --delete-checkpoint",
     ),
-    "convert": ("mi2 convert path/to/2024.09.27 --out ~/models/medimageinsight",),
+    "convert": (
+        "mi2 convert path/to/2024.09.27 --out ~/models/medimageinsight",
+        "mi2 convert path/to/mlflow_model --out ~/models/medimageinsight-onnx",
+        "mi2 convert --from-onnx image.onnx text.onnx --tokenizer clip/ --preprocessing size.json --out models/mine",
+    ),
     "statistics": ("mi2 statistics runs/chest/bundle chest.csv --split val",),
     "verify": ("mi2 verify ~/models/medimageinsight --against path/to/2024.09.27",),
     "train": ("mi2 train configs/mini.yaml --out runs/mini",),

@@ -9,6 +9,7 @@ import typer
 
 from medimageinsight.cli import (
     adapter,
+    batch,
     bench,
     classify,
     compare,
@@ -57,6 +58,7 @@ SECTIONS = {
         compare.compare,
         ("tag", tag.app),
         heatmap.heatmap,
+        batch.batch,
     ),
     "Store and search": (("index", index.app), search.search, listen.listen),
     "Serve": (score.score, mcp.mcp),
@@ -74,6 +76,7 @@ SECTIONS = {
     ),
 }
 MULTI_VALUE_OPTIONS = {
+    "convert": ("--from-onnx",),
     "classify": ("--labels",),
     "tag": ("--labels",),
     "compare": ("--prior", "--current"),

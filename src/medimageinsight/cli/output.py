@@ -138,6 +138,18 @@ def counting(description: str, total: int | None, *, shown: bool = True) -> Iter
 
 
 @contextmanager
+def batch_progress(first: str, second: str) -> Iterator[tuple[Callable[[int], None], Callable[[int, int, str], None]]]:
+    """Show a count, then a progress bar; the block calls one with a number, the other with total, done and a remark."""
+    with _progress(MofNCompleteColumn(), TextColumn("{task.fields[remark]}")) as progress:
+        task = progress.add_task(first, total=None, remark="")
+
+        def bar(total: int, done: int, remark: str) -> None:
+            progress.update(task, description=second, total=total, completed=done, remark=remark)
+
+        yield lambda count: progress.update(task, completed=count), bar
+
+
+@contextmanager
 def stages() -> Iterator[Callable[[str, float], None]]:
     """Show a progress bar on a terminal; the block calls it with the current stage and the finished fraction."""
     with _progress(TaskProgressColumn()) as progress:
@@ -145,8 +157,8 @@ def stages() -> Iterator[Callable[[str, float], None]]:
         yield lambda stage, fraction: progress.update(task, description=stage, completed=fraction)
 
 
-def _progress(amount: MofNCompleteColumn | TaskProgressColumn, *, shown: bool = True) -> Progress:
-    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+def _progress(*amounts: MofNCompleteColumn | TaskProgressColumn | TextColumn, shown: bool = True) -> Progress:
+    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), *amounts, TimeRemainingColumn())
     # rich would redirect standard output to the progress bar's own stream.
     return Progress(
         *columns,

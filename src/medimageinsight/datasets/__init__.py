@@ -13,7 +13,7 @@ from medimageinsight.datasets.azureml import (
 from medimageinsight.datasets.check import CheckSettings, check_table
 from medimageinsight.datasets.dicom_patients import read_patient, with_dicom_patients
 from medimageinsight.datasets.folder import read_folder
-from medimageinsight.datasets.image_files import FoundImages, find_images
+from medimageinsight.datasets.image_files import FoundImages, find_images, walk_images
 from medimageinsight.datasets.medmnist import is_medmnist, list_items, open_item, read_label_names, read_medmnist
 from medimageinsight.datasets.problems import DatasetProblems, Problem, Problems
 from medimageinsight.datasets.sample import ByteRange, Sample, Table, join_tables, patient_ids, similar_labels
@@ -61,6 +61,7 @@ __all__ = [
     "read_vectors",
     "similar_labels",
     "split_by_patient",
+    "walk_images",
     "with_dicom_patients",
     "write_tsv",
 ]

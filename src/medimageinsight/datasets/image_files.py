@@ -51,12 +51,17 @@ def find_images(folder: str | os.PathLike[str]) -> FoundImages:
         OSError: The folder cannot be listed.
     """
     found = FoundImages()
+    found.paths = list(walk_images(folder, found))
+    return found
+
+
+def walk_images(folder: str | os.PathLike[str], found: FoundImages) -> Iterator[str]:
+    """Yield the images that `find_images` returns, one by one, and count what else there is in `found`."""
     for path in _files_below(os.fspath(folder), found):
         if (kind := _other_kind(path, found)) is None:
-            found.paths.append(path)
+            yield path
         else:
             found.others[kind] += 1
-    return found
 
 
 def _files_below(folder: str, found: FoundImages) -> Iterator[str]:
