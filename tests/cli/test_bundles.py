@@ -133,3 +133,32 @@ def test_convert_describes_graphs_given_instead_of_a_checkpoint(mi2, toy_bundle:
     assert result.code == 1
     assert "model.onnx takes pixel_values float" in result.err
     assert "convert the folder of the PyTorch edition" in result.err
+
+
+def test_convert_takes_graphs_as_a_folder_or_by_name(
+    mi2, golden_bundle, golden_checkpoint: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx")
+    graphs = [golden_bundle.path(name) for name in ("image_encoder.onnx", "text_encoder.onnx")]
+    settings = tmp_path / "size.json"
+    settings.write_text(json.dumps({"image_size": [120, 120], "mean": [0.485, 0.456, 0.406], "std": [0.2, 0.2, 0.2]}))
+    tokenizer = golden_checkpoint / "language_model" / "clip_tokenizer"
+    common = ("--tokenizer", tokenizer, "--preprocessing", settings, "--logit-scale", 4.5, "--json")
+    result = mi2("convert", "--from-onnx", *graphs, "--out", tmp_path / "mine", *common)
+    assert result.code == 0, result.err
+    assert result.json["parity"]["text"]["max_abs_diff"] <= 1e-5
+    assert mi2("embed", "--text", "x", "--model", tmp_path / "mine").code == 0
+    assert "against the source graphs" in mi2("verify", tmp_path / "mine").out
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for graph in graphs:
+        shutil.copy(graph, folder)
+    found = mi2("convert", folder, "--out", tmp_path / "second", "--image-output", "image_embeddings", *common)
+    assert found.code == 0, found.err
+    wrong = mi2("convert", folder, "--out", tmp_path / "third", "--image-output", "nothing", *common)
+    assert (wrong.code, wrong.json["error"]["code"]) == (1, "graph_role_missing")
+    assert mi2("convert", "--out", tmp_path / "third").code == 2
+    assert mi2("convert", folder, "--out", tmp_path / "third", "--precision", "fp16", *common).code == 2
+    assert mi2("convert", golden_checkpoint, "--out", tmp_path / "third", *common).code == 2
+    assert not (tmp_path / "third").exists()

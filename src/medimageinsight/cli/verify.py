@@ -61,7 +61,8 @@ def verify(
         parity = verify_bundle(opened, original)
     document = {"name": opened.manifest.name, "parity": parity.to_dict()}
     if not as_json:
-        print_parity(parity, title=f"{opened.manifest.name}: ONNX Runtime against PyTorch")
+        compared = "PyTorch" if original is not None else opened.manifest.provenance.get("compared_with", "PyTorch")
+        print_parity(parity, title=f"{opened.manifest.name}: ONNX Runtime against {compared}")
         output.note("all files are unchanged since the conversion, and the embeddings agree")
     if table is not None:
         scored = DEFAULT_SPLIT if split is None and DEFAULT_SPLIT in table.splits else split

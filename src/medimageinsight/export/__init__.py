@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from medimageinsight.export.accuracy_results import Accuracy, RuntimeResult, SourceResult
     from medimageinsight.export.checkpoint_files import find_checkpoint
     from medimageinsight.export.conversion import check_conversion, convert
+    from medimageinsight.export.graph_conversion import convert_graphs
+    from medimageinsight.export.graph_roles import Names
     from medimageinsight.export.graphs import export_image_encoder, export_text_encoder
     from medimageinsight.export.model_card import compose_model_card
     from medimageinsight.export.model_description import read_description
@@ -34,6 +36,7 @@ __all__ = [
     "REWRITINGS",
     "Accuracy",
     "Agreement",
+    "Names",
     "Parity",
     "RuntimeResult",
     "SourceResult",
@@ -41,6 +44,7 @@ __all__ = [
     "check_tokenizer",
     "compose_model_card",
     "convert",
+    "convert_graphs",
     "create_clip_tokenizer",
     "export_image_encoder",
     "export_text_encoder",
@@ -62,6 +66,8 @@ _MODULES = {
     "accuracy_results": ("Accuracy", "RuntimeResult", "SourceResult"),
     "checkpoint_files": ("find_checkpoint",),
     "conversion": ("check_conversion", "convert"),
+    "graph_conversion": ("convert_graphs",),
+    "graph_roles": ("Names",),
     "graphs": ("export_image_encoder", "export_text_encoder"),
     "model_card": ("compose_model_card",),
     "model_description": ("read_description",),

@@ -85,7 +85,7 @@ def _find_weights(folder: Path) -> Path:
         )
     if (folder / PROJECT_WEIGHTS).is_file():
         return folder / PROJECT_WEIGHTS
-    files = list(_walk(folder))
+    files = list(walk_folder(folder))
     weights = [file for file in files if is_index(file) or file.suffix.lower() in WEIGHTS_SUFFIXES]
     if not weights:
         if graphs := [file for file in files if file.suffix.lower() == ".onnx"]:
@@ -105,7 +105,7 @@ def _find_weights(folder: Path) -> Path:
         found = existing
     if all(_SHARD.fullmatch(file.name) for file in found):
         raise _not_found(f"the index of the shards (*{INDEX_SUFFIX}) next to them, got {len(found)} shards without it")
-    return _require_one(found, "weights files")
+    return require_one(found, "weights files")
 
 
 def _index_of_shard(path: Path) -> Path | None:
@@ -132,12 +132,12 @@ def _find_config(weights: Path, root: Path) -> Path:
         for path in (folder / PROJECT_MODEL, folder / RELEASE_CONFIG, folder.parent / RELEASE_CONFIG):
             if path.is_file():
                 return path
-    found = [file for file in _walk(root) if file.name == RELEASE_CONFIG] if root.is_dir() else []
+    found = [file for file in walk_folder(root) if file.name == RELEASE_CONFIG] if root.is_dir() else []
     if not found:
         raise _not_found(
             f"{RELEASE_CONFIG} or {PROJECT_MODEL} next to the weights, got weights without them: name it with --config"
         )
-    return _require_one(found, f"{RELEASE_CONFIG} files")
+    return require_one(found, f"{RELEASE_CONFIG} files")
 
 
 def _find_tokenizer(weights: Path, root: Path) -> Path:
@@ -147,14 +147,14 @@ def _find_tokenizer(weights: Path, root: Path) -> Path:
     for folder in (parent for near in _folders_of(weights) for parent in (near, near.parent)):
         found = [file.parent for pattern in ("", "language_model/*/") for file in folder.glob(pattern + "vocab.json")]
         if found := [folder for folder in found if (folder / "merges.txt").is_file()]:
-            return _require_one(found, "tokenizers")
-    vocabularies = [file.parent for file in _walk(root) if file.name == "vocab.json"] if root.is_dir() else []
+            return require_one(found, "tokenizers")
+    vocabularies = [file.parent for file in walk_folder(root) if file.name == "vocab.json"] if root.is_dir() else []
     if not vocabularies:
         raise _not_found(
             f"vocab.json and merges.txt, or {PROJECT_TOKENIZER}, next to the weights, got weights without them: "
             "name them with --tokenizer"
         )
-    return _require_one(vocabularies, "tokenizers")
+    return require_one(vocabularies, "tokenizers")
 
 
 def _check_given(path: str | Path | None) -> Path | None:
@@ -166,7 +166,7 @@ def _check_given(path: str | Path | None) -> Path | None:
     return path
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk_folder(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder, sorted; hidden folders are skipped, links to folders followed, each once."""
     count, visited = 0, set()
     for parent, folders, names in os.walk(folder, followlinks=True):
@@ -183,7 +183,12 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield Path(parent) / name
 
 
-def _require_one(found: list[Path], kind: str) -> Path:
+def require_one(found: list[Path], kind: str) -> Path:
+    """Return the only path of a list.
+
+    Raises:
+        CheckpointError: There are several (``checkpoint_ambiguous``).
+    """
     if len(found) > 1:
         raise CheckpointError(
             f"expected one checkpoint in the folder, got {len(found)} {kind}: "
@@ -197,8 +202,8 @@ def _is_onnx(graphs: list[Path]) -> CheckpointError:
     """Describe the hosted ONNX edition or another folder of graphs, and what to convert instead."""
     shown = "; ".join(_describe_graph(path) for path in graphs[:4])
     return CheckpointError(
-        f"expected a PyTorch checkpoint, got ONNX graphs, which cannot be converted ({shown}): "
-        "convert the folder of the PyTorch edition (config.yaml, vision_model, language_model) instead",
+        f"expected a PyTorch checkpoint, got ONNX graphs ({shown}): mi2 convert makes a bundle of their folder; here, "
+        "name the folder of the PyTorch edition (config.yaml, vision_model, language_model)",
         code="checkpoint_is_onnx",
     )
 

@@ -62,7 +62,7 @@ def compose_model_card(
         _summary(manifest),
         USE,
         *([] if run is None else [_training(run, manifest)]),
-        _agreement(parity),
+        _agreement(parity, str(manifest.provenance.get("compared_with", "PyTorch"))),
         f"## Evaluation\n\n{NOT_EVALUATED}\n\n{EVALUATION_BEGIN}\n{EVALUATION_END}"
         if evaluation is None
         else f"## Evaluation\n\n{EVALUATION_BEGIN}\n{evaluation}\n{EVALUATION_END}",
@@ -109,7 +109,7 @@ def _training(run: RunRecord, manifest: Manifest) -> str:
     return "\n\n".join(parts)
 
 
-def _agreement(parity: Parity) -> str:
+def _agreement(parity: Parity, compared: str) -> str:
     rows = [
         (name, str(part.inputs), f"{part.max_abs_diff:.2g}", f"{part.min_cosine:.7f}", f"{part.max_batch_diff:.2g}")
         for name, part in (("image", parity.image), ("text", parity.text))
@@ -118,7 +118,7 @@ def _agreement(parity: Parity) -> str:
     agreement = parity.agreement
     forced = " **Forced: a figure is out of its bound.**" if parity.forced else ""
     return (
-        f"## Agreement with PyTorch\n\n{markdown_table(columns, rows)}\n\n"
+        f"## Agreement with {compared}\n\n{markdown_table(columns, rows)}\n\n"
         f"On {agreement.images} {'real' if agreement.real else 'generated'} images and {agreement.labels} labels: "
         f"smallest cosine {agreement.min_cosine:.6f}, the same best label for {agreement.top1:.2%}, "
         f"the same nearest ten for {agreement.nearest_ten:.2%}.{forced}\n\n{_text_precision(parity)}"

@@ -64,6 +64,15 @@ BOUNDS = {
 }
 
 
+SOURCE_GRAPHS = "graphs"  # key of a manifest's provenance: the bundle was made from graphs, not from a checkpoint
+# For such a bundle: a batch may round differently, as its own arithmetic decides.
+GRAPH_BOUNDS = {
+    "fp32": Bounds(max_abs_diff=1e-5, max_batch_diff=1e-5),
+    "fp16": Bounds(max_batch_diff=1e-2, min_cosine=0.9999),
+    "int8": Bounds(max_batch_diff=5e-2, min_cosine=0.995),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parity:
     """Figures of a bundle against its network in float32 PyTorch; `check` compares them with their bounds."""

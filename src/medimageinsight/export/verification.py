@@ -6,17 +6,18 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from medimageinsight.bundle import PARITY
+from medimageinsight.bundle import PARITY, TOKENIZER
 from medimageinsight.errors import ParityError
 from medimageinsight.export.checkpoint_files import find_checkpoint
 from medimageinsight.export.measure_parity import compute_reference, measure_parity
 from medimageinsight.export.model_description import read_description
-from medimageinsight.export.parity import read_parity, to_json
+from medimageinsight.export.parity import GRAPH_BOUNDS, SOURCE_GRAPHS, read_parity, to_json
 from medimageinsight.export.pytorch_encoders import require_torch
 from medimageinsight.export.sample_inputs import generate_samples
 from medimageinsight.files.atomic import write_text
 from medimageinsight.network.config import ModelConfig
 from medimageinsight.preprocess import Preprocessing
+from medimageinsight.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,10 +40,9 @@ def verify(bundle: Bundle, original: UniCLModel | None = None) -> Parity:
     """
     bundle.verify()
     manifest = bundle.manifest
-    architecture = ModelConfig.from_dict(manifest.architecture)
     samples = generate_samples(
         Preprocessing.from_dict(manifest.preprocessing),
-        vocab_size=architecture.text.vocab_size,
+        vocab_size=Tokenizer.from_file(bundle.path(TOKENIZER), manifest.context_length).vocab_size,
         context_length=manifest.context_length,
     )
     stored = None
@@ -59,6 +59,8 @@ def verify(bundle: Bundle, original: UniCLModel | None = None) -> Parity:
     parity = replace(
         measure_parity(bundle.folder, samples, reference, manifest.precision), forced="forced" in manifest.provenance
     )
+    if SOURCE_GRAPHS in manifest.provenance:
+        parity = replace(parity, bounds=GRAPH_BOUNDS[manifest.precision])
     if stored is not None and stored.agreement.real:  # the user's images are not in the bundle, only their figures
         parity = replace(parity, agreement=stored.agreement)
     if not parity.forced:
@@ -83,7 +85,8 @@ def load_original(
     from medimageinsight.network.checkpoint import load_model
 
     files = find_checkpoint(checkpoint, config=config, tokenizer=tokenizer)
-    architecture = ModelConfig.from_dict(bundle.manifest.architecture)
-    if ModelConfig.from_dict(read_description(files).architecture) != architecture:
+    architecture = ModelConfig.from_dict(read_description(files).architecture)
+    of_graphs = SOURCE_GRAPHS in bundle.manifest.provenance  # whose architecture may not be known
+    if not of_graphs and ModelConfig.from_dict(bundle.manifest.architecture) != architecture:
         raise ParityError("expected the checkpoint this bundle was made from, got one of another architecture")
     return load_model(files.weights, architecture)
