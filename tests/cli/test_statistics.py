@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import shutil
@@ -63,6 +64,12 @@ def replace_content(bundle: Path, change: Any) -> None:
     (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
+def numbers(value: float, content: dict[str, Any]) -> str:
+    """Return a row of a matrix as it is stored."""
+    dim = content["model"]["embedding_dim"]
+    return base64.b64encode(np.full(dim, value, dtype="<f4").tobytes()).decode()
+
+
 def test_without_statistics_nothing_is_marked_and_info_names_it(mi2, tmp_path: Path) -> None:
     unlike = write_unlike(tmp_path / "unlike.png")
     (result,) = mi2("classify", unlike, *LABELS, "--json").json
@@ -98,10 +105,36 @@ def test_unlike_images_are_marked_in_every_output(mi2, checked: Path, tmp_path: 
         assert model.tag(unlike, "modality").unlike_validation is True
 
 
-def test_about_two_in_a_hundred_images_like_the_checked_are_marked(mi2, checked: Path, tmp_path: Path) -> None:
+def test_few_images_like_the_checked_are_marked(mi2, checked: Path, tmp_path: Path) -> None:
     files = [write_image(tmp_path / f"{seed}.png", "right", seed) for seed in range(1000, 1150)]
     results = mi2("classify", *files, *LABELS, "--model", checked, "--json").json
     assert sum(result["unlike_validation"] for result in results) <= 10
+
+
+def test_statistics_of_an_older_form_ask_to_be_measured_again(mi2, checked: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(checked, tmp_path / "older"))
+
+    def older(content: dict[str, Any]) -> None:
+        del content["groups"], content["threshold"], content["level"], content["images"]
+        content |= {"cosine": {}, "distance": {}, "centroid_count": 1, "centroids": ""}
+
+    replace_content(bundle, older)
+    assert load_code(bundle) == "statistics_invalid"
+    with pytest.raises(MedImageInsightError, match="mi2 statistics"):
+        MedImageInsight.load(bundle)
+
+
+def test_the_level_is_part_of_the_statistics(mi2, checked: Path, made: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="measuring statistics needs the evaluate extra")
+    bundle = Path(shutil.copytree(checked, tmp_path / "level"))
+    usual = mi2("info", bundle, "--json").json["statistics"]
+    assert mi2("statistics", bundle, made[1], "--level", "0.05").code == 0
+    changed = mi2("info", bundle, "--json").json["statistics"]
+    assert (usual["level"], changed["level"]) == (0.01, 0.05)
+    assert changed["threshold"] < usual["threshold"]
+    refused = mi2("statistics", bundle, made[1], "--level", "0.5")
+    assert refused.code == 2
+    assert "below 0.1" in refused.err
 
 
 def test_other_preprocessing_has_no_statistics(mi2, checked: Path, image_files: list[Path]) -> None:
@@ -159,11 +192,23 @@ def test_damaged_and_foreign_statistics_are_errors(mi2, checked: Path, toy_bundl
 @pytest.mark.parametrize(
     "change",
     [
-        lambda content: content["cosine"]["values"].reverse(),
-        lambda content: content["cosine"].update(count=3),
-        lambda content: content["distance"]["levels"].pop(),
-        lambda content: content.update(centroid_count=7),
-        lambda content: content.update(centroids="?"),
+        lambda content: content["groups"].update(means="?"),
+        lambda content: content["groups"].update(means=content["groups"]["means"][:-8]),
+        lambda content: content["groups"].update(made_means=""),
+        lambda content: content["groups"].update(made_means=numbers(np.nan, content)),
+        lambda content: content["groups"].update(made_means=numbers(2.0, content)),
+        lambda content: content["groups"].update(made_means=numbers(0.1, content) * 600),
+        lambda content: content["groups"].update(directions=numbers(0.0, content)),
+        lambda content: content["groups"]["weights"].append(0.5),
+        lambda content: content["groups"].update(weights=[-1.0] * len(content["groups"]["weights"])),
+        lambda content: content["groups"]["log_spreads"].append(1.0),
+        lambda content: content["groups"].update(log_spreads=[0.0] * len(content["groups"]["log_spreads"])),
+        lambda content: content["groups"]["log_means"].pop(),
+        lambda content: content["groups"].pop("weights"),
+        lambda content: content.update(level=1.0),
+        lambda content: content.update(images=3),
+        lambda content: content.update(threshold="1"),
+        lambda content: content["model"].update(embedding_dim=0),
         lambda content: content.update(copy_cosine=2.0),
         lambda content: content.pop("data"),
         lambda content: content.update(extra=1),

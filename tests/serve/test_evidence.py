@@ -13,7 +13,7 @@ from medimageinsight.bundle import (
     STATISTICS,
     VOCABULARY,
     Bundle,
-    Quantiles,
+    ImageGroups,
     ValidationStatistics,
     add_file,
     write_statistics,
@@ -32,6 +32,18 @@ if TYPE_CHECKING:
 KNOWN, OTHER = make_image(1), make_image(2)
 
 
+def known_image(vector: np.ndarray) -> ImageGroups:
+    """Return groups of one image, (1, D), with distances of 1e-9 as usual."""
+    return ImageGroups(
+        means=vector,
+        made_means=-vector,
+        directions=np.eye(1, vector.shape[1], dtype=np.float32),
+        weights=np.zeros(1),
+        log_means=np.array([np.log(1e-9)]),
+        log_spreads=np.ones(1),
+    )
+
+
 @pytest.fixture(scope="module")
 def checked_server(toy_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server of the toy model, whose statistics know one image alone, and whose vocabulary two words."""
@@ -40,9 +52,10 @@ def checked_server(toy_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -
     with MedImageInsight.load(bundle.folder) as model:
         statistics = ValidationStatistics(
             model=model.identity,
-            cosine=Quantiles.of(np.full(100, -1.0)),
-            distance=Quantiles.of(np.full(100, 1e-6)),
-            centroids=model.embed_images([KNOWN]),
+            groups=known_image(model.embed_images([KNOWN])),
+            threshold=0.0,
+            level=0.01,
+            images=100,
             data={},
         )
     bundle = add_file(bundle, STATISTICS, lambda path: write_statistics(path, statistics))

@@ -26,13 +26,12 @@ from medimageinsight.bundle.registry import KNOWN_MODELS, InstalledModel, find, 
 from medimageinsight.bundle.writer import add_file, check_target, new_bundle, write_manifest
 
 if TYPE_CHECKING:
+    from medimageinsight.bundle.image_groups import ImageGroups
     from medimageinsight.bundle.statistics import (
         MIN_IMAGES,
         STATISTICS,
         UNLIKE,
-        Quantiles,
         ValidationStatistics,
-        centroid_distances,
         read_statistics,
         write_statistics,
     )
@@ -64,16 +63,15 @@ __all__ = [
     "VOCABULARY",
     "Bundle",
     "FileEntry",
+    "ImageGroups",
     "InstalledModel",
     "Manifest",
     "ModelIdentity",
     "Parent",
     "Precision",
-    "Quantiles",
     "ValidationStatistics",
     "VectorIdentity",
     "add_file",
-    "centroid_distances",
     "check_target",
     "collect_words",
     "describe_file",
@@ -95,7 +93,7 @@ __all__ = [
     "write_words",
 ]
 
-# These two import numpy, which the command line does without until it needs it.
+# These import numpy, which the command line does without until it needs it.
 __getattr__, __dir__ = lazy_exports(
     __name__,
     __all__,
@@ -104,14 +102,13 @@ __getattr__, __dir__ = lazy_exports(
             "MIN_IMAGES",
             "STATISTICS",
             "UNLIKE",
-            "Quantiles",
             "ValidationStatistics",
-            "centroid_distances",
             "read_statistics",
             "write_statistics",
         ),
         "statistics",
     )
+    | {"ImageGroups": "image_groups"}
     | dict.fromkeys(
         ("UNKNOWN_WORDS", "VOCABULARY", "collect_words", "find_unknown", "read_words", "warn_of_words", "write_words"),
         "words",

@@ -1,8 +1,7 @@
 """``statistics.json``: how the images that a model was validated on look to it, so that unlike ones can be marked.
 
-The optional file of a bundle contains quantiles of the best cosine of each validation image with the validation texts,
-centroids of the images' embeddings with quantiles of the distance to the nearest of them, and the cosine of an image
-with its altered copies. It is written for one model, which its checksums name.
+The optional file of a bundle contains groups of the validation images' embeddings, the score above which an image is
+marked, and the cosine of an image with its altered copies. It is written for one model, which its checksums name.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medimageinsight.bundle.identity import ModelIdentity, image_checksums, text_checksums
+from medimageinsight.bundle.image_groups import ImageGroups
 from medimageinsight.errors import ModelError
 from medimageinsight.files.json import invalid_file, read_document, write_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
@@ -30,38 +29,11 @@ if TYPE_CHECKING:
 
 STATISTICS = "statistics.json"
 UNLIKE = "unlike anything this model was checked on"
-MARK_LEVEL = 0.01  # of validation images, the part that a criterion marks
-LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-MIN_IMAGES = 100  # below, no image is at the 1 % quantile
+MIN_IMAGES = 100  # below, too few are among the highest scores
 
 _KIND = "statistics"
-_MAX_BYTES = 16 << 20  # 256 centroids of 1,024 numbers have 1.4 MB
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantiles:
-    """Quantiles of `count` values at the levels `LEVELS`.
-
-    A level below 0.5 is the k-th smallest value, k = floor(level * (count + 1)), so that a further value of the same
-    distribution is below it with at most this probability; a level above 0.5 likewise from the other end.
-    """
-
-    count: int
-    levels: tuple[float, ...]
-    values: tuple[float, ...]
-
-    @classmethod
-    def of(cls, values: ArrayLike) -> Quantiles:
-        """Return the quantiles of values (N,), at least `MIN_IMAGES`."""
-        ordered = np.sort(np.asarray(values, dtype=np.float64))
-        count = len(ordered)
-        ends = [math.floor(min(level, 1 - level) * (count + 1) + 1e-9) for level in LEVELS]
-        ranks = [end if level <= 0.5 else count + 1 - end for level, end in zip(LEVELS, ends, strict=True)]
-        return cls(count=count, levels=LEVELS, values=tuple(float(ordered[rank - 1]) for rank in ranks))
-
-    def at(self, level: float) -> float:
-        """Return the value at one of the levels."""
-        return self.values[self.levels.index(level)]
+_MAX_BYTES = 4 << 20  # 96 means and 64 directions of 1,024 float32 have 0.9 MB in base64
+_MAX_ROWS = 512  # of a matrix
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,31 +42,26 @@ class ValidationStatistics:
 
     Attributes:
         model: The model, with the preprocessing of the images.
-        cosine: Of each image with the most similar validation text.
-        distance: 1 - cosine of each image to the nearest of centroids that were computed without it.
-        centroids: (K, D) float32, L2-normalised, of all images.
+        groups: Groups of the images.
+        threshold: The score above which an image is unlike the validation images.
+        level: The part of images like these that is expected to be above it.
+        images: The number of validation images.
         copy_cosine: The cosine that 98 % of altered copies of images have with their original; None if not measured.
-        data: Name and SHA-256 of the table, split, and numbers of texts and of images without a known patient.
+        data: SHA-256 of the embeddings, name of the table, split, and the number of images without a known patient.
     """
 
     model: ModelIdentity
-    cosine: Quantiles
-    distance: Quantiles
-    centroids: NDArray[np.float32]
+    groups: ImageGroups
+    threshold: float
+    level: float
+    images: int
     copy_cosine: float | None = None
     data: dict[str, Any]
 
-    def unlike(self, vectors: ArrayLike, cosines: Sequence[float] | NDArray[Any] | None = None) -> list[bool]:
-        """Return for each image whether it is unlike the validation images: (N,) of embeddings (N, D).
-
-        It is if its best cosine with a text (N,), if given, is below the 1 % quantile, or its distance to the nearest
-        centroid above the 99 % quantile.
-        """
-        rows = np.asarray(vectors, dtype=np.float32).reshape(-1, self.centroids.shape[1])
-        far = centroid_distances(rows, self.centroids) > self.distance.at(1 - MARK_LEVEL)
-        if cosines is not None:
-            far |= np.asarray(cosines, dtype=np.float64) < self.cosine.at(MARK_LEVEL)
-        return [bool(value) for value in far]
+    def unlike(self, vectors: ArrayLike) -> list[bool]:
+        """Return for each embedding (N, D) or (D,) whether its image is unlike the validation images, (N,)."""
+        rows = np.asarray(vectors, dtype=np.float32).reshape(-1, self.model.embedding_dim)
+        return [bool(score > self.threshold) for score in self.groups.scores(rows)] if len(rows) else []
 
     def fits(self, preprocessing: Preprocessing) -> bool:
         """Return whether images are prepared as the validation images were; the window may differ."""
@@ -102,21 +69,15 @@ class ValidationStatistics:
         return set(self.model.preprocessing_differences(used)) <= {"window"}
 
     def summary(self) -> dict[str, Any]:
-        """Return the statistics for a JSON document, with the number of centroids instead of the centroids."""
+        """Return the statistics for a JSON document, with the number of groups instead of the groups."""
         return {
-            "images": self.cosine.count,
-            "cosine": asdict(self.cosine),
-            "distance": asdict(self.distance),
-            "centroids": len(self.centroids),
+            "images": self.images,
+            "groups": len(self.groups.means),
+            "threshold": self.threshold,
+            "level": self.level,
             "copy_cosine": self.copy_cosine,
             "data": self.data,
         }
-
-
-def centroid_distances(vectors: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return 1 - cosine to the nearest centroid: (N,) of unit vectors (N, D) and (K, D)."""
-    distances: NDArray[np.float64] = 1 - (vectors @ centroids.T).max(axis=1).astype(np.float64)
-    return distances
 
 
 def read_statistics(bundle: Bundle) -> ValidationStatistics | None:
@@ -130,8 +91,10 @@ def read_statistics(bundle: Bundle) -> ValidationStatistics | None:
     if STATISTICS not in bundle.manifest.files:
         return None
     bundle.verify(STATISTICS)
-    document = read_document(bundle.path(STATISTICS), _Document, kind=_KIND, limit=_MAX_BYTES)
-    statistics = _from_document(document)
+    try:
+        statistics = _from_document(read_document(bundle.path(STATISTICS), _Document, kind=_KIND, limit=_MAX_BYTES))
+    except ModelError as error:
+        raise ModelError(f"{error}: measure them again with mi2 statistics", code=error.code) from None
     manifest, made_for = bundle.manifest, statistics.model
     encoders = (image_checksums(manifest), text_checksums(manifest), manifest.embedding_dim)
     if (made_for.image_encoder, made_for.text_encoder, made_for.embedding_dim) != encoders:
@@ -149,12 +112,16 @@ def write_statistics(path: Path, statistics: ValidationStatistics) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    groups = statistics.groups
     document = {
         "model": asdict(statistics.model),
-        "cosine": asdict(statistics.cosine),
-        "distance": asdict(statistics.distance),
-        "centroid_count": len(statistics.centroids),
-        "centroids": base64.b64encode(statistics.centroids.astype("<f4").tobytes()).decode("ascii"),
+        "groups": {
+            **{name: _encode(getattr(groups, name)) for name in ("means", "made_means", "directions")},
+            **{name: getattr(groups, name).tolist() for name in ("weights", "log_means", "log_spreads")},
+        },
+        "threshold": statistics.threshold,
+        "level": statistics.level,
+        "images": statistics.images,
         "copy_cosine": statistics.copy_cosine,
         "data": statistics.data,
     }
@@ -162,45 +129,78 @@ def write_statistics(path: Path, statistics: ValidationStatistics) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Groups:
+    """The matrices of `ImageGroups` are base64 of little-endian float32 in C order."""
+
+    means: str
+    made_means: str
+    directions: str
+    weights: tuple[float, ...]
+    log_means: tuple[float, ...]
+    log_spreads: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Document:
-    """The file's keys except ``format`` and ``kind``; centroids are base64 of little-endian float32 in C order."""
+    """The file's keys except ``format`` and ``kind``."""
 
     model: ModelIdentity
-    cosine: Quantiles
-    distance: Quantiles
-    centroid_count: int
-    centroids: str
+    groups: _Groups
+    threshold: float
+    level: float
+    images: int
     copy_cosine: float | None
     data: dict[str, Any]
 
 
 def _from_document(document: _Document) -> ValidationStatistics:
-    for quantiles in (document.cosine, document.distance):
-        finite = all(map(math.isfinite, quantiles.values))
-        if quantiles.levels != LEVELS or len(quantiles.values) != len(LEVELS) or not finite:
-            raise invalid_file(_KIND, f"expected finite quantiles at {len(LEVELS)} known levels")
-        if list(quantiles.values) != sorted(quantiles.values) or quantiles.count < MIN_IMAGES:
-            raise invalid_file(_KIND, f"expected ascending quantiles of at least {MIN_IMAGES} images")
+    if not (math.isfinite(document.threshold) and 0 < document.level < 1 and document.images >= MIN_IMAGES):
+        raise invalid_file(_KIND, f"expected a finite threshold, a level of 0 to 1 and at least {MIN_IMAGES} images")
     if document.copy_cosine is not None and not 0 < document.copy_cosine <= 1 + 1e-6:
         raise invalid_file(_KIND, "expected a copy_cosine above 0 and at most 1")
     return ValidationStatistics(
         model=document.model,
-        cosine=document.cosine,
-        distance=document.distance,
-        centroids=_decode(document.centroids, (document.centroid_count, document.model.embedding_dim)),
+        groups=_decode_groups(document.groups, document.model.embedding_dim),
+        threshold=document.threshold,
+        level=document.level,
+        images=document.images,
         copy_cosine=document.copy_cosine,
         data=document.data,
     )
 
 
-def _decode(text: str, shape: tuple[int, int]) -> NDArray[np.float32]:
+def _decode_groups(stored: _Groups, dim: int) -> ImageGroups:
+    numbers = {
+        name: np.array(getattr(stored, name), dtype=np.float64) for name in ("weights", "log_means", "log_spreads")
+    }
+    weights, log_means, log_spreads = numbers["weights"], numbers["log_means"], numbers["log_spreads"]
+    if not all(np.isfinite(values).all() for values in numbers.values()):
+        raise invalid_file(_KIND, "expected finite numbers")
+    if not ((weights >= 0) & (weights <= 1)).all() or not (log_spreads > 0).all():
+        raise invalid_file(_KIND, "expected weights of 0 to 1 and spreads above 0")
+    means = _decode(stored.means, dim, rows=len(log_means))
+    directions = _decode(stored.directions, dim, rows=len(weights))
+    if len(log_spreads) != len(means) or not np.allclose(directions @ directions.T, np.eye(len(weights)), atol=1e-3):
+        raise invalid_file(_KIND, "expected orthonormal directions, and a spread for each group")
+    made_means = _decode(stored.made_means, dim)
+    return ImageGroups(means=means, made_means=made_means, directions=directions, **numbers)
+
+
+def _encode(matrix: NDArray[np.float32]) -> str:
+    return base64.b64encode(matrix.astype("<f4").tobytes()).decode("ascii")
+
+
+def _decode(text: str, dim: int, *, rows: int | None = None) -> NDArray[np.float32]:
+    """Return a matrix (rows, dim) of finite numbers, of at most 1: means and directions of unit vectors."""
     try:
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise invalid_file(_KIND, "its centroids are not base64") from None
-    if min(shape) < 1 or len(content) != 4 * math.prod(shape):
-        raise invalid_file(_KIND, f"expected centroids of shape {shape}, got {len(content):,} bytes")
-    centroids: NDArray[np.float32] = np.frombuffer(content, dtype="<f4").reshape(shape).astype(np.float32)
-    if not np.allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-3):  # also false for NaN
-        raise invalid_file(_KIND, "its centroids are not normalised")
-    return centroids
+        raise invalid_file(_KIND, "a matrix is not base64") from None
+    found, rest = divmod(len(content), 4 * max(1, dim))
+    if rest or not 1 <= found <= _MAX_ROWS or (rows is not None and rows != found):
+        expected = f"1 to {_MAX_ROWS}" if rows is None else str(rows)
+        raise invalid_file(_KIND, f"expected {expected} rows of {dim} numbers, got {len(content):,} bytes")
+    matrix: NDArray[np.float32] = np.frombuffer(content, dtype="<f4").reshape(found, dim).astype(np.float32)
+    if not (np.abs(matrix) <= 1 + 1e-3).all():  # also false for NaN
+        raise invalid_file(_KIND, "a matrix has numbers above 1")
+    return matrix

@@ -63,7 +63,7 @@ def _describe_statistics(statistics: "ValidationStatistics | None") -> str:
     if statistics is None:
         return "none: no image is marked as unlike those that the model was checked on (mi2 statistics)"
     data = statistics.data
-    return f"{statistics.cosine.count:,} images of {data.get('table', '?')}, split {data.get('split') or 'all'}"
+    return f"{statistics.images:,} images of {data.get('table', '?')}, split {data.get('split') or 'all'}"
 
 
 def _format(value: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,78 +11,81 @@ import numpy as np
 from medimageinsight.bundle import (
     MIN_IMAGES,
     STATISTICS,
-    Quantiles,
     ValidationStatistics,
     add_file,
-    centroid_distances,
     write_statistics,
 )
 from medimageinsight.datasets import with_dicom_patients
-from medimageinsight.errors import DatasetError, ImageError, missing_extra
-from medimageinsight.metrics.patients import number_patients
-from medimageinsight.metrics.vectors import normalize
+from medimageinsight.errors import DatasetError, ImageError, InputError
+from medimageinsight.export.image_groups import TAIL, fit_groups, group_images, mark_threshold
+from medimageinsight.export.made_images import make_images
 from medimageinsight.search.copies import measure_copy_cosine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
     from PIL import Image
 
     from medimageinsight.api import MedImageInsight
     from medimageinsight.bundle import Bundle
     from medimageinsight.datasets import Sample, Table
 
-MAX_CENTROIDS = 128
-IMAGES_PER_CENTROID = 6  # at least, on average
-FOLDS = 5
+LEVEL = 0.01  # of images like the validation images, the part that is marked
 COPIED_IMAGES = 64
 
 
 def measure_statistics(
-    model: MedImageInsight, table: Table, *, split: str | None = None, progress: Callable[[int], None] | None = None
+    model: MedImageInsight,
+    table: Table,
+    *,
+    split: str | None = None,
+    level: float = LEVEL,
+    progress: Callable[[int], None] | None = None,
 ) -> ValidationStatistics:
     """Measure the validation statistics of a model on images that it was not trained on.
 
-    The best cosines are those with the captions of the whole table. The centroids are those of k-means, one for six
-    images, at most 128. The distances of a fifth of the patients are to centroids computed without them; images
-    without a known patient count as different patients. Images that cannot be read are left out.
+    Groups are those of `group_images`. The threshold is that of the scores of each fifth of the patients by groups
+    computed without them; images without a known patient count as different patients. Images that cannot be read are
+    left out.
 
     Args:
         model: With the preprocessing that it will be used with.
-        table: Images with captions.
+        table: Images with their source, modality, anatomy and view, or captions.
         split: The split to measure; by default all images.
+        level: The part of images like these that may be marked, above 0 and below 0.1.
         progress: Called with the number of images done.
 
     Raises:
+        InputError: ``level_invalid``.
         DatasetError: The split does not exist, or fewer than 100 images can be read (``statistics_too_few``).
         MissingExtraError: scikit-learn is not installed.
     """
+    if not 0 < level < TAIL:
+        raise InputError(f"expected a level above 0 and below {TAIL:g}, got {level:g}", code="level_invalid")
     chosen = table if split is None else table.of_split(split)
     found = model.embed_images((sample.lazy_source() for sample in chosen), errors="return", progress=progress)
     rows = [(sample, row) for sample, row in zip(chosen, found, strict=True) if isinstance(row, np.ndarray)]
     if len(rows) < MIN_IMAGES:
         raise DatasetError(
-            f"expected at least {MIN_IMAGES} images that can be read, below which no image is at the 1 % quantile, got "
+            f"expected at least {MIN_IMAGES} images that can be read, below which the highest scores are too few, got "
             f"{len(rows)}: give more validation images",
             code="statistics_too_few",
         )
     samples = with_dicom_patients(sample for sample, _ in rows)
     vectors = np.stack([row for _, row in rows])
-    texts = sorted({sample.caption for sample in table if sample.caption})
-    copied = _spread(samples, COPIED_IMAGES)
+    patients = [sample.patient_id for sample in samples]
+    groups, scores = fit_groups(vectors, group_images(samples, vectors), patients, model.embed_images(make_images()))
     return ValidationStatistics(
         model=model.identity,
-        cosine=Quantiles.of((vectors @ model.embed_texts(texts).T).max(axis=1)),
-        distance=Quantiles.of(_held_out_distances(vectors, [sample.patient_id for sample in samples])),
-        centroids=_centroids(vectors),
-        copy_cosine=min(1.0, measure_copy_cosine(model, _open(model, copied))),
+        groups=groups,
+        threshold=mark_threshold(scores, level),
+        level=level,
+        images=len(rows),
+        copy_cosine=min(1.0, measure_copy_cosine(model, _open(model, _spread(samples, COPIED_IMAGES)))),
         data={
             "split": split,
-            "images": len(rows),
             "unread": len(chosen) - len(rows),
-            "texts": len(texts),
-            "patients_unknown": sum(not sample.patient_id for sample in samples),
+            "patients_unknown": sum(not patient for patient in patients),
             "sha256": hashlib.sha256(vectors.astype("<f4").tobytes()).hexdigest(),
         },
     )
@@ -96,32 +98,6 @@ def store_statistics(bundle: Bundle, statistics: ValidationStatistics) -> Bundle
         BundleError: As `bundle.add_file`.
     """
     return add_file(bundle, STATISTICS, lambda path: write_statistics(path, statistics))
-
-
-def _centroids(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the centroids of k-means, (K, D), normalised."""
-    try:
-        from sklearn.cluster import KMeans
-    except ImportError:
-        raise missing_extra("evaluate", "measuring validation statistics") from None
-    distinct = len(np.unique(vectors, axis=0))
-    count = max(1, min(MAX_CENTROIDS, len(vectors) // IMAGES_PER_CENTROID, distinct))
-    fitted = KMeans(count, n_init=4, random_state=0).fit(vectors)
-    return normalize(fitted.cluster_centers_).astype(np.float32)
-
-
-def _held_out_distances(vectors: NDArray[np.float32], patients: Sequence[str]) -> NDArray[np.float64]:
-    """Return the distance (N,) of each image to the nearest centroid of the other folds' images."""
-    numbers = number_patients(patients, len(vectors))
-    _, groups = np.unique(numbers, return_inverse=True)
-    folds = np.random.default_rng(0).permutation(groups.max() + 1)[groups] % FOLDS
-    distances = np.empty(len(vectors))
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        # With the images of a single patient there are no others.
-        others = vectors if held_out.all() else vectors[~held_out]
-        distances[held_out] = centroid_distances(vectors[held_out], _centroids(others))
-    return distances
 
 
 def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -139,5 +115,5 @@ def _open(model: MedImageInsight, samples: Sequence[Sample]) -> Iterator[Image.I
 
 
 def describe_table(statistics: ValidationStatistics, name: str) -> ValidationStatistics:
-    """Return statistics that name the table they were measured on: the name of a file or folder, without its path."""
-    return replace(statistics, data={"table": Path(name).name, **statistics.data})
+    """Return statistics that name the tables they were measured on: names of files or folders, without their paths."""
+    return replace(statistics, data={"table": name, **statistics.data})

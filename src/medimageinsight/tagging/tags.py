@@ -99,7 +99,7 @@ def tag_vectors(
     scores, cosines, best = _score(vectors, tags, embed_texts, logit_scale, model)
     texts = [] if isinstance(tags, str) else tag_texts(tags)  # the words of a vocabulary are this project's
     unknown = () if unknown_words is None else unknown_words(texts)
-    unlike = [None] * len(scores) if statistics is None else statistics.unlike(vectors, best)
+    unlike = [None] * len(scores) if statistics is None else statistics.unlike(vectors)
     absent = [None] * len(names)
     return [
         ImageTags(

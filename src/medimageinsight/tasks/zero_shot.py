@@ -73,7 +73,7 @@ def classify_vectors(
         InputError: The shapes do not fit (``embeddings_bad_shape``).
     """
     best = cosine_similarity(images, texts).max(axis=1)
-    unlike = [None] * len(best) if statistics is None else statistics.unlike(images, best)
+    unlike = [None] * len(best) if statistics is None else statistics.unlike(images)
     return [
         ZeroShotResult(
             probabilities=dict(zip(labels, _shortest(row), strict=True)),
