@@ -15,7 +15,16 @@ from onnx import TensorProto, helper
 from medimageinsight import MedImageInsight
 from medimageinsight.bundle import EXTERNAL_DATA_SUFFIX, IMAGE_ENCODER, TEXT_ENCODER, Bundle
 from medimageinsight.errors import CheckpointError, ConfigError, ParityError
-from medimageinsight.export import Names, convert_graphs, graphs, load_original, read_parity, source_encoders, verify
+from medimageinsight.export import (
+    Names,
+    convert_graphs,
+    find_checkpoint,
+    graphs,
+    load_original,
+    read_parity,
+    source_encoders,
+    verify,
+)
 from tests.export.graph_folders import (
     LAYOUTS,
     LOGIT_SCALE,
@@ -104,6 +113,14 @@ def test_large_weights_are_in_a_second_file(
         assert bundle.path(name + EXTERNAL_DATA_SUFFIX).stat().st_size > 1_000_000
     shutil.rmtree(mlflow)
     verify(Bundle.open(bundle.folder))
+
+
+def test_external_data_is_not_taken_for_a_checkpoint(golden_bundle: Bundle, mlflow: Path) -> None:
+    external_data(golden_bundle, mlflow)
+    assert (mlflow / "artifacts" / "onnx" / "weights.bin").is_file()
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoint(mlflow)
+    assert caught.value.code == "checkpoint_is_onnx"
 
 
 def test_general_form_takes_the_parts_from_anywhere(

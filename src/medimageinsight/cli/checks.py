@@ -35,6 +35,7 @@ EXTRAS = {
     "mcp": ("mcp",),
     "client": ("httpx",),
     "heic": ("pillow_heif",),
+    "hub": ("huggingface_hub", "httpx2"),
 }
 
 # A file of each family of compressed DICOM pixels, from pydicom's own package.

@@ -87,8 +87,9 @@ def _find_weights(folder: Path) -> Path:
         return folder / PROJECT_WEIGHTS
     files = list(walk_folder(folder))
     weights = [file for file in files if is_index(file) or file.suffix.lower() in WEIGHTS_SUFFIXES]
+    graphs = [file for file in files if file.suffix.lower() == ".onnx"]
     if not weights:
-        if graphs := [file for file in files if file.suffix.lower() == ".onnx"]:
+        if graphs:
             raise _is_onnx(graphs)
         raise _not_found(f"weights (*.safetensors, *.pt) in the folder, got {len(files)} files without any")
     indices = [file for file in weights if is_index(file) and file.is_file()]
@@ -96,6 +97,8 @@ def _find_weights(folder: Path) -> Path:
     # A release may contain other files with such extensions; the model's are safetensors by content.
     single = [file for file in weights if file not in shards and looks_like_safetensors(file)]
     if not (found := indices + single):
+        if graphs:  # the files are their external data, or pickles
+            raise _is_onnx(graphs)
         existing = [file for file in weights if file.is_file()]
         for refuse in (refuse_pointer, refuse_other_formats):  # a pointer may be of the weights, a pickle of others
             for file in existing:
