@@ -15,7 +15,7 @@ from medimageinsight.batch.plan import open_output, read_part_rows
 from medimageinsight.batch.rows import WHOLE, arrow
 from medimageinsight.batch.tables import Cells, cell_source, read_table_rows
 from medimageinsight.datasets.vector_files import VectorNotes, parquet_metadata
-from medimageinsight.errors import DatasetError, InputError, ModelError, TextError
+from medimageinsight.errors import DatasetError, ImageError, InputError, ModelError, TextError
 from medimageinsight.images import DeferredImage, Limits
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class _Failed(DeferredImage):
     """A row without an image that can be opened."""
 
     def __init__(self, error: InputError) -> None:
-        self.error = error
+        self.error = ImageError(error.message, code=error.code)  # `images.open` passes on no other
 
     def decode(self, *, window: WindowSelection | None, limits: Limits) -> DecodedImage:  # noqa: ARG002
         raise self.error
