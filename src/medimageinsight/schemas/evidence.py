@@ -17,7 +17,7 @@ BestCosine: TypeAlias = Annotated[
 UnlikeValidation: TypeAlias = Annotated[
     bool | None,
     Field(
-        description="Whether the image, with these texts, is unlike anything that the model was checked on. Absent if "
+        description="Whether the image is unlike anything that the model was checked on, whatever the texts. Absent if "
         "the model has no validation statistics."
     ),
 ]
