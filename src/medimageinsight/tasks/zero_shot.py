@@ -33,7 +33,7 @@ class ZeroShotResult:
     Attributes:
         probabilities: Label to probability, in the order of the labels. They sum to 1 even if no label fits.
         cosine: The cosine of the image with the most similar label, which shows whether any fits.
-        unlike_validation: Whether image and labels are unlike what the model was checked on, see
+        unlike_validation: Whether the image is unlike what the model was checked on, see
             `ValidationStatistics.unlike`; None if the model has no statistics.
         unknown_words: Words of the prompts that the model never learned.
     """
