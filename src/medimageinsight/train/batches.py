@@ -37,6 +37,7 @@ class Batch:
     positives: Tensor  # (images, texts) bool, of all processes in the order of their ranks
     unlabelled: Tensor | None = None  # (U, 3, S, S), further images for distillation
     targets: BatchTargets | None = None  # for distillation, (B + U) images
+    features: Tensor | None = None  # (B, F), stored ones of the image encoder; the pixels are then (B, 3, 0, 0)
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -133,6 +134,7 @@ class BatchMaker:
             positives=torch.from_numpy(self.writer.positives(indices, captions.stated)),
             unlabelled=pixels[labelled:] if len(pixels) > labelled else None,
             targets=targets,
+            features=targets.features if targets is not None and not pixels.numel() else None,
         )
 
     def sample_indices(self, step: int) -> npt.NDArray[np.int64]:

@@ -192,6 +192,9 @@ class DistillConfig:
     with 0 a loss is off. Of each training image the file has several copies, augmented as in `pixels`; a step draws one
     of them, so that network and teacher see the same pixels. Of the images of `unlabelled`, which need no captions, a
     step sees `unlabelled_per_batch` more, for these losses only.
+
+    With `replay` the teacher is the run's own image encoder, frozen in all stages: its stored features replace its
+    forward pass, and no image is decoded except for validation.
     """
 
     targets: str
@@ -201,6 +204,7 @@ class DistillConfig:
     temperature: float = 2.0  # of both distributions that `probabilities` compares
     unlabelled: tuple[DataSource, ...] = ()
     unlabelled_per_batch: int = 0
+    replay: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,7 +101,8 @@ def _backward_in_chunks(
 def _embed(model: UniCLModel, batch: Batch, chunk: slice, precision: str, *, texts: bool) -> Embeddings:
     device = batch.pixel_values.device.type
     with torch.autocast(device, dtype=AUTOCAST.get(precision), enabled=precision != "fp32"):
-        image_features = model.image_encoder(batch.pixel_values[chunk])
+        stored = batch.features  # of a frozen image encoder
+        image_features = model.image_encoder(batch.pixel_values[chunk]) if stored is None else stored[chunk]
         text_features = model.lang_encoder(batch.input_ids[chunk], batch.attention_mask[chunk]) if texts else None
     # Full precision from here: embeddings of one modality differ only slightly.
     images = model.project_image(image_features.float())

@@ -79,9 +79,11 @@ class TaughtImages(DiskImages):
         workers: int,
         rank: int = 0,
         world_size: int = 1,
+        replay: bool = False,
     ) -> None:
         super().__init__(table, size, stored.header.augmentation, seed=stored.header.seed, workers=workers)
         self.stored, self.labelled, self.per_batch = stored, labelled, unlabelled_per_batch
+        self.replay = replay  # the stored features are used instead of images, which have no pixels then
         count = unlabelled_per_batch // world_size
         self.own_unlabelled = slice(rank * count, (rank + 1) * count)
 
@@ -101,4 +103,10 @@ class TaughtImages(DiskImages):
             further = rng.integers(self.labelled, len(self.samples), size=self.per_batch)
         rows = np.concatenate([indices[own], further[self.own_unlabelled]])
         chosen = np.concatenate([copies[: len(indices)][own], copies[len(indices) :][self.own_unlabelled]])
-        return self._load_all(rows, chosen), BatchTargets.of(self.stored, rows, chosen)
+        pixels = torch.empty(len(rows), 3, 0, 0) if self.replay else self._load_all(rows, chosen)
+        return pixels, BatchTargets.of(self.stored, rows, chosen)
+
+    def load_first(self, count: int) -> tuple[Tensor, Tensor | None]:
+        """Return the first copies of some images, (count, 3, S, S), and their stored features (count, F)."""
+        rows, copies = np.arange(min(count, self.labelled)), np.zeros(min(count, self.labelled), np.int64)
+        return self._load_all(rows, copies), BatchTargets.of(self.stored, rows, copies).features

@@ -49,6 +49,7 @@ def create_batch_maker(
             workers=config.data.workers,
             rank=rank,
             world_size=world_size,
+            replay=config.distill.replay,
         )
     elif config.data.on_disk:
         loader = DiskImages(table, size, config.pixels, seed=seed, workers=config.data.workers)

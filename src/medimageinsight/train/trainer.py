@@ -24,6 +24,7 @@ from medimageinsight.train.loss_scale import LossScale
 from medimageinsight.train.optim import build_optimizer, clip_gradients, stage_schedule
 from medimageinsight.train.placement import parallelize
 from medimageinsight.train.prefetch import Prefetcher, create_batch_maker
+from medimageinsight.train.replay import check_replay
 from medimageinsight.train.run_record import describe_model
 from medimageinsight.train.termination import EXIT_STATUS, TerminationRequest
 from medimageinsight.train.throughput import ThroughputMeter, count_training_flops, describe_speed, measure_peak
@@ -150,6 +151,7 @@ class Trainer:
             self.processes,
             self.taught,
         )
+        check_replay(maker, self.model)
         self._begin_stage(stage, end)
         tokens = round(float(maker(self.step).attention_mask.sum(dim=1).float().mean()))
         peak = measure_peak(self.processes.device, AUTOCAST.get(config.precision, torch.float32))

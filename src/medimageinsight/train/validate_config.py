@@ -109,6 +109,10 @@ def validate_model(config: RunConfig, initial: InitialModel, log: Callable[[str]
         trained = [name for name in names if name in initial.trained]
         if all(any(_any(pattern, [name]) for pattern in stage.freeze) for name in trained):
             errors.append(f"{key}: no parameter is left to train")
+        if config.distill is not None and config.distill.replay:
+            encoder = [name for name in trained if name.startswith("image_encoder.")]
+            if any(not any(_any(pattern, [name]) for pattern in stage.freeze) for name in encoder):
+                errors.append(f"{key}: expected the whole image encoder with distill.replay, got a part of it")
     for key in ("rate_factors", "weight_decays"):
         patterns = [pattern for pattern in getattr(config.optimizer, key) if not _any(pattern, names)]
         unmatched += [f"config.optimizer.{key}: {pattern!r}" for pattern in patterns]
@@ -220,6 +224,12 @@ def _check_distillation(config: RunConfig, settings: DistillConfig, checks: _Che
     checks.expect(count >= 0, "distill.unlabelled_per_batch", "at least 0", count)
     checks.expect(
         (count > 0) == (sources > 0), "distill.unlabelled_per_batch", "a number with unlabelled sources", count
+    )
+    checks.expect(
+        not (settings.replay and sources),
+        "distill.replay",
+        "no unlabelled sources, which teach a frozen encoder nothing",
+        sources,
     )
 
 
