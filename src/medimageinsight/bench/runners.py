@@ -216,6 +216,8 @@ def _network(config: CandidateConfig, *, device: str) -> UniCLModel:
                 parameter.normal_(std=parameter[0].numel() ** -0.5)
             else:
                 parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+        for name, buffer in model.named_buffers():
+            buffer.fill_(1.0 if name.endswith("running_var") else 0.0)
     return model.eval().requires_grad_(False)
 
 
