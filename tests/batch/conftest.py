@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.cli.conftest import mi2  # noqa: F401 - a fixture
+
 pytest.importorskip("pyarrow", reason="a batch needs the extra batch")
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Write a folder with 20 PNG files of noise, one of which is no image, and a file that is not one by its name."""
+    """Write a folder with 20 PNG files of noise, a damaged one, and a file of another kind."""
     folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     rng = np.random.default_rng(1)

@@ -15,7 +15,7 @@ import pytest
 
 from medimageinsight import MedImageInsight, batch
 from medimageinsight.batch import BatchOptions, LocalEngine
-from medimageinsight.errors import InputError
+from medimageinsight.errors import InputError, MedImageInsightError
 from tests.batch.outputs import COLUMNS, part_bytes, read_rows
 
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ def test_a_part_that_kills_its_worker_is_set_aside(
     (hook / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
         "def end(event, arguments):\n"
-        "    if event == 'open' and str(arguments[0]).endswith('06.png') and 'batch.worker' in ' '.join(sys.orig_argv):\n"
+        "    works = 'batch.worker' in ' '.join(sys.orig_argv)\n"
+        "    if event == 'open' and works and str(arguments[0]).endswith('06.png'):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.addaudithook(end)\n"
     )
@@ -193,3 +194,15 @@ def test_a_part_that_kills_its_worker_is_set_aside(
     assert not report.set_aside
     assert part_bytes(out) == part_bytes(complete)
     assert not list((out / "_batch" / "set-aside").iterdir())
+
+
+def test_a_worker_that_cannot_start_ends_the_call(
+    images: Path, toy_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'batch.worker' in ' '.join(sys.orig_argv): os._exit(3)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(MedImageInsightError) as error:
+        batch.run(images, tmp_path / "out", model=toy_bundle, options=PARTS_OF_4)
+    assert error.value.code == "batch_worker_failed"

@@ -35,27 +35,35 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Yield an empty bucket of a server, whose address is in the environment."""
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Yield the port of a server."""
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None
     assert process.stdout is not None
     port = next(int(line.split()[1]) for line in process.stdout if line.startswith("port"))
+    yield port
+    with closing(process.stdout):
+        process.stdin.close()
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def bucket(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Yield an empty bucket, whose server's address is in the environment."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     for name, value in (("ACCESS_KEY_ID", "key"), ("SECRET_ACCESS_KEY", "secret"), ("REGION", "us-east-1")):
         monkeypatch.setenv(f"AWS_{name}", value)
+    with urlopen(Request(f"http://127.0.0.1:{port}/moto-api/reset", method="POST")):
+        pass
     with urlopen(Request(f"http://127.0.0.1:{port}/archive", method="PUT")):
         pass
     open_bucket.cache_clear()
     yield open_bucket("s3://archive")
     open_bucket.cache_clear()
-    with closing(process.stdout):
-        process.stdin.close()
-        process.kill()
-        process.wait()
 
 
 def test_objects_in_and_parts_out(bucket: Any, images: Path, toy_bundle: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import pytest
 from medimageinsight import MedImageInsight, batch, studies
 from medimageinsight.batch import BatchOptions
 from tests.batch.outputs import read_rows
-from tests.cli.conftest import mi2  # noqa: F401 - a fixture
 from tests.cli.study_folders import write_series
 
 if TYPE_CHECKING:

@@ -108,11 +108,13 @@ class _WorkerThread(threading.Thread):
         self._put = put
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
+        self._unready = 0  # processes in a row that ended before they had the model
 
     def run(self) -> None:
         try:
             while (part := self._work.take()) is not None:
-                self._embed(part)
+                while not (self._embed(part) or self._work.stopped):
+                    pass
         except BaseException as error:
             self._put(error)
         finally:
@@ -129,11 +131,11 @@ class _WorkerThread(threading.Thread):
                         _close(stream)
                 self._process.wait()
 
-    def _embed(self, part: Part) -> None:
-        """Send a part, and report its events until it is done or the process has ended."""
+    def _embed(self, part: Part) -> bool:
+        """Send a part, and report its events until it is done or the process has ended; False if it never began."""
         process = self._start()
         if process.stdin is None or process.stdout is None:
-            return
+            return False
         try:
             process.stdin.write(json.dumps(asdict(part)) + "\n")
             process.stdin.flush()
@@ -144,13 +146,27 @@ class _WorkerThread(threading.Thread):
             event = json.loads(line)
             if "failed" in event:
                 raise WorkerFailedError(event["failed"]["message"], code=event["failed"]["code"])
-            if "done" in event:
+            if "ready" in event:
+                self._unready = -1
+            elif "done" in event:
                 self._put(PartDone(part=part, rows=event["done"], errors=event["errors"]))
-                return
-            self._put(PartRunning(part=part, rows=event["running"], errors=event["errors"]))
+                return True
+            else:
+                self._put(PartRunning(part=part, rows=event["running"], errors=event["errors"]))
         process.wait()
-        if not self._work.stopped:
-            self._put(WorkerDied(part=part, deaths=self._work.died(part)))
+        if self._work.stopped:
+            return True
+        if self._unready >= 0:  # it ended before it had the model, which no part is the reason of
+            self._unready += 1
+            if self._unready >= MAX_DEATHS:
+                raise WorkerFailedError(
+                    f"expected a worker process that starts, got {MAX_DEATHS} that ended while they loaded the model: "
+                    "check the memory of the machine",
+                    code="batch_worker_failed",
+                )
+            return False
+        self._put(WorkerDied(part=part, deaths=self._work.died(part)))
+        return True
 
     def _start(self) -> subprocess.Popen[str]:
         """Return the running process, or a new one."""
@@ -160,6 +176,7 @@ class _WorkerThread(threading.Thread):
                     return self._process
                 _close(self._process.stdin)
                 _close(self._process.stdout)
+            self._unready = max(self._unready, 0)
             options: dict[str, Any] = {} if sys.platform == "win32" else {"start_new_session": True}  # not for Ctrl-C
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "medimageinsight.batch.worker"],

@@ -26,6 +26,7 @@ def main() -> None:
     os.dup2(2, 1)  # a library that prints would break a line of events
     try:
         model = ModelSettings(**json.loads(sys.stdin.readline())).load()
+        _send(events, ready=True)
         for line in sys.stdin:
             result = embed_part(Part(**json.loads(line)), model, progress=_Report(events))
             _send(events, done=result.rows, errors=dict(result.errors))
@@ -33,6 +34,10 @@ def main() -> None:
         _send(events, failed=error.to_dict())
     except OSError as error:
         _send(events, failed={"code": "file_failed", "message": f"expected files that can be used: {error.strerror}"})
+    except Exception as error:  # its text may contain data; the part is tried again, then set aside
+        if os.environ.get("MI2_DEBUG"):
+            raise
+        sys.exit(f"a worker ended: {type(error).__name__}; repeat the call with MI2_DEBUG=1 to see why")
 
 
 class _Report:
