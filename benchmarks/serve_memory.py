@@ -4,8 +4,8 @@
 
 Sends requests to `mi2 serve` on this machine: to every route of its OpenAPI document, and over gRPC where tritonclient
 is installed, with the files (those below folders, too), damaged copies of them, bodies that are refused, and clients
-that leave before the answer; before that, each file once, to load the libraries. Prints the resident memory after each tenth of the requests as a Markdown table, and ends
-with status 1 if the last value exceeds the first by more than 5 %.
+that leave before the answer; before that, each file once, to load the libraries. Prints the resident memory after each
+tenth of the requests as a Markdown table, and ends with status 1 if the last value exceeds the first by more than 5 %.
 """
 
 from __future__ import annotations

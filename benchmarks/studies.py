@@ -3,9 +3,9 @@
     python benchmarks/studies.py
     python benchmarks/studies.py --slices 300 --rounds 5 --series 10000
 
-The header pass over the folder counts with DICOM. Rounds alternate, and so does their order; the figures are medians. The peak of memory is
-measured by the operating system over the whole process, after a tenth of the series and after all. Prints a Markdown
-table, then the same figures as JSON.
+The header pass over the folder counts with DICOM. Rounds alternate, and so does their order; the figures are medians.
+The peak of memory is measured by the operating system over the whole process, after a tenth of the series and after
+all. Prints a Markdown table, then the same figures as JSON.
 """
 
 from __future__ import annotations

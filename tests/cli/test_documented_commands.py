@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
 import pydicom
 import pytest
 import typer
@@ -117,6 +119,9 @@ def working_folder(tmp_path: Path, toy_bundle: Path, monkeypatch: pytest.MonkeyP
     np.save("query.npy", np.eye(1, DIM, dtype=np.float32))
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copytree(toy_bundle, tmp_path / "models" / "medimageinsight")
+    shutil.copytree(toy_bundle, tmp_path / "home" / "models" / "medimageinsight")
+    pyarrow.parquet.write_table(pyarrow.csv.read_csv("images.csv"), "images.parquet")
+    Path("requests.csv").write_text("image,text\n,x-ray chest\n", "utf-8")
     body = {"input_data": {"columns": ["text"], "data": [["x-ray chest"]]}}
     Path("request.json").write_text(json.dumps(body), "utf-8")
     return tmp_path
