@@ -188,6 +188,6 @@ def test_commands_run(document: Path, working_folder: Path, mi2) -> None:
     if ["index", "add", "chest"] not in [words[:3] for words in commands]:
         mi2("index", "add", "chest", "images", "--metadata", "images.csv", "--dicom-tags", "--patient-id", "hashed")
     for words in commands:
-        if words[0] not in NOT_RUN and "--dicomweb" not in words:
+        if words[0] not in NOT_RUN and "--dicomweb" not in words and "s3://" not in " ".join(words):
             result = mi2(*map(os.path.expanduser, words))  # as a shell does
             assert result.code == 0, f"mi2 {' '.join(words)}\n{result.err}"
