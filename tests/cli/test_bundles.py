@@ -124,7 +124,7 @@ def test_convert_rejects_missing_checkpoint_unknown_precision_and_existing_bundl
     assert taken.json["error"]["code"] == "bundle_exists"
 
 
-def test_convert_describes_graphs_given_instead_of_a_checkpoint(mi2, toy_bundle: Path, tmp_path: Path) -> None:
+def test_convert_describes_the_graphs_of_a_folder_without_one_for_texts(mi2, toy_bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     folder = tmp_path / "hosted"
     folder.mkdir()
@@ -132,7 +132,7 @@ def test_convert_describes_graphs_given_instead_of_a_checkpoint(mi2, toy_bundle:
     result = mi2("convert", folder, "--out", tmp_path / "bundle")
     assert result.code == 1
     assert "model.onnx takes pixel_values float" in result.err
-    assert "convert the folder of the PyTorch edition" in result.err
+    assert "name them with --text-input" in result.err
 
 
 def test_convert_takes_graphs_as_a_folder_or_by_name(
