@@ -104,7 +104,7 @@ def check_same(manifest: Manifest, wanted: Manifest) -> None:
     Raises:
         InputError: ``batch_model_changed``, ``batch_options_changed`` or ``batch_inputs_changed``.
     """
-    if not manifest.model.same_encoder(wanted.model) or manifest.model.preprocessing_differences(wanted.model):
+    if not manifest.model.embeds_alike(wanted.model):
         raise InputError(
             f"expected the model of this output ({manifest.model.name}, {manifest.model.describe_preprocessing()}), "
             f"got {wanted.model.name}, {wanted.model.describe_preprocessing()}: use that model, or another output",

@@ -98,7 +98,7 @@ def embed_part(
     """
     storage, manifest = open_output(part.out)
     identity = model.identity.with_window(manifest.options.window)
-    if not manifest.model.same_encoder(identity) or manifest.model.preprocessing_differences(identity):
+    if not manifest.model.embeds_alike(identity):
         raise ModelError("expected the model that the output was planned for, got another", code="batch_model_changed")
     rows = read_part_rows(part)
     results = _Results(rows)

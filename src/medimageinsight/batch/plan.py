@@ -94,14 +94,18 @@ def plan(
 
 
 def list_parts(out: str, manifest: Manifest) -> Iterator[Part]:
-    """Yield the parts of an output that are not written, in order."""
+    """Return the parts of an output that are not written, in order."""
     done = written_parts(out)
+    return (part for part in all_parts(out, manifest) if part.index not in done)
+
+
+def all_parts(out: str, manifest: Manifest) -> Iterator[Part]:
+    """Yield all parts of an output, in order."""
     index = 0
     for shard in manifest.shards:
         for number in range(shard.parts):
             rows = min(manifest.options.part_rows, shard.rows - number * manifest.options.part_rows)
-            if index not in done:
-                yield Part(out=out, index=index, rows=rows)
+            yield Part(out=out, index=index, rows=rows)
             index += 1
 
 

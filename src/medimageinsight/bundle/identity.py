@@ -34,6 +34,10 @@ class VectorIdentity:
         """Return whether both have the same network; the names of their bundles may differ."""
         return (self.image_encoder, self.embedding_dim) == (other.image_encoder, other.embedding_dim)
 
+    def embeds_alike(self, other: VectorIdentity) -> bool:
+        """Return whether vectors of both can be compared: the same network, on images prepared in the same way."""
+        return self.same_encoder(other) and not self.preprocessing_differences(other)
+
     def describe_preprocessing(self) -> str:
         """Return the steps and the window, if any, for people: ``preprocessing direct, window lung``."""
         window = self.preprocessing.get("window")

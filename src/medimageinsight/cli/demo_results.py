@@ -152,6 +152,7 @@ def run_demo(model: MedImageInsight) -> DemoResults:
         ModelError: An encoder cannot be loaded or run.
     """
     from medimageinsight import images
+    from medimageinsight.metrics import shortest_floats
     from medimageinsight.tasks import classify_vectors
 
     shipped = shipped_examples()
@@ -180,14 +181,14 @@ def run_demo(model: MedImageInsight) -> DemoResults:
             verdict=judge(example, result.label, result.unlike_validation),
         )
         for example, image, result, row in zip(
-            examples, pixels, results, _rounded(model.similarity(vectors, prompts)), strict=True
+            examples, pixels, results, map(shortest_floats, model.similarity(vectors, prompts)), strict=True
         )
     ]
     return DemoResults(
         model=model.name,
         images=judged,
-        by_text=_search_texts(examples, _rounded(model.similarity(queries, vectors))),
-        by_image=_search_images(examples, _rounded(model.similarity(vectors, vectors))),
+        by_text=_search_texts(examples, [*map(shortest_floats, model.similarity(queries, vectors))]),
+        by_image=_search_images(examples, [*map(shortest_floats, model.similarity(vectors, vectors))]),
         unknown_words=model.unknown_words(texts),
     )
 
@@ -250,8 +251,3 @@ def _best(row: list[float], *, without: int | None = None) -> list[tuple[int, fl
     """Return the indices of the highest cosines, best first, and these cosines."""
     order = sorted((index for index in range(len(row)) if index != without), key=lambda index: -row[index])
     return [(index, row[index]) for index in order[:SHOWN_HITS]]
-
-
-def _rounded(values: NDArray[np.float32]) -> list[list[float]]:
-    """Return float32 values with the fewest digits that read back as the same values."""
-    return [[float(str(value)) for value in row] for row in values]

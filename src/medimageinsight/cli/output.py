@@ -117,7 +117,9 @@ def bar(fraction: float) -> ProgressBar:
 
 def numbers(embedding: NDArray[np.float32]) -> list[float]:
     """Return an embedding for JSON, in the fewest digits that read back as the same float32 values."""
-    return [float(str(value)) for value in embedding]
+    from medimageinsight.metrics import shortest_floats
+
+    return shortest_floats(embedding)
 
 
 def printable(text: str, *, limit: int | None = _MAX_SOURCE_LENGTH) -> str:

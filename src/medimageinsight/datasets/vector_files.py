@@ -75,7 +75,7 @@ class VectorFile:
         """
         if self.model is None:
             logger.warning("the file of vectors does not state its model, which is not checked")
-        elif not self.model.same_encoder(used) or self.model.preprocessing_differences(used):
+        elif not self.model.embeds_alike(used):
             raise InputError(
                 f"expected vectors of the model in use ({used.describe_preprocessing()}), got those of "
                 f"{self.model.name} ({self.model.describe_preprocessing()}): embed the images again with this model",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import math
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from medimageinsight.export.source_encoders import SourceEncoders
 from medimageinsight.export.source_graph import SourceGraph, data_files, iterate_graphs, read_graph
 from medimageinsight.export.tokenizer_file import check_tokenizer, read_tokenizer
 from medimageinsight.network.config import ModelConfig
+from medimageinsight.network.weights_files import describe_files
 from medimageinsight.version import __version__
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTEXT = 77  # CLIP's, where nothing states another
 MAX_LOG_SCALE = 10.0  # a larger number is the scale itself, not its logarithm
-_CHUNK_BYTES = 1 << 20
 
 
 def convert_graphs(
@@ -240,11 +239,11 @@ def _describe(
     model: _Model, name: str, logit_scale: float, embedding_dim: int, parity: Parity, original: UniCLModel | None
 ) -> Manifest:
     precision, settings = precision_of(model.graphs), model.settings
-    size, digest = _digest(model.graphs)
+    source = describe_files(file for graph in model.graphs for file in (graph.path, *data_files(graph)))
     provenance: dict[str, Any] = {
         SOURCE_GRAPHS: [graph.describe() for graph in model.graphs],
         "compared_with": "the source graphs" if original is None else "the source graphs and PyTorch",
-        "checkpoint": {"bytes": size, "sha256": digest},
+        "checkpoint": {"bytes": source.bytes, "sha256": source.sha256},
     }
     if parity.forced:
         provenance["forced"] = "written with --force: its figures are not within the bounds"
@@ -271,14 +270,3 @@ def _describe(
         parents=parents_of(provenance),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _digest(graphs: Sequence[SourceGraph]) -> tuple[int, str]:
-    """Return the bytes and the SHA-256 of all files of graphs, one after the other."""
-    digest, size = hashlib.sha256(), 0
-    for path in [file for graph in graphs for file in (graph.path, *data_files(graph))]:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                size += len(chunk)
-    return size, digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import CheckpointError
-from medimageinsight.export.graph_roles import Encoder, names_read, producers
+from medimageinsight.export.graph_roles import Encoder, names_needed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,7 @@ def write_image_encoder(encoder: Encoder, path: Path, *, image_size: tuple[int, 
     """
     from onnx import TensorProto, helper
 
-    shape = encoder.data.shape or ()
-    last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3  # channels come last
+    shape, last = encoder.data.shape or (), encoder.channels_last
     sides = tuple(shape[1:3] if last else shape[2:4])
     for side, expected in zip(sides, image_size, strict=False):
         if isinstance(side, int) and side != expected:
@@ -115,17 +114,7 @@ def _write(
 def _keep(model: Any, encoder: Encoder) -> None:  # noqa: ANN401
     """Remove the operators and weights that the embedding does not depend on."""
     graph = model.graph
-    made = producers(model)
-    stop = {PREFIX + value.name for value in encoder.inputs}
-    needed: set[str] = set()
-    pending = [PREFIX + encoder.output.name]
-    while pending:
-        name = pending.pop()
-        if name in needed or name in stop:
-            continue
-        needed.add(name)
-        if name in made:
-            pending += names_read(made[name])
+    needed = names_needed(model, PREFIX + encoder.output.name, {PREFIX + value.name for value in encoder.inputs})
     nodes = [node for node in graph.node if needed & set(node.output)]
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
     sparse = [tensor for tensor in graph.sparse_initializer if tensor.values.name in needed]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from medimageinsight.errors import CheckpointError
-from medimageinsight.export.source_graph import SourceGraph, Value, iterate_graphs
+from medimageinsight.export.source_graph import SourceGraph, Value, graphs_within, iterate_graphs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from medimageinsight.bundle import Precision
 
@@ -51,6 +51,12 @@ class Encoder:
     output: Value  # (N, D)
 
     @property
+    def channels_last(self) -> bool:
+        """Whether an image is (N, H, W, 3)."""
+        shape = self.data.shape or ()
+        return len(shape) == 4 and shape[3] == 3 and shape[1] != 3
+
+    @property
     def inputs(self) -> tuple[Value, ...]:
         """The inputs that the output depends on."""
         return (self.data,) if self.mask is None else (self.data, self.mask)
@@ -89,26 +95,30 @@ def producers(model: Any) -> dict[str, Any]:  # noqa: ANN401
 def names_read(node: Any) -> set[str]:  # noqa: ANN401
     """Return the names that an operator reads, those in its inner graphs included."""
     read = {name for name in node.input if name}
-    for attribute in node.attribute:
-        inner = [attribute.g] if attribute.HasField("g") else []
-        for graph in (*inner, *attribute.graphs):
-            for found in graph.node:
-                read |= names_read(found)
-            read |= {value.name for value in graph.output}
+    for graph in graphs_within(node):
+        for found in graph.node:
+            read |= names_read(found)
+        read |= {value.name for value in graph.output}
     return read
+
+
+def names_needed(model: Any, output: str, stop: Collection[str] = ()) -> set[str]:  # noqa: ANN401
+    """Return the names that a value of the outer graph depends on, its own included, without those of `stop`."""
+    made = producers(model)
+    pending, needed = [output], set()
+    while pending:
+        name = pending.pop()
+        if name in needed or name in stop:
+            continue
+        needed.add(name)
+        if name in made:
+            pending += names_read(made[name])
+    return needed
 
 
 def _inputs_of(graph: SourceGraph, output: str) -> frozenset[str]:
     """Return the names of the graph's inputs that an output depends on."""
-    made = producers(graph.model)
-    pending, seen = [output], set()
-    while pending:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name in made:
-            pending += names_read(made[name])
+    seen = names_needed(graph.model, output)
     return frozenset(value.name for value in graph.inputs if value.name in seen)
 
 

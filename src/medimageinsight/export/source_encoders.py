@@ -47,9 +47,7 @@ class SourceEncoders:
 
     def embed_image(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (1, D) of (1, 3, H, W)."""
-        shape = self._image.data.shape or ()
-        last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
-        given = pixels.transpose(0, 2, 3, 1) if last else pixels
+        given = pixels.transpose(0, 2, 3, 1) if self._image.channels_last else pixels
         return self._run(self._image, {self._image.data.name: given})
 
     def embed_text(self, row: Sequence[int], *, filled: bool = True) -> NDArray[np.float32]:

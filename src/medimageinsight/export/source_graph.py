@@ -101,10 +101,14 @@ def iterate_graphs(model: Any) -> Iterator[Any]:  # noqa: ANN401 (onnx has no ty
         if depth > MAX_DEPTH:
             raise _too_large(f"at most {MAX_DEPTH} graphs within each other", "more")
         yield graph
-        for node in graph.node:
-            for attribute in node.attribute:
-                inner = [attribute.g] if attribute.HasField("g") else []
-                pending += [(found, depth + 1) for found in (*inner, *attribute.graphs)]
+        pending += [(found, depth + 1) for node in graph.node for found in graphs_within(node)]
+
+
+def graphs_within(node: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the graphs in the attributes of an operator."""
+    for attribute in node.attribute:
+        yield from ([attribute.g] if attribute.HasField("g") else [])
+        yield from attribute.graphs
 
 
 def iterate_tensors(model: Any) -> Iterator[Any]:  # noqa: ANN401

@@ -21,7 +21,7 @@ from medimageinsight.metrics.thresholds import (
     score_threshold,
     wilson_interval,
 )
-from medimageinsight.metrics.vectors import cosine_similarity, normalize
+from medimageinsight.metrics.vectors import cosine_similarity, normalize, shortest_floats
 
 __all__ = [
     "MIN_POSITIVES",
@@ -49,5 +49,6 @@ __all__ = [
     "same_label",
     "score_threshold",
     "share_figure",
+    "shortest_floats",
     "wilson_interval",
 ]

@@ -49,6 +49,11 @@ def stack_embeddings(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]
     return np.stack(rows)
 
 
+def shortest_floats(values: NDArray[np.float32]) -> list[float]:
+    """Return float32 values (N,) with the fewest digits that read back as the same values."""
+    return [float(str(value)) for value in values]
+
+
 def _length_hint(first: int | None, second: int) -> str:
     """Return what to do about vectors of two lengths; those of the pooling ``statistics`` are seven times as long."""
     if first is not None and max(first, second) == _STATISTICS * min(first, second):

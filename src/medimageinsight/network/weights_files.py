@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING
 
 from medimageinsight.bundle import FileEntry
 from medimageinsight.errors import CheckpointError
 from medimageinsight.files.json import load_json
 from medimageinsight.files.lfs import is_lfs_pointer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 INDEX_SUFFIX = ".safetensors.index.json"
 MAX_INDEX_BYTES = 1 << 24
@@ -71,8 +75,13 @@ def list_weights_files(weights: Path) -> list[Path]:
 
 def describe_weights(weights: Path) -> FileEntry:
     """Return the size in bytes and the SHA-256 of a weights file, or of the contents of all shards in their order."""
+    return describe_files(list_weights_files(weights))
+
+
+def describe_files(paths: Iterable[Path]) -> FileEntry:
+    """Return the size in bytes and the SHA-256 of the contents of files, one after the other."""
     digest, size = hashlib.sha256(), 0
-    for path in list_weights_files(weights):
+    for path in paths:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)

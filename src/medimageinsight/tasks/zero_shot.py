@@ -9,7 +9,7 @@ import numpy as np
 
 from medimageinsight.bundle import warn_of_words
 from medimageinsight.metrics.heads import softmax
-from medimageinsight.metrics.vectors import cosine_similarity, normalize
+from medimageinsight.metrics.vectors import cosine_similarity, normalize, shortest_floats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,18 +76,15 @@ def classify_vectors(
     unlike = [None] * len(best) if statistics is None else statistics.unlike(images)
     return [
         ZeroShotResult(
-            probabilities=dict(zip(labels, _shortest(row), strict=True)),
+            probabilities=dict(zip(labels, shortest_floats(row), strict=True)),
             cosine=cosine,
             unlike_validation=mark,
             unknown_words=unknown_words,
         )
-        for row, cosine, mark in zip(probabilities(images, texts, logit_scale), _shortest(best), unlike, strict=True)
+        for row, cosine, mark in zip(
+            probabilities(images, texts, logit_scale), shortest_floats(best), unlike, strict=True
+        )
     ]
-
-
-def _shortest(values: NDArray[np.float32]) -> list[float]:
-    """Return float32 values with the fewest digits that read back as the same values."""
-    return [float(str(value)) for value in values]
 
 
 def probabilities(images: ArrayLike, texts: ArrayLike, logit_scale: float) -> NDArray[np.float32]:
